@@ -1,0 +1,40 @@
+"""
+Time as an input: the wall clock people read, and the boot clock that leases and timers trust.
+
+The wall clock may jump either way, so nothing is ever decided by it while the
+machine stays up (reliability.md, R10). The boot clock counts through suspend
+and belongs to one boot, which `boot_id` names.
+"""
+
+import time
+from pathlib import Path
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the engine may know about time. All values are integer milliseconds."""
+
+    @property
+    def boot_id(self) -> str:
+        """Name of this boot; another boot's `boot_ms` cannot be compared with ours."""
+
+    def now_ms(self) -> int:
+        """Wall clock, UTC, since 1970."""
+
+    def boot_ms(self) -> int:
+        """CLOCK_BOOTTIME: since boot, suspend included, never set back."""
+
+
+class SystemClock:
+    """The clock of this machine."""
+
+    def __init__(self) -> None:
+        self.boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+    def now_ms(self) -> int:
+        """Wall clock, UTC, since 1970."""
+        return time.time_ns() // 1_000_000
+
+    def boot_ms(self) -> int:
+        """CLOCK_BOOTTIME: since boot, suspend included, never set back."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000

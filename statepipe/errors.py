@@ -1,0 +1,192 @@
+"""
+Every error statepipe raises on purpose: what happened, what it means, what to type next.
+
+    StatepipeError                      exit 1; the root, never raised itself
+    ├── UsageError                      exit 2; the request cannot be understood
+    │   ├── DefinitionError             a machine or statepipe.toml is wrong
+    │   ├── BadParameter                a parameter is unknown, missing or of the wrong type
+    │   ├── InstanceExists              the id is taken
+    │   └── Refused                     the instance's state does not allow the request
+    ├── NotFound                        exit 3; no such machine, instance or state
+    ├── StoreUnusable                   exit 4; the checkpoint store cannot be used
+    │   ├── StoreFull                   no space left; nothing was committed
+    │   └── StoreInDoubt                a COMMIT failed in a way that tells neither yes nor no
+    ├── DefinitionChanged               exit 5; the machine is not the one the instance began with
+    ├── Busy                            exit 75; a live process holds the store or the instance
+    ├── Fenced                          exit 76; another process has taken the instance over
+    └── DataError                       exit 1; data that cannot be kept or used
+        ├── ValueRefused                a value that a checkpoint cannot hold, with its path
+        ├── StagedDataDamaged           a staged batch is missing or not what was committed
+        └── LedgerMismatch              the destination's ledger contradicts the committed plan
+
+    TaskError                           what an attempt failed with; raised by authors or the runtime
+    ├── Throttled                       the other side asks for a pause; retried by policy
+    ├── Fatal                           never retried
+    ├── TaskTimeout                     the attempt outlived its timeout and was killed
+    ├── TaskCrashed                     the process of the attempt died
+    ├── WorkerLost                      the process that drove the instance died
+    └── TaskCancelled                   the attempt was asked to stop
+
+`Reject` is not an error of the run: a task raises it to put one record into quarantine.
+"""
+
+from typing import Any
+
+
+class StatepipeError(Exception):
+    """
+    The root: a message, its meaning for the data, and the next thing to type.
+
+    Attributes:
+        meaning: What the failure means for the data, one sentence.
+        next_step: A command or an edit that leads on.
+        exit_code: What the command line exits with.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, meaning: str = "", next_step: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.meaning = meaning
+        self.next_step = next_step
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive pickling (test runners do it): keyword arguments defeat the default."""
+        return _rebuild, (type(self), self.message, self.meaning, self.next_step)
+
+
+def _rebuild(
+    kind: type[StatepipeError], message: str, meaning: str, next_step: str
+) -> StatepipeError:
+    error = kind.__new__(kind)
+    StatepipeError.__init__(error, message, meaning=meaning, next_step=next_step)
+    return error
+
+
+class UsageError(StatepipeError):
+    """The request cannot be understood; nothing was done."""
+
+    exit_code = 2
+
+
+class DefinitionError(UsageError):
+    """A machine, a contract or `statepipe.toml` is wrong; nothing was run."""
+
+
+class BadParameter(UsageError):
+    """A parameter is unknown, missing, or not of its declared type."""
+
+
+class InstanceExists(UsageError):
+    """An instance with this id is already in the store."""
+
+
+class Refused(UsageError):
+    """The instance rests in a state that does not allow the request."""
+
+
+class NotFound(StatepipeError):
+    """No such machine, instance or state."""
+
+    exit_code = 3
+
+
+class StoreUnusable(StatepipeError):
+    """The checkpoint store is missing, foreign, newer, damaged, replaced or read-only."""
+
+    exit_code = 4
+
+
+class StoreFull(StoreUnusable):
+    """The file system has no room; the whole group was rolled back."""
+
+
+class StoreInDoubt(StoreUnusable):
+    """A COMMIT failed so that nobody can say whether it landed; the process must end."""
+
+
+class DefinitionChanged(StatepipeError):
+    """The machine on disk is not the one the instance began with; nothing was changed."""
+
+    exit_code = 5
+
+
+class Busy(StatepipeError):
+    """A live process holds the store's write lock or drives the instance."""
+
+    exit_code = 75
+
+
+class Fenced(StatepipeError):
+    """The instance was taken over; the late write was refused whole."""
+
+    exit_code = 76
+
+
+class DataError(StatepipeError):
+    """Data that cannot be kept, read back, or trusted."""
+
+
+class ValueRefused(DataError):
+    """A value that a checkpoint cannot hold exactly; the message names its path."""
+
+
+class StagedDataDamaged(DataError):
+    """A staged batch is missing, torn, or not the one that was committed."""
+
+
+class LedgerMismatch(DataError):
+    """The destination says it has another batch under this number."""
+
+
+class TaskError(Exception):
+    """What an attempt fails with. Authors may raise it; policies match it by class name."""
+
+
+class Throttled(TaskError):
+    """
+    The other side asks for a pause.
+
+    Attributes:
+        retry_after: Seconds until it may be asked again, or None if it did not say.
+            It always wins over the pause the policy computes.
+    """
+
+    def __init__(self, message: str = "throttled", *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Fatal(TaskError):
+    """A failure that no retry can mend."""
+
+
+class TaskTimeout(TaskError, TimeoutError):
+    """The attempt outlived its timeout; it and everything it started were killed."""
+
+
+class TaskCrashed(TaskError):
+    """The attempt's process died: a signal, an exit, or memory that ran out."""
+
+
+class WorkerLost(TaskError):
+    """The process that drove the instance died again and again without any progress."""
+
+
+class TaskCancelled(TaskError):
+    """The attempt was asked to stop: a cancel, a pause, or a graceful shutdown."""
+
+
+class Reject(Exception):
+    """
+    Put one record into quarantine and go on with the others.
+
+    Raised by a task that is called once per batch, it rejects the whole batch's
+    offending record; see `Batch.rejects` for rejecting several.
+    """
+
+    def __init__(self, record: dict[str, Any], reason: str) -> None:
+        super().__init__(reason)
+        self.record = record
+        self.reason = reason

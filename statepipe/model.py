@@ -1,0 +1,271 @@
+"""
+The nouns every floor shares; plain values, no behaviour that needs a disk or a clock.
+
+What authors touch      Batch, Outcome, Task
+What is remembered      Status, Checkpoint (one instance as last committed)
+What a commit carries   Change (one move of one instance), Staged, Rejects, PlannedBatch, Attachment
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple
+
+Record = dict[str, Any]
+
+#: The states the engine itself knows, whatever the machine says.
+CANCELLED_STATE: Final = "cancelled"
+
+#: Events with a meaning of their own; authors may add any other name.
+OK: Final = "ok"
+ERROR: Final = "error"
+TIMEOUT: Final = "timeout"
+CANCEL: Final = "cancel"
+
+
+class Status:
+    """
+    Where an instance is in its life; what the store may know about its state.
+
+    READY       wants to be driven, now or at its wake-up time. A worker moves it.
+    PAUSED      rests until `resume`. A person moves it.
+    DONE        ended in a final state of kind success. Only `rewind` moves it.
+    FAILED      ended in a final state of kind failure. `resume` or `rewind` moves it.
+    CANCELLED   ended by a cancel. `resume` or `rewind` moves it.
+    """
+
+    READY: Final = "ready"
+    PAUSED: Final = "paused"
+    DONE: Final = "done"
+    FAILED: Final = "failed"
+    CANCELLED: Final = "cancelled"
+
+    FINISHED: Final = frozenset({DONE, FAILED, CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """
+    Records handled between two commits.
+
+    Attributes:
+        records: A list of dicts, or any table that speaks the Arrow PyCapsule
+            stream interface (`__arrow_c_stream__`).
+        cursor: Plain data: where the source goes on after this batch. Only
+            sources set it; None means the batch count is the only position.
+    """
+
+    records: Any
+    cursor: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What a task that is called once reports: an event and a result.
+
+    Attributes:
+        event: The event to raise, for example "ok" or "invalid".
+        value: Plain data, kept in the checkpoint under the task's name.
+    """
+
+    event: str = OK
+    value: Any = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Task:
+    """
+    What a task function is given: who it is, where it stands, and a way to speak.
+
+    Attributes:
+        instance: Id of the instance.
+        machine: Name of the machine.
+        state: Name of the state the task runs in.
+        name: Name of the task; the state's own name if the state has one task.
+        attempt: Which try this is, from 1.
+        params: The instance's parameters, typed.
+        cursor: The cursor of the last committed batch of this task, or None at the start.
+        watermark: How far earlier instances of the machine have loaded, or None.
+        results: Results of tasks that ended before, by state name.
+        batch_size: How many records a batch should hold, at least 1.
+        log: A logger named after machine and state.
+        idempotency_key: `instance:generation:state:task:batch`, for effects outside.
+    """
+
+    instance: str
+    machine: str
+    state: str
+    name: str
+    attempt: int
+    params: Mapping[str, Any]
+    cursor: Any
+    watermark: Any
+    results: Mapping[str, Any]
+    batch_size: int
+    log: logging.Logger
+    idempotency_key: str
+    _beat: Callable[[], None] = field(repr=False)
+    _is_cancelled: Callable[[], bool] = field(repr=False)
+    _rejects: list[tuple[Record, str]] = field(default_factory=list, repr=False)
+
+    @property
+    def cancelled(self) -> bool:
+        """True once somebody asked the attempt to stop; return or raise soon after."""
+        return self._is_cancelled()
+
+    def heartbeat(self) -> None:
+        """
+        Say that the attempt is alive, for policies with a `heartbeat` limit.
+
+        Raises:
+            TaskCancelled: If somebody asked the attempt to stop.
+        """
+        self._beat()
+
+    def reject(self, record: Record, reason: str) -> None:
+        """Put `record` into quarantine with the batch that is being made; go on with the rest."""
+        self._rejects.append((record, reason))
+
+
+class Rejects(NamedTuple):
+    """
+    The rejected records of one batch, staged like a batch.
+
+    `body` is a framed msgpack stream of records of the form
+    `{"record": …, "rule": str, "path": str, "message": str, "position": int}`;
+    `position` is the record's place in its input batch, from 0.
+    """
+
+    records: int
+    bytes: int
+    sha256: bytes
+    file: str | None
+    body: bytes | None
+    reasons: Mapping[str, int]  # how many records by reason, e.g. "/dep_time: required"
+
+
+class Staged(NamedTuple):
+    """
+    A reference to one staged batch: enough to find it, check it and go on after it.
+
+    Exactly one of `file` (a name inside the stage directory) and `body` is set,
+    or neither when `records` is 0 (a mapped batch of which nothing was left).
+    """
+
+    number: int  # from 0, within instance, generation, state, visit and task
+    records: int
+    bytes: int
+    sha256: bytes
+    format: Literal["msgpack", "arrow"]
+    file: str | None
+    body: bytes | None
+    cursor: bytes | None  # encoded by the codec
+    read: int  # records this batch was made from; records + rejected = read in a contract
+    rejects: Rejects | None
+
+
+class Loaded(NamedTuple):
+    """What the destination said of one planned batch."""
+
+    number: int
+    records: int  # rows the ledger has for this batch
+    rejects: Rejects | None
+
+
+class Stay(NamedTuple):
+    """One stay of an instance in one state: what batches and plans belong to."""
+
+    generation: int  # rises at each rewind, from 1
+    state: str
+    visit: int  # from 1; rises when a cycle comes back
+
+
+class Checkpoint(NamedTuple):
+    """One instance as last committed. The driver's memory is a copy of this row."""
+
+    n: int  # the row's own number
+    id: str
+    machine: str
+    definition: int  # number of the definition it began with
+    params: bytes
+    created_at_ms: int
+    epoch: int
+    seq: int
+    generation: int
+    status: str
+    state: str
+    attempt: int  # attempts used up in this state
+    lost: int  # times in a row its driver died without progress
+    batches: int  # batches committed in this stay
+    picture: bytes | None  # results, visits and the input stay; the runtime encodes it
+    failed_state: str | None
+    error_class: str | None
+    error: str | None
+    entered_at_ms: int
+    request: str | None  # "cancel" or "pause", asked for and not yet honoured
+
+
+class Change(NamedTuple):
+    """
+    One move of one instance: what the row becomes and what the journal says.
+
+    The fields are bound to SQL by position, for both statements at once, so a
+    group of changes goes to SQLite without being touched again. The change is
+    refused unless the row still has `epoch` and `seq`.
+    """
+
+    n: int
+    epoch: int
+    seq: int  # as decided at; the row's becomes seq + 1
+    # what the row becomes
+    status: str
+    state: str
+    generation: int
+    attempt: int
+    lost: int
+    batches: int
+    picture: bytes | None
+    worker: int | None  # None releases the instance
+    wake_at_ms: int | None
+    wake_delay_ms: int | None
+    wake_boot_ms: int | None
+    wake_boot_id: str | None
+    failed_state: str | None
+    error_class: str | None
+    error: str | None
+    entered_at_ms: int
+    finished_at_ms: int | None
+    # what the journal says besides
+    kind: str
+    event: str
+    source: str
+    task: str | None
+    tried: int | None  # which attempt this ends, from 1
+    took_ms: int | None
+    policy: str | None  # digest of the merged policy that governed the attempt
+    records: int | None
+    bytes: int | None
+    rejected: int | None
+    result: bytes | None
+    note: str | None
+    # both
+    machine: str
+    at_ms: int
+
+
+class Plan(NamedTuple):
+    """On entering loading: fix which batches will be loaded, for ever."""
+
+    stay: Stay  # the stay in the loading state
+    source: Stay  # whose batches
+
+
+class Attachment(NamedTuple):
+    """What some changes carry besides: rows of other tables, in the same transaction."""
+
+    stay: Stay
+    task: str
+    staged: Staged | None = None
+    loaded: Loaded | None = None
+    plan: Plan | None = None

@@ -1,0 +1,49 @@
+"""
+Durations as people write them: "90s", "10m", "1h30m", "250ms", "2d", "PT15M".
+
+Everything inside the engine is integer milliseconds.
+"""
+
+import re
+
+_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_PLAIN = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+_ISO = re.compile(
+    r"P(?:(?P<w>\d+)W)?(?:(?P<d>\d+)D)?"
+    r"(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+(?:\.\d+)?)S)?)?"
+)
+
+
+def parse_duration_ms(text: str) -> int:
+    """
+    Return `text` in milliseconds, 0 or more.
+
+    Raises:
+        ValueError: If `text` is not a duration; the message shows how to write one.
+    """
+    compact = text.replace(" ", "")
+    if _PLAIN.fullmatch(compact):
+        return round(sum(float(n) * _UNITS_MS[unit] for n, unit in _PART.findall(compact)))
+    iso = _ISO.fullmatch(compact)
+    if iso and any(iso.groupdict().values()):
+        return round(
+            sum(float(n) * _UNITS_MS[unit] for unit, n in iso.groupdict().items() if n is not None)
+        )
+    raise ValueError(f'{text!r} is not a duration; write "90s", "10m", "1h30m" or "PT15M"')
+
+
+def format_duration(ms: int) -> str:
+    """Return `ms` as people read it: "250ms", "4.2s", "12m 5s", "3h 4m", "2d 1h"."""
+    if ms < 1_000:
+        return f"{ms}ms"
+    if ms < 60_000:
+        return f"{ms / 1_000:.1f}s"
+    minutes, seconds = divmod(ms // 1_000, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {seconds}s"
