@@ -8,6 +8,8 @@ Every error statepipe raises on purpose: what happened, what it means, what to t
     │   ├── InstanceExists              the id is taken
     │   └── Refused                     the instance's state does not allow the request
     ├── NotFound                        exit 3; no such machine, instance or state
+    ├── NoTransition                    exit 1; the state does not accept the event, or not now
+    │   └── GuardError                  a guard could not be evaluated on the facts it was given
     ├── StoreUnusable                   exit 4; the checkpoint store cannot be used
     │   ├── StoreFull                   no space left; nothing was committed
     │   └── StoreInDoubt                a COMMIT failed in a way that tells neither yes nor no
@@ -19,7 +21,7 @@ Every error statepipe raises on purpose: what happened, what it means, what to t
         ├── StagedDataDamaged           a staged batch is missing or not what was committed
         └── LedgerMismatch              the destination's ledger contradicts the committed plan
 
-    TaskError                           what an attempt failed with; raised by authors or the runtime
+    TaskError                           what an attempt failed with; by authors or the runtime
     ├── Throttled                       the other side asks for a pause; retried by policy
     ├── Fatal                           never retried
     ├── TaskTimeout                     the attempt outlived its timeout and was killed
@@ -90,6 +92,14 @@ class NotFound(StatepipeError):
     """No such machine, instance or state."""
 
     exit_code = 3
+
+
+class NoTransition(StatepipeError):
+    """The machine allows no move: unknown event, no guard that holds, or a visit limit reached."""
+
+
+class GuardError(NoTransition):
+    """A guard names a fact that is not there, or compares what cannot be compared."""
 
 
 class StoreUnusable(StatepipeError):
