@@ -1,0 +1,59 @@
+"""
+Records as rows, for ends that must look at every value: contracts and destinations.
+
+    iter_rows   lists of dicts, a slice at a time, from dicts or from an Arrow table
+    is_table    is it columnar?
+    keep        filter either kind by position
+
+Only methods of the table that is handed in are called, so nothing here imports
+pyarrow. Staged columnar batches are read back as `pyarrow.Table`.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from statepipe.errors import DataError
+from statepipe.model import Record
+
+#: A list of dicts, or a columnar table.
+Records = Any
+
+#: Whatever a field holds; each end says which types it takes.
+Value = Any
+
+#: Rows of a table that exist as dicts at one time.
+SLICE_ROWS = 4_096
+
+
+def is_table(records: Records) -> bool:
+    """Return True for a columnar table, False for a list of dicts."""
+    return hasattr(records, "__arrow_c_stream__")
+
+
+def iter_rows(records: Records) -> Iterator[Sequence[Record]]:
+    """
+    Yield `records` as lists of dicts; a table in slices of `SLICE_ROWS`.
+
+    Raises:
+        DataError: If two columns of a table have one name, so a dict cannot hold both.
+    """
+    if not is_table(records):
+        yield records
+        return
+    names = records.column_names
+    if len(set(names)) != len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise DataError(
+            f"two columns of the table are called {twice[0]!r}",
+            meaning="its rows cannot be told apart, so nothing of this batch was used",
+            next_step="rename one of the columns in the task that made the batch",
+        )
+    for start in range(0, records.num_rows, SLICE_ROWS):
+        yield records.slice(start, SLICE_ROWS).to_pylist()
+
+
+def keep(records: Records, wanted: Sequence[bool]) -> Records:
+    """Return the records of which `wanted` says True, as the kind they came in."""
+    if is_table(records):
+        return records.filter(list(wanted)) if wanted else records
+    return [record for record, want in zip(records, wanted, strict=True) if want]
