@@ -3,8 +3,8 @@ Plain values to bytes and back: exactly, or refused at write with the path.
 
     encode      value -> bytes; ValueRefused names what cannot be kept, `$.rows[3].price`
     decode      bytes -> an equal value of the same types; anything else is DataError
-    pack_many   many values as one msgpack array, for the records of a block
-    unpack      decode without the "this is a checkpoint" limits, for such a block
+    pack        encode without looking, for the blocks of a batch
+    unpack      decode without looking, for bytes whose checksum was right
 
 Plain: None, bool, int of any size, float (NaN and infinities bit for bit), str, bytes,
 list, dict, tuple, set, date, time, datetime with offset, timedelta, Decimal, UUID.
@@ -81,24 +81,24 @@ def decode(data: bytes) -> Any:  # noqa: ANN401  (plain data of any type)
         value = unpack(data)
         # The C unpacker makes msgpack's own Timestamp without asking our hook.
         foreign = b"\xff" in data and not is_plain([value], depth_max=_UNPACK_DEPTH_MAX)
-    except (*_UNPACK_ERRORS, msgpack.OutOfData) as error:
+    except (*UNPACK_ERRORS, msgpack.OutOfData) as error:
         raise _damaged(repr(error)) from error
     if foreign:
         raise _damaged("it holds a msgpack Timestamp")
     return value
 
 
-def pack_many(values: list[Any]) -> bytes:
+def pack(value: object) -> bytes:
     """
-    Return `values` as one msgpack array; the caller has checked them with `is_plain`.
+    Return `value` packed; for values that `plain.is_plain` has passed, of any size.
 
     Raises:
-        ValueRefused: If one of them is not plain; paths begin with its number, `$[3]`.
+        ValueRefused: If something in it cannot be written, such as a lone surrogate.
     """
     try:
-        data: bytes = _new_packer().pack(values)
+        data: bytes = _new_packer().pack(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise refusal(values, error) from error
+        raise refusal(value, error) from error
     return data
 
 
@@ -256,7 +256,7 @@ _NO_HEADS: Final = bytes(set(range(256)).difference(_HEADS))
 _KEPT_BYTES_MAX: Final = 1 << 16  # a packer keeps the largest buffer it ever needed
 _TRUSTED_BYTES_MAX: Final = 1 << 12
 _UNPACK_DEPTH_MAX: Final = 1 << 17  # 1,024 by the C unpacker, times the nested extensions
-_UNPACK_ERRORS: Final = (ValueError, TypeError, ArithmeticError, RuntimeError, MemoryError)
+UNPACK_ERRORS: Final = (ValueError, TypeError, ArithmeticError, RuntimeError, MemoryError)
 
 # The numbers are in every store ever written: never change or reuse one.
 _WRITERS: Final[dict[type, tuple[int, Callable[[Any], bytes]]]] = {

@@ -7,7 +7,7 @@ Which values are plain data, and the path of the one that is not.
 
 import datetime as dt
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 from itertools import chain
 from typing import Any, Final, NamedTuple
@@ -27,7 +27,7 @@ _PLAIN: Final = _LEAVES | _CONTAINERS
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,59}")
 
 
-def is_plain(values: list[Any], *, depth_max: int = DEPTH_MAX) -> bool:
+def is_plain(values: Collection[Any], *, depth_max: int = DEPTH_MAX) -> bool:
     """
     Return whether `values` and all they contain are of exactly the plain types.
 
@@ -45,10 +45,10 @@ def is_plain(values: list[Any], *, depth_max: int = DEPTH_MAX) -> bool:
     return False
 
 
-def refusal(value: object, cause: Exception | None = None) -> ValueRefused:
+def refusal(value: object, cause: Exception | None = None, *, root: str = "$") -> ValueRefused:
     """Return the error that names the first thing in `value` that cannot be kept."""
-    found = _find_refused(value)
-    path, why = found or ("$", f"cannot be written ({cause!r})")
+    found = _find_refused(value, root)
+    path, why = found or (root, f"cannot be written ({cause!r})")
     return ValueRefused(
         f"{path} {why}",
         meaning="nothing was written; only plain data crosses a checkpoint",
@@ -71,8 +71,8 @@ class _Place(NamedTuple):
     piece: str  # how the path goes on here: ".rows", "[3]"
 
 
-def _find_refused(value: object) -> tuple[str, str] | None:
-    level = [_Place(value, None, "$")]
+def _find_refused(value: object, root: str) -> tuple[str, str] | None:
+    level = [_Place(value, None, root)]
     for _ in range(DEPTH_MAX + 1):
         for place in level:
             objection = _objection(place.value)
@@ -131,7 +131,7 @@ def _objection(value: Any) -> str | None:  # noqa: ANN401  (that is the question
     return None
 
 
-def _containers(level: list[Any]) -> list[Any]:
+def _containers(level: Collection[Any]) -> list[Any]:
     return list({id(v): v for v in level if type(v) in _CONTAINERS}.values())
 
 

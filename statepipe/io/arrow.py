@@ -1,0 +1,95 @@
+"""
+Columnar batches: the one module that knows pyarrow, imported when a table comes by.
+
+    speaks_arrow    is this a table (pyarrow, polars, pandas, DuckDB), not a list of dicts
+    to_ipc          table -> Arrow IPC file, compressed, and how many rows it has
+    from_ipc        the way back, as a pyarrow.Table
+    table_rows      slices of dicts, for whoever cannot do without; nobody else makes any
+
+The file form of Arrow IPC, not the stream: its footer is at the end, so a cut is
+always noticed, while a cut stream ends like a whole one.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from statepipe.errors import DataError, StagedDataDamaged, ValueRefused
+
+
+class Ipc(NamedTuple):
+    """A table as bytes."""
+
+    payload: bytes
+    rows: int
+
+
+def speaks_arrow(records: object) -> bool:
+    """Return whether `records` is a table that offers itself as an Arrow stream."""
+    return hasattr(records, "__arrow_c_stream__")
+
+
+def to_ipc(records: Any) -> Ipc:  # noqa: ANN401  (any library's table)
+    """
+    Return the table `records` as an Arrow IPC file.
+
+    Raises:
+        DataError: If pyarrow is not installed.
+        ValueRefused: If Arrow cannot take or write the table.
+    """
+    pyarrow = _pyarrow()
+    sink = pyarrow.BufferOutputStream()
+    options = pyarrow.ipc.IpcWriteOptions(compression="lz4")
+    try:
+        table = pyarrow.table(records)
+        with pyarrow.ipc.new_file(sink, table.schema, options=options) as writer:
+            writer.write_table(table)
+    except (pyarrow.ArrowException, TypeError, ValueError) as error:
+        raise ValueRefused(
+            f"$ is a {type(records).__qualname__} that Arrow cannot write: {error}",
+            meaning="the batch was not staged",
+            next_step="yield a pyarrow.Table, or a list of dicts",
+        ) from error
+    return Ipc(sink.getvalue().to_pybytes(), table.num_rows)
+
+
+def from_ipc(payload: bytes) -> Any:  # noqa: ANN401  (a pyarrow.Table; pyarrow is optional)
+    """
+    Return the table that `to_ipc` wrote, as a pyarrow.Table.
+
+    Raises:
+        DataError: If pyarrow is not installed.
+        StagedDataDamaged: If `payload` is cut or is no Arrow IPC file.
+    """
+    pyarrow = _pyarrow()
+    try:
+        return pyarrow.ipc.open_file(pyarrow.py_buffer(payload)).read_all()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise StagedDataDamaged(
+            f"a staged batch is damaged: it is no whole Arrow file ({error})",
+            meaning="it was not used; nothing was changed",
+            next_step="statepipe doctor; then statepipe rewind ID --to an earlier state",
+        ) from error
+
+
+def table_rows(records: Any, *, rows_max: int) -> Iterator[list[dict[str, Any]]]:  # noqa: ANN401
+    """
+    Yield the rows of the table `records` as dicts, at most `rows_max` (1 or more) at a time.
+
+    Raises:
+        DataError: If pyarrow is not installed.
+    """
+    for batch in _pyarrow().RecordBatchReader.from_stream(records):
+        for start in range(0, batch.num_rows, rows_max):
+            yield batch.slice(start, rows_max).to_pylist()
+
+
+def _pyarrow() -> Any:  # noqa: ANN401  (a module without types)
+    try:
+        import pyarrow as pa  # noqa: PLC0415  (optional, and 100 ms of import)
+    except ImportError as error:
+        raise DataError(
+            "columnar batches need pyarrow, which is not installed",
+            meaning="the batch was not touched",
+            next_step='pip install "statepipe[arrow]"',
+        ) from error
+    return pa

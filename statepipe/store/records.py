@@ -1,0 +1,167 @@
+"""
+The records of a batch to bytes and back: dicts as msgpack columns, tables as Arrow.
+
+    encode_records    list of dicts, or a table -> Encoded (format, payload, records)
+    decode_records    format, payload -> list of dicts, or a pyarrow.Table
+    iter_rows         slices of dicts, whichever of the two it is
+
+    msgpack payload = frames of blocks
+    block           = [keys, [column, ...]]    where all its records have the same keys
+                    | [nil, [record, ...]]     where they have not
+
+Columns, because names are then written once: on flight records half the time to
+read and two thirds of the bytes to compress less. What comes back is what went
+in: the same types, the same order of keys, record for record.
+"""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, Final, Literal, NamedTuple
+
+from statepipe.errors import StagedDataDamaged, ValueRefused
+from statepipe.io import arrow
+from statepipe.model import Record
+from statepipe.store import codec
+from statepipe.store.frames import Block, read_frames, write_frames
+from statepipe.store.plain import is_plain, refusal
+
+Format = Literal["msgpack", "arrow"]
+
+#: Records in one block: enough for the columns to pay, few enough to be small.
+_BLOCK_RECORDS: Final = 4_096
+_ROWS_MAX: Final = 2_000
+
+
+class Encoded(NamedTuple):
+    """A batch as bytes, ready to be staged."""
+
+    format: Format
+    payload: bytes
+    records: int
+
+
+def encode_records(records: Any) -> Encoded:  # noqa: ANN401  (dicts or any library's table)
+    """
+    Return `records` as bytes.
+
+    Args:
+        records: A list of dicts with str keys and plain values, or a table that
+            speaks the Arrow stream interface; a table is never turned into dicts.
+
+    Raises:
+        ValueRefused: If a record is not a dict, a key not a str, a value not plain;
+            the path begins with the record's number, `$[3].price`.
+        DataError: If it is a table and pyarrow is not installed.
+    """
+    if arrow.speaks_arrow(records):
+        ipc = arrow.to_ipc(records)
+        return Encoded("arrow", ipc.payload, ipc.rows)
+    if not isinstance(records, list):
+        raise _refused("$", f"is a {type(records).__qualname__}, not a list of dicts or a table")
+    return Encoded("msgpack", write_frames(_blocks(records)), len(records))
+
+
+def decode_records(format: Format, payload: bytes) -> Any:  # noqa: A002, ANN401  (its column's name)
+    """
+    Return what `encode_records` was given: a list of dicts, or a pyarrow.Table.
+
+    Raises:
+        StagedDataDamaged: If `payload` is not what was written.
+        DataError: If it is a table and pyarrow is not installed.
+    """
+    if format == "arrow":
+        return arrow.from_ipc(payload)
+    if format != "msgpack":
+        raise _damaged(f"its format is {format!r}, which this version does not know")
+    return list(chain.from_iterable(map(_records_of, read_frames(payload))))
+
+
+def iter_rows(records: Any, *, rows_max: int = _ROWS_MAX) -> Iterator[list[Record]]:  # noqa: ANN401
+    """
+    Yield `records`, dicts or table, as lists of at most `rows_max` (1 or more) dicts.
+
+    Raises:
+        DataError: If it is a table and pyarrow is not installed.
+    """
+    if arrow.speaks_arrow(records):
+        yield from arrow.table_rows(records, rows_max=rows_max)
+    else:
+        for start in range(0, len(records), rows_max):
+            yield records[start : start + rows_max]
+
+
+def _blocks(records: list[Any]) -> Iterator[Block]:
+    for start in range(0, len(records), _BLOCK_RECORDS):
+        part = records[start : start + _BLOCK_RECORDS]
+        yield Block(len(part), _pack_block(part, start))
+
+
+def _pack_block(records: list[Any], start: int) -> bytes:
+    if set(map(type, records)) != {dict}:
+        raise _first_refusal(records, start)
+    shapes = set(map(tuple, records))
+    keys = list(shapes.pop())
+    block: list[Any]
+    if keys and not shapes:
+        columns = list(map(list, zip(*map(dict.values, records), strict=True)))
+        plain = {str}.issuperset(map(type, keys)) and all(map(is_plain, columns))
+        block = [keys, columns]
+    else:
+        plain = {str}.issuperset(map(type, chain.from_iterable(records))) and is_plain(records)
+        block = [None, records]
+    if not plain:
+        raise _first_refusal(records, start)
+    try:
+        return codec.pack(block)
+    except ValueRefused as error:  # its path leads through columns, which the author has not
+        raise _first_refusal(records, start) from error
+
+
+def _first_refusal(records: list[Any], start: int) -> ValueRefused:
+    """Return the error of the first bad record of a block known to have one."""
+    for number, record in enumerate(records, start):
+        root = f"$[{number}]"
+        if type(record) is not dict:
+            return _refused(root, f"is a {type(record).__qualname__}, not a dict")
+        for key in record:
+            if type(key) is not str:
+                return _refused(root, f"has a key of type {type(key).__qualname__}, not str")
+        try:
+            codec.encode(record, bytes_max=1 << 40)
+        except ValueRefused as error:
+            return refusal(record, error, root=root)
+    return _refused(f"$[{start}]", "begins a block of records that are too large together")
+
+
+def _records_of(block: Block) -> list[Record]:
+    try:
+        keys, content = codec.unpack(block.payload)
+        if keys is not None:
+            content = _rows(keys, content)
+    except codec.UNPACK_ERRORS as error:
+        raise _damaged(f"a block cannot be read ({error!r})") from error
+    if type(content) is not list or len(content) != block.records:
+        raise _damaged("a block has not as many records as it says")
+    return content
+
+
+def _rows(keys: list[str], columns: list[list[Any]]) -> list[Record]:
+    if len(keys) != len(columns) or len(set(map(len, columns))) != 1:
+        raise ValueError("its columns are not of one length")
+    return [dict(zip(keys, row)) for row in zip(*columns)]  # noqa: B905  (checked; strict is slow)
+
+
+def _refused(path: str, why: str) -> ValueRefused:
+    return ValueRefused(
+        f"{path} {why}",
+        meaning="the batch was not staged",
+        next_step="yield Batch(records) with a list of dicts with str keys, or a table",
+    )
+
+
+def _damaged(why: str) -> StagedDataDamaged:
+    return StagedDataDamaged(
+        f"a staged batch is damaged: {why}",
+        meaning="it was not used; nothing was changed",
+        next_step="statepipe doctor; then statepipe rewind ID --to an earlier state",
+    )
