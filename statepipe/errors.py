@@ -200,3 +200,7 @@ class Reject(Exception):
         super().__init__(reason)
         self.record = record
         self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive pickling: the default would call us again with the reason alone."""
+        return type(self), (self.record, self.reason)
