@@ -1,0 +1,12 @@
+"""
+What a machine is and what it allows; pure: no clock, no store, no task is run here.
+
+    definition  the frozen values: Machine, State, tasks, Transition, Param
+    loader      a TOML file as a Machine; finding and listing files
+    params      the parameters of one instance, typed (scalars: the types)
+    guards      the expression language of `when` (operations: what it computes)
+    table       state + event + facts -> target, compiled by `transitions`
+    checker     the proofs that need the whole graph (paths: who reaches whom)
+    digest      is it still the machine an instance began with, and what changed
+    graph       Mermaid and DOT
+"""

@@ -1,0 +1,349 @@
+"""
+`statepipe.toml`: where the store is, and policy that changes without touching a machine.
+
+    load_config         the file, the environment and the command line as one frozen Config
+    resolve_policy      what governs a state, and where each part of it came from
+    refuse_unknown_overrides    overrides of states that a machine does not have
+
+Who wins, highest first: command line, `STATEPIPE_*`, the overlay `[env.NAME]`, the rest of
+`statepipe.toml`, the machine file, the defaults. A policy is merged field by field.
+"""
+
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from statepipe.errors import DefinitionError
+from statepipe.policy import Policy, policy_fields
+from statepipe.suggest import did_you_mean
+
+FILE_NAME: Final = "statepipe.toml"
+STORE_DEFAULT: Final = "checkpoints/statepipe.db"
+#: Name of the policy that applies to every state that names none.
+DEFAULT_POLICY: Final = "default"
+
+FILE_BYTES_MAX: Final = 1_000_000
+
+_LAYER: Final = ("store", "policies", "machines")
+_TOP: Final = (*_LAYER, "env")
+_EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """
+    What `[machines.M.states.S]` says of one state.
+
+    Attributes:
+        retry: Fields of a policy from its `retry`: the name of a policy, or an inline table.
+        fields: Fields of a policy from its other keys; they win over `retry`.
+    """
+
+    retry: str | Mapping[str, Any] | None
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """
+    One level of settings: the file itself, or the overlay of one environment.
+
+    Attributes:
+        where: The file; for an overlay with the table, as people would look it up.
+        prefix: What its tables are called by: "" or "env.NAME.".
+        store: The store as written there, or None.
+        policies: Fields of each policy, by the policy's name.
+        machines: Overrides, by machine and state.
+    """
+
+    where: str
+    prefix: str
+    store: str | None
+    policies: Mapping[str, Mapping[str, Any]]
+    machines: Mapping[str, Mapping[str, Override]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """
+    What one run of statepipe works with.
+
+    Attributes:
+        path: The file it was read from, or None if there is none.
+        root: The folder of the file, or the folder that was started in.
+        machines_dir: Where machine files and their functions are.
+        store: The checkpoint store, absolute if `start` was.
+        env: Name of the environment, or None.
+        layers: The settings by level, the weakest first.
+    """
+
+    path: Path | None
+    root: Path
+    machines_dir: Path
+    store: Path
+    env: str | None
+    layers: tuple[Layer, ...]
+
+    @property
+    def policies(self) -> Mapping[str, Mapping[str, Any]]:
+        """Fields of each named policy, overlay included, by the policy's name."""
+        merged: dict[str, dict[str, Any]] = {}
+        for layer in self.layers:
+            for name, values in layer.policies.items():
+                merged.setdefault(name, {}).update(values)
+        return merged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """
+    What governs one state.
+
+    Attributes:
+        policy: The merged policy.
+        origins: Where each of its fields came from, by field name.
+    """
+
+    policy: Policy
+    origins: Mapping[str, str]
+
+
+def load_config(
+    *,
+    start: Path,
+    environ: Mapping[str, str],
+    store: str | None = None,
+    env: str | None = None,
+    config: str | None = None,
+) -> Config:
+    """
+    Return the configuration that applies in the folder `start`.
+
+    Args:
+        start: Where to look for `statepipe.toml`, there and in every folder above.
+        environ: STATEPIPE_STORE, STATEPIPE_ENV and STATEPIPE_CONFIG are read; "" is unset.
+        store: The store, from the command line; relative to `start`.
+        env: The environment, from the command line.
+        config: The file, from the command line; relative to `start`.
+
+    Raises:
+        DefinitionError: If a file that is named is missing, cannot be read, or
+            says something it cannot mean.
+    """
+    named = config or environ.get("STATEPIPE_CONFIG") or None
+    path = _found(start) if named is None else start / named
+    values = {} if path is None else _parsed(path)
+    root = start if path is None else path.parent
+    chosen = env or environ.get("STATEPIPE_ENV") or None
+    layers = tuple(_layers(values, path=path, env=chosen))
+    outside = store or environ.get("STATEPIPE_STORE") or None
+    if outside is not None:
+        place = start / outside
+    else:
+        place = root / next(
+            (layer.store for layer in reversed(layers) if layer.store is not None), STORE_DEFAULT
+        )
+    return Config(
+        path=path,
+        root=root,
+        machines_dir=root / "machines",
+        store=place,
+        env=chosen,
+        layers=layers,
+    )
+
+
+def resolve_policy(
+    config: Config,
+    *,
+    machine: str,
+    state: str,
+    settings: Mapping[str, Any],
+    retry: str | Mapping[str, Any] | None,
+) -> Resolved:
+    """
+    Return the policy of one state and the origin of each of its fields.
+
+    Args:
+        config: Named policies and overrides.
+        machine: Name of the machine.
+        state: Name of the state.
+        settings: The state's own keys, as people write them.
+        retry: The state's own `retry`: the name of a policy, or a policy's keys.
+
+    Raises:
+        DefinitionError: If a named policy is unknown.
+    """
+    here = f"machine {machine}, state {state}"
+    merged: dict[str, Any] = {}
+    origins = {each.name: "default" for each in fields(Policy)}
+
+    def take(values: Mapping[str, Any], origin: str) -> None:
+        merged.update(values)
+        origins.update(dict.fromkeys(values, origin))
+
+    for values, origin in _retry_fields(config, DEFAULT_POLICY, where=here):
+        take(values, origin)
+    for values, origin in _retry_fields(config, retry, where=here):
+        take(values, origin)
+    take(policy_fields(settings, where=here), here)
+    for layer in config.layers:
+        override = layer.machines.get(machine, {}).get(state)
+        if override is not None:
+            where = f"{layer.where} [{layer.prefix}machines.{machine}.states.{state}]"
+            for values, origin in _retry_fields(config, override.retry, where=where):
+                take(values, origin)
+            take(override.fields, where)
+    return Resolved(policy=Policy(**merged), origins=origins)
+
+
+def refuse_unknown_overrides(config: Config, *, machine: str, states: Collection[str]) -> None:
+    """
+    Refuse overrides of states that `machine` does not have; nothing else would notice them.
+
+    Raises:
+        DefinitionError: If there is one.
+    """
+    for layer in config.layers:
+        for state in layer.machines.get(machine, {}):
+            if state not in states:
+                raise _refusal(
+                    f"{layer.where}: [{layer.prefix}machines.{machine}.states.{state}]:"
+                    f' machine "{machine}" has no state "{state}"{did_you_mean(state, states)}',
+                    next_step=f"its states are {', '.join(states)}",
+                )
+
+
+def _retry_fields(
+    config: Config, retry: str | Mapping[str, Any] | None, *, where: str
+) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """What a `retry` stands for, weakest first, each with its origin."""
+    if retry is None:
+        return
+    if not isinstance(retry, str):
+        yield policy_fields(retry, where=f"{where}, retry"), f"{where}, retry"
+        return
+    known = [DEFAULT_POLICY, *(name for layer in config.layers for name in layer.policies)]
+    if retry not in known:
+        raise _refusal(
+            f'{where}: there is no policy "{retry}"{did_you_mean(retry, known)}',
+            next_step=f"add [policies.{retry}] to {config.path or FILE_NAME}",
+        )
+    for layer in config.layers:
+        if retry in layer.policies:
+            yield layer.policies[retry], f"{layer.where} [{layer.prefix}policies.{retry}]"
+
+
+def _found(start: Path) -> Path | None:
+    for folder in (start, *start.parents):
+        path = folder / FILE_NAME
+        if path.exists():
+            return path
+    return None
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+        if len(data) > FILE_BYTES_MAX:
+            raise _refusal(
+                f"{path} is larger than {FILE_BYTES_MAX:,} bytes",
+                next_step=f"is this a {FILE_NAME}?",
+            )
+        return tomllib.loads(data.decode())
+    except OSError as error:
+        raise _refusal(
+            f"{path} cannot be read: {error.strerror}",
+            next_step="name a file that you may read: --config, or STATEPIPE_CONFIG",
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise _refusal(f"{path} is not TOML: {error}", next_step="correct it there") from None
+
+
+def _layers(values: Mapping[str, Any], *, path: Path | None, env: str | None) -> Iterator[Layer]:
+    where = FILE_NAME if path is None else str(path)
+    _known(values, _TOP, where=where)
+    yield _layer(values, where=where, prefix="")
+    overlays = _table(values, "env", where=where)
+    for name in overlays:
+        overlay = _table(overlays, name, where=f"{where}: env")
+        _known(overlay, _LAYER, where=f"{where}: env.{name}")
+        layer = _layer(overlay, where=where, prefix=f"env.{name}.")
+        if name == env:
+            yield layer
+    if env is not None and env not in overlays:
+        raise _refusal(
+            f'{where}: there is no environment "{env}"{did_you_mean(env, overlays)}',
+            next_step=f"add [env.{env}], or use "
+            + (", ".join(overlays) if overlays else "no --env and no STATEPIPE_ENV"),
+        )
+
+
+def _layer(values: Mapping[str, Any], *, where: str, prefix: str) -> Layer:
+    at = f"{where}: {prefix}"
+    policies = _table(values, "policies", where=where)
+    machines = _table(values, "machines", where=where)
+    store = values.get("store")
+    if store is not None and (not isinstance(store, str) or not store or "\0" in store):
+        raise _refusal(
+            f"{at}store is {store!r}, not a path", next_step=f'store = "{STORE_DEFAULT}"'
+        )
+    return Layer(
+        where=where,
+        prefix=prefix,
+        store=store,
+        policies={
+            name: policy_fields(_table(policies, name, where=at), where=f"{at}policies.{name}")
+            for name in policies
+        },
+        machines={
+            name: _overrides(_table(machines, name, where=at), where=f"{at}machines.{name}")
+            for name in machines
+        },
+    )
+
+
+def _overrides(machine: Mapping[str, Any], *, where: str) -> dict[str, Override]:
+    _known(machine, ("states",), where=where)
+    states = _table(machine, "states", where=where)
+    return {
+        name: _override(_table(states, name, where=where), where=f"{where}.states.{name}")
+        for name in states
+    }
+
+
+def _override(values: Mapping[str, Any], *, where: str) -> Override:
+    retry = values.get("retry")
+    if not isinstance(retry, str | Mapping | None):
+        raise _refusal(
+            f"{where}: retry is {retry!r}, neither the name of a policy nor a table",
+            next_step='retry = "transient", or retry = { max_attempts = 5 }',
+        )
+    if isinstance(retry, Mapping):
+        policy_fields(retry, where=f"{where}.retry")
+    own = {key: value for key, value in values.items() if key != "retry"}
+    return Override(retry=retry, fields=policy_fields(own, where=where))
+
+
+def _table(values: Mapping[str, Any], key: str, *, where: str) -> Mapping[str, Any]:
+    table = values.get(key, _EMPTY)
+    if not isinstance(table, Mapping):
+        raise _refusal(f"{where}: {key} is {table!r}, not a table", next_step=f"write [{key}]")
+    return table
+
+
+def _known(values: Mapping[str, Any], keys: Collection[str], *, where: str) -> None:
+    for key in values:
+        if key not in keys:
+            raise _refusal(
+                f'{where}: unknown key "{key}"{did_you_mean(key, keys)}',
+                next_step=f"the keys here are {', '.join(keys)}",
+            )
+
+
+def _refusal(message: str, *, next_step: str) -> DefinitionError:
+    return DefinitionError(message, meaning="nothing was run", next_step=next_step)

@@ -1,0 +1,218 @@
+"""
+What is proved of a machine before it runs, as far as the whole graph must be seen.
+
+    check       every finding, errors first
+    Finding     what is wrong, where, and how to mend it
+
+Proved when the machine is built, so never found here: targets are known, guards parse,
+names are names. Proved by construction: `cancel` from everywhere, a timeout in every
+acting state (a policy without one cannot be written), `failed` as the last resort of
+`error` and `timeout`. The rest is here. What needs a disk or an import is asked through
+three callables, which raise DefinitionError.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from statepipe.errors import DefinitionError
+from statepipe.machine.definition import FAILED_STATE, Load, Machine, Run, State, Validate
+from statepipe.machine.paths import graph_of, one_cycle, reached, reversed_graph
+from statepipe.model import ERROR, OK, TIMEOUT
+
+Severity = Literal["error", "warning"]
+
+#: What a task does with batches: makes them from nothing, takes them and makes others,
+#: takes them and ends, has none, or nobody could tell (its function cannot be imported).
+Role = Literal["source", "map", "sink", "call", "unknown"]
+
+_FAILURES = frozenset({ERROR, TIMEOUT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """
+    One thing that is wrong with a machine.
+
+    Attributes:
+        severity: "error": it must not run. "warning": it may not do what is meant.
+        state: The state it is about, or None for the whole machine.
+        message: What is wrong.
+        fix: What to write instead.
+    """
+
+    severity: Severity
+    state: str | None
+    message: str
+    fix: str
+
+
+def check(
+    machine: Machine,
+    *,
+    functions: Callable[[Run], str],
+    contracts: Callable[[str], object],
+    policies: Callable[[State], object],
+) -> list[Finding]:
+    """
+    Return everything that is wrong with `machine`, errors first; [] if it is sound.
+
+    Args:
+        machine: The definition.
+        functions: Imports the function of a task and returns its kind: "source", "map", "call".
+        contracts: Reads the contract at a path of the machine.
+        policies: Resolves the policy of a state.
+
+    Each of the three raises DefinitionError if it cannot.
+    """
+    roles: dict[str, Role] = {}
+    findings = [
+        *_tasks(machine, roles, functions=functions, contracts=contracts, policies=policies),
+        *_events(machine),
+        *_reachability(machine),
+        *_cycles(machine),
+        *_batches(machine, roles),
+    ]
+    return sorted(findings, key=lambda each: each.severity != "error")
+
+
+def _tasks(
+    machine: Machine,
+    roles: dict[str, Role],
+    *,
+    functions: Callable[[Run], str],
+    contracts: Callable[[str], object],
+    policies: Callable[[State], object],
+) -> Iterator[Finding]:
+    """Functions, contracts and policies; fills in `roles` on the way."""
+    for state in machine.states:
+        if state.task is None:
+            continue
+        try:
+            roles[state.name] = "unknown"
+            if isinstance(state.task, Run):
+                roles[state.name] = _role(functions(state.task))
+            elif isinstance(state.task, Validate):
+                roles[state.name] = "map"
+                contracts(state.task.contract)
+            else:
+                roles[state.name] = "sink"
+        except DefinitionError as error:
+            yield _error(state.name, error.message, error.next_step)
+        try:
+            policies(state)
+        except DefinitionError as error:
+            yield _error(state.name, error.message, error.next_step)
+
+
+def _role(kind: str) -> Role:
+    if kind == "source":
+        return "source"
+    return "map" if kind == "map" else "call"
+
+
+def _events(machine: Machine) -> Iterator[Finding]:
+    """`ok` has a target; a list of choices ends in one that is certain, and in only one."""
+    for state in machine.states:
+        if state.task is not None and not state.on_event(OK):
+            yield _error(state.name, f'"{OK}" has no target', f'on.{OK} = "the next state"')
+        for event in dict.fromkeys(each.event for each in state.on):
+            choices = state.on_event(event)
+            certain = [n for n, each in enumerate(choices) if each.is_certain]
+            if certain and certain[0] < len(choices) - 1:
+                unused = choices[certain[0] + 1].target
+                yield _error(
+                    state.name,
+                    f'on.{event}: "{unused}" is never taken; the target before it always is',
+                    "put the target without when and max_visits last",
+                )
+            if not certain and any(each.when is not None for each in choices):
+                yield Finding(
+                    severity="warning",
+                    state=state.name,
+                    message=f"on.{event}: if no guard holds the event leads nowhere",
+                    fix=f'on.{event} = [ …, "{FAILED_STATE}" ]',
+                )
+
+
+def _reachability(machine: Machine) -> Iterator[Finding]:
+    """Everything is reached, and an end is reached from everything, without failing."""
+    graph = graph_of(machine)
+    live = reached(graph, [machine.initial])
+    ends = {state.name: state.final for state in machine.states if state.final is not None}
+    # Every acting state reaches an end by failing; the proof is worth something
+    # only for the ways an author meant.
+    meant = graph_of(machine, lambda each: each.event not in _FAILURES)
+    ending = reached(reversed_graph(meant), ends)
+    failures = [name for name, kind in ends.items() if kind == "failure"]
+    failing = reached(reversed_graph(graph), failures)
+    for state in machine.states:
+        if state.name not in live and state.name != FAILED_STATE:
+            yield _error(
+                state.name,
+                f'cannot be reached from "{machine.initial}"',
+                "lead a transition to it, or remove it",
+            )
+        elif state.task is not None and state.on_event(OK) and state.name not in ending:
+            yield _error(
+                state.name,
+                "reaches no final state except by failing",
+                'lead a transition towards a state with final = "success"',
+            )
+        if state.task is not None and state.name not in failing:
+            yield _error(state.name, "has no way to fail", f'lead "{ERROR}" to "{FAILED_STATE}"')
+    if not any(ends.get(name) == "success" for name in live):
+        yield Finding(
+            severity="warning",
+            state=None,
+            message="no final state of kind success can be reached",
+            fix='add a state with final = "success"',
+        )
+
+
+def _cycles(machine: Machine) -> Iterator[Finding]:
+    """Without the moves that have a limit there is no way back to anywhere."""
+    unbounded = graph_of(machine, lambda each: each.max_visits is None)
+    if cycle := one_cycle(unbounded):
+        way = " -> ".join((*cycle, cycle[0]))
+        yield _error(
+            cycle[0],
+            f"the cycle {way} has no bound",
+            "give one of its transitions max_visits, "
+            f'for example {{ to = "{cycle[0]}", max_visits = 2 }}',
+        )
+
+
+def _batches(machine: Machine, roles: dict[str, Role]) -> Iterator[Finding]:
+    """Whoever takes batches comes after somebody who made them, on every path."""
+    hungry: set[str] = set()
+    waiting = [machine.initial]
+    while waiting:
+        name = waiting.pop()
+        if name in hungry:
+            continue
+        hungry.add(name)
+        feeds = roles.get(name, "call") != "call"
+        waiting += [
+            each.target
+            for each in machine.state(name).on
+            # A task that failed has not made its batches.
+            if not feeds or each.event in _FAILURES
+        ]
+    for state in machine.states:
+        if state.name in hungry and roles.get(state.name) in {"map", "sink"}:
+            yield _error(
+                state.name,
+                f"{_taking(state)}, and there is a path to it on which no state makes any",
+                "lead every path through a source: a generator function of one parameter",
+            )
+
+
+def _taking(state: State) -> str:
+    if isinstance(state.task, Load):
+        return "loads batches"
+    return "validates batches" if isinstance(state.task, Validate) else "takes batches"
+
+
+def _error(state: str, message: str, fix: str) -> Finding:
+    return Finding(severity="error", state=state, message=message, fix=fix)

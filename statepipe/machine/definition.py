@@ -1,0 +1,394 @@
+"""
+A machine as frozen values: what a TOML file says, or what Python builds directly.
+
+    Machine         name, version, states, parameters; complete once built
+    State           a task, or a final kind; its transitions
+    Run, Validate, Load     the three tasks
+    Transition      event, target, guard, visit limit
+    Param           a declared parameter
+
+Each checks itself when built, so whatever holds a Machine holds a sound one. What takes
+looking at the whole graph (reachable, bounded, fed) is proved by `machine.checker`.
+
+Building a Machine completes it: the state `failed` is added if absent, and each acting
+state gets `error` and `timeout` to `failed` unless its author says otherwise. `cancel`
+leads to `cancelled` from everywhere; neither is written down.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Final, Literal, get_args
+
+from statepipe.errors import NotFound
+from statepipe.machine.guards import Guard
+from statepipe.machine.names import check_name, check_once, check_text, refusal
+from statepipe.machine.scalars import ParamType, convert
+from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, TIMEOUT
+from statepipe.policy import DURATION_MS_MAX, STATE_KEYS, policy_fields
+from statepipe.suggest import did_you_mean
+
+FinalKind = Literal["success", "failure"]
+
+#: The final state of kind failure that every machine has.
+FAILED_STATE: Final = "failed"
+
+STATES_MAX: Final = 500
+VISITS_MAX: Final = 1_000_000
+
+_PARAM_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+
+#: Today does not matter when a default is only checked.
+_ANY_DAY: Final = dt.date(2000, 1, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """
+    The author's function.
+
+    Attributes:
+        function: "module:name", or the function itself for a machine built in Python.
+    """
+
+    function: str | Callable[..., Any]
+
+    def __post_init__(self) -> None:
+        """Refuse what names no function."""
+        is_name = isinstance(self.function, str)
+        if not (_REFERENCE.fullmatch(str(self.function)) if is_name else callable(self.function)):
+            raise refusal(
+                f"{self.function!r} does not name a function",
+                next_step='write "module:function", for example "flights:extract"',
+            )
+
+    @property
+    def reference(self) -> str:
+        """The function as text, "module:name"; what a definition's digest contains."""
+        if isinstance(self.function, str):
+            return self.function
+        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
+        return f"{getattr(self.function, '__module__', '?')}:{name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validate:
+    """
+    Judge the records of a batch by a contract; rejected ones go to quarantine.
+
+    Attributes:
+        contract: Path of a JSON Schema, relative to the folder of the machines.
+    """
+
+    contract: str
+
+    def __post_init__(self) -> None:
+        """Refuse a path that is none, or that leaves the folder of the machines."""
+        check_text("contract", self.contract)
+        if ".." in self.contract.split("/"):
+            raise refusal(
+                f'contract "{self.contract}" leaves the folder of the machines',
+                next_step='keep contracts beside the machine: "contracts/flight.json"',
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """
+    Put every record into a destination exactly once.
+
+    Attributes:
+        to: The destination as a URL, for example "sqlite:///warehouse.db".
+        table: Name of the table there.
+        key: Columns that name a row: rows are upserted by them. Empty: rows are appended.
+    """
+
+    to: str
+    table: str
+    key: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse empty names and a key that names a column twice."""
+        check_text("to", self.to)
+        check_text("table", self.table)
+        for column in self.key:
+            check_text("key", column)
+        if len(set(self.key)) != len(self.key):
+            raise refusal(
+                f"key names a column twice: {', '.join(self.key)}", next_step='key = ["id"]'
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """
+    An allowed move out of a state.
+
+    Attributes:
+        event: What asks for it.
+        target: Name of the state it leads to.
+        when: A guard (see `machine.guards`), or None.
+        max_visits: How often one instance may take it, 1..1,000,000, or None for no limit.
+    """
+
+    event: str
+    target: str
+    when: str | None = None
+    max_visits: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse bad names, a guard that cannot be parsed and a limit that is none."""
+        check_name("event", self.event)
+        check_name("target", self.target)
+        if self.event == CANCEL or self.target == CANCELLED_STATE:
+            raise refusal(
+                f'"{CANCEL}" and "{CANCELLED_STATE}" are reserved: every state can be cancelled',
+                next_step="use another event and another target",
+            )
+        if self.when is not None:
+            check_text("when", self.when)
+            Guard(self.when)
+        if self.max_visits is not None and (
+            type(self.max_visits) is not int or not 1 <= self.max_visits <= VISITS_MAX
+        ):
+            raise refusal(
+                f"max_visits is {self.max_visits!r}, outside 1..{VISITS_MAX}",
+                next_step="max_visits = 2",
+            )
+
+    @property
+    def is_certain(self) -> bool:
+        """True if nothing can forbid it: no guard, no limit."""
+        return self.when is None and self.max_visits is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """
+    Where an instance may be: acting (it has a task) or final.
+
+    Attributes:
+        name: Its name.
+        task: What runs in it, or None if it is final.
+        final: "success" or "failure", or None if it acts.
+        on: Its transitions; those of one event are tried in this order.
+        retry: Name of a policy of `statepipe.toml`, or a policy's keys, or None.
+        settings: How its task runs, in people's keys: timeout, grace, heartbeat,
+            executor, batch_size.
+    """
+
+    name: str
+    task: Run | Validate | Load | None = None
+    final: FinalKind | None = None
+    on: tuple[Transition, ...] = ()
+    retry: str | Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a state that is neither acting nor final, or both."""
+        check_name("state", self.name)
+        if self.name == CANCELLED_STATE:
+            raise refusal(
+                f'"{CANCELLED_STATE}" is reserved: every machine has it',
+                next_step="use another name",
+            )
+        if self.final is not None and self.final not in get_args(FinalKind):
+            raise refusal(
+                f"final is {self.final!r}{did_you_mean(str(self.final), get_args(FinalKind))}",
+                next_step='final = "success" or final = "failure"',
+            )
+        if (self.task is None) == (self.final is None):
+            raise refusal(
+                f'state "{self.name}" must have one of run, contract, load, final',
+                next_step='run = "module:function", or final = "success"',
+            )
+        if self.final is not None and (self.on or self.retry is not None or self.settings):
+            raise refusal(
+                f'state "{self.name}" is final: nothing runs in it and nothing leads out',
+                next_step="remove on, retry and the settings of the task, or remove final",
+            )
+        self._check_policy()
+        self._check_limits()
+        object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
+        if isinstance(self.retry, Mapping):
+            object.__setattr__(self, "retry", MappingProxyType(dict(self.retry)))
+
+    def on_event(self, event: str) -> tuple[Transition, ...]:
+        """Return the transitions that `event` may take, in the order they are tried."""
+        return tuple(each for each in self.on if each.event == event)
+
+    def _check_policy(self) -> None:
+        if unknown := [key for key in self.settings if key not in STATE_KEYS]:
+            raise refusal(
+                f'unknown setting "{unknown[0]}"{did_you_mean(unknown[0], STATE_KEYS)}',
+                next_step=f"the settings of a state are {', '.join(STATE_KEYS)}",
+            )
+        policy_fields(self.settings, where=f'state "{self.name}"')
+        if isinstance(self.retry, str):
+            check_name("retry", self.retry)
+        elif self.retry is not None:
+            policy_fields(self.retry, where=f'state "{self.name}", retry')
+
+    def _check_limits(self) -> None:
+        # What is counted is (source, event, target); two limits on one triple
+        # could not be told apart.
+        for each in self.on:
+            if each.max_visits is not None and each.target == FAILED_STATE:
+                raise refusal(
+                    f'max_visits bounds loops, and "{FAILED_STATE}" is final',
+                    next_step="remove max_visits",
+                )
+            same = [other for other in self.on_event(each.event) if other.target == each.target]
+            if each.max_visits is not None and len(same) > 1:
+                raise refusal(
+                    f'event "{each.event}" of "{self.name}" leads to "{each.target}" twice,'
+                    " once with max_visits",
+                    next_step='write it once and join the guards with "or"',
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Param:
+    """
+    A declared parameter.
+
+    Attributes:
+        name: Its name, as in `-p name=value`.
+        type: What its value is.
+        default: Its value if none is given; "today" for a date is the day of creation.
+        required: False if it may be left out; without a default it is None then.
+            A parameter with a default is never required.
+    """
+
+    name: str
+    type: ParamType = "text"
+    default: Any = None
+    required: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse a bad name, an unknown type and a default of another type."""
+        if not _PARAM_NAME.fullmatch(self.name):
+            raise refusal(
+                f'"{self.name}" is not a name for a parameter',
+                next_step="a name is a-z, then a-z, 0-9 or _, at most 64 characters",
+            )
+        if self.type not in get_args(ParamType):
+            raise refusal(
+                f"type is {self.type!r}{did_you_mean(str(self.type), get_args(ParamType))}",
+                next_step=f"type is one of {', '.join(get_args(ParamType))}",
+            )
+        if self.default is None:
+            return
+        object.__setattr__(self, "required", False)
+        try:
+            convert(self.type, self.default, today=_ANY_DAY)
+        except ValueError as error:
+            raise refusal(
+                f"default {error}", next_step=f"give a default of type {self.type}"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """
+    The definition of a pipeline; immutable, and complete once built.
+
+    Attributes:
+        name: Its name; its file is `<name>.toml`.
+        initial: Name of the acting state an instance begins in.
+        states: All states, `failed` included.
+        version: The author's number for this definition, from 1.
+        params: The declared parameters.
+        deadline_ms: How long an instance may take over all, or None.
+        why: What it is for, for people.
+
+    Raises:
+        DefinitionError: If a name is bad or used twice, or a target is unknown.
+    """
+
+    name: str
+    initial: str
+    states: tuple[State, ...]
+    version: int = 1
+    params: tuple[Param, ...] = ()
+    deadline_ms: int | None = None
+    why: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the whole, then complete it."""
+        check_name("machine", self.name)
+        if type(self.version) is not int or not 1 <= self.version < 2**31:
+            raise refusal(f"version is {self.version!r}, not 1 or more", next_step="version = 1")
+        if self.deadline_ms is not None and not 0 < self.deadline_ms <= DURATION_MS_MAX:
+            raise refusal(
+                f"deadline is {self.deadline_ms} ms, outside 1 ms..365 days",
+                next_step='deadline = "6h"',
+            )
+        check_once("state", [state.name for state in self.states])
+        check_once("parameter", [param.name for param in self.params])
+        if len(self.states) > STATES_MAX:
+            raise refusal(f"more than {STATES_MAX} states", next_step="split the machine")
+        object.__setattr__(self, "states", _completed(self.states))
+        self._check_names()
+
+    def state(self, name: str) -> State:
+        """
+        Return the state called `name`.
+
+        Raises:
+            NotFound: If there is none.
+        """
+        for each in self.states:
+            if each.name == name:
+                return each
+        names = [each.name for each in self.states]
+        raise NotFound(
+            f'machine "{self.name}" has no state "{name}"{did_you_mean(name, names)}',
+            meaning="nothing was changed",
+            next_step=f"its states are {', '.join(names)}",
+        )
+
+    def _check_names(self) -> None:
+        kinds = {state.name: state.final for state in self.states}
+        if self.initial not in kinds:
+            raise refusal(
+                f'initial: there is no state "{self.initial}"{did_you_mean(self.initial, kinds)}',
+                next_step=f"the states are {', '.join(kinds)}",
+            )
+        if kinds[self.initial] is not None:
+            raise refusal(
+                f'initial: state "{self.initial}" is final; nothing would ever run',
+                next_step="begin in a state that has a task",
+            )
+        if kinds[FAILED_STATE] != "failure":
+            raise refusal(
+                f'state "{FAILED_STATE}" must be final, of kind "failure"',
+                next_step=f"give the state that acts another name than {FAILED_STATE}",
+            )
+        for state in self.states:
+            for each in state.on:
+                if each.target not in kinds:
+                    raise refusal(
+                        f"states.{state.name}.on.{each.event}:"
+                        f' there is no state "{each.target}"{did_you_mean(each.target, kinds)}',
+                        next_step=f"the states are {', '.join(kinds)}",
+                    )
+
+
+def _completed(states: tuple[State, ...]) -> tuple[State, ...]:
+    """Add `failed`, and its transitions wherever nothing certain is said of an event."""
+    if all(state.name != FAILED_STATE for state in states):
+        states = (*states, State(name=FAILED_STATE, final="failure"))
+    return tuple(state if state.task is None else _failing(state) for state in states)
+
+
+def _failing(state: State) -> State:
+    added = tuple(
+        Transition(event=event, target=FAILED_STATE)
+        for event in (ERROR, TIMEOUT)
+        if not any(each.is_certain for each in state.on_event(event))
+    )
+    return replace(state, on=state.on + added) if added else state

@@ -1,0 +1,185 @@
+"""
+Is it still the machine an instance began with; and if not, what changed, in plain sentences.
+
+    canonical           what counts: graph, tasks, contracts, parameters, version
+    digest              64 hex digits over it
+    describe_changes    two of them compared
+
+Policies (retry, timeout, executor, batch size), the deadline, `why`, comments and the order
+of keys do not count: they may change between a crash and a resume. Nor does the source of
+the functions: whoever changes what a task means raises `version`.
+"""
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from statepipe.machine.definition import Load, Machine, Run, State, Transition, Validate
+
+#: The shape of the canonical form itself; rises if what counts is written down otherwise.
+_FORM = 1
+
+
+def canonical(machine: Machine, *, contract_digests: Mapping[str, str]) -> dict[str, Any]:
+    """
+    Return what counts of `machine` as plain JSON data.
+
+    Args:
+        machine: The definition.
+        contract_digests: The digest of each contract file, by its path in the machine.
+
+    Raises:
+        KeyError: If a contract of the machine has no digest.
+    """
+    return {
+        "form": _FORM,
+        "machine": machine.name,
+        "version": machine.version,
+        "initial": machine.initial,
+        "params": {
+            param.name: {
+                "type": param.type,
+                "default": _plain(param.default),
+                "required": param.required,
+            }
+            for param in machine.params
+        },
+        "states": {state.name: _state(state, contract_digests) for state in machine.states},
+    }
+
+
+def digest(form: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a canonical form, 64 hex digits; the order of keys is nothing to it."""
+    text = json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return what changed from one canonical form to another, a sentence each; [] if nothing."""
+    said = [
+        f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
+        for key in ("machine", "version", "initial")
+        if old.get(key) != new.get(key)
+    ]
+    said += _compared("parameter", old["params"], new["params"], _param_changes)
+    said += _compared("state", old["states"], new["states"], _state_changes)
+    if not said and digest(old) != digest(new):
+        said.append("the definition is written down in another form")
+    return said
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 - any JSON value
+    return value.isoformat() if isinstance(value, dt.date) else value
+
+
+def _state(state: State, contract_digests: Mapping[str, str]) -> dict[str, Any]:
+    if state.task is None:
+        return {"final": state.final}
+    events: dict[str, list[dict[str, Any]]] = {}
+    for each in state.on:
+        events.setdefault(each.event, []).append(_transition(each))
+    return {"task": _task(state.task, contract_digests), "on": events}
+
+
+def _task(task: Run | Validate | Load, contract_digests: Mapping[str, str]) -> dict[str, Any]:
+    if isinstance(task, Run):
+        return {"run": task.reference}
+    if isinstance(task, Validate):
+        return {"contract": task.contract, "sha256": contract_digests[task.contract]}
+    return {"load": task.to, "table": task.table, "key": list(task.key)}
+
+
+def _transition(transition: Transition) -> dict[str, Any]:
+    said = {
+        "to": transition.target,
+        "when": transition.when,
+        "max_visits": transition.max_visits,
+    }
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def _compared(
+    what: str,
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    changes: Callable[[str, Any, Any], list[str]],
+) -> list[str]:
+    said = [f'{what} "{name}" was removed' for name in old if name not in new]
+    said += [f'{what} "{name}" was added' for name in new if name not in old]
+    for name in old:
+        if name in new and old[name] != new[name]:
+            said += changes(name, old[name], new[name])
+    return said
+
+
+def _param_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [
+        f'{key} of parameter "{name}" was {old[key]!r} and is {new[key]!r}'
+        for key in old
+        if old[key] != new.get(key)
+    ]
+
+
+def _state_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    if ("final" in old) != ("final" in new):
+        return [f'state "{name}" ' + ("became final" if "final" in new else "is no longer final")]
+    if "final" in old:
+        return [f'final state "{name}" was of kind {old["final"]} and is of kind {new["final"]}']
+    return [
+        *_task_changes(name, old["task"], new["task"]),
+        *_compared_events(name, old["on"], new["on"]),
+    ]
+
+
+def _task_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    if old == new:
+        return []
+    if old.keys() == new.keys():
+        if "sha256" in old and old["contract"] == new["contract"]:
+            return [f'contract "{new["contract"]}" of "{name}" has another content']
+        return [
+            f'{_TASK_WORDS[key]} of "{name}" was {old[key]!r} and is {new[key]!r}'
+            for key in _TASK_WORDS
+            if key in old and old[key] != new[key]
+        ]
+    return [f'the task of "{name}" was {_task_said(old)} and is {_task_said(new)}']
+
+
+def _task_said(task: Mapping[str, Any]) -> str:
+    return next(f"{key} {task[key]!r}" for key in ("run", "contract", "load") if key in task)
+
+
+def _compared_events(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    said = [f'transition "{event}" of "{name}" was removed' for event in old if event not in new]
+    said += [
+        f'transition "{event}" of "{name}" was added, to {_choices_said(new[event])}'
+        for event in new
+        if event not in old
+    ]
+    said += [
+        f'transition "{event}" of "{name}" went to {_choices_said(old[event])}'
+        f" and now goes to {_choices_said(new[event])}"
+        for event in old
+        if event in new and old[event] != new[event]
+    ]
+    return said
+
+
+def _choices_said(choices: list[Mapping[str, Any]]) -> str:
+    return ", else ".join(
+        f'"{choice["to"]}"'
+        + (f" when {choice['when']}" if "when" in choice else "")
+        + (f" at most {choice['max_visits']} times" if "max_visits" in choice else "")
+        for choice in choices
+    )
+
+
+_TASK_WORDS = {
+    "run": "the function",
+    "contract": "the contract",
+    "load": "the destination",
+    "table": "the table",
+    "key": "the key",
+}

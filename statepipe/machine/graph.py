@@ -1,0 +1,147 @@
+"""
+A machine as a picture: text for Mermaid and for Graphviz.
+
+Moves between the same two states share an arrow. Nothing of the machine reaches the
+text unescaped, so a guard cannot end a label and begin markup of its own.
+"""
+
+import re
+
+from statepipe.errors import NotFound
+from statepipe.machine.definition import Machine, State
+from statepipe.suggest import did_you_mean
+
+#: Words that Mermaid reads as syntax when a state is called so.
+_MERMAID_WORDS = frozenset(
+    {
+        "accdescr",
+        "acctitle",
+        "as",
+        "class",
+        "classdef",
+        "click",
+        "default",
+        "direction",
+        "end",
+        "graph",
+        "note",
+        "state",
+        "style",
+        "subgraph",
+    }
+)
+_PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_MERMAID_SAFE = re.compile(r"[^\w .,()=+*/?!'-]")
+
+
+def mermaid(machine: Machine, current: str | None = None) -> str:
+    """
+    Return `machine` as a Mermaid state diagram.
+
+    Args:
+        machine: What to draw.
+        current: A state to mark, for example where an instance is.
+
+    Raises:
+        NotFound: If there is no state `current`.
+    """
+    _check_current(machine, current)
+    ids = {state.name: _mermaid_id(n, state.name) for n, state in enumerate(machine.states)}
+    lines = ["stateDiagram-v2"]
+    lines += [
+        f'    state "{_mermaid_text(name)}" as {each}' for name, each in ids.items() if name != each
+    ]
+    lines.append(f"    [*] --> {ids[machine.initial]}")
+    for state in machine.states:
+        lines += [
+            f"    {ids[state.name]} --> {ids[target]} : {_mermaid_text(label)}"
+            for target, label in _arrows(state).items()
+        ]
+    lines += [f"    {ids[state.name]} --> [*]" for state in machine.states if state.final]
+    lines += [
+        "    classDef success fill:#d5f5dd,stroke:#2b8a3e",
+        "    classDef failure fill:#fde2e1,stroke:#c92a2a",
+        "    classDef current stroke-width:4px,font-weight:bold",
+    ]
+    lines += [f"    class {ids[each.name]} {each.final}" for each in machine.states if each.final]
+    if current is not None:
+        lines.append(f"    class {ids[current]} current")
+    return "\n".join(lines) + "\n"
+
+
+def dot(machine: Machine, current: str | None = None) -> str:
+    """
+    Return `machine` as a Graphviz digraph.
+
+    Args:
+        machine: What to draw.
+        current: A state to mark, for example where an instance is.
+
+    Raises:
+        NotFound: If there is no state `current`.
+    """
+    _check_current(machine, current)
+    lines = [
+        f"digraph {_dot_text(machine.name)} {{",
+        "    rankdir=LR",
+        '    node [shape=box, style="rounded,filled", fillcolor=white]',
+        '    "" [shape=point]',
+        f'    "" -> {_dot_text(machine.initial)}',
+    ]
+    lines += [_dot_node(state, is_current=state.name == current) for state in machine.states]
+    for state in machine.states:
+        lines += [
+            f"    {_dot_text(state.name)} -> {_dot_text(target)} [label={_dot_text(label)}]"
+            for target, label in _arrows(state).items()
+        ]
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _check_current(machine: Machine, current: str | None) -> None:
+    names = [state.name for state in machine.states]
+    if current is not None and current not in names:
+        raise NotFound(
+            f'machine "{machine.name}" has no state "{current}"{did_you_mean(current, names)}',
+            meaning="nothing was drawn",
+            next_step=f"its states are {', '.join(names)}",
+        )
+
+
+def _arrows(state: State) -> dict[str, str]:
+    """Labels by target: "error, timeout", "invalid (at most 2 times)"."""
+    labels: dict[str, list[str]] = {}
+    for each in state.on:
+        label = each.event
+        if each.when is not None:
+            label += f" [{each.when}]"
+        if each.max_visits is not None:
+            label += f" (at most {each.max_visits} times)"
+        labels.setdefault(each.target, []).append(label)
+    return {target: ", ".join(each) for target, each in labels.items()}
+
+
+def _mermaid_id(n: int, name: str) -> str:
+    if _PLAIN_NAME.fullmatch(name) and name not in _MERMAID_WORDS:
+        return name
+    return f"S{n}"  # a capital: no state can have that name itself
+
+
+def _mermaid_text(text: str) -> str:
+    one_line = " ".join(text.split())
+    return _MERMAID_SAFE.sub(lambda match: f"#{ord(match[0])};", one_line)
+
+
+def _dot_node(state: State, *, is_current: bool) -> str:
+    options = []
+    if state.final is not None:
+        colour = "#d5f5dd" if state.final == "success" else "#fde2e1"
+        options += ["peripheries=2", f'fillcolor="{colour}"']
+    if is_current:
+        options.append("penwidth=4")
+    said = f" [{', '.join(options)}]" if options else ""
+    return f"    {_dot_text(state.name)}{said}"
+
+
+def _dot_text(text: str) -> str:
+    one_line = " ".join(text.split())
+    return '"' + one_line.replace("\\", "\\\\").replace('"', '\\"') + '"'

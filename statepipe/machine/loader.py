@@ -1,0 +1,352 @@
+"""
+A machine file as a Machine: TOML in, frozen values out, every mistake named by file and key.
+
+    load_machine    one file; the short form (extract, validate, transform, load) or the long one
+    find_machine    the file of a machine, by name
+    list_machines   the names of all machines in a folder
+
+The loader only says which key holds what; whether a value makes sense is checked by the
+definition itself, and its refusal is passed on with the file and the key in front.
+"""
+
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from statepipe.errors import DefinitionError, NotFound, UsageError
+from statepipe.machine.definition import (
+    FAILED_STATE,
+    Load,
+    Machine,
+    Param,
+    Run,
+    State,
+    Transition,
+    Validate,
+)
+from statepipe.machine.names import check_name, refusal
+from statepipe.model import OK
+from statepipe.policy import STATE_KEYS
+from statepipe.suggest import did_you_mean
+from statepipe.units import parse_duration_ms
+
+FILE_BYTES_MAX: Final = 1_000_000
+
+_COMMON: Final = ("machine", "version", "why", "deadline", "params")
+_LONG: Final = ("initial", "states")
+#: The states of the short form, in order: the key, and the state it becomes.
+_SHORT: Final = {
+    "extract": "extracting",
+    "validate": "validating",
+    "transform": "transforming",
+    "load": "loading",
+}
+_TASKS: Final = ("run", "contract", "load")
+_LOAD: Final = ("to", "table", "key")
+_STATE: Final = (*_TASKS, "final", "on", "retry", *STATE_KEYS)
+_TARGET: Final = ("to", "when", "max_visits")
+_PARAM: Final = ("type", "default", "required")
+
+#: Keys of the machine file that this version does not have; said plainly, not guessed at.
+_NOT_YET: Final = {
+    "tasks": "several tasks in one state",
+    "wait": "states that wait",
+    "uses": "resource limits",
+    "notify": "notifications",
+    "foreach": "partitions",
+}
+
+
+def load_machine(path: Path) -> Machine:
+    """
+    Return the machine that the file at `path` describes.
+
+    Raises:
+        NotFound: If there is no such file.
+        DefinitionError: If it is no TOML, has an unknown key, or describes no sound machine.
+    """
+    with _at(str(path)):
+        values = _parsed(path)
+        machine = _machine(values)
+        if machine.name != path.stem:
+            raise refusal(
+                f'machine is "{machine.name}", but the file is called "{path.name}"',
+                next_step=f'machine = "{path.stem}", or call the file {machine.name}.toml',
+            )
+        return machine
+
+
+def find_machine(name: str, machines_dir: Path) -> Path:
+    """
+    Return the path of the file of machine `name`.
+
+    Raises:
+        UsageError: If `name` is no name of a machine; a path, for example.
+        NotFound: If there is no such file.
+    """
+    try:
+        check_name("machine", name)
+    except DefinitionError as error:
+        raise UsageError(
+            error.message,
+            meaning="a machine is called by its name, not by a path; nothing was read",
+            next_step="statepipe run NAME   # the file is machines/NAME.toml",
+        ) from None
+    path = machines_dir / f"{name}.toml"
+    if path.is_file():
+        return path
+    known = list_machines(machines_dir)
+    raise NotFound(
+        f'there is no machine "{name}" in {machines_dir}{did_you_mean(name, known)}',
+        meaning="nothing was run",
+        next_step=f"there are {', '.join(known)}" if known else f"write {path}",
+    )
+
+
+def list_machines(machines_dir: Path) -> list[str]:
+    """Return the names of the machines that have a file in `machines_dir`, sorted."""
+    names = []
+    for path in machines_dir.glob("*.toml"):
+        try:
+            check_name("machine", path.stem)
+        except DefinitionError:
+            continue  # a TOML file of another kind: no machine can have its name
+        names.append(path.stem)
+    return sorted(names)
+
+
+@contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Put `place`, a file or a key path, in front of what a refusal says."""
+    try:
+        yield
+    except DefinitionError as error:
+        raise DefinitionError(
+            f"{place}: {error.message}", meaning=error.meaning, next_step=error.next_step
+        ) from None
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise NotFound(
+            f"there is no file {path}", meaning="nothing was run", next_step=f"write {path}"
+        ) from None
+    except OSError as error:
+        raise refusal(
+            f"cannot be read: {error.strerror}", next_step="make it a file that you may read"
+        ) from None
+    if len(data) > FILE_BYTES_MAX:
+        raise refusal(
+            f"is larger than {FILE_BYTES_MAX:,} bytes", next_step="is this a machine file?"
+        )
+    try:
+        return tomllib.loads(data.decode())
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise refusal(f"is not UTF-8 (line {line})", next_step="save it as UTF-8") from None
+    except RecursionError:
+        raise refusal("is nested too deep", next_step="is this a machine file?") from None
+    except ValueError as error:
+        raise refusal(f"is not TOML: {error}", next_step="correct it there") from None
+
+
+def _machine(values: Mapping[str, Any]) -> Machine:
+    short = [key for key in _SHORT if key in values]
+    long = [key for key in _LONG if key in values]
+    if short and long:
+        raise refusal(
+            f'"{short[0]}" belongs to the short form and "{long[0]}" to the long one',
+            next_step="use one form: extract, validate, transform, load; or initial and states",
+        )
+    if short:
+        _known(values, (*_COMMON, *_SHORT))
+        _needed(values, ("machine", "extract"))
+        states = _short_states(values)
+        initial = states[0].name
+    else:
+        _known(values, (*_COMMON, *_LONG, *(() if long else _SHORT)))
+        _needed(values, ("machine", *(_LONG if long else ("extract",))))
+        tables = _table("states", values["states"])
+        states = tuple(_state(name, value) for name, value in tables.items())
+        initial = _text("initial", values["initial"])
+    params = _table("params", values.get("params", {}))
+    return Machine(
+        name=_text("machine", values["machine"]),
+        initial=initial,
+        states=states,
+        version=values.get("version", 1),
+        params=tuple(_param(name, value) for name, value in params.items()),
+        deadline_ms=_deadline(values.get("deadline")),
+        why=_text("why", values.get("why", "")),
+    )
+
+
+def _short_states(values: Mapping[str, Any]) -> tuple[State, ...]:
+    keys = [key for key in _SHORT if key in values]
+    targets = [*(_SHORT[key] for key in keys[1:]), "done"]
+    acting = []
+    for key, target in zip(keys, targets, strict=True):
+        with _at(key):
+            table = _short_state(key, values[key])
+            acting.append(_built_state(_SHORT[key], {**table, "on": {OK: target}}))
+    return (
+        *acting,
+        State(name="done", final="success"),
+        State(name=FAILED_STATE, final="failure"),
+    )
+
+
+def _short_state(key: str, value: object) -> dict[str, Any]:
+    """One line of the short form as a table of the long one."""
+    if isinstance(value, str):
+        return {"run": value}
+    table = dict(_table(None, value))
+    extra = (*STATE_KEYS, "retry")
+    if key == "load" and "run" not in table:
+        _known(table, (*_LOAD, *extra, "run"))
+        return {"load": {k: table.pop(k) for k in _LOAD if k in table}, **table}
+    task = ("run", "contract") if key == "validate" else ("run",)
+    _known(table, (*task, *extra))
+    return table
+
+
+def _state(name: str, value: object) -> State:
+    with _at(f"states.{name}"):
+        return _built_state(name, _table(None, value))
+
+
+def _built_state(name: str, table: Mapping[str, Any]) -> State:
+    _known(table, _STATE)
+    if sum(key in table for key in (*_TASKS, "final")) != 1:
+        raise refusal(
+            "must have exactly one of run, contract, load, final",
+            next_step='run = "module:function", or final = "success"',
+        )
+    retry = table.get("retry")
+    if not isinstance(retry, str | Mapping | None):
+        raise refusal(
+            f"retry is {retry!r}, neither the name of a policy nor a table",
+            next_step='retry = "transient", or retry = { max_attempts = 5 }',
+        )
+    return State(
+        name=name,
+        task=_task(table),
+        final=table.get("final"),
+        on=tuple(_transitions(_table("on", table.get("on", {})))),
+        retry=retry,
+        settings={key: table[key] for key in STATE_KEYS if key in table},
+    )
+
+
+def _task(table: Mapping[str, Any]) -> Run | Validate | Load | None:
+    if "run" in table:
+        with _at("run"):
+            return Run(function=_text(None, table["run"]))
+    if "contract" in table:
+        return Validate(contract=_text("contract", table["contract"]))
+    if "load" not in table:
+        return None
+    with _at("load"):
+        load = _table(None, table["load"])
+        _known(load, _LOAD)
+        _needed(load, ("to", "table"))
+        key = load.get("key", [])
+        columns = [key] if isinstance(key, str) else key
+        if not isinstance(columns, list):
+            raise refusal(f"key is {key!r}, not a list of columns", next_step='key = ["id"]')
+        return Load(
+            to=_text("to", load["to"]),
+            table=_text("table", load["table"]),
+            key=tuple(columns),
+        )
+
+
+def _transitions(events: Mapping[str, Any]) -> Iterator[Transition]:
+    for event, value in events.items():
+        with _at(f"on.{event}"):
+            choices = value if isinstance(value, list) else [value]
+            if not choices:
+                raise refusal("leads nowhere", next_step=f'on.{event} = "a state"')
+            for choice in choices:
+                table: Mapping[str, Any] = (
+                    {"to": choice} if isinstance(choice, str) else _table(None, choice)
+                )
+                _known(table, _TARGET)
+                _needed(table, ("to",))
+                yield Transition(
+                    event=event,
+                    target=_text("to", table["to"]),
+                    when=table.get("when"),
+                    max_visits=table.get("max_visits"),
+                )
+
+
+def _param(name: str, value: object) -> Param:
+    with _at(f"params.{name}"):
+        table: Mapping[str, Any] = (
+            {"type": value} if isinstance(value, str) else _table(None, value)
+        )
+        _known(table, _PARAM)
+        required = table.get("required", "default" not in table)
+        if not isinstance(required, bool):
+            raise refusal(f"required is {required!r}", next_step="required = false")
+        if required and "default" in table:
+            raise refusal(
+                "a parameter with a default is never required",
+                next_step="remove default, or required",
+            )
+        return Param(
+            name=name,
+            type=table.get("type", "text"),
+            default=table.get("default"),
+            required=required,
+        )
+
+
+def _deadline(value: object) -> int | None:
+    if value is None:
+        return None
+    try:
+        return parse_duration_ms(_text("deadline", value))
+    except (ValueError, OverflowError) as error:
+        raise refusal(f"deadline: {error}", next_step='deadline = "6h"') from None
+
+
+def _known(table: Mapping[str, Any], keys: Collection[str]) -> None:
+    for key in table:
+        if key in keys:
+            continue
+        if key in _NOT_YET:
+            raise refusal(
+                f'unknown key "{key}": this version of statepipe has no {_NOT_YET[key]}',
+                next_step=f"remove {key}; the keys here are {', '.join(keys)}",
+            )
+        raise refusal(
+            f'unknown key "{key}"{did_you_mean(key, keys)}',
+            next_step=f"the keys here are {', '.join(keys)}",
+        )
+
+
+def _needed(table: Mapping[str, Any], keys: Collection[str]) -> None:
+    for key in keys:
+        if key not in table:
+            raise refusal(f'key "{key}" is missing', next_step=f"{key} = …")
+
+
+def _table(key: str | None, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        name = f"{key} is " if key else "is "
+        raise refusal(f"{name}{value!r}, not a table", next_step="write { key = value }")
+    return value
+
+
+def _text(key: str | None, value: object) -> str:
+    if not isinstance(value, str):
+        name = f"{key} is " if key else "is "
+        raise refusal(f"{name}{value!r}, not text", next_step='write it in quotes: "…"')
+    return value

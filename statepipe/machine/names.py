@@ -1,0 +1,56 @@
+"""
+Checks that the parts of a definition share: names, texts, and how a refusal is worded.
+"""
+
+import re
+from typing import Final
+
+from statepipe.errors import DefinitionError
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_TEXT_MAX: Final = 2_000
+
+
+def check_name(what: str, name: object) -> None:
+    """
+    Refuse what cannot name a machine, a state or an event.
+
+    Raises:
+        DefinitionError: If `name` is not a-z, then a-z, 0-9, - or _, at most 64 characters.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise refusal(
+            f"{what}: {name!r} is not a name",
+            next_step="a name is a-z, then a-z, 0-9, - or _, at most 64 characters",
+        )
+
+
+def check_text(key: str, value: object) -> None:
+    """
+    Refuse what is no text, an empty one, or one too long.
+
+    Raises:
+        DefinitionError: If `value` is not text of 1..2,000 characters without NUL.
+    """
+    if not isinstance(value, str) or not 0 < len(value) <= _TEXT_MAX or "\0" in value:
+        raise refusal(
+            f"{key} is {value!r}, not text of 1..{_TEXT_MAX} characters",
+            next_step=f'{key} = "…"',
+        )
+
+
+def check_once(what: str, names: list[str]) -> None:
+    """
+    Refuse a name that stands for two things.
+
+    Raises:
+        DefinitionError: If `names` has one of them twice.
+    """
+    for name in names:
+        if names.count(name) > 1:
+            raise refusal(f'{what} "{name}" is there twice', next_step="rename one of them")
+
+
+def refusal(message: str, *, next_step: str) -> DefinitionError:
+    """Return the error for a definition that is wrong: what is, and what to write instead."""
+    return DefinitionError(message, meaning="nothing was run", next_step=next_step)
