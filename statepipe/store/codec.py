@@ -107,8 +107,7 @@ def unpack(data: bytes | memoryview) -> Any:  # noqa: ANN401  (plain data of any
     Return what was packed; for bytes whose digest has been checked.
 
     Raises:
-        ValueError, TypeError, ArithmeticError, RuntimeError, MemoryError: As the
-            damage may be; `decode` and `records` turn them into errors of ours.
+        UNPACK_ERRORS: As the damage may be; `decode` and `records` turn them into ours.
     """
     return msgpack.unpackb(data, strict_map_key=False, ext_hook=_revivers[0])
 
@@ -256,7 +255,15 @@ _NO_HEADS: Final = bytes(set(range(256)).difference(_HEADS))
 _KEPT_BYTES_MAX: Final = 1 << 16  # a packer keeps the largest buffer it ever needed
 _TRUSTED_BYTES_MAX: Final = 1 << 12
 _UNPACK_DEPTH_MAX: Final = 1 << 17  # 1,024 by the C unpacker, times the nested extensions
-UNPACK_ERRORS: Final = (ValueError, TypeError, ArithmeticError, RuntimeError, MemoryError)
+#: What damaged bytes may raise in msgpack, in our readers and in the types they make.
+UNPACK_ERRORS: Final = (
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+)
 
 # The numbers are in every store ever written: never change or reuse one.
 _WRITERS: Final[dict[type, tuple[int, Callable[[Any], bytes]]]] = {
