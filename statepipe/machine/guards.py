@@ -127,11 +127,10 @@ class _Parser:
                 rest = text[at:]
                 column = at + len(rest) - len(rest.lstrip()) + 1
                 raise self._refusal(_puzzle(rest.lstrip()), column)
-            kind = str(match.lastgroup)
-            found = match[kind]
-            if found in _WORDS:
-                kind = "word"
-            tokens.append(_Token(kind, found, match.start(kind) + 1))
+            group = str(match.lastgroup)
+            found = match[group]
+            kind = "word" if found in _WORDS else group
+            tokens.append(_Token(kind, found, match.start(group) + 1))
             at = match.end()
         tokens.append(_Token("end", "", len(text) + 1))
         return tokens

@@ -69,9 +69,11 @@ def looked_up(root: str, path: list[str]) -> Part:
     """A fact by name, then by one key after the other."""
 
     def look_up(facts: Facts) -> Any:  # noqa: ANN401 - a fact is any plain value
-        if root not in facts:
-            raise Unfit(f'there is no "{root}" here')
-        value, seen = facts[root], root
+        # Not `in`: facts may be worked out when asked for, and would be twice.
+        try:
+            value, seen = facts[root], root
+        except KeyError:
+            raise Unfit(f'there is no "{root}" here') from None
         for key in path:
             if not isinstance(value, Mapping):
                 raise Unfit(f'"{seen}" is {kind_name(value)} and has no "{key}"')

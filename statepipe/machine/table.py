@@ -13,8 +13,9 @@ lives for that one question: no instance is ever its model, and no work is its c
 dict and the library agree is proved by tests/unit/test_table.py.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from collections import ChainMap
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Final, Literal, cast
 
 import transitions
 
@@ -28,7 +29,8 @@ from statepipe.suggest import did_you_mean
 EndKind = Literal["success", "failure", "cancelled"]
 Facts = Mapping[str, Any]
 
-#: The fact that holds, by `counted` key, how often this instance took each bounded transition.
+#: The fact that holds what is counted of an instance: by `Table.counted` key, how often it
+#: took a bounded transition; by name, how often it entered a state that is on a cycle.
 VISITS: Final = "visits"
 
 
@@ -78,18 +80,20 @@ class Table:
         Args:
             state: Where the instance is.
             event: What happened.
-            facts: What guards may look at (`guards.FACTS`), and under "visits" how
-                often this instance took each bounded transition, by its `counted`
-                key; an absent key counts as 0. Only read if the pair needs it.
+            facts: What guards may look at (`guards.FACTS`, without `visit`), and what
+                was counted under "visits": by `counted` key (absent: never taken), and
+                by name of a state (absent: entered once), from which `visit` is made.
+                Only read if the pair needs it.
 
         Raises:
             NoTransition: If the event is unknown there, no guard holds, or a
                 visit limit was reached; the message says which.
             GuardError: If a guard cannot be evaluated on these facts.
         """
-        target = self._targets.get((state, event))
-        if target is not None:
-            return target
+        try:
+            return self._targets[state, event]
+        except KeyError:
+            pass
         ask = self._questions.get((state, event))
         if ask is not None:
             view = _View(state)
@@ -100,6 +104,10 @@ class Table:
     def counted(self, source: str, event: str, target: str) -> str | None:
         """Return the key under which this move is counted, or None if it has no limit."""
         return self._limits.get((source, event, target))
+
+    def counts(self, source: str, event: str, target: str) -> bool:
+        """Return True if this move changes what is counted: it has a limit, or enters a cycle."""
+        return target in self.cyclic_states or (source, event, target) in self._limits
 
     def acting(self, state: str) -> bool:
         """Return True if a task runs in `state`; False for final and unknown states."""
@@ -181,8 +189,17 @@ def _conditions(source: str, choice: Transition) -> list[Callable[[Facts], bool]
         # First, so that a guard is not asked about a move that is used up.
         conditions.append(_limit(f"{source}/{choice.event}/{choice.target}", choice.max_visits))
     if choice.when is not None:
-        conditions.append(Guard(choice.when))
+        conditions.append(_guard(source, Guard(choice.when)))
     return conditions
+
+
+def _guard(source: str, guard: Guard) -> Callable[[Facts], bool]:
+    def holds(facts: Facts) -> bool:
+        visit = facts.get(VISITS, {}).get(source, 1)
+        # A ChainMap writes to its first map only, and nobody writes to this one.
+        return guard(ChainMap({"visit": visit}, cast(MutableMapping[str, Any], facts)))
+
+    return holds
 
 
 def _limit(key: str, visits_max: int) -> Callable[[Facts], bool]:

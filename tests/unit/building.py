@@ -1,0 +1,176 @@
+"""
+Machines for tests: fixed ones, strategies that draw random ones, and a writer of TOML.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+from statepipe.machine.definition import Load, Machine, Run, State, Transition, Validate
+from statepipe.machine.loader import load_machine
+
+ORDERS = """\
+machine = "orders"
+version = 3
+initial = "extracting"
+deadline = "6h"
+
+[params]
+day = { type = "date", default = "today" }
+
+[states.extracting]
+run = "orders:extract"
+retry = "transient"
+timeout = "20m"
+on = { ok = "validating", empty = "done" }
+
+[states.validating]
+contract = "contracts/order.json"
+on.ok = [{ to = "loading", when = "records > 0" }, "done"]
+on.invalid = { to = "cleaning", max_visits = 2 }
+
+[states.cleaning]
+run = "orders:clean"
+on = { ok = "extracting" }
+
+[states.loading]
+load = { to = "sqlite:///shop.db", table = "orders", key = ["order_id"] }
+on = { ok = "done" }
+
+[states.done]
+final = "success"
+
+[states.failed]
+final = "failure"
+"""
+
+KINDS = {"orders:extract": "source", "orders:clean": "call"}
+
+
+def written(folder: Path, text: str, name: str = "orders") -> Path:
+    """Write `text` as the file of machine `name` and return its path."""
+    path = folder / f"{name}.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def orders(folder: Path, *edits: tuple[str, str]) -> Machine:
+    """Return the machine `orders`, with some of its text replaced."""
+    text = ORDERS
+    for old, new in edits:
+        assert old in text, f"{old!r} is not in the file to edit"
+        text = text.replace(old, new)
+    return load_machine(written(folder, text))
+
+
+def acting(name: str, *on: Transition, run: str = "m:f") -> State:
+    """Return a state that runs a function."""
+    return State(name=name, task=Run(function=run), on=on)
+
+
+def to(
+    target: str, event: str = "ok", when: str | None = None, most: int | None = None
+) -> Transition:
+    """Return a transition."""
+    return Transition(event=event, target=target, when=when, max_visits=most)
+
+
+def pipeline(*states: State, initial: str = "a") -> Machine:
+    """Return a machine of `states` and a successful end called `done`."""
+    done = State(name="done", final="success")
+    return Machine(name="m", initial=initial, states=(*states, done))
+
+
+_NAMES = ["a", "b-1", "c_2", "end", "note"]
+_EVENTS = ["ok", "error", "timeout", "empty", "trigger"]
+_GUARDS = [None, "attempt > 1", "records == 0 or rejected >= 2", "visit < 3"]
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> Machine:
+    """Draw a machine of up to five acting states, with guards and limits anywhere."""
+    names = draw(st.lists(st.sampled_from(_NAMES), min_size=1, max_size=5, unique=True))
+    targets = st.sampled_from([*names, "done", "failed"])
+    states = [
+        State(
+            name=name,
+            task=draw(_tasks),
+            on=tuple(
+                transition
+                for event in draw(st.lists(st.sampled_from(_EVENTS), max_size=4, unique=True))
+                for transition in draw(_choices(event, targets))
+            ),
+            retry=draw(st.sampled_from([None, "transient", {"max_attempts": 4}])),
+            settings=draw(st.sampled_from([{}, {"timeout": "20m", "batch_size": 7}])),
+        )
+        for name in names
+    ]
+    return pipeline(*states, initial=names[0])
+
+
+_tasks: st.SearchStrategy[Run | Validate | Load] = st.sampled_from(
+    [
+        Run(function="m:f"),
+        Validate(contract="contracts/a b.json"),
+        Load(to='sqlite:///"quoted".db', table="t", key=("id", "day")),
+        Load(to="sqlite:///x.db", table="t"),
+    ]
+)
+
+
+@st.composite
+def _choices(draw: st.DrawFn, event: str, targets: st.SearchStrategy[str]) -> list[Transition]:
+    chosen = draw(st.lists(targets, min_size=1, max_size=3, unique=True))
+    return [
+        Transition(
+            event=event,
+            target=target,
+            when=draw(st.sampled_from(_GUARDS)),
+            max_visits=None if target == "failed" else draw(st.sampled_from([None, 1, 3])),
+        )
+        for target in chosen
+    ]
+
+
+def as_toml(machine: Machine) -> str:
+    """Return `machine` as the text of a machine file, in the long form."""
+    lines = [
+        f"machine = {_toml(machine.name)}",
+        f"version = {machine.version}",
+        f"initial = {_toml(machine.initial)}",
+    ]
+    for state in machine.states:
+        lines += ["", f"[states.{state.name}]"]
+        if state.final is not None:
+            lines.append(f"final = {_toml(state.final)}")
+        elif isinstance(state.task, Run):
+            lines.append(f"run = {_toml(state.task.reference)}")
+        elif isinstance(state.task, Validate):
+            lines.append(f"contract = {_toml(state.task.contract)}")
+        elif state.task is not None:
+            keys = {"to": state.task.to, "table": state.task.table, "key": list(state.task.key)}
+            lines.append(f"load = {_toml(keys)}")
+        if state.retry is not None:
+            lines.append(f"retry = {_toml(state.retry)}")
+        lines += [f"{key} = {_toml(value)}" for key, value in state.settings.items()]
+        for event in dict.fromkeys(each.event for each in state.on):
+            choices = [
+                {
+                    "to": each.target,
+                    **({} if each.when is None else {"when": each.when}),
+                    **({} if each.max_visits is None else {"max_visits": each.max_visits}),
+                }
+                for each in state.on_event(event)
+            ]
+            lines.append(f"on.{event} = {_toml(choices)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:  # noqa: ANN401 - what a machine file may hold
+    if isinstance(value, str | int):
+        return json.dumps(value)
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
