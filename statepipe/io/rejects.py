@@ -6,6 +6,7 @@ One rejected record and why: the entry that every boundary puts into quarantine.
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 #: Longest message of one entry, in characters; a record may break a thousand rules.
@@ -19,7 +20,8 @@ def rejected(record: object, *, position: int, rule: str, path: str, message: st
     Return the entry of one rejected record.
 
     Args:
-        record: The record as it came, unchanged.
+        record: The record as it came. Only a datetime without offset, which a table can
+            hold and the stage cannot, is kept as its ISO 8601 text.
         position: Its place in its input batch, from 0.
         rule: One word for what it broke, for counting: "required", "range".
         path: JSON Pointer to the value, "" for the record itself.
@@ -28,7 +30,7 @@ def rejected(record: object, *, position: int, rule: str, path: str, message: st
     if len(message) > MESSAGE_CHARS_MAX:
         message = message[: MESSAGE_CHARS_MAX - 1] + "…"
     return {
-        "record": record,
+        "record": _keepable(record),
         "rule": rule,
         "path": path,
         "message": message,
@@ -39,3 +41,15 @@ def rejected(record: object, *, position: int, rule: str, path: str, message: st
 def pointer(parts: Iterable[str | int]) -> str:
     """Return the JSON Pointer (RFC 6901) of `parts`; "" for no parts."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _keepable(value: object) -> object:
+    if type(value) is datetime and value.tzinfo is None:
+        return value.isoformat()
+    if type(value) is dict:
+        return {name: _keepable(item) for name, item in value.items()}
+    if type(value) is list:
+        return [_keepable(item) for item in value]
+    if type(value) is tuple:
+        return tuple(map(_keepable, value))
+    return value

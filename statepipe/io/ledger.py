@@ -1,0 +1,193 @@
+"""
+The destination's own record of which batches it has, and of who may still load.
+
+    _statepipe_epoch     the highest epoch seen of each instance: the fence
+    _statepipe_ledger    one row per loaded batch, with the verdict on its rejects
+
+Both are kept per checkpoint store, so two stores may load into one destination.
+Every function runs in the caller's transaction on `execute`, its connection's own.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from statepipe.errors import Fenced, LedgerMismatch
+from statepipe.io.loads import Landed, LedgerRow, LoadBatch
+from statepipe.io.rejects import RejectEntry, rejected
+from statepipe.io.rows import Records, is_table
+from statepipe.io.values import Why
+
+#: `Connection.execute`, typed here because only `io.sqlite` may know the library.
+Execute = Callable[[str, Sequence[Any]], Any]
+
+_CREATE_EPOCH: Final = """
+CREATE TABLE IF NOT EXISTS _statepipe_epoch (
+  store    TEXT    NOT NULL,
+  instance TEXT    NOT NULL,
+  epoch    INTEGER NOT NULL CHECK (epoch >= 1),
+  PRIMARY KEY (store, instance)
+) STRICT, WITHOUT ROWID
+"""
+
+# `rejects` is a JSON list of [position, rule, path, message]; the records themselves
+# are in the staged batch, which `digest` names.
+_CREATE_LEDGER: Final = """
+CREATE TABLE IF NOT EXISTS _statepipe_ledger (
+  store      TEXT    NOT NULL,
+  instance   TEXT    NOT NULL,
+  generation INTEGER NOT NULL CHECK (generation >= 1),
+  state      TEXT    NOT NULL,
+  visit      INTEGER NOT NULL CHECK (visit >= 1),
+  table_name TEXT    NOT NULL,
+  batch      INTEGER NOT NULL CHECK (batch >= 0),
+  records    INTEGER NOT NULL CHECK (records >= 0),
+  rejected   INTEGER NOT NULL CHECK (rejected >= 0),
+  digest     BLOB    NOT NULL,
+  epoch      INTEGER NOT NULL CHECK (epoch >= 1),
+  rejects    TEXT    NOT NULL,
+  PRIMARY KEY (store, instance, generation, state, visit, table_name, batch)
+) STRICT, WITHOUT ROWID
+"""
+
+_FENCE: Final = """
+INSERT INTO _statepipe_epoch (store, instance, epoch)
+VALUES (?, ?, ?)
+    ON CONFLICT (store, instance) DO UPDATE
+   SET epoch = excluded.epoch
+ WHERE epoch <= excluded.epoch
+"""
+
+_HIGHEST_EPOCH: Final = "SELECT epoch FROM _statepipe_epoch WHERE store = ? AND instance = ?"
+
+_STAY: Final = "store = ? AND instance = ? AND generation = ? AND state = ? AND visit = ?"
+
+_IDENTITY: Final = f"{_STAY} AND table_name = ? AND batch = ?"
+
+_ENTER: Final = """
+INSERT INTO _statepipe_ledger
+       (store, instance, generation, state, visit, table_name, batch,
+        records, rejected, digest, epoch, rejects)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, '[]')
+    ON CONFLICT DO NOTHING
+"""
+
+_SETTLE: Final = f"""
+UPDATE _statepipe_ledger
+   SET records  = ?,
+       rejected = ?,
+       rejects  = ?
+ WHERE {_IDENTITY}
+"""  # noqa: S608  (made of constants)
+
+_FIND: Final = f"""
+SELECT records, rejected, digest, rejects
+  FROM _statepipe_ledger
+ WHERE {_IDENTITY}
+"""  # noqa: S608  (made of constants)
+
+_LIST: Final = f"""
+SELECT batch, records, rejected, digest, epoch
+  FROM _statepipe_ledger
+ WHERE {_STAY} AND table_name = ?
+ ORDER BY batch
+"""  # noqa: S608  (made of constants)
+
+
+def create(execute: Execute) -> None:
+    """Make the two tables if they are not there."""
+    execute(_CREATE_EPOCH, ())
+    execute(_CREATE_LEDGER, ())
+
+
+def exists(execute: Execute) -> bool:
+    """Return True if the destination has a ledger."""
+    found = execute("SELECT 1 FROM sqlite_master WHERE name = '_statepipe_ledger'", ())
+    return found.fetchone() is not None
+
+
+def fence(execute: Execute, batch: LoadBatch) -> None:
+    """
+    Raise the stored epoch of the batch's instance to the batch's.
+
+    Raises:
+        Fenced: If a higher one is stored: the instance was taken over.
+    """
+    if execute(_FENCE, (batch.store_id, batch.instance, batch.epoch)).rowcount == 1:
+        return
+    (highest,) = execute(_HIGHEST_EPOCH, (batch.store_id, batch.instance)).fetchone()
+    raise Fenced(
+        f"instance {batch.instance!r} was taken over: this load has epoch {batch.epoch},"
+        f" the destination has seen {highest}",
+        meaning=f"batch {batch.number} was not loaded by this process; its successor loads it",
+        next_step=f"statepipe inspect {batch.instance}",
+    )
+
+
+def enter(execute: Execute, batch: LoadBatch, *, table: str, records: int) -> bool:
+    """Put the batch into the ledger, as wholly loaded; False if it is there already."""
+    facts = (*_identity(batch, table), records, batch.digest, batch.epoch)
+    return bool(execute(_ENTER, facts).rowcount == 1)
+
+
+def settle(
+    execute: Execute, batch: LoadBatch, *, table: str, records: int, rejects: Mapping[int, Why]
+) -> None:
+    """Correct the ledger row that `enter` made: some records were rejected after all."""
+    verdict = json.dumps([[position, *why] for position, why in sorted(rejects.items())])
+    execute(_SETTLE, (records, len(rejects), verdict, *_identity(batch, table)))
+
+
+def find(execute: Execute, batch: LoadBatch, *, table: str) -> Landed | None:
+    """
+    Return what the ledger has of the batch, or None.
+
+    Raises:
+        LedgerMismatch: If it has another batch under this identity.
+    """
+    row = execute(_FIND, _identity(batch, table)).fetchone()
+    if row is None:
+        return None
+    records, rejected_count, digest, verdict = row
+    count = count_records(batch.records)
+    if digest != batch.digest or records + rejected_count != count:
+        raise LedgerMismatch(
+            f"batch {batch.number} of instance {batch.instance!r} is another one in the ledger"
+            f" of table {table!r}: {records + rejected_count} records with digest"
+            f" {digest.hex()[:12]} there, {count} with {batch.digest.hex()[:12]} planned",
+            meaning="nothing was loaded; what is in the destination does not follow this plan",
+            next_step=f"look at the destination's ledger rows of instance {batch.instance!r}:"
+            " another store, or another version of the data, loaded them",
+        )
+    entries = json.loads(verdict)
+    rejects = {position: (rule, path, message) for position, rule, path, message in entries}
+    return Landed(records, entries_of(batch.records, rejects), already=True)
+
+
+def rows(execute: Execute, stay: Sequence[str | int], *, table: str) -> list[LedgerRow]:
+    """Return the rows of one stay (store, instance, generation, state, visit), by batch."""
+    return [LedgerRow(*row) for row in execute(_LIST, (*stay, table))]
+
+
+def count_records(records: Records) -> int:
+    """Return how many records there are, whatever holds them."""
+    return int(records.num_rows) if is_table(records) else len(records)
+
+
+def entries_of(records: Records, rejects: Mapping[int, Why]) -> list[RejectEntry]:
+    """Return the entries of the records at the rejected positions, by position."""
+    return [
+        rejected(
+            records.slice(position, 1).to_pylist()[0] if is_table(records) else records[position],
+            position=position,
+            rule=rule,
+            path=path,
+            message=message,
+        )
+        for position, (rule, path, message) in sorted(rejects.items())
+    ]
+
+
+def _identity(batch: LoadBatch, table: str) -> tuple[str | int, ...]:
+    stay = (batch.store_id, batch.instance, batch.generation, batch.state, batch.visit)
+    return (*stay, table, batch.number)

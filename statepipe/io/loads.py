@@ -1,0 +1,88 @@
+"""
+What a destination is asked and what it answers.
+
+    LoadBatch     one planned batch, with the identity its ledger row is kept under
+    Landed        what the destination has of it now
+    LedgerRow     one row of the ledger, for reconciling it with the plan
+    Destination   where records are loaded; one implementation per scheme
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from statepipe.io.rejects import RejectEntry
+from statepipe.io.rows import Records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadBatch:
+    """
+    One batch of a committed plan.
+
+    Attributes:
+        store_id: Id of the checkpoint store; two stores may load into one destination.
+        instance: Id of the instance.
+        generation: From 1; rises at each rewind, so a rewound load is a new load.
+        state: Name of the loading state.
+        visit: From 1.
+        number: Number of the batch in the plan, from 0.
+        epoch: The right to drive the instance that this load is done under, from 1.
+        digest: sha256 of the staged batch, as planned.
+        records: Its records: a list of dicts, or a columnar table.
+    """
+
+    store_id: str
+    instance: str
+    generation: int
+    state: str
+    visit: int
+    number: int
+    epoch: int
+    digest: bytes
+    records: Records
+
+
+class Landed(NamedTuple):
+    """
+    What the destination has of one batch, committed there.
+
+    `records + len(rejects)` is the number of records in the batch. Asking again
+    gives the same answer, whatever happened to the table in between.
+    """
+
+    records: int
+    rejects: list[RejectEntry]
+    already: bool  # an earlier attempt had loaded it; nothing was written now
+
+
+class LedgerRow(NamedTuple):
+    """What the ledger has of one batch."""
+
+    number: int
+    records: int
+    rejected: int
+    digest: bytes
+    epoch: int
+
+
+class Destination(Protocol):
+    """Where records are loaded, each batch exactly once."""
+
+    def load(self, batch: LoadBatch) -> Landed:
+        """
+        Load `batch` unless the ledger has it, rows and ledger row in one transaction.
+
+        Raises:
+            Fenced: If the destination has seen a higher epoch of this instance.
+            LedgerMismatch: If the ledger has another batch under this identity.
+            Busy: If somebody else kept the destination locked for too long.
+            DataError: If the batch cannot be loaded as a whole; nothing of it was.
+        """
+
+    def ledger(
+        self, *, store_id: str, instance: str, generation: int, state: str, visit: int
+    ) -> list[LedgerRow]:
+        """Return the ledger's rows of one stay for this table, by batch number."""
+
+    def close(self) -> None:
+        """Let go of the destination; a later call opens it again."""

@@ -1,0 +1,383 @@
+"""
+What a record's value becomes in a column, decided for each value before any transaction.
+
+    fit           turn a batch into rows for a table; what would be changed silently is rejected
+    adapt         one value, whatever the column
+    why_refused   the verdict on a row that a constraint refused
+
+    None                     NULL
+    bool                     0 or 1
+    int                      INTEGER, from -2**63 to 2**63 - 1; beyond is rejected, rule "range"
+    float                    REAL, infinities included; NaN is rejected, rule "nan" (SQLite would
+                             store NULL); -0.0 may come back as the equal 0.0
+    str                      TEXT; with a NUL character rejected, rule "nul" (SQL functions stop
+                             there); with half a surrogate pair rejected, rule "unicode"
+    bytes                    BLOB
+    datetime, date, time     TEXT, ISO 8601
+    timedelta                TEXT, ISO 8601 in seconds: "PT90061.5S", "-PT1S"
+    Decimal                  TEXT, all digits kept; NaN is rejected, rule "nan"
+    UUID                     TEXT
+    dict, list, tuple, set   TEXT, JSON; inside it the types above that JSON lacks are the text
+                             they would be here, bytes are base64, a set is sorted
+    anything else            rejected, rule "type"
+
+Then the column: SQLite converts a value to its column's affinity without a word
+('5' to 5 in INTEGER, 5 to '5' in TEXT, 5.0 to 5). A value that would not come
+back as it went in is rejected, rule "type"; whether it would is asked of SQLite
+itself. One conversion passes: an int in a REAL column, if the float is equal.
+
+Whole columns are judged by the set of their types first, which is what makes
+loading fast; only a column in which something may be wrong is walked.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from statepipe.errors import DataError
+from statepipe.io.rejects import pointer
+from statepipe.io.rows import Records, Value, iter_rows
+from statepipe.io.table import Column, Kind, Table, quote, table_for
+from statepipe.suggest import did_you_mean
+
+SqlValue = int | float | str | bytes | None
+
+#: Asks SQLite what comes back when `column` is given a value; ValueError if it refuses.
+Ask = Callable[[Column, SqlValue], SqlValue]
+
+#: Why a record was rejected: rule, path, message.
+Why = tuple[str, str, str]
+
+_INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
+_SHOWN_CHARS_MAX = 60
+
+_NULL = type(None)
+_UNCHANGED: dict[Kind, set[type]] = {
+    Kind.INTEGER: {int},
+    Kind.NUMERIC: {int},
+    Kind.REAL: {float},
+    Kind.TEXT: {str},
+    Kind.BLOB: {bytes},
+    Kind.ANY: {int, float, str, bytes},
+}
+
+
+class UnstorableError(ValueError):
+    """A value no column can hold; `rule` is one word for why."""
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+@dataclass(slots=True)
+class Run:
+    """
+    Records that follow each other and have the same fields.
+
+    Attributes:
+        fields: Their field names.
+        positions: Their places in the batch.
+        rows: Their values, adapted, in the order of `fields`.
+    """
+
+    fields: tuple[str, ...]
+    positions: list[int] = field(default_factory=list)
+    rows: list[tuple[SqlValue, ...]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """
+    A batch as rows for one table.
+
+    Attributes:
+        runs: What can be stored, in the order of the batch.
+        rejects: Why not, by position, for the rest.
+        table: The columns of the table; those of a new one if there was none.
+    """
+
+    runs: list[Run]
+    rejects: dict[int, Why]
+    table: Table
+
+
+def fit(records: Records, *, table: Table | None, key: Sequence[str], ask: Ask) -> Fitted:
+    """
+    Turn `records` into rows of `table`, or of a new table if it is None.
+
+    Raises:
+        DataError: If a record has a field that the table has no column for.
+    """
+    rejects: dict[int, Why] = {}
+    runs = list(_runs(records, rejects))
+    for run in runs:
+        if table is not None:
+            _check_fields(run.fields, table)
+        columns = [
+            _adapt_column(name, values, run.positions, rejects)
+            for name, values in zip(run.fields, zip(*run.rows, strict=True), strict=True)
+        ]
+        if table is not None:
+            for name, values in zip(run.fields, columns, strict=True):
+                _fit_column(name, values, table[name], run.positions, rejects, ask)
+        _check_key(run, columns, key, rejects)
+        run.rows = list(zip(*columns, strict=True))
+        if rejects:
+            kept = [i for i, position in enumerate(run.positions) if position not in rejects]
+            run.rows = [run.rows[i] for i in kept]
+            run.positions = [run.positions[i] for i in kept]
+    runs = [run for run in runs if run.rows]
+    return Fitted(runs, rejects, _infer(runs) if table is None else table)
+
+
+def adapt(value: Value) -> SqlValue:
+    """
+    Return what SQLite is given for `value` (the table at the top of this module).
+
+    Raises:
+        UnstorableError: If no column can hold it exactly.
+    """
+    try:
+        writer = _WRITERS[type(value)]
+    except KeyError:
+        kind = type(value)
+        raise UnstorableError(
+            "type", f"a {kind.__module__}.{kind.__qualname__} cannot be stored"
+        ) from None
+    stored: SqlValue = writer(value)
+    return stored
+
+
+def why_refused(error: Exception) -> Why:
+    """Return the verdict on a row that a constraint of the table refused with `error`."""
+    name = str(getattr(error, "sqlite_errorname", "")) or type(error).__name__
+    rule = name.removeprefix("SQLITE_").removeprefix("CONSTRAINT_").lower()
+    # "NOT NULL constraint failed: flights.carrier" names one column; that is the path.
+    _, _, where = str(error).partition("constraint failed: ")
+    one = where.partition(".")[2] if "," not in where else ""
+    return rule, pointer([one]) if one else "", str(error)
+
+
+def _runs(records: Records, rejects: dict[int, Why]) -> Iterator[Run]:
+    """Part the batch into runs; a record without fields is rejected."""
+    run = Run(())
+    position = -1
+    for part in iter_rows(records):
+        for position, record in enumerate(part, position + 1):  # noqa: B020  (goes on counting)
+            fields = tuple(record)
+            if fields == run.fields:
+                values = tuple(record.values())
+            elif len(fields) == len(run.fields) and set(fields) == set(run.fields):
+                values = tuple(map(record.__getitem__, run.fields))
+            else:
+                if run.rows:
+                    yield run
+                run = Run(fields)
+                values = tuple(record.values())
+            if not fields:
+                rejects[position] = ("empty", "", "the record has no fields")
+                continue
+            run.positions.append(position)
+            run.rows.append(values)
+    if run.rows:
+        yield run
+
+
+def _check_fields(fields: Sequence[str], table: Table) -> None:
+    for name in fields:
+        if name not in table:
+            raise DataError(
+                f"the destination's table has no column {name!a}{did_you_mean(name, table)}",
+                meaning="nothing of this batch was loaded",
+                next_step=f"ALTER TABLE … ADD COLUMN {quote(name)}, or leave the field out"
+                " in the task that makes the batch; then resume",
+            )
+
+
+def _adapt_column(
+    name: str, values: Sequence[Value], positions: Sequence[int], rejects: dict[int, Why]
+) -> list[SqlValue]:
+    if _is_storable(values):
+        return list(values)
+    adapted: list[SqlValue] = []
+    for position, value in zip(positions, values, strict=True):
+        try:
+            adapted.append(adapt(value))
+        except UnstorableError as problem:
+            rejects.setdefault(position, (problem.rule, pointer([name]), str(problem)))
+            adapted.append(None)
+    return adapted
+
+
+def _is_storable(values: Sequence[Value]) -> bool:
+    """Return True if every value goes to SQLite as it is; decided for the whole column."""
+    types = set(map(type, values))
+    if _NULL in types:
+        types.remove(_NULL)
+        values = [value for value in values if value is not None]
+    if len(types) > 1:
+        return False
+    if types == {str}:
+        text = "".join(values)
+        return "\0" not in text and (text.isascii() or _is_unicode(text))
+    if types == {int}:
+        return bool(min(values) >= _INT_MIN and max(values) <= _INT_MAX)
+    if types == {float}:
+        return not any(map(math.isnan, values))
+    return types <= {bytes}
+
+
+def _fit_column(  # noqa: PLR0917  (one column of one run, seen from all sides)
+    name: str,
+    values: list[SqlValue],
+    column: Column,
+    positions: Sequence[int],
+    rejects: dict[int, Why],
+    ask: Ask,
+) -> None:
+    unchanged = _UNCHANGED[column.kind]
+    if column.kind is Kind.BLOB and not column.strict:
+        return  # no affinity: nothing is ever converted
+    if set(map(type, values)) - {_NULL} <= unchanged:
+        return
+    for position, value in zip(positions, values, strict=True):
+        if value is None or type(value) in unchanged:
+            continue
+        try:
+            stored = ask(column, value)
+        except ValueError:
+            problem = f"{_shown(value)} does not fit its {column.kind.value} column"
+        else:
+            same = type(stored) is type(value) or (type(value) is int and type(stored) is float)
+            if same and stored == value:
+                continue
+            problem = (
+                f"{_shown(value)} would become {_shown(stored)} in its {column.kind.value} column"
+            )
+        rejects.setdefault(position, ("type", pointer([name]), problem))
+
+
+def _check_key(
+    run: Run, columns: list[list[SqlValue]], key: Sequence[str], rejects: dict[int, Why]
+) -> None:
+    """Reject records without a whole key: SQLite takes two NULLs for two different keys."""
+    for name in key:
+        if name not in run.fields:
+            for position in run.positions:
+                rejects.setdefault(position, ("key", pointer([name]), "the key is missing"))
+        elif None in (values := columns[run.fields.index(name)]):
+            for position, value in zip(run.positions, values, strict=True):
+                if value is None:
+                    rejects.setdefault(position, ("key", pointer([name]), "the key is null"))
+
+
+def _infer(runs: list[Run]) -> Table:
+    types: dict[str, set[type]] = {}
+    for run in runs:
+        for name, values in zip(run.fields, zip(*run.rows, strict=True), strict=True):
+            types.setdefault(name, set()).update(map(type, values))
+    return table_for(types)
+
+
+def _write_int(value: int) -> int:
+    if not _INT_MIN <= value <= _INT_MAX:
+        raise UnstorableError("range", f"{_shown(value)} is beyond 64 bits")
+    return value
+
+
+def _write_float(value: float) -> float:
+    if math.isnan(value):
+        raise UnstorableError("nan", "SQLite would store NaN as NULL")
+    return value
+
+
+def _write_decimal(value: Decimal) -> str:
+    if value.is_nan():
+        raise UnstorableError("nan", "NaN is not a number that can be compared")
+    return str(value)
+
+
+def _write_text(value: str) -> str:
+    if "\0" in value:
+        raise UnstorableError("nul", f"{_shown(value)} contains a NUL character")
+    if not _is_unicode(value):
+        raise UnstorableError("unicode", f"{_shown(value)} contains half a surrogate pair")
+    return value
+
+
+def _write_timedelta(value: timedelta) -> str:
+    sign = "-" if value < timedelta(0) else ""
+    value = abs(value)
+    seconds = f"{value.days * 86_400 + value.seconds}"
+    fraction = f".{value.microseconds:06d}".rstrip("0") if value.microseconds else ""
+    return f"{sign}PT{seconds}{fraction}S"
+
+
+def _write_json(value: Value) -> str:
+    try:
+        text = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        raise UnstorableError("depth", "nested too deep to be written as JSON") from None
+    return _write_text(text)
+
+
+def _plain(value: Value) -> Value:
+    """Return `value` with everything that JSON lacks written as this module writes it."""
+    kind = type(value)
+    if kind is dict:
+        if wrong := [k for k in value if type(k) is not str]:
+            raise UnstorableError("keys", f"the key {_shown(wrong[0])} inside is not text")
+        return {name: _plain(item) for name, item in value.items()}
+    if kind is list or kind is tuple:
+        return [_plain(item) for item in value]
+    if kind is set:
+        return sorted(map(_plain, value), key=lambda item: json.dumps(item, sort_keys=True))
+    if kind is bytes:
+        return base64.b64encode(value).decode("ascii")
+    if kind is float and not math.isfinite(value):
+        raise UnstorableError("nan", f"{value} inside cannot be written as JSON")
+    # Numbers of any size and text of any kind are fine inside JSON.
+    return value if kind in {str, int, bool, float, _NULL} else adapt(value)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(value: object) -> str:
+    """Return `value` for a message: ASCII, short, never failing on a huge integer."""
+    if type(value) is int and value.bit_length() > 512:  # noqa: PLR2004  (any bound will do)
+        return f"an integer of {value.bit_length()} bits"
+    text = ascii(value)
+    return text if len(text) <= _SHOWN_CHARS_MAX else text[:_SHOWN_CHARS_MAX] + "…"
+
+
+_WRITERS: dict[type, Callable[[Any], SqlValue]] = {
+    _NULL: lambda _: None,
+    bool: int,
+    int: _write_int,
+    float: _write_float,
+    str: _write_text,
+    bytes: bytes,
+    datetime: datetime.isoformat,
+    date: date.isoformat,
+    time: time.isoformat,
+    timedelta: _write_timedelta,
+    Decimal: _write_decimal,
+    UUID: str,
+    dict: _write_json,
+    list: _write_json,
+    tuple: _write_json,
+    set: _write_json,
+}
