@@ -240,7 +240,7 @@ class Stage:
     def _failed(self, error: OSError) -> StoreUnusable:
         if error.errno in _FULL:
             return StoreFull(
-                f"no room to stage a batch in {self.directory}"
+                f"no room to stage a batch on the file system of {self.directory}"
                 f" ({_free_bytes(self.directory)}): {error.strerror}",
                 meaning="nothing was committed; the instance stays where it was",
                 next_step="free some space there, then statepipe resume ID",
@@ -288,10 +288,12 @@ def _read_regular(descriptor: int, name: str, bytes_expected: int) -> bytes:
 
 
 def _free_bytes(directory: Path) -> str:
+    # The directory itself may be what there was no room to make.
+    there = directory if directory.exists() else directory.parent
     try:
-        free = os.statvfs(directory)
-    except OSError:
-        return "free space unknown"
+        free = os.statvfs(there)
+    except OSError as error:
+        return f"free bytes unknown: {error.strerror}"
     return f"{free.f_bavail * free.f_frsize:,} bytes free"
 
 
