@@ -247,7 +247,7 @@ class Change(NamedTuple):
     records: int | None
     bytes: int | None
     rejected: int | None
-    result: bytes | None
+    learned: bytes | None  # the picture after the move, if the move changed it
     note: str | None
     # both
     machine: str

@@ -1,0 +1,13 @@
+"""
+The walk: what takes an instance from one commit to the next.
+
+    loop        claim, dispatch, drain, commit, acknowledge: the wheel
+    drive       one claimed instance in memory      picture    what it has learned
+    outcomes    how an attempt ended -> a change    changes    the changes there are
+    group       changes that share a commit         deadlines  attempts that take too long
+    attempt     the driver's side of an attempt     inbox      what attempts ask
+    attempts    the worker's side: perform          functions  names to the author's functions
+    executors/  where perform runs                  pools      how many at once
+    catalog     the machines known here             program    one of them, ready to be driven
+    rewinding   where an instance can go back to    renewal    the lease's heartbeat
+"""

@@ -1,0 +1,54 @@
+"""
+statepipe: ETL pipelines as explicit state machines, every move one commit in SQLite.
+
+What machines are written with: Batch, Outcome, Task, Throttled, Fatal, Reject, read_csv,
+read_jsonl. What programs drive them with: Engine, load_config, Machine and its parts.
+
+Names are imported when they are first used, so that the command line starts fast; the
+stub beside this file tells type checkers where each comes from.
+"""
+
+from importlib import import_module
+from typing import Final
+
+__version__: Final = "0.1.0"
+
+_HOMES: Final = {
+    "BadParameter": "statepipe.errors",
+    "Batch": "statepipe.model",
+    "Engine": "statepipe.engine",
+    "Fatal": "statepipe.errors",
+    "Load": "statepipe.machine.definition",
+    "Machine": "statepipe.machine.definition",
+    "Outcome": "statepipe.model",
+    "Param": "statepipe.machine.definition",
+    "Policy": "statepipe.policy",
+    "Reader": "statepipe.store.reading",
+    "Reject": "statepipe.errors",
+    "Run": "statepipe.machine.definition",
+    "State": "statepipe.machine.definition",
+    "StatepipeError": "statepipe.errors",
+    "Task": "statepipe.model",
+    "Throttled": "statepipe.errors",
+    "Transition": "statepipe.machine.definition",
+    "Validate": "statepipe.machine.definition",
+    "load_config": "statepipe.config",
+    "read_csv": "statepipe.io.files",
+    "read_jsonl": "statepipe.io.files",
+}
+
+__all__ = [  # noqa: PLE0604  (names of _HOMES, plus the version)
+    "__version__",
+    *_HOMES,
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from the module that owns it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'statepipe' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,25 @@
+# Where the public names come from; kept equal to `_HOMES` by tests/house.
+
+from statepipe.config import load_config as load_config
+from statepipe.engine import Engine as Engine
+from statepipe.errors import BadParameter as BadParameter
+from statepipe.errors import Fatal as Fatal
+from statepipe.errors import Reject as Reject
+from statepipe.errors import StatepipeError as StatepipeError
+from statepipe.errors import Throttled as Throttled
+from statepipe.io.files import read_csv as read_csv
+from statepipe.io.files import read_jsonl as read_jsonl
+from statepipe.machine.definition import Load as Load
+from statepipe.machine.definition import Machine as Machine
+from statepipe.machine.definition import Param as Param
+from statepipe.machine.definition import Run as Run
+from statepipe.machine.definition import State as State
+from statepipe.machine.definition import Transition as Transition
+from statepipe.machine.definition import Validate as Validate
+from statepipe.model import Batch as Batch
+from statepipe.model import Outcome as Outcome
+from statepipe.model import Task as Task
+from statepipe.policy import Policy as Policy
+from statepipe.store.reading import Reader as Reader
+
+__version__: str

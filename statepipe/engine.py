@@ -1,0 +1,350 @@
+"""
+The engine: what the command line and Python programs drive instances with.
+
+    Engine.create     instances, at rest in their machine's initial state
+    Engine.run        drive some instances until they rest
+    Engine.resume     take unfinished instances back to work, and drive them
+    Engine.work       drive whatever is ready, until told to stop
+    Engine.cancel, Engine.pause, Engine.rewind
+
+Opening an engine runs nothing by itself.
+"""
+
+import json
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from statepipe.clock import Clock, SystemClock
+from statepipe.config import Config
+from statepipe.errors import (
+    DefinitionChanged,
+    InstanceExists,
+    NotFound,
+)
+from statepipe.machine.definition import Machine
+from statepipe.machine.digest import describe_changes
+from statepipe.machine.params import bind_params
+from statepipe.model import Status
+from statepipe.runtime.catalog import Catalog
+from statepipe.runtime.loop import POLL_MS, Loop, Observer
+from statepipe.runtime.pools import Pools
+from statepipe.runtime.program import Program
+from statepipe.runtime.renewal import Renewal
+from statepipe.runtime.rewinding import Step, rewound
+from statepipe.store import claims, lookup, steering, workers
+from statepipe.store.claims import Scope
+from statepipe.store.codec import encode
+from statepipe.store.connection import open_store
+from statepipe.store.lookup import Found
+from statepipe.store.stage import Stage
+from statepipe.store.workers import Identity
+
+IfExists = Literal["fail", "attach", "skip"]
+Adopt = Literal["pinned", "latest"]
+
+
+class Engine:
+    """
+    One process's access to a store and its machines. For one thread.
+
+    Args:
+        config: Store, machines and policies, from `load_config`.
+        machines: Machines built in Python; they win over files of the same name.
+        create: Make the store if it is missing.
+        pools: Where tasks run; by default one process a core, and 32 threads.
+        in_flight_max: How many instances are driven at a time.
+        observe: Told of each change, after its commit.
+        clock: Time; a test may own it.
+        rng: For jitter and new ids; a test may seed it.
+
+    Raises:
+        StoreUnusable, Busy: As `open_store`.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        machines: Iterable[Machine] = (),
+        create: bool = True,
+        pools: Pools | None = None,
+        in_flight_max: int = 64,
+        observe: Observer | None = None,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.catalog = Catalog(config, machines)
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random()  # noqa: S311  (jitter, not secrets)
+        self._store = open_store(config.store, create=create, clock=self._clock)
+        self._stage = Stage(config.store.parent / "stage")
+        self._pools = pools or Pools()
+        self._in_flight_max = in_flight_max
+        self._observe = observe
+        self._programs: dict[str, Program] = {}
+        self._loop: Loop | None = None
+        self._worker: workers.Worker | None = None
+        self._renewal: Renewal | None = None
+        self._stop_reason: str | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Instances
+
+    def create(
+        self,
+        machine: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        instance_id: str | None = None,
+        if_exists: IfExists = "fail",
+    ) -> str | None:
+        """
+        Create an instance at rest in the machine's initial state; return its id.
+
+        Args:
+            machine: Name of the machine.
+            params: Values by parameter name; text is converted to the declared type.
+            instance_id: Its id, or None to have one made.
+            if_exists: If the id is taken: "fail", "attach" (return the id, whatever
+                it is doing) or "skip" (return None).
+
+        Raises:
+            NotFound, DefinitionError: No such machine, or it is wrong.
+            BadParameter: A parameter is unknown, missing or of the wrong type.
+            InstanceExists: The id is taken and `if_exists` is "fail".
+        """
+        program = self._program(machine)
+        today = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC).date()
+        bound = bind_params(program.table.machine, params or {}, today=today)
+        name = instance_id or self._new_id(machine)
+        try:
+            steering.create(
+                self._store,
+                machine=machine,
+                definition=program.definition,
+                initial=program.table.machine.initial,
+                instances=[steering.NewInstance(name, encode(bound))],
+            )
+        except InstanceExists:
+            if if_exists == "fail":
+                raise
+            return name if if_exists == "attach" else None
+        return name
+
+    def run(self, ids: Sequence[str]) -> dict[str, str]:
+        """
+        Drive these instances until each has finished or is paused; return their statuses.
+
+        An instance that another live process drives is waited for. After `stop` the
+        rest is left resumable.
+
+        Raises:
+            NotFound: One of them does not exist.
+            DefinitionChanged: One of them began with another definition than the
+                machine has now; nothing was changed.
+            Busy, StoreUnusable: As `Committer.commit`.
+        """
+        found = [self._same_definition(self._find(each), adopt="pinned") for each in ids]
+        return self._drive(found)
+
+    def resume(
+        self, ids: Sequence[str], *, reason: str | None = None, definition: Adopt = "pinned"
+    ) -> dict[str, str]:
+        """
+        Take unfinished instances back to the state they rest in, or failed in, and drive them.
+
+        Each gets a fresh budget of attempts; no committed work is done again.
+
+        Args:
+            ids: Which.
+            reason: Why, for the journal.
+            definition: "pinned" refuses an instance whose machine has changed since;
+                "latest" goes on with the machine as it is now.
+
+        Raises:
+            NotFound, DefinitionChanged: As `run`; nothing was changed for any of them.
+            Refused: One is done.
+            Busy: A live process drives one; the message names it.
+        """
+        found = [self._same_definition(self._find(each), adopt=definition) for each in ids]
+        loop = self._ready_loop()
+        assert self._worker is not None
+        for each in found:
+            checkpoint = claims.claim_resume(
+                self._store,
+                self._worker,
+                instance_id=each.id,
+                reason=reason,
+                definition=self._program(each.machine).definition,
+            )
+            loop.adopt(checkpoint)
+        return self._drive(found)
+
+    def work(self, machines: Iterable[str] | None = None, *, until_idle: bool = False) -> None:
+        """
+        Drive whatever is ready, until `stop`.
+
+        Args:
+            machines: Only instances of these; None for all machines there are.
+            until_idle: Return once nothing is ready and nothing waits for its time.
+
+        Raises:
+            As `run`.
+        """
+        names = list(machines) if machines is not None else self.catalog.names()
+        definitions = frozenset(self._program(name).definition for name in names)
+        loop = self._ready_loop()
+        loop.scope = Scope(definitions=definitions)
+        self._turn(lambda: until_idle and loop.is_idle)
+
+    def cancel(self, instance_id: str, *, reason: str | None = None) -> bool:
+        """
+        Cancel an unfinished instance; return False if its driver was asked to and will.
+
+        Raises:
+            NotFound, Refused: No such instance, or it has already finished.
+        """
+        return steering.request(self._store, instance_id=instance_id, wish="cancel", reason=reason)
+
+    def pause(self, instance_id: str, *, reason: str | None = None) -> bool:
+        """Let an instance rest at its next boundary until it is resumed; else as `cancel`."""
+        return steering.request(self._store, instance_id=instance_id, wish="pause", reason=reason)
+
+    def rewind(self, instance_id: str, *, to: str, reason: str | None = None) -> None:
+        """
+        Put an instance back to rest in a state it was in before, in a new generation.
+
+        Raises:
+            NotFound: No such instance, or it never was in that state.
+            Refused: Rows it has appended could not be taken back, or its staged
+                batches are gone.
+            Busy: A live process drives it.
+        """
+        found = self._same_definition(self._find(instance_id), adopt="pinned")
+        connection = self._store.connection
+        machine = self._program(found.machine).table.machine
+        picture = rewound(
+            [Step(*row) for row in lookup.steps_of(connection, found.n)],
+            found=found,
+            machine=machine,
+            to=to,
+            loaded=lookup.batches_loaded(connection, found.n),
+        )
+        steering.rewind(
+            self._store,
+            instance_id=instance_id,
+            seq=found.seq,
+            state=to,
+            picture=picture,
+            reason=reason,
+        )
+
+    def stop(self, reason: str) -> None:
+        """Make `run`, `resume` or `work` return soon, everything resumable; safe in a signal."""
+        self._stop_reason = reason
+        if self._loop is not None:
+            self._loop.stop(reason)
+
+    def close(self) -> None:
+        """End the executors, give up the lease, close the store."""
+        self._pools.shutdown()
+        if self._renewal is not None:
+            self._renewal.stop()
+        if self._worker is not None and not self._store.in_doubt:
+            workers.stop(self._store, self._worker)
+        self._store.close()
+
+    # Inside
+
+    def _drive(self, found: Sequence[Found]) -> dict[str, str]:
+        loop = self._ready_loop()
+        numbers = frozenset(each.n for each in found)
+        loop.scope = Scope(instances=numbers)
+        connection = self._store.connection
+
+        def settled() -> bool:
+            return not loop.drives and Status.READY not in set(
+                lookup.statuses(connection, numbers).values()
+            )
+
+        self._turn(settled)
+        status_of = lookup.statuses(connection, numbers)
+        return {each.id: status_of[each.n] for each in found}
+
+    def _turn(self, is_over: Callable[[], bool]) -> None:
+        loop = self._ready_loop()
+        while not is_over():
+            if self._stop_reason is not None and not loop.drives:
+                return
+            loop.tick(wait_ms=POLL_MS)
+
+    def _ready_loop(self) -> Loop:
+        """Register this process as a worker and make its loop, when first needed."""
+        if self._loop is None:
+            self._worker = workers.register(self._store, Identity.of_this_process())
+            self._renewal = Renewal(self._store.path, self._worker, clock=self._clock)
+            self._renewal.start()
+            self._loop = Loop(
+                store=self._store,
+                worker=self._worker,
+                pools=self._pools,
+                stage=self._stage,
+                rng=self._rng,
+                scope=Scope(instances=frozenset()),
+                in_flight_max=self._in_flight_max,
+                observe=self._observe,
+            )
+            if self._stop_reason is not None:
+                self._loop.stop(self._stop_reason)
+        for program in self._programs.values():
+            self._loop.learn(program)
+        return self._loop
+
+    def _program(self, name: str) -> Program:
+        if name not in self._programs:
+            stage_dir = self._stage.directory
+            self._programs[name] = self.catalog.program(name, self._store, stage_dir=stage_dir)
+        return self._programs[name]
+
+    def _find(self, instance_id: str) -> Found:
+        return lookup.find_instance(self._store.connection, instance_id)
+
+    def _same_definition(self, found: Found, *, adopt: Adopt) -> Found:
+        """Refuse an instance whose machine is not what it began with."""
+        try:
+            program = self._program(found.machine)
+        except NotFound as error:
+            raise self._changed(found, [f"machine {found.machine!r} is gone"]) from error
+        if program.definition == found.definition:
+            return found
+        target = found.failed_state or found.state
+        if adopt == "latest" and program.table.acting(target):
+            return found
+        body = lookup.definition_body(self._store.connection, found.definition)
+        changes = describe_changes(json.loads(body), self.catalog.form(program.table.machine))
+        raise self._changed(found, changes)
+
+    def _changed(self, found: Found, changes: Sequence[str]) -> DefinitionChanged:
+        return DefinitionChanged(
+            f"machine {found.machine!r} changed since {found.id!r} began: " + "; ".join(changes),
+            meaning="nothing was changed; the instance rests in "
+            f"{found.failed_state or found.state!r}",
+            next_step=f"restore the machine, or: statepipe resume {found.id} --definition latest",
+        )
+
+    def _new_id(self, machine: str) -> str:
+        day = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC).strftime("%Y%m%d")
+        return f"{machine}-{day}-{self._rng.getrandbits(32):08x}"

@@ -1,0 +1,119 @@
+"""
+The driver's side of one attempt: the call it is given, the answers it gets, how it ended.
+
+    call_of     what `perform` needs to know
+    answer_of   what a question about data is answered with; None is an answer, too
+    commit_of   the batch a question asks to commit
+    ended_of    what the future says, as an event
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from statepipe.errors import TaskCancelled, TaskTimeout
+from statepipe.model import ERROR, TIMEOUT, Loaded, Rejects, Staged
+from statepipe.runtime.changes import Ended, Failure
+from statepipe.runtime.drive import Drive
+from statepipe.runtime.failure import message_of, names_of
+from statepipe.sqlite import sqlite3
+from statepipe.store import staged
+from statepipe.store.codec import decode
+
+CANCELLED_ATTEMPT = Ended("cancelled", None, False, None, None, None)  # noqa: FBT003
+
+
+def call_of(drive: Drive, connection: sqlite3.Connection) -> dict[str, Any]:
+    """Return the call for the state the instance is in, going on after its last commit."""
+    cursor = None
+    if drive.batches:
+        encoded = staged.last_cursor(connection, drive.n, drive.stay)
+        cursor = None if encoded is None else decode(encoded)
+    return {
+        **drive.part.call,
+        "instance": drive.id,
+        "attempt": drive.attempt + 1,
+        "generation": drive.generation,
+        "visit": drive.picture.visit(drive.state),
+        "epoch": drive.epoch,
+        "params": drive.params,
+        "cursor": cursor,
+        "results": drive.picture.results,
+        "watermark": None,
+        "next": drive.batches,
+    }
+
+
+def answer_of(drive: Drive, request: Mapping[str, Any], connection: sqlite3.Connection) -> Any:  # noqa: ANN401  (plain data of any type)
+    """Return the answer to a question that needs no commit."""
+    if request["ask"] == "input":
+        source = drive.picture.input
+        if drive.part.work == "load":
+            return _planned_batch(drive, request["number"], connection)
+        found = source and staged.staged_batch(connection, drive.n, source, request["number"])
+        return found._asdict() if found else None
+    if request["ask"] == "plan":
+        return [
+            {
+                "number": planned.number,
+                "records": planned.records,
+                "sha256": planned.sha256,
+                "loaded": planned.loaded is not None,
+            }
+            for planned in staged.load_plan(connection, drive.n, drive.stay)
+        ]
+    assert request["ask"] == "beat", request
+    return None
+
+
+def commit_of(request: Mapping[str, Any]) -> Staged | Loaded | None:
+    """Return the batch that a question asks to commit; None if it asks something else."""
+    if request["ask"] == "batch":
+        facts = dict(request["staged"])
+        facts["rejects"] = _rejects(facts["rejects"])
+        return Staged(**facts)
+    if request["ask"] == "loaded":
+        return Loaded(request["number"], request["records"], _rejects(request["rejects"]))
+    return None
+
+
+def ended_of(future: Future[Mapping[str, Any]]) -> Ended:
+    """Return how the attempt ended; CANCELLED_ATTEMPT if it was asked to stop and did."""
+    error = future.exception()
+    if error is not None:
+        if isinstance(error, TaskCancelled):
+            return CANCELLED_ATTEMPT
+        event = TIMEOUT if isinstance(error, TaskTimeout) else ERROR
+        return _failed(event, Failure(tuple(names_of(error)), message_of(error)))
+    result = future.result()
+    failed = result.get("failed")
+    if failed is None:
+        return Ended(
+            result["event"],
+            result["value"],
+            result["produced"],
+            result["records"],
+            result["rejected"],
+            None,
+        )
+    names = tuple(failed["names"])
+    if names[0] == TaskCancelled.__name__:
+        return CANCELLED_ATTEMPT
+    return _failed(ERROR, Failure(names, failed["message"], failed["retry_after_ms"]))
+
+
+def _failed(event: str, failure: Failure) -> Ended:
+    return Ended(event, None, produced=False, records=None, rejected=None, failure=failure)
+
+
+def _rejects(facts: Mapping[str, Any] | None) -> Rejects | None:
+    return None if facts is None else Rejects(**facts)
+
+
+def _planned_batch(
+    drive: Drive, number: int, connection: sqlite3.Connection
+) -> dict[str, Any] | None:
+    """Return a batch by its place in the plan, which names the stay that staged it."""
+    source = staged.plan_source(connection, drive.n, drive.stay, number)
+    found = source and staged.staged_batch(connection, drive.n, source, number)
+    return found._asdict() if found else None

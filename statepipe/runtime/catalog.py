@@ -1,0 +1,168 @@
+"""
+The machines this process knows: files beside `statepipe.toml`, and those built in Python.
+
+    Catalog.machine     a definition by name
+    Catalog.program     the same, ready to be driven, its definition written into the store
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from statepipe.config import Config, refuse_unknown_overrides, resolve_policy
+from statepipe.errors import DefinitionError
+from statepipe.machine.definition import Load, Machine, Run, State, Validate
+from statepipe.machine.digest import canonical, digest
+from statepipe.machine.loader import find_machine, list_machines, load_machine
+from statepipe.machine.table import Table
+from statepipe.runtime.program import Part, Program
+from statepipe.store.connection import Store
+from statepipe.store.stage import INLINE_BYTES_MAX
+from statepipe.store.steering import define
+
+
+class Catalog:
+    """
+    Definitions by name.
+
+    Args:
+        config: Where the files are, and the policies.
+        machines: Machines built in Python; they win over files of the same name.
+    """
+
+    def __init__(self, config: Config, machines: Iterable[Machine] = ()) -> None:
+        self._config = config
+        self._built = {machine.name: machine for machine in machines}
+
+    def names(self) -> list[str]:
+        """Return the names of all machines, sorted."""
+        return sorted({*self._built, *list_machines(self._config.machines_dir)})
+
+    def machine(self, name: str) -> Machine:
+        """
+        Return the definition of `name`.
+
+        Raises:
+            NotFound: There is no such machine.
+            DefinitionError: Its file is wrong.
+        """
+        if name in self._built:
+            return self._built[name]
+        return load_machine(find_machine(name, self._config.machines_dir))
+
+    def form(self, machine: Machine) -> dict[str, Any]:
+        """
+        Return the canonical form of `machine`: what its digest is over.
+
+        Raises:
+            DefinitionError: One of its contracts cannot be read.
+        """
+        digests = {
+            state.task.contract: self._contract_digest(state.task.contract)
+            for state in machine.states
+            if isinstance(state.task, Validate)
+        }
+        return canonical(machine, contract_digests=digests)
+
+    def program(self, name: str, store: Store, *, stage_dir: Path) -> Program:
+        """
+        Return the machine ready to be driven.
+
+        Raises:
+            NotFound, DefinitionError: As `machine` and `form`.
+        """
+        machine = self.machine(name)
+        acting = [state for state in machine.states if state.task is not None]
+        names = {state.name for state in acting}
+        refuse_unknown_overrides(self._config, machine=name, states=names)
+        parts = {
+            state.name: self._part(machine, state, store=store, stage_dir=stage_dir)
+            for state in acting
+        }
+        form = self.form(machine)
+        number = define(
+            store,
+            machine=name,
+            version=machine.version,
+            digest=digest(form),
+            body=json.dumps(form, sort_keys=True),
+        )
+        return Program(
+            name=name,
+            definition=number,
+            table=Table.compile(machine),
+            parts=parts,
+            policies={
+                part.policy_digest: json.dumps(part.policy.to_dict(), sort_keys=True)
+                for part in parts.values()
+            },
+            deadline_ms=machine.deadline_ms,
+        )
+
+    def _part(self, machine: Machine, state: State, *, store: Store, stage_dir: Path) -> Part:
+        policy = resolve_policy(
+            self._config,
+            machine=machine.name,
+            state=state.name,
+            settings=state.settings,
+            retry=state.retry,
+        ).policy
+        call: dict[str, Any] = {
+            "machine": machine.name,
+            "state": state.name,
+            "task": state.name,
+            "batch_size": policy.batch_size,
+            "stage_dir": str(stage_dir),
+            "inline_bytes_max": INLINE_BYTES_MAX,
+            "machines_dir": str(self._config.machines_dir),
+        }
+        match state.task:
+            case Run() as run:
+                function = run.function
+                if policy.executor == "process" and not isinstance(function, str):
+                    function = _importable(run, machine=machine, state=state)
+                call |= {"work": "run", "function": function}
+            case Validate(contract=contract):
+                path = self._config.machines_dir / contract
+                call |= {"work": "validate", "contract": str(path)}
+            case Load() as load:
+                call |= {"work": "load", "load": self._destination(load, store=store)}
+        return Part(
+            work=call["work"],
+            policy=policy,
+            policy_digest=policy.digest,
+            call=call,
+        )
+
+    def _destination(self, load: Load, *, store: Store) -> dict[str, Any]:
+        return {
+            "to": load.to,
+            "table": load.table,
+            "key": list(load.key),
+            "base_dir": str(self._config.root),
+            "store_id": store.store_id,
+        }
+
+    def _contract_digest(self, contract: str) -> str:
+        path = self._config.machines_dir / contract
+        try:
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise DefinitionError(
+                f"the contract {path} cannot be read: {error.strerror}",
+                meaning="nothing was run or changed",
+                next_step="put the JSON Schema there, or correct `contract` in the machine",
+            ) from error
+
+
+def _importable(run: Run, *, machine: Machine, state: State) -> str:
+    """Return the name by which a worker process can import a function given as itself."""
+    if "<" in run.reference or run.reference.startswith("__main__:"):
+        raise DefinitionError(
+            f"{run.reference} of {machine.name}.{state.name} cannot be imported by a process",
+            meaning="nothing was run or changed",
+            next_step='give "module:function", or settings={"executor": "thread"}',
+        )
+    return run.reference

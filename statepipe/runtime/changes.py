@@ -1,0 +1,303 @@
+"""
+What each thing that can happen to an instance becomes: one `Change`, ready to commit.
+
+    moved         an event took it to another state
+    retry_later   the attempt failed and will be tried again
+    batched       a batch was staged, or loaded
+    released      nothing happened, but this process lets go (a graceful stop)
+    steered       a cancel or a pause that was asked for is honoured
+
+All are pure: they read a `Drive` and return values. Nothing of the drive changes
+before the commit was acknowledged.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from statepipe.errors import DataError
+from statepipe.model import (
+    CANCEL,
+    CANCELLED_STATE,
+    Attachment,
+    Change,
+    Loaded,
+    Plan,
+    Staged,
+    Status,
+    Stay,
+)
+from statepipe.runtime.drive import Drive
+from statepipe.runtime.picture import Picture
+from statepipe.store.codec import decode
+
+ERROR_CHARS_MAX = 4_000
+
+
+class Failure(NamedTuple):
+    """Why an attempt did not end well; `names` are class names, most derived first."""
+
+    names: tuple[str, ...]
+    message: str
+    retry_after_ms: int | None = None
+
+
+class Ended(NamedTuple):
+    """
+    How an attempt ended.
+
+    Attributes:
+        event: What it raises: "ok", "error", "timeout" or the author's own.
+        value: Its result, encoded by the codec, or None.
+        produced: True if its batches are the next state's input.
+        records: How many records it handled.
+        rejected: How many of them went to quarantine.
+        failure: Why it failed, None if it did not.
+    """
+
+    event: str
+    value: bytes | None
+    produced: bool
+    records: int | None
+    rejected: int | None
+    failure: Failure | None
+
+
+class Pause(NamedTuple):
+    """When a failed attempt is tried again, by both clocks."""
+
+    wake_at_ms: int
+    delay_ms: int
+    wake_boot_ms: int
+    boot_id: str
+
+
+class Facts(Mapping[str, Any]):
+    """What a guard may ask about; worked out only if it asks."""
+
+    def __init__(self, drive: Drive, ended: Ended) -> None:
+        self._drive = drive
+        self._ended = ended
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401  (facts are of any type)
+        drive, ended = self._drive, self._ended
+        match name:
+            case "result":
+                return None if ended.value is None else decode(ended.value)
+            case "params":
+                return drive.params
+            case "visits":
+                return drive.picture.visits
+            case "attempt":
+                return drive.attempt + 1
+            case "records":
+                return ended.records or 0
+            case "rejected":
+                return ended.rejected or 0
+            case _:
+                raise KeyError(name)
+
+    def __iter__(self) -> Any:  # noqa: ANN401  (an iterator of names)
+        return iter(("result", "params", "visits", "attempt", "records", "rejected"))
+
+    def __len__(self) -> int:
+        return 6
+
+
+def moved(
+    drive: Drive, ended: Ended, *, worker: int, at_ms: int, took_ms: int | None
+) -> tuple[Change, Attachment | None]:
+    """
+    Return the move that `ended` brings about, as the machine's rules decide it.
+
+    Raises:
+        NoTransition: The rules accept no such event here, or no guard held.
+        ValueRefused: The results are too large for a checkpoint.
+    """
+    source = drive.state
+    table = drive.program.table
+    target = table.decide(source, ended.event, Facts(drive, ended))
+    learned = _learned(drive, ended, target)
+    picture = drive.picture_bytes if learned is drive.picture else learned.write()
+    attachment = None
+    final = table.final_kind(target)
+    if final is None and drive.program.parts[target].work == "load":
+        attachment = _planned(drive, learned, target)
+    failure = ended.failure
+    return (
+        Change(
+            drive.n,
+            drive.epoch,
+            drive.seq,
+            Status.READY if final is None else Status.DONE if final == "success" else Status.FAILED,
+            target,
+            drive.generation,
+            0,
+            0,
+            # A resume comes back to this very stay, and must know what it has.
+            drive.batches if final == "failure" else 0,
+            picture,
+            worker if final is None else None,
+            None,
+            None,
+            None,
+            None,
+            source if final == "failure" else None,
+            failure.names[0] if failure else None,
+            failure.message[:ERROR_CHARS_MAX] if failure else None,
+            at_ms,
+            None if final is None else at_ms,
+            "move",
+            ended.event,
+            source,
+            source,
+            drive.attempt + 1,
+            took_ms,
+            drive.part.policy_digest,
+            ended.records,
+            None,
+            ended.rejected,
+            None if picture is drive.picture_bytes else picture,
+            None,
+            drive.program.name,
+            at_ms,
+        ),
+        attachment,
+    )
+
+
+def retry_later(
+    drive: Drive, ended: Ended, pause: Pause, *, at_ms: int, took_ms: int | None
+) -> Change:
+    """Return the change that parks the instance until its next attempt."""
+    assert ended.failure is not None
+    return _resting(drive, kind="retry", event=ended.event, at_ms=at_ms)._replace(
+        attempt=drive.attempt + 1,
+        wake_at_ms=pause.wake_at_ms,
+        wake_delay_ms=pause.delay_ms,
+        wake_boot_ms=pause.wake_boot_ms,
+        wake_boot_id=pause.boot_id,
+        error_class=ended.failure.names[0],
+        error=ended.failure.message[:ERROR_CHARS_MAX],
+        task=drive.state,
+        tried=drive.attempt + 1,
+        took_ms=took_ms,
+        policy=drive.part.policy_digest,
+        records=ended.records,
+        rejected=ended.rejected,
+    )
+
+
+def batched(
+    drive: Drive, done: Staged | Loaded, *, worker: int, at_ms: int
+) -> tuple[Change, Attachment]:
+    """Return the change that makes one staged, or one loaded, batch part of the checkpoint."""
+    rejected = done.rejects.records if done.rejects else 0
+    loaded = isinstance(done, Loaded)
+    change = _resting(
+        drive, kind="batch", event="loaded" if loaded else "staged", at_ms=at_ms
+    )._replace(
+        worker=worker,
+        lost=0,
+        batches=drive.batches + 1,
+        task=drive.state,
+        records=done.records,
+        bytes=done.bytes if isinstance(done, Staged) else None,
+        rejected=rejected,
+        note=f"batch {done.number}",
+    )
+    if isinstance(done, Loaded):
+        return change, Attachment(drive.stay, drive.state, loaded=done)
+    return change, Attachment(drive.stay, drive.state, staged=done)
+
+
+def released(drive: Drive, *, reason: str, at_ms: int) -> Change:
+    """Return the change that lets an instance go where it rests, ready for the next driver."""
+    return _resting(drive, kind="interrupt", event="interrupt", at_ms=at_ms)._replace(note=reason)
+
+
+def steered(drive: Drive, *, at_ms: int) -> Change:
+    """Return the change that honours a cancel or a pause."""
+    if drive.wish == "pause":
+        return _resting(drive, kind="pause", event="pause", at_ms=at_ms)._replace(
+            status=Status.PAUSED
+        )
+    return _resting(drive, kind="cancel", event=CANCEL, at_ms=at_ms)._replace(
+        status=Status.CANCELLED,
+        state=CANCELLED_STATE,
+        failed_state=drive.state,
+        entered_at_ms=at_ms,
+        finished_at_ms=at_ms,
+    )
+
+
+def _learned(drive: Drive, ended: Ended, target: str) -> Picture:
+    """Return the picture after the move: the new result, visit counts, and the input."""
+    before = drive.picture
+    table = drive.program.table
+    source = drive.state
+    edge = table.counted(source, ended.event, target)
+    cyclic = target in table.cyclic_states
+    if ended.value is None and not ended.produced and edge is None and not cyclic:
+        return before
+    results = before.results
+    if ended.value is not None:
+        results = {**results, source: decode(ended.value)}
+    visits = dict(before.visits)
+    if edge is not None:
+        visits[edge] = visits.get(edge, 0) + 1
+    if cyclic:
+        # The initial state is entered by no move: its first visit is not counted.
+        seen = visits.get(target, 1 if target == table.machine.initial else 0)
+        visits[target] = seen + 1
+    return Picture(results, visits, drive.stay if ended.produced else before.input)
+
+
+def _planned(drive: Drive, picture: Picture, target: str) -> Attachment:
+    if picture.input is None:
+        raise DataError(
+            f"{drive.id!r} enters {target!r} with nothing to load: no state before it made batches",
+            meaning="nothing was loaded; the instance rests where it was",
+            next_step=f"statepipe check {drive.program.name}",
+        )
+    stay = Stay(drive.generation, target, picture.visit(target))
+    return Attachment(stay, target, plan=Plan(stay, picture.input))
+
+
+def _resting(drive: Drive, *, kind: str, event: str, at_ms: int) -> Change:
+    """Return a change that leaves everything as it is and lets the instance go."""
+    return Change(
+        n=drive.n,
+        epoch=drive.epoch,
+        seq=drive.seq,
+        status=Status.READY,
+        state=drive.state,
+        generation=drive.generation,
+        attempt=drive.attempt,
+        lost=drive.lost,
+        batches=drive.batches,
+        picture=drive.picture_bytes,
+        worker=None,
+        wake_at_ms=None,
+        wake_delay_ms=None,
+        wake_boot_ms=None,
+        wake_boot_id=None,
+        failed_state=None,
+        error_class=None,
+        error=None,
+        entered_at_ms=drive.entered_at_ms,
+        finished_at_ms=None,
+        kind=kind,
+        event=event,
+        source=drive.state,
+        task=None,
+        tried=None,
+        took_ms=None,
+        policy=None,
+        records=None,
+        bytes=None,
+        rejected=None,
+        learned=None,
+        note=None,
+        machine=drive.program.name,
+        at_ms=at_ms,
+    )

@@ -1,0 +1,95 @@
+"""
+When an attempt has taken too long: its timeout, its heartbeat, the machine's deadline.
+
+All by the boot clock, so that setting the wall clock neither kills nor spares anybody.
+"""
+
+import heapq
+
+from statepipe.clock import Clock
+from statepipe.errors import TaskTimeout
+from statepipe.model import ERROR, TIMEOUT
+from statepipe.runtime.changes import Ended, Failure
+from statepipe.runtime.drive import Drive
+from statepipe.runtime.pools import Pools
+from statepipe.units import format_duration
+
+
+class Deadlines:
+    """The attempts under way, by when they must have ended."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._heap: list[tuple[int, int, int, Drive]] = []
+
+    def watch(self, drive: Drive) -> None:
+        """Keep an eye on the attempt that has just begun."""
+        heapq.heappush(self._heap, (self._due_ms(drive), drive.n, drive.attempt_id, drive))
+
+    def next_ms(self) -> int | None:
+        """Return when, by the boot clock, the next attempt may be overdue."""
+        while self._heap and self._is_over(self._heap[0]):
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def kill_overdue(self, pools: Pools) -> None:
+        """Kill every attempt whose time is up; its future then says so."""
+        now_ms = self._clock.boot_ms()
+        while (due_ms := self.next_ms()) is not None and due_ms <= now_ms:
+            _, _, _, drive = heapq.heappop(self._heap)
+            if self._due_ms(drive) > now_ms:  # it was heard of since
+                self.watch(drive)
+                continue
+            assert drive.future is not None
+            policy = drive.part.policy
+            pools.get(policy.executor).kill(
+                drive.future, TaskTimeout(self._reason(drive, now_ms)), grace_ms=policy.grace_ms
+            )
+
+    def refusal(self, drive: Drive) -> Ended | None:
+        """Return why the instance may not begin another attempt, None if it may."""
+        if drive.lost >= drive.part.policy.max_lost:
+            message = f"the process that drove it died {drive.lost} times in a row without progress"
+            return _failed(ERROR, Failure(("WorkerLost", "TaskError", "Exception"), message))
+        left_ms = self._left_ms(drive)
+        if left_ms is not None and left_ms <= 0:
+            names = ("DeadlineExceeded", "TaskError", "Exception")
+            return _failed(TIMEOUT, Failure(names, self._deadline_text(drive)))
+        return None
+
+    def _due_ms(self, drive: Drive) -> int:
+        policy = drive.part.policy
+        due_ms = drive.began_boot_ms + policy.timeout_ms
+        if policy.heartbeat_ms is not None:
+            due_ms = min(due_ms, drive.heard_boot_ms + policy.heartbeat_ms)
+        left_ms = self._left_ms(drive)
+        if left_ms is not None:
+            due_ms = min(due_ms, self._clock.boot_ms() + left_ms)
+        return due_ms
+
+    def _left_ms(self, drive: Drive) -> int | None:
+        """Return how much of the machine's deadline is left; it spans processes and boots."""
+        if drive.program.deadline_ms is None:
+            return None
+        return drive.created_at_ms + drive.program.deadline_ms - self._clock.now_ms()
+
+    def _reason(self, drive: Drive, now_ms: int) -> str:
+        policy = drive.part.policy
+        if now_ms >= drive.began_boot_ms + policy.timeout_ms:
+            return f"the attempt took longer than {format_duration(policy.timeout_ms)}"
+        if policy.heartbeat_ms and now_ms >= drive.heard_boot_ms + policy.heartbeat_ms:
+            return f"no heartbeat for {format_duration(policy.heartbeat_ms)}"
+        return self._deadline_text(drive)
+
+    def _deadline_text(self, drive: Drive) -> str:
+        deadline_ms = drive.program.deadline_ms
+        assert deadline_ms is not None
+        return f"the instance took longer than its deadline of {format_duration(deadline_ms)}"
+
+    def _is_over(self, watched: tuple[int, int, int, Drive]) -> bool:
+        _, _, attempt_id, drive = watched
+        return drive.attempt_id != attempt_id or drive.future is None
+
+
+def _failed(event: str, failure: Failure) -> Ended:
+    return Ended(event, None, produced=False, records=None, rejected=None, failure=failure)

@@ -1,0 +1,110 @@
+"""
+One claimed instance in this process: a copy of its row, and the attempt under way.
+
+The copy is replaced only after a commit was acknowledged (`committed`), never
+before: on any failure it is thrown away and the row is read again.
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any, Literal
+
+from statepipe.model import Change, Checkpoint, Stay
+from statepipe.runtime.picture import Picture
+from statepipe.runtime.program import Part, Program
+from statepipe.store.codec import decode
+
+Wish = Literal["cancel", "pause", "stop"]
+
+
+class Drive:
+    """
+    One instance that this process has the right to move.
+
+    Attributes:
+        program: The machine it is an instance of.
+        wish: What somebody asked of it and has not been honoured yet.
+        future: The attempt under way, None between attempts.
+        attempt_id: Rises with each attempt, so that what a dead one says is not taken
+            for what its successor says.
+        began_boot_ms: When the attempt began, by the boot clock.
+        heard_boot_ms: When it was last heard of.
+        pending: True while a change of it waits for its commit.
+    """
+
+    __slots__ = (
+        "attempt",
+        "attempt_id",
+        "batches",
+        "began_boot_ms",
+        "created_at_ms",
+        "entered_at_ms",
+        "epoch",
+        "future",
+        "generation",
+        "heard_boot_ms",
+        "id",
+        "lost",
+        "n",
+        "params",
+        "pending",
+        "picture",
+        "picture_bytes",
+        "program",
+        "seq",
+        "state",
+        "wish",
+    )
+
+    def __init__(self, checkpoint: Checkpoint, program: Program) -> None:
+        self.program = program
+        self.params: Mapping[str, Any] = decode(checkpoint.params)
+        self.wish: Wish | None = None
+        self.future: Future[Mapping[str, Any]] | None = None
+        self.attempt_id = 0
+        self.began_boot_ms = 0
+        self.heard_boot_ms = 0
+        self.pending = False
+        self.refresh(checkpoint)
+
+    def refresh(self, checkpoint: Checkpoint) -> None:
+        """Copy the row as it was just read."""
+        self.n = checkpoint.n
+        self.id = checkpoint.id
+        self.created_at_ms = checkpoint.created_at_ms
+        self.epoch = checkpoint.epoch
+        self.seq = checkpoint.seq
+        self.generation = checkpoint.generation
+        self.state = checkpoint.state
+        self.attempt = checkpoint.attempt
+        self.lost = checkpoint.lost
+        self.batches = checkpoint.batches
+        self.entered_at_ms = checkpoint.entered_at_ms
+        self.picture_bytes = checkpoint.picture
+        self.picture = Picture.read(checkpoint.picture)
+        if checkpoint.request == "cancel":
+            self.wish = "cancel"
+        elif checkpoint.request == "pause" and self.wish is None:
+            self.wish = "pause"
+
+    def committed(self, change: Change) -> None:
+        """Take over what `change` made of the row; its commit was acknowledged."""
+        self.seq += 1
+        self.state = change.state
+        self.attempt = change.attempt
+        self.lost = change.lost
+        self.batches = change.batches
+        self.entered_at_ms = change.entered_at_ms
+        if change.picture is not self.picture_bytes:
+            self.picture_bytes = change.picture
+            self.picture = Picture.read(change.picture)
+
+    @property
+    def part(self) -> Part:
+        """What runs in the state it is in."""
+        return self.program.parts[self.state]
+
+    @property
+    def stay(self) -> Stay:
+        """The stay it is in."""
+        return Stay(self.generation, self.state, self.picture.visit(self.state))

@@ -1,0 +1,90 @@
+"""
+The changes on their way to the store, until they share one commit.
+
+    Entry       one change, and the message of an attempt that waits for it
+    Group       collects entries, says when it is time, and commits them
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from statepipe.clock import Clock
+from statepipe.model import Attachment, Change
+from statepipe.runtime.drive import Drive
+from statepipe.runtime.inbox import Finished, Question
+from statepipe.store.committer import Committer, Verdict
+from statepipe.store.connection import Store
+
+#: Changes in one commit, at most.
+GROUP_MAX: Final = 1_024
+#: How long a change may wait for others to share its commit, in milliseconds.
+GROUP_WAIT_MS: Final = 10
+
+
+@dataclass(slots=True)
+class Entry:
+    """A change on its way to the store; `message` is what it answers, if anything."""
+
+    drive: Drive
+    change: Change
+    message: Question | Finished | None
+
+
+class Group:
+    """
+    Changes that will share a commit; at most one an instance.
+
+    Args:
+        store: The open store.
+        policies: Bodies (JSON) by digest of every policy a change may name.
+    """
+
+    def __init__(self, store: Store, *, policies: Mapping[str, str]) -> None:
+        self._clock: Clock = store.clock
+        self._committer = Committer(store)
+        self._policies = policies
+        self._entries: list[Entry] = []
+        self._attached: dict[int, Attachment] = {}
+        self._since_ms = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def add(self, entry: Entry, attachment: Attachment | None) -> None:
+        """Let a change wait for the next commit."""
+        assert not entry.drive.pending, "one change an instance: the second is decided after"
+        entry.drive.pending = True
+        if not self._entries:
+            self._since_ms = self._clock.boot_ms()
+        if attachment is not None:
+            self._attached[len(self._entries)] = attachment
+        self._entries.append(entry)
+
+    @property
+    def is_due(self) -> bool:
+        """True if the group is full, or its oldest member has waited long enough."""
+        if not self._entries:
+            return False
+        return (
+            len(self._entries) >= GROUP_MAX
+            or self._clock.boot_ms() - self._since_ms >= GROUP_WAIT_MS
+        )
+
+    def commit(self) -> list[tuple[Entry, Verdict]]:
+        """
+        Commit what has come together; return each entry with what became of it.
+
+        Raises:
+            Busy, StoreUnusable: As `Committer.commit`; nobody may be told anything.
+        """
+        entries, attached = self._entries, self._attached
+        if not entries:
+            return []
+        verdicts = self._committer.commit(
+            [entry.change for entry in entries], attached, policies=self._policies
+        )
+        self._entries, self._attached = [], {}
+        for entry in entries:
+            entry.drive.pending = False
+        return list(zip(entries, verdicts, strict=True))

@@ -1,0 +1,97 @@
+"""
+What executors tell the loop, and how the loop answers.
+
+An attempt runs in a thread or process of its own and asks: commit this batch, give me
+that input. Each question is a `Question` in the loop's inbox; the attempt waits on it
+until the loop has answered, which for a batch means: until its commit was acknowledged.
+"""
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from statepipe.errors import TaskCancelled
+from statepipe.policy import ExecutorKind
+from statepipe.runtime.drive import Drive
+
+
+class Question:
+    """
+    One request of an attempt, waiting for its answer.
+
+    Attributes:
+        drive: The instance the attempt belongs to.
+        attempt_id: Which of its attempts asks.
+        request: What `perform` asked, as in `attempts.py`.
+    """
+
+    __slots__ = ("_answer", "_answered", "_refusal", "attempt_id", "drive", "request")
+
+    def __init__(self, drive: Drive, attempt_id: int, request: Mapping[str, Any]) -> None:
+        self.drive = drive
+        self.attempt_id = attempt_id
+        self.request = request
+        self._answer: Any = None
+        self._refusal: BaseException | None = None
+        self._answered = threading.Event()
+
+    def answer(self, value: object) -> None:
+        """Let the attempt go on with `value`."""
+        self._answer = value
+        self._answered.set()
+
+    def refuse(self, error: BaseException | None = None) -> None:
+        """Let the attempt end: by `error`, or because it was asked to stop."""
+        self._refusal = error or TaskCancelled("the attempt was asked to stop")
+        self._answered.set()
+
+    def wait(self) -> Any:  # noqa: ANN401  (plain data of any type)
+        """
+        Return the answer, once there is one.
+
+        Raises:
+            TaskCancelled: If the attempt must stop.
+        """
+        self._answered.wait()
+        if self._refusal is not None:
+            raise self._refusal
+        return self._answer
+
+    @property
+    def is_answered(self) -> bool:
+        """True once `wait` would return at once."""
+        return self._answered.is_set()
+
+    @property
+    def is_of_its_current_attempt(self) -> bool:
+        """False if the attempt that asks is no longer the one under way."""
+        return self.drive.attempt_id == self.attempt_id and self.drive.future is not None
+
+
+class Finished:
+    """
+    An attempt whose future is done.
+
+    Attributes:
+        drive: The instance it belonged to.
+        attempt_id: Which of its attempts it was.
+        future: How it ended.
+        executor: Which kind ran it and has a slot free again.
+        took_ms: How long it took, once the loop has taken note of it.
+    """
+
+    __slots__ = ("attempt_id", "drive", "executor", "future", "took_ms")
+
+    def __init__(
+        self,
+        drive: Drive,
+        attempt_id: int,
+        future: Future[Mapping[str, Any]],
+        executor: ExecutorKind,
+    ) -> None:
+        self.drive = drive
+        self.attempt_id = attempt_id
+        self.future = future
+        self.executor = executor
+        self.took_ms: int | None = None

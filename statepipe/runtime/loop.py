@@ -1,0 +1,381 @@
+"""
+The walk, for many instances at once.
+
+One thread owns the store and turns this wheel:
+
+    claim         the right to drive an instance: epoch + 1, committed
+    dispatch      what rests is called, in an executor
+    drain         outcomes and staged batches come back, and are decided (`outcomes.py`)
+    commit        everything that became ready, as one transaction with one fsync
+    acknowledge   memory, waiting tasks, observers: after the commit, never before
+
+There is no recovery mode: `claim` takes a new instance and one whose worker died by
+the same statement, and both go on at `dispatch` from the last commit.
+"""
+
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+from statepipe.errors import Fenced, StatepipeError, TaskCancelled
+from statepipe.model import Change, Checkpoint, Status
+from statepipe.runtime import attempt as attempts
+from statepipe.runtime.attempts import perform
+from statepipe.runtime.changes import Ended, batched
+from statepipe.runtime.deadlines import Deadlines
+from statepipe.runtime.drive import Drive
+from statepipe.runtime.group import GROUP_MAX, Entry, Group
+from statepipe.runtime.inbox import Finished, Question
+from statepipe.runtime.outcomes import farewell, outcome
+from statepipe.runtime.pools import Pools
+from statepipe.runtime.program import Program
+from statepipe.store import claims, workers
+from statepipe.store.claims import Scope
+from statepipe.store.committer import Verdict
+from statepipe.store.connection import Store
+from statepipe.store.stage import Stage
+from statepipe.store.staged import release
+from statepipe.store.workers import Worker
+
+#: How often the store is asked for ready instances, dead workers and wishes.
+POLL_MS: Final = 200
+
+Observer = Callable[[Drive, Change], None]
+
+
+class Loop:
+    """
+    Drives instances until told to stop.
+
+    Args:
+        store: The open store; the loop's thread is the only one that may use it.
+        worker: This process's row.
+        pools: Where tasks run.
+        stage: Where staged batches lie.
+        rng: For jitter.
+        scope: Which instances `claim` may take.
+        in_flight_max: How many instances it drives at a time.
+        observe: Told of each change, after its commit.
+
+    Attributes:
+        drives: What it drives right now, by the instance's number.
+        fenced: Ids of instances that were taken over by another process.
+        scope: Which instances `claim` may take; may be replaced between ticks.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        worker: Worker,
+        pools: Pools,
+        stage: Stage,
+        rng: random.Random,
+        scope: Scope,
+        in_flight_max: int,
+        observe: Observer | None = None,
+    ) -> None:
+        self.drives: dict[int, Drive] = {}
+        self.fenced: list[str] = []
+        self.scope = scope
+        self._store = store
+        self._clock = store.clock
+        self._worker = worker
+        self._programs: dict[int, Program] = {}
+        self._policies: dict[str, str] = {}
+        self._pools = pools
+        self._stage = stage
+        self._rng = rng
+        self._in_flight_max = in_flight_max
+        self._observe = observe
+        self._group = Group(store, policies=self._policies)
+        self._deadlines = Deadlines(self._clock)
+        self._inbox: SimpleQueue[Question | Finished] = SimpleQueue()
+        self._todo: deque[Drive] = deque()
+        self._later: deque[Question | Finished] = deque()
+        self._poll_at_ms = 0
+        self._renew_at_ms = 0
+        self._next_timer_ms: int | None = None
+        self._polled = False
+        self._seen_version = -1
+        self._stopping: str | None = None
+
+    # The wheel
+
+    def tick(self, *, wait_ms: int = 0) -> None:
+        """
+        Turn the wheel once; wait up to `wait_ms` for something to happen if nothing is ready.
+
+        Raises:
+            Busy, StoreUnusable: As `Committer.commit`. Nobody was told that anything is
+                committed; the loop must not be used again.
+        """
+        if self._clock.boot_ms() >= self._poll_at_ms:
+            self._claim()
+        self._deadlines.kill_overdue(self._pools)
+        self._dispatch()
+        self._drain(0 if self._todo or self._group else min(wait_ms, self._patience_ms()))
+        self._commit()
+
+    def learn(self, program: Program) -> None:
+        """Be able to drive instances of `program`; the scope must not name others."""
+        self._programs[program.definition] = program
+        self._policies.update(program.policies)
+
+    def adopt(self, checkpoint: Checkpoint) -> None:
+        """Drive an instance that this worker has just claimed."""
+        drive = Drive(checkpoint, self._programs[checkpoint.definition])
+        self.drives[drive.n] = drive
+        self._todo.append(drive)
+
+    def stop(self, reason: str) -> None:
+        """Claim nothing more, let every instance go at its next boundary; safe in a signal."""
+        self._stopping = reason
+        self._poll_at_ms = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """True if nothing is driven, and nothing in scope waits for its time."""
+        return not self.drives and self._polled and self._next_timer_ms is None
+
+    def _patience_ms(self) -> int:
+        """Return how long to wait without being late for anything, in milliseconds."""
+        moments = (self._poll_at_ms, self._deadlines.next_ms(), self._next_timer_ms)
+        soonest = min(moment for moment in moments if moment is not None)
+        return max(0, soonest - self._clock.boot_ms())
+
+    # Claim
+
+    def _claim(self) -> None:
+        now_ms = self._clock.boot_ms()
+        self._poll_at_ms = now_ms + POLL_MS
+        if now_ms >= self._renew_at_ms:
+            workers.renew(self._store, self._worker)
+            self._renew_at_ms = now_ms + self._worker.lease_ms // 3
+        if self._stopping:
+            self._ask_all_to_stop()
+            return
+        self._notice_wishes()
+        limit = min(self._in_flight_max - len(self.drives), GROUP_MAX)
+        if limit > 0:
+            claimed = claims.claim_ready(self._store, self._worker, scope=self.scope, limit=limit)
+            for checkpoint in claimed:
+                self.adopt(checkpoint)
+            if len(claimed) == limit:  # there may be more
+                self._poll_at_ms = now_ms
+            self._next_timer_ms = claims.next_timer_boot_ms(self._store, scope=self.scope)
+            self._polled = True
+        if not self.drives:
+            self._store.checkpoint_wal(above_bytes=0)
+
+    def _notice_wishes(self) -> None:
+        """See what other processes asked of our instances; costs nothing if none wrote."""
+        connection = self._store.connection
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        if version == self._seen_version:
+            return
+        self._seen_version = version
+        for n in claims.wished(connection, self._worker):
+            drive = self.drives.get(n)
+            # With a change under way its commit finds out that the row moved.
+            if drive is not None and not drive.pending and self._reread(drive):
+                self._pursue(drive)
+
+    def _ask_all_to_stop(self) -> None:
+        for drive in self.drives.values():
+            if drive.wish is None:
+                drive.wish = "stop"
+                self._pursue(drive)
+
+    def _pursue(self, drive: Drive) -> None:
+        """Make a running attempt notice a wish; a pause waits for the next boundary."""
+        if drive.future is not None and drive.wish != "pause":
+            self._kill(drive, TaskCancelled("the attempt was asked to stop"))
+
+    def _kill(self, drive: Drive, error: BaseException) -> None:
+        assert drive.future is not None
+        policy = drive.part.policy
+        self._pools.get(policy.executor).kill(drive.future, error, grace_ms=policy.grace_ms)
+
+    # Dispatch
+
+    def _dispatch(self) -> None:
+        blocked: list[Drive] = []
+        while self._todo and not self._group.is_due:
+            drive = self._todo.popleft()
+            if drive.wish is not None:
+                at_ms = self._clock.now_ms()
+                change = farewell(drive, reason=self._stopping or "", at_ms=at_ms)
+                self._group.add(Entry(drive, change, None), None)
+            elif self._pools.has_room(drive.part.policy.executor):
+                self._act(drive)
+            else:
+                blocked.append(drive)
+        self._todo.extendleft(reversed(blocked))
+
+    def _act(self, drive: Drive) -> None:
+        refusal = self._deadlines.refusal(drive)
+        if refusal is not None:
+            self._conclude(drive, refusal, None)
+            return
+        drive.attempt_id += 1
+        drive.began_boot_ms = drive.heard_boot_ms = self._clock.boot_ms()
+        kind = drive.part.policy.executor
+        inline = kind == "inline"
+        ask = partial(self._ask_inline if inline else self._ask, drive, drive.attempt_id)
+        call = attempts.call_of(drive, self._store.connection)
+        self._pools.busy[kind] += 1
+        drive.future = self._pools.get(kind).submit(perform, call, ask)
+        if inline:
+            self._finish(Finished(drive, drive.attempt_id, drive.future, kind))
+            return
+        self._deadlines.watch(drive)
+        attempt_id = drive.attempt_id
+        drive.future.add_done_callback(
+            lambda future: self._inbox.put(Finished(drive, attempt_id, future, kind))
+        )
+
+    def _ask(self, drive: Drive, attempt_id: int, request: Mapping[str, Any]) -> Any:  # noqa: ANN401  (plain data)
+        """Wait for the loop's answer; runs in an executor's thread."""
+        question = Question(drive, attempt_id, request)
+        self._inbox.put(question)
+        return question.wait()
+
+    def _ask_inline(self, drive: Drive, attempt_id: int, request: Mapping[str, Any]) -> Any:  # noqa: ANN401  (plain data)
+        """Answer at once: the task runs in the loop's own thread and holds it up."""
+        question = Question(drive, attempt_id, request)
+        self._respond(question)
+        while not question.is_answered:
+            self._commit()
+        return question.wait()
+
+    # Drain
+
+    def _drain(self, wait_ms: int) -> None:
+        messages = list(self._later)
+        self._later.clear()
+        try:
+            if not messages:
+                messages.append(
+                    self._inbox.get(timeout=wait_ms / 1000) if wait_ms else self._inbox.get_nowait()
+                )
+            while len(messages) < GROUP_MAX:
+                messages.append(self._inbox.get_nowait())
+        except Empty:
+            pass
+        for message in messages:
+            if isinstance(message, Question):
+                self._respond(message)
+            else:
+                self._finish(message)
+
+    def _respond(self, question: Question) -> None:
+        drive = question.drive
+        if not question.is_of_its_current_attempt or self.drives.get(drive.n) is not drive:
+            question.refuse()
+            return
+        if drive.pending:
+            self._later.append(question)
+            return
+        drive.heard_boot_ms = self._clock.boot_ms()
+        done = attempts.commit_of(question.request)
+        if done is None and drive.wish in (None, "pause"):
+            connection = self._store.connection
+            question.answer(attempts.answer_of(drive, question.request, connection))
+        elif done is None or drive.wish == "cancel":
+            question.refuse()
+        else:
+            at_ms = self._clock.now_ms()
+            change, attachment = batched(drive, done, worker=self._worker.n, at_ms=at_ms)
+            self._group.add(Entry(drive, change, question), attachment)
+
+    def _finish(self, message: Finished) -> None:
+        drive = message.drive
+        if message.took_ms is None:
+            message.took_ms = self._clock.boot_ms() - drive.began_boot_ms
+            self._pools.busy[message.executor] -= 1
+        if self.drives.get(drive.n) is not drive or drive.attempt_id != message.attempt_id:
+            return
+        if drive.pending:
+            self._later.append(message)
+            return
+        drive.future = None
+        self._conclude(drive, attempts.ended_of(message.future), message)
+
+    def _conclude(self, drive: Drive, ended: Ended, message: Finished | None) -> None:
+        change, attachment = outcome(
+            drive,
+            ended,
+            worker=self._worker.n,
+            clock=self._clock,
+            rng=self._rng,
+            took_ms=message and message.took_ms,
+        )
+        self._group.add(Entry(drive, change, message), attachment)
+
+    # Commit, acknowledge
+
+    def _commit(self) -> None:
+        for entry, verdict in self._group.commit():
+            if verdict is Verdict.COMMITTED:
+                self._acknowledge(entry)
+            elif verdict is Verdict.REFUSED:
+                raise StatepipeError(
+                    f"the store refused to move {entry.drive.id!r}: {entry.change}",
+                    meaning="nothing of it was committed; this is a defect of statepipe",
+                    next_step=f"statepipe inspect {entry.drive.id}   # and report it",
+                )
+            elif self._reread(entry.drive):
+                self._again(entry)
+            elif isinstance(entry.message, Question):
+                entry.message.refuse()
+        self._store.checkpoint_wal()
+        if self._later:
+            self._drain(0)
+
+    def _acknowledge(self, entry: Entry) -> None:
+        drive, change, message = entry.drive, entry.change, entry.message
+        drive.committed(change)
+        if isinstance(message, Question):
+            if drive.wish is None:
+                message.answer(None)
+            else:
+                message.refuse()
+        elif change.worker is None:
+            self._let_go(drive, change)
+        else:
+            self._todo.append(drive)
+        if self._observe is not None:
+            self._observe(drive, change)
+
+    def _let_go(self, drive: Drive, change: Change) -> None:
+        del self.drives[drive.n]
+        if change.wake_boot_ms is not None:
+            self._next_timer_ms = min(
+                self._next_timer_ms or change.wake_boot_ms, change.wake_boot_ms
+            )
+        elif change.status == Status.DONE and drive.picture.input is not None:
+            # Row first, file after: a crash in between leaves an orphan, never a hole.
+            self._stage.remove(release(self._store, drive.n))
+
+    def _again(self, entry: Entry) -> None:
+        """Decide once more, now that the row was read again: somebody asked for something."""
+        if entry.message is None:
+            self._todo.append(entry.drive)
+        else:
+            self._later.append(entry.message)
+
+    def _reread(self, drive: Drive) -> bool:
+        """Copy the row again; False, and the instance is let go, if it is no longer ours."""
+        checkpoint = claims.load_checkpoint(self._store.connection, drive.n)
+        if checkpoint.epoch == drive.epoch:
+            drive.refresh(checkpoint)
+            return True
+        del self.drives[drive.n]
+        self.fenced.append(drive.id)
+        if drive.future is not None:
+            self._kill(drive, Fenced(f"{drive.id!r} was taken over by another process"))
+        return False

@@ -1,0 +1,71 @@
+"""
+The executors of one process, made when first needed, and how many calls each may hold.
+
+The loop gives an executor no more calls than it can run at once, so that a timeout
+counts from the moment a task begins and not from the moment it began to queue.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from statepipe.policy import ExecutorKind
+from statepipe.runtime.executors.inline import InlineExecutor
+from statepipe.runtime.executors.process import ProcessExecutor
+from statepipe.runtime.executors.thread import ThreadExecutor
+
+
+class Pool(Protocol):
+    """A `concurrent.futures.Executor` that can also end a call."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: object) -> Future[Any]:
+        """Run `fn(*args)`."""
+
+    def kill(self, future: Future[Any], error: BaseException, *, grace_ms: int) -> None:
+        """End a call: ask, wait `grace_ms`, then use force where there is any."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 the standard signature
+        """Refuse further calls."""
+
+
+class Pools:
+    """
+    One executor of each kind.
+
+    Args:
+        processes: Worker processes, at least 1; None for one a core.
+        threads: Threads, 1 to 1,024.
+    """
+
+    def __init__(self, *, processes: int | None = None, threads: int = 32) -> None:
+        self.slots: dict[ExecutorKind, int] = {
+            "process": processes or len(os.sched_getaffinity(0)),
+            "thread": threads,
+            "inline": 1,
+        }
+        self.busy: dict[ExecutorKind, int] = dict.fromkeys(self.slots, 0)
+        self._made: dict[ExecutorKind, Pool] = {}
+
+    def has_room(self, kind: ExecutorKind) -> bool:
+        """Return True if a call would begin at once."""
+        return self.busy[kind] < self.slots[kind]
+
+    def get(self, kind: ExecutorKind) -> Pool:
+        """Return the executor of this kind."""
+        pool = self._made.get(kind)
+        if pool is None:
+            pool = self._made[kind] = self._make(kind)
+        return pool
+
+    def shutdown(self) -> None:
+        """End all of them; what still runs is not waited for."""
+        for pool in self._made.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _make(self, kind: ExecutorKind) -> Pool:
+        if kind == "process":
+            return ProcessExecutor(self.slots[kind])
+        if kind == "thread":
+            return ThreadExecutor(self.slots[kind])
+        return InlineExecutor()

@@ -1,0 +1,129 @@
+"""
+Where an instance could be put back to, worked out from its journal.
+
+    Entry       one state it entered, with what it knew then
+    entries     the way it went, without what resumes and rewinds have undone
+    rewound     what it knew when it entered a state, or why it cannot go back there
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from statepipe.errors import NotFound, Refused
+from statepipe.machine.definition import Load, Machine
+from statepipe.model import CANCELLED_STATE, Status
+from statepipe.runtime.picture import Picture
+from statepipe.store.lookup import Found
+
+
+class Entry(NamedTuple):
+    """
+    One state on the way an instance went.
+
+    Attributes:
+        state: The state it entered.
+        seq: The journal's number of the move.
+        generation: In which generation.
+        picture: What it knew on entering, encoded; None is nothing.
+    """
+
+    state: str
+    seq: int
+    generation: int
+    picture: bytes | None
+
+
+class Step(NamedTuple):
+    """The part of a journal row that tells where the instance went."""
+
+    seq: int
+    generation: int
+    kind: str
+    source: str
+    target: str
+    picture: bytes | None
+
+
+def entries(steps: Iterable[Step]) -> list[Entry]:
+    """
+    Return the states an instance entered, oldest first, as they stand now.
+
+    A resume takes back the failure, a rewind everything after the state it went to.
+    """
+    way: list[Entry] = []
+    for step in steps:
+        if step.kind in ("create", "move", "cancel"):
+            known = way[-1].picture if way and step.picture is None else step.picture
+            way.append(Entry(step.target, step.seq, step.generation, known))
+        elif step.kind in ("resume", "rewind") and step.source != step.target:
+            while way and way[-1].state != step.target:
+                way.pop()
+            assert way, "an instance goes back only to where it was"
+        if step.kind == "rewind":
+            way[-1] = way[-1]._replace(generation=step.generation)
+    return way
+
+
+def rewound(
+    steps: Iterable[Step],
+    *,
+    found: Found,
+    machine: Machine,
+    to: str,
+    loaded: Mapping[str, int],
+) -> bytes | None:
+    """
+    Return the picture an instance had when it last entered `to`, encoded.
+
+    Args:
+        steps: Its journal.
+        found: Where it stands.
+        machine: What it is an instance of.
+        to: The state to go back to.
+        loaded: How many batches each loading state has put at its destination.
+
+    Raises:
+        NotFound: It never was in that state, as things stand now.
+        Refused: `to` is final, rows were appended that nobody could take back, or the
+            batches it would need were given back when it ended.
+    """
+    way = entries(steps)
+    places = [index for index, entry in enumerate(way) if entry.state == to]
+    if not places:
+        been = ", ".join(dict.fromkeys(entry.state for entry in way))
+        raise NotFound(
+            f"instance {found.id!r} never was in a state {to!r}",
+            meaning="nothing was changed",
+            next_step=f"statepipe rewind {found.id} --to STATE   # it was in: {been}",
+        )
+    if to == CANCELLED_STATE or machine.state(to).task is None:
+        raise Refused(
+            f"{to!r} is a final state: nothing runs there",
+            meaning="nothing was changed",
+            next_step=f"statepipe rewind {found.id} --to {machine.initial}",
+        )
+    entry = way[places[-1]]
+    for later in way[places[-1] :]:
+        _refuse_lost_appends(machine, later.state, found=found, loaded=loaded)
+    if found.status == Status.DONE and Picture.read(entry.picture).input is not None:
+        raise Refused(
+            f"{to!r} needs staged batches that were given back when {found.id!r} ended",
+            meaning="nothing was changed; its data is loaded",
+            next_step=f"statepipe rewind {found.id} --to {machine.initial}",
+        )
+    return entry.picture
+
+
+def _refuse_lost_appends(
+    machine: Machine, state: str, *, found: Found, loaded: Mapping[str, int]
+) -> None:
+    if state == CANCELLED_STATE:
+        return
+    task = machine.state(state).task
+    if isinstance(task, Load) and not task.key and loaded.get(state):
+        raise Refused(
+            f"{loaded[state]} batches of {found.id!r} were appended to {task.table!r}, which has"
+            " no key to upsert by: loading again would double them",
+            meaning="nothing was changed; the rows stay as they are",
+            next_step=f"delete its rows by hand, then start another instance of {machine.name}",
+        )

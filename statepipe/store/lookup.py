@@ -1,0 +1,82 @@
+"""
+The few questions the engine asks of its own connection; reports are in `reading.py`.
+"""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from statepipe.sqlite import sqlite3
+from statepipe.store.claims import not_found
+
+
+class Found(NamedTuple):
+    """Where an instance stands."""
+
+    n: int
+    id: str
+    machine: str
+    definition: int
+    seq: int
+    status: str
+    state: str
+    failed_state: str | None
+
+
+_FIND = """
+SELECT i.n, i.id, d.machine, i.definition, i.seq, i.status, i.state, i.failed_state
+  FROM instance i
+  JOIN definition d ON d.n = i.definition
+ WHERE i.id = ?
+"""
+
+_STEPS = """
+SELECT seq, generation, kind, source, target, picture
+  FROM journal
+ WHERE instance = ? AND kind IN ('create', 'move', 'resume', 'rewind', 'cancel')
+ ORDER BY seq
+"""
+
+_LOADED = """
+SELECT state, sum(loaded IS NOT NULL)
+  FROM plan
+ WHERE instance = ?
+ GROUP BY state
+"""
+
+
+def find_instance(connection: sqlite3.Connection, instance_id: str) -> Found:
+    """
+    Return where instance `instance_id` stands.
+
+    Raises:
+        NotFound: There is no such instance.
+    """
+    row = connection.execute(_FIND, (instance_id,)).fetchone()
+    if row is None:
+        raise not_found(instance_id)
+    return Found(*row)
+
+
+def definition_body(connection: sqlite3.Connection, n: int) -> str:
+    """Return the canonical form (JSON) of a definition."""
+    body: str = connection.execute("SELECT body FROM definition WHERE n = ?", (n,)).fetchone()[0]
+    return body
+
+
+def steps_of(
+    connection: sqlite3.Connection, n: int
+) -> list[tuple[int, int, str, str, str, bytes | None]]:
+    """Return the journal rows that tell where an instance went, oldest first."""
+    return connection.execute(_STEPS, (n,)).fetchall()
+
+
+def batches_loaded(connection: sqlite3.Connection, n: int) -> dict[str, int]:
+    """Return how many batches of an instance each loading state has put at a destination."""
+    return dict(connection.execute(_LOADED, (n,)).fetchall())
+
+
+def statuses(connection: sqlite3.Connection, numbers: Collection[int]) -> dict[int, str]:
+    """Return the status of each of these instances."""
+    listed = ", ".join(f"{n:d}" for n in numbers)
+    sql = f"SELECT n, status FROM instance WHERE n IN ({listed})"  # noqa: S608  (our own numbers)
+    return dict(connection.execute(sql).fetchall())

@@ -1,0 +1,118 @@
+"""
+Rows about data: staged batches, load plans, and their removal when nobody needs them.
+
+The files themselves are `stage.py`'s; a row here is what makes a file exist.
+"""
+
+from typing import NamedTuple
+
+from statepipe.model import Staged, Stay
+from statepipe.sqlite import sqlite3
+from statepipe.store.connection import Store
+
+_ONE = """
+SELECT number, records, bytes, sha256, format, file, body, cursor, read
+  FROM batch
+ WHERE instance = ? AND generation = ? AND state = ? AND visit = ? AND number = ?
+"""
+
+_LAST_CURSOR = """
+SELECT cursor
+  FROM batch
+ WHERE instance = ? AND generation = ? AND state = ? AND visit = ?
+ ORDER BY number DESC
+ LIMIT 1
+"""
+
+_COUNT = """
+SELECT count(*) FROM batch WHERE instance = ? AND generation = ? AND state = ? AND visit = ?
+"""
+
+_PLAN = """
+SELECT number, source_generation, source_state, source_visit, records, sha256, loaded
+  FROM plan
+ WHERE instance = ? AND generation = ? AND state = ? AND visit = ?
+ ORDER BY number
+"""
+
+_PLAN_SOURCE = """
+SELECT source_generation, source_state, source_visit
+  FROM plan
+ WHERE instance = ? AND generation = ? AND state = ? AND visit = ? AND number = ?
+"""
+
+_FILES = """
+SELECT file FROM batch WHERE instance = :n AND file IS NOT NULL
+"""
+
+_ALL_FILES = """
+SELECT file FROM batch  WHERE file IS NOT NULL
+ UNION ALL
+SELECT file FROM reject WHERE file IS NOT NULL
+"""
+
+
+class Planned(NamedTuple):
+    """One row of a load plan."""
+
+    number: int
+    source: Stay
+    records: int
+    sha256: bytes
+    loaded: int | None  # rows the ledger has for it, None until the destination said so
+
+
+def staged_batch(
+    connection: sqlite3.Connection, instance: int, stay: Stay, number: int
+) -> Staged | None:
+    """Return batch `number` of a stay, without its rejects, or None if there is none."""
+    row = connection.execute(_ONE, (instance, *stay, number)).fetchone()
+    return None if row is None else Staged(*row, rejects=None)  # type: ignore[misc]  # row: Any
+
+
+def last_cursor(connection: sqlite3.Connection, instance: int, stay: Stay) -> bytes | None:
+    """Return the cursor of the last committed batch of a stay, encoded."""
+    row = connection.execute(_LAST_CURSOR, (instance, *stay)).fetchone()
+    cursor: bytes | None = row[0] if row else None
+    return cursor
+
+
+def count_batches(connection: sqlite3.Connection, instance: int, stay: Stay) -> int:
+    """Return how many batches a stay has committed."""
+    count: int = connection.execute(_COUNT, (instance, *stay)).fetchone()[0]
+    return count
+
+
+def load_plan(connection: sqlite3.Connection, instance: int, stay: Stay) -> list[Planned]:
+    """Return the plan that was fixed when the stay was entered, in order."""
+    rows = connection.execute(_PLAN, (instance, *stay)).fetchall()
+    return [
+        Planned(number, Stay(generation, state, visit), records, sha256, loaded)
+        for number, generation, state, visit, records, sha256, loaded in rows
+    ]
+
+
+def plan_source(
+    connection: sqlite3.Connection, instance: int, stay: Stay, number: int
+) -> Stay | None:
+    """Return the stay that staged batch `number` of a plan, None if the plan has no such batch."""
+    row = connection.execute(_PLAN_SOURCE, (instance, *stay, number)).fetchone()
+    return None if row is None else Stay(*row)
+
+
+def release(store: Store, instance: int) -> list[str]:
+    """
+    Take back the rows of an instance's staged batches; return the files that may now go.
+
+    Row first, file after: a file without a row is an orphan that a sweep finds, a
+    row without a file would be lost data. Rejects stay until they are pruned.
+    """
+    files = [name for (name,) in store.connection.execute(_FILES, {"n": instance})]
+    with store.write() as connection:
+        connection.execute("DELETE FROM batch WHERE instance = ?", (instance,))
+    return files
+
+
+def referenced_files(connection: sqlite3.Connection) -> set[str]:
+    """Return every staged file that some row still names."""
+    return {name for (name,) in connection.execute(_ALL_FILES)}

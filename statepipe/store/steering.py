@@ -1,0 +1,268 @@
+"""
+What people do to instances: create, cancel, pause, rewind; one transaction each.
+
+Every intervention is journaled with its reason. An instance that a live process
+drives is not changed under it: the wish is written into `request`, which moves
+seq, so that the driver's next commit is refused as stale, it reads the row again
+and honours the wish. The order of transactions decides between done and cancelled.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from statepipe.errors import InstanceExists, Refused
+from statepipe.model import CANCELLED_STATE, Status
+from statepipe.sqlite import sqlite3
+from statepipe.store.claims import (
+    JOURNAL_OF_STEERING,
+    dead_workers,
+    load_checkpoint,
+    not_found,
+    refuse_if_driven,
+)
+from statepipe.store.committer import count_transitions
+from statepipe.store.connection import Store
+
+_DEFINE = """
+INSERT INTO definition (machine, version, digest, body, created_at_ms)
+VALUES (:machine, :version, :digest, :body, :now_ms)
+    ON CONFLICT DO NOTHING
+"""
+
+_CREATE = """
+INSERT INTO instance (id, definition, params, created_at_ms, epoch, seq, generation, status, state,
+                      attempt, lost, batches, entered_at_ms, updated_at_ms, change)
+VALUES (:id, :definition, :params, :now_ms, 0, 1, 1, 'ready', :state, 0, 0, 0, :now_ms, :now_ms,
+        'create')
+"""
+
+_FIND = "SELECT n, status, state, worker, epoch, seq FROM instance WHERE id = ?"
+
+_CANCEL = """
+UPDATE instance
+   SET seq            = seq + 1,
+       epoch          = epoch + 1,
+       status         = 'cancelled',
+       failed_state   = state,
+       state          = :cancelled,
+       worker         = NULL,
+       wake_at_ms     = NULL,
+       wake_delay_ms  = NULL,
+       wake_boot_ms   = NULL,
+       wake_boot_id   = NULL,
+       request        = NULL,
+       entered_at_ms  = :now_ms,
+       updated_at_ms  = :now_ms,
+       finished_at_ms = :now_ms,
+       change         = 'cancel'
+ WHERE n = :n
+"""
+
+_PAUSE = """
+UPDATE instance
+   SET seq           = seq + 1,
+       epoch         = epoch + 1,
+       status        = 'paused',
+       worker        = NULL,
+       wake_at_ms    = NULL,
+       wake_delay_ms = NULL,
+       wake_boot_ms  = NULL,
+       wake_boot_id  = NULL,
+       request       = NULL,
+       updated_at_ms = :now_ms,
+       change        = 'pause'
+ WHERE n = :n
+"""
+
+_REQUEST = """
+UPDATE instance
+   SET seq           = seq + 1,
+       request       = :request,
+       updated_at_ms = :now_ms,
+       change        = 'request'
+ WHERE n = :n
+"""
+
+_REWIND = """
+UPDATE instance
+   SET seq            = seq + 1,
+       epoch          = epoch + 1,
+       generation     = generation + 1,
+       status         = 'ready',
+       state          = :state,
+       attempt        = 0,
+       lost           = 0,
+       batches        = 0,
+       picture        = :picture,
+       worker         = NULL,
+       wake_at_ms     = NULL,
+       wake_delay_ms  = NULL,
+       wake_boot_ms   = NULL,
+       wake_boot_id   = NULL,
+       failed_state   = NULL,
+       error_class    = NULL,
+       error          = NULL,
+       request        = NULL,
+       entered_at_ms  = :now_ms,
+       updated_at_ms  = :now_ms,
+       finished_at_ms = NULL,
+       change         = 'rewind'
+ WHERE n = :n
+   AND seq = :seq
+"""
+
+
+class NewInstance(NamedTuple):
+    """What `create` needs of one instance; `params` are encoded by the codec."""
+
+    id: str
+    params: bytes
+
+
+def define(store: Store, *, machine: str, version: int, digest: str, body: str) -> int:
+    """Return the number of the definition, writing it down if it is new."""
+    sql = "SELECT n FROM definition WHERE machine = ? AND digest = ?"
+    found = store.connection.execute(sql, (machine, digest)).fetchone()
+    if found is None:
+        facts = {
+            "machine": machine,
+            "version": version,
+            "digest": digest,
+            "body": body,
+            "now_ms": store.clock.now_ms(),
+        }
+        with store.write() as connection:
+            connection.execute(_DEFINE, facts)
+        found = store.connection.execute(sql, (machine, digest)).fetchone()
+    n: int = found[0]
+    return n
+
+
+def create(
+    store: Store, *, machine: str, definition: int, initial: str, instances: Sequence[NewInstance]
+) -> list[int]:
+    """
+    Create instances at rest in `initial`, all of them or none; return their numbers.
+
+    Raises:
+        InstanceExists: One of the ids is taken; nothing was created.
+    """
+    now_ms = store.clock.now_ms()
+    with store.write() as connection:
+        numbers = []
+        for new in instances:
+            facts = {
+                "id": new.id,
+                "definition": definition,
+                "params": new.params,
+                "state": initial,
+                "now_ms": now_ms,
+            }
+            try:
+                n = connection.execute(_CREATE, facts).lastrowid
+            except sqlite3.IntegrityError as error:
+                raise InstanceExists(
+                    f"there is already an instance {new.id!r} in this store",
+                    meaning="nothing was created or changed",
+                    next_step=f"statepipe resume {new.id}   # goes on with it;"
+                    " or --if-exists attach|skip, or another --id",
+                ) from error
+            assert n is not None
+            connection.execute(
+                JOURNAL_OF_STEERING, {"n": n, "event": "create", "source": "", "note": None}
+            )
+            numbers.append(n)
+        count_transitions(connection, {(machine, "", "create", initial): len(instances)})
+    return numbers
+
+
+def request(
+    store: Store, *, instance_id: str, wish: Literal["cancel", "pause"], reason: str | None
+) -> bool:
+    """
+    Cancel or pause an instance; return True if it is done, False if its driver was asked to.
+
+    Raises:
+        NotFound: No such instance.
+        Refused: It has already finished.
+    """
+    dead = dead_workers(store, me=None)
+    with store.write() as connection:
+        row = connection.execute(_FIND, (instance_id,)).fetchone()
+        if row is None:
+            raise not_found(instance_id)
+        n, status, state, holder, _, _ = row
+        if status in Status.FINISHED or status == Status.PAUSED == wish + "d":
+            raise Refused(
+                f"instance {instance_id!r} is already {status}",
+                meaning="nothing was changed",
+                next_step=f"statepipe inspect {instance_id}",
+            )
+        driven = holder is not None and not any(number == holder for number, _ in dead)
+        facts = {
+            "n": n,
+            "now_ms": store.clock.now_ms(),
+            "request": wish,
+            "cancelled": CANCELLED_STATE,
+        }
+        connection.execute(_REQUEST if driven else _CANCEL if wish == "cancel" else _PAUSE, facts)
+        connection.execute(
+            JOURNAL_OF_STEERING, {"n": n, "event": wish, "source": state, "note": reason}
+        )
+        if wish == "cancel" and not driven:
+            machine = load_checkpoint(connection, n).machine
+            count_transitions(connection, {(machine, state, "cancel", CANCELLED_STATE): 1})
+        return not driven
+
+
+def rewind(
+    store: Store,
+    *,
+    instance_id: str,
+    seq: int,
+    state: str,
+    picture: bytes | None,
+    reason: str | None,
+) -> None:
+    """
+    Put an instance back to rest in an earlier state, in a new generation.
+
+    Args:
+        store: The open store.
+        instance_id: Which one.
+        seq: As it was when `picture` was worked out; the row must still have it.
+        state: Where to.
+        picture: What was known when it entered `state`, encoded.
+        reason: Why, for the journal.
+
+    Raises:
+        NotFound: No such instance.
+        Busy: A live process drives it.
+        Refused: It moved on since `seq`.
+    """
+    dead = dead_workers(store, me=None)
+    with store.write() as connection:
+        row = connection.execute(_FIND, (instance_id,)).fetchone()
+        if row is None:
+            raise not_found(instance_id)
+        n, _, source, holder, _, _ = row
+        if holder is not None:
+            refuse_if_driven(connection, instance_id, holder=holder, dead=dead)
+        facts = {
+            "n": n,
+            "seq": seq,
+            "state": state,
+            "picture": picture,
+            "now_ms": store.clock.now_ms(),
+        }
+        if connection.execute(_REWIND, facts).rowcount == 0:
+            raise Refused(
+                f"instance {instance_id!r} moved while the rewind was prepared",
+                meaning="nothing was changed",
+                next_step=f"statepipe inspect {instance_id}   # then rewind again",
+            )
+        connection.execute(
+            JOURNAL_OF_STEERING, {"n": n, "event": "rewind", "source": source, "note": reason}
+        )
+        machine = load_checkpoint(connection, n).machine
+        count_transitions(connection, {(machine, source, "rewind", state): 1})
