@@ -1,0 +1,267 @@
+"""
+One worker process, as its driver sees it.
+
+    Worker.start    a fresh process, in its own session, marked, with a wire and a lifeline
+    Worker.call     one call: send it, answer what it asks, drain what it prints
+    Worker.ask_to_stop, Worker.end    SIGTERM to the group; SIGKILL to everything, from any thread
+    Worker.bury     end it, reap it and everything it started, say how it died
+
+All waiting is one `poll` over the wire, the process (a pidfd), and its two outputs. So a
+worker that stalls in the middle of a frame, prints without end, or dies while a child of
+its own keeps the wire open, cannot hold the driver's thread.
+"""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from statepipe.runtime.executors import processes, wire
+
+_BOOT: Final = (
+    "import sys; sys.path[:] = sys.argv[3:];"
+    " from statepipe.runtime.executors.child import main; main()"
+)
+_READ_BYTES: Final = 1 << 18
+_ENDING_MS_MAX: Final = 1_000
+_SHOWN_BYTES_MAX: Final = 2_000
+
+Answer = Callable[[wire.Message], bytes]
+
+
+class Worker:
+    """
+    A process that serves one call at a time.
+
+    Attributes:
+        worn: True if it must not be given another call.
+    """
+
+    def __init__(
+        self,
+        process: "subprocess.Popen[bytes]",
+        *,
+        link: socket.socket,
+        lifeline: int,
+        token: str,
+        output_bytes_max: int,
+    ) -> None:
+        self.worn = False
+        self._process = process
+        self._pid = process.pid
+        self._pidfd = os.pidfd_open(process.pid)
+        self._link = link
+        self._lifeline = lifeline
+        self._token = token
+        self._inbox = wire.Inbox()
+        self._outgoing = bytearray()
+        self._complaint = ""
+        self._lock = threading.Lock()
+        self._reaped = False
+        self._killed: list[processes.Started] = []
+        self._poll = select.poll()
+        self._poll.register(link, select.POLLIN)
+        self._poll.register(self._pidfd, select.POLLIN)
+        self._outputs: dict[int, bytes] = {}
+        self._output_bytes_max = output_bytes_max
+        self._open_outputs: set[int] = set()
+        for stream in (process.stderr, process.stdout):
+            assert stream is not None, "Popen was asked for pipes"
+            os.set_blocking(stream.fileno(), False)
+            self._outputs[stream.fileno()] = b""
+            self._open_outputs.add(stream.fileno())
+            self._poll.register(stream, select.POLLIN)
+
+    @classmethod
+    def start(cls, *, output_bytes_max: int) -> "Worker":
+        """
+        Start a process and do not wait for it: it reads its first call when it is ready.
+
+        Raises:
+            OSError: If there are no processes, descriptors or memory left.
+        """
+        processes.adopt_orphans()
+        token = os.urandom(12).hex()
+        ours, theirs = socket.socketpair()
+        watched, lifeline = os.pipe()
+        # -P: what lies in the folder somebody happens to stand in is nobody's module.
+        # The worker imports from where its driver does, and from nowhere else.
+        path = [str(Path.cwd()) if each == "" else each for each in sys.path]
+        command = [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), str(watched), *path]
+        try:
+            process = processes.start(
+                command,
+                env={**os.environ, processes.MARK: token},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                close_fds=True,
+                pass_fds=(theirs.fileno(), watched),
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            os.close(lifeline)
+            raise
+        finally:
+            theirs.close()
+            os.close(watched)
+        ours.setblocking(False)  # noqa: FBT003 the standard signature
+        return cls(
+            process,
+            link=ours,
+            lifeline=lifeline,
+            token=token,
+            output_bytes_max=output_bytes_max,
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not ended, as far as the kernel knows now."""
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return not poll.poll(0)
+
+    def call(self, frame: bytes, answer: Answer) -> wire.Message | None:
+        """
+        Send the call `frame` and return the worker's last message, "result" or "error".
+
+        Args:
+            frame: The packed call.
+            answer: Given each "ask" message, returns the packed reply.
+
+        Returns:
+            None if the worker died, or its wire cannot be trusted any more; `bury` says which.
+        """
+        for fd in self._outputs:
+            self._outputs[fd] = b""
+        self._outgoing += frame
+        while True:
+            sending = select.POLLOUT if self._outgoing else 0
+            self._poll.modify(self._link, select.POLLIN | sending)
+            ready = dict(self._poll.poll())
+            for fd in ready.keys() & self._outputs.keys():
+                self._drain(fd)
+            events = ready.get(self._link.fileno(), 0)
+            if events & select.POLLOUT:
+                self._push()
+            open_ = self._pull() if events & ~select.POLLOUT else True
+            try:
+                while (message := self._inbox.take()) is not None:
+                    if message[0] in {"result", "error"}:
+                        self.worn |= bool(message[-1])
+                        return message
+                    self._outgoing += answer(message)
+            except wire.WireDamaged as error:
+                self._complaint = f"something wrote to the worker's own descriptors ({error})"
+                return None
+            if self._pidfd in ready and not events:
+                return None  # it ended, and what it had sent has been read
+            if not open_:
+                self._await_end()
+                return None
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM to the worker's process group; from any thread."""
+        with self._lock:
+            if not self._reaped:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._pid, signal.SIGTERM)
+
+    def end(self) -> None:
+        """Kill the worker and everything it started, without waiting; from any thread."""
+        with self._lock:
+            if not self._reaped:
+                self._killed += processes.end(self._pid, self._token)
+
+    def bury(self) -> str:
+        """
+        Kill what is left of the worker and everything it started, and reap it.
+
+        Returns:
+            How it died and its last words, for people. Waits until the kernel lets go
+            of the process, for ever if it never does: then it is still at work.
+        """
+        for fd in list(self._outputs):
+            self._drain(fd)
+        self.end()
+        with self._lock:
+            status = self._process.wait()
+            left = [*(each for each in self._killed if each.pid != self._pid)]
+            processes.bury([*left, *processes.zombies_of(self._pid)])
+            self._reaped = True
+        self._link.close()
+        os.close(self._lifeline)
+        os.close(self._pidfd)
+        for stream in (self._process.stdout, self._process.stderr):
+            assert stream is not None, "Popen was asked for pipes"
+            stream.close()
+        return f"{self._complaint or _describe(status)}{self._last_words()}"
+
+    def _push(self) -> None:
+        try:
+            sent = self._link.send(self._outgoing)
+        except BlockingIOError:
+            return
+        except OSError:  # the reading side of the same poll says what happened
+            sent = len(self._outgoing)
+        del self._outgoing[:sent]
+
+    def _pull(self) -> bool:
+        """Read what has come; False if the other end is closed."""
+        try:
+            data = self._link.recv(_READ_BYTES)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        self._inbox.feed(data)
+        return bool(data)
+
+    def _drain(self, fd: int) -> None:
+        """Read one output, and keep its tail."""
+        try:
+            data = os.read(fd, _READ_BYTES)
+        except BlockingIOError:
+            return
+        if data:
+            self._outputs[fd] = (self._outputs[fd] + data)[-self._output_bytes_max :]
+            return
+        # Closed by the task: another call would find it closed.
+        self.worn = True
+        if fd in self._open_outputs:
+            self._open_outputs.remove(fd)
+            self._poll.unregister(fd)
+
+    def _await_end(self) -> None:
+        # A dying process closes its files a moment before it is dead.
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        if not poll.poll(_ENDING_MS_MAX):
+            self._complaint = (
+                "the worker closed its wire to the driver (did the task close all descriptors?)"
+            )
+
+    def _last_words(self) -> str:
+        said = next((tail for tail in self._outputs.values() if tail.strip()), b"")
+        if not said.strip():
+            return ""
+        return f"; its last words:\n{said[-_SHOWN_BYTES_MAX:].decode('utf-8', 'replace').strip()}"
+
+
+def _describe(status: int) -> str:
+    if status >= 0:
+        return f"the worker exited with status {status} in the middle of the task"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    guess = " (out of memory?)" if -status == signal.SIGKILL else ""
+    return f"the worker was killed by {name}{guess}"

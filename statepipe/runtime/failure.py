@@ -1,0 +1,103 @@
+"""
+An exception as plain data, and back: what crosses between a task and its driver.
+
+    describe    any exception -> names, message, traceback; never fails, whatever the exception
+    rebuild     names and message -> an exception of the nearest class that both sides know
+
+Exceptions are not pickled: half of them do not survive it, and unpickling runs code.
+"""
+
+import builtins
+import math
+import traceback
+from collections.abc import Sequence
+from typing import Any, Final
+
+from statepipe import errors
+from statepipe.errors import TaskError, Throttled
+
+NAMES_MAX: Final = 32
+MESSAGE_CHARS_MAX: Final = 4_000
+TRACEBACK_CHARS_MAX: Final = 16_000
+RETRY_AFTER_MS_MAX: Final = 366 * 86_400_000
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """
+    Return `error` as plain data.
+
+    Returns:
+        names: class names, most derived first, without object and BaseException;
+        message; traceback; retry_after_ms (of Throttled, else None). All bounded.
+    """
+    return {
+        "names": names_of(error),
+        "message": message_of(error),
+        "traceback": _traceback_of(error),
+        "retry_after_ms": _retry_after_ms(error),
+    }
+
+
+def names_of(error: BaseException) -> list[str]:
+    """Return the names of its classes, most derived first, without object and BaseException."""
+    names = [kind.__name__ for kind in type(error).__mro__ if kind not in {object, BaseException}]
+    # `raise BaseException()` would leave nothing to match a policy with.
+    return [clean(name, chars_max=200) for name in names[:NAMES_MAX]] or ["BaseException"]
+
+
+def message_of(error: BaseException) -> str:
+    """Return its text; a note that it cannot be printed, if it cannot."""
+    try:
+        text = str(error)
+    except BaseException as second:  # noqa: BLE001 the author's __str__ may raise anything
+        return f"(an exception that cannot be printed: its __str__ raised {type(second).__name__})"
+    return clean(text, chars_max=MESSAGE_CHARS_MAX)
+
+
+def clean(text: str, *, chars_max: int) -> str:
+    """Return `text` with its end cut to the limit, and what is no Unicode written as escapes."""
+    if len(text) > chars_max:
+        text = f"{text[:chars_max]}… ({len(text) - chars_max:,} more characters)"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def rebuild(names: Sequence[str], message: str) -> BaseException:
+    """
+    Return an exception for what was described as `names` and `message`.
+
+    It is of the most derived class that is an error of ours or a builtin and can be
+    made from a message alone; its text is `message` either way.
+    """
+    for name in names:
+        kind = getattr(errors, name, None) or getattr(builtins, name, None)
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            continue
+        try:
+            error = kind(message)
+            plain = str(error) == message
+        except Exception:  # noqa: BLE001, S112 UnicodeError and others want more than a message
+            continue
+        # A generic class stands for one that is known here by name only: say that name.
+        if plain and (name == names[0] or kind not in {Exception, RuntimeError}):
+            return error
+    return TaskError(f"{names[0]}: {message}" if names else message)
+
+
+def _traceback_of(error: BaseException) -> str:
+    try:
+        text = "".join(traceback.format_exception(error))
+    except BaseException as second:  # noqa: BLE001 the author's exception may break the formatting
+        return f"(no traceback: formatting it raised {type(second).__name__})"
+    if len(text) > TRACEBACK_CHARS_MAX:
+        # The end names the cause; the beginning is our own frames.
+        text = f"… ({len(text) - TRACEBACK_CHARS_MAX:,} characters)\n{text[-TRACEBACK_CHARS_MAX:]}"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _retry_after_ms(error: BaseException) -> int | None:
+    if not isinstance(error, Throttled):
+        return None
+    seconds = error.retry_after
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
+        return None
+    return min(round(seconds * 1000), RETRY_AFTER_MS_MAX)
