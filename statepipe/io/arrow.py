@@ -1,16 +1,13 @@
 """
 Columnar batches: the one module that knows pyarrow, imported when a table comes by.
 
-    speaks_arrow    is this a table (pyarrow, polars, pandas, DuckDB), not a list of dicts
-    to_ipc          table -> Arrow IPC file, compressed, and how many rows it has
-    from_ipc        the way back, as a pyarrow.Table
-    table_rows      slices of dicts, for whoever cannot do without; nobody else makes any
+    to_ipc      table (pyarrow, polars, pandas, DuckDB) -> Arrow IPC file, and its number of rows
+    from_ipc    the way back, as a pyarrow.Table
 
 The file form of Arrow IPC, not the stream: its footer is at the end, so a cut is
 always noticed, while a cut stream ends like a whole one.
 """
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from statepipe.errors import DataError, StagedDataDamaged, ValueRefused
@@ -21,11 +18,6 @@ class Ipc(NamedTuple):
 
     payload: bytes
     rows: int
-
-
-def speaks_arrow(records: object) -> bool:
-    """Return whether `records` is a table that offers itself as an Arrow stream."""
-    return hasattr(records, "__arrow_c_stream__")
 
 
 def to_ipc(records: Any) -> Ipc:  # noqa: ANN401  (any library's table)
@@ -69,18 +61,6 @@ def from_ipc(payload: bytes) -> Any:  # noqa: ANN401  (a pyarrow.Table; pyarrow 
             meaning="it was not used; nothing was changed",
             next_step="statepipe doctor; then statepipe rewind ID --to an earlier state",
         ) from error
-
-
-def table_rows(records: Any, *, rows_max: int) -> Iterator[list[dict[str, Any]]]:  # noqa: ANN401
-    """
-    Yield the rows of the table `records` as dicts, at most `rows_max` (1 or more) at a time.
-
-    Raises:
-        DataError: If pyarrow is not installed.
-    """
-    for batch in _pyarrow().RecordBatchReader.from_stream(records):
-        for start in range(0, batch.num_rows, rows_max):
-            yield batch.slice(start, rows_max).to_pylist()
 
 
 def _pyarrow() -> Any:  # noqa: ANN401  (a module without types)

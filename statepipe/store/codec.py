@@ -164,6 +164,8 @@ def _read_set(data: bytes, depth: int) -> set[Any]:
 def _read_list(data: bytes, depth: int) -> list[Any]:
     if depth + 1 >= len(_revivers):
         raise ValueError(f"nested more than {DEPTH_MAX} deep")
+    if len(data) > _TRUSTED_BYTES_MAX:
+        _check_lengths(data)
     items = msgpack.unpackb(data, strict_map_key=False, ext_hook=_revivers[depth + 1])
     if type(items) is not list:
         raise ValueError("a tuple or set is not a list inside")

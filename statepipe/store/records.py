@@ -3,7 +3,6 @@ The records of a batch to bytes and back: dicts as msgpack columns, tables as Ar
 
     encode_records    list of dicts, or a table -> Encoded (format, payload, records)
     decode_records    format, payload -> list of dicts, or a pyarrow.Table
-    iter_rows         slices of dicts, whichever of the two it is
 
     msgpack payload = frames of blocks
     block           = [keys, [column, ...]]    where all its records have the same keys
@@ -20,6 +19,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from statepipe.errors import StagedDataDamaged, ValueRefused
 from statepipe.io import arrow
+from statepipe.io.rows import is_table
 from statepipe.model import Record
 from statepipe.store import codec
 from statepipe.store.frames import Block, read_frames, write_frames
@@ -29,7 +29,6 @@ Format = Literal["msgpack", "arrow"]
 
 #: Records in one block: enough for the columns to pay, few enough to be small.
 _BLOCK_RECORDS: Final = 4_096
-_ROWS_MAX: Final = 2_000
 
 
 class Encoded(NamedTuple):
@@ -53,7 +52,7 @@ def encode_records(records: Any) -> Encoded:  # noqa: ANN401  (dicts or any libr
             the path begins with the record's number, `$[3].price`.
         DataError: If it is a table and pyarrow is not installed.
     """
-    if arrow.speaks_arrow(records):
+    if is_table(records):
         ipc = arrow.to_ipc(records)
         return Encoded("arrow", ipc.payload, ipc.rows)
     if not isinstance(records, list):
@@ -74,20 +73,6 @@ def decode_records(format: Format, payload: bytes) -> Any:  # noqa: A002, ANN401
     if format != "msgpack":
         raise _damaged(f"its format is {format!r}, which this version does not know")
     return list(chain.from_iterable(map(_records_of, read_frames(payload))))
-
-
-def iter_rows(records: Any, *, rows_max: int = _ROWS_MAX) -> Iterator[list[Record]]:  # noqa: ANN401
-    """
-    Yield `records`, dicts or table, as lists of at most `rows_max` (1 or more) dicts.
-
-    Raises:
-        DataError: If it is a table and pyarrow is not installed.
-    """
-    if arrow.speaks_arrow(records):
-        yield from arrow.table_rows(records, rows_max=rows_max)
-    else:
-        for start in range(0, len(records), rows_max):
-            yield records[start : start + rows_max]
 
 
 def _blocks(records: list[Any]) -> Iterator[Block]:

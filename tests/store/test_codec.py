@@ -358,6 +358,7 @@ def test_damaged_bytes_are_a_data_error_or_a_plain_value() -> None:
         b"\x91" * 5_000,
         b"\x91" * 5_000 + b"\xc0",
         b"\xdd\x00\x10\x00\x00" * 200_000,  # lists that claim 8 MB each, 200,000 deep
+        b"\xc9\x00\x0f\x42\x40\x01" + b"\xdd\x00\x0f\x00\x00" * 200_000,  # the same in a tuple
     ],
     ids=lambda data: f"{data[:8].hex()}-{len(data)}",
 )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from statepipe.errors import DataError, StagedDataDamaged, ValueRefused
 from statepipe.store.frames import Block, write_frames
-from statepipe.store.records import decode_records, encode_records, iter_rows
+from statepipe.store.records import decode_records, encode_records
 
 FLIGHTS: list[dict[str, Any]] = [
     {
@@ -233,18 +233,3 @@ def test_without_pyarrow_the_error_says_what_to_install(monkeypatch: pytest.Monk
         encode_records(table)
 
     assert refusal.value.next_step == 'pip install "statepipe[arrow]"'
-
-
-@pytest.mark.parametrize(
-    "wrap",
-    [lambda table: table, Foreign, lambda table: table.to_pylist()],
-    ids=["pyarrow", "foreign", "dicts"],
-)
-def test_rows_come_in_slices_of_dicts(wrap: Any) -> None:  # noqa: ANN401
-    """For a destination that needs dicts: never more of them at once than asked for."""
-    table = pa.table({"n": list(range(25))})
-
-    slices = list(iter_rows(wrap(table), rows_max=10))
-
-    assert [len(rows) for rows in slices] == [10, 10, 5]
-    assert [row for rows in slices for row in rows] == table.to_pylist()
