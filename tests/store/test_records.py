@@ -224,6 +224,17 @@ def test_a_cut_table_is_noticed() -> None:
             decode_records("arrow", payload[:length])
 
 
+def test_a_table_that_arrow_cannot_take_is_refused() -> None:
+    """An object that offers a stream and then hands over something else."""
+
+    class Liar:
+        def __arrow_c_stream__(self, _requested_schema: object = None) -> object:
+            return "not a stream"
+
+    with pytest.raises(ValueRefused, match="Liar that Arrow cannot write"):
+        encode_records(Liar())
+
+
 def test_without_pyarrow_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """A table in hand and no pyarrow: polars alone can offer one."""
     table = Foreign(pa.table({"n": [1]}))

@@ -451,3 +451,17 @@ def test_removing_is_durable_and_may_be_repeated(stage: Stage) -> None:
 
     assert not path.parent.exists()
     assert stage.read(staged_of(stage.put(LARGE, **WHERE), LARGE)) == LARGE
+
+
+def test_a_disk_that_fails_while_removing_is_named(tmp_path: Path) -> None:
+    """The rows are gone already; what is left is an orphan for the next sweep."""
+    files = OwnedFiles()
+    stage = Stage(tmp_path / "stage", files=files)
+    put = stage.put(LARGE, **WHERE)
+    assert put.file is not None
+    files.fails_at, files.failure = len(files.done), OSError(errno.EIO, "I/O error")
+
+    with pytest.raises(StoreUnusable, match="I/O error"):
+        stage.remove([put.file])
+
+    assert stage.names(instance_key="nightly-7") == []
