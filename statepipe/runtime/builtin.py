@@ -1,0 +1,162 @@
+"""
+The two tasks that come with the engine: judge records by a contract, and load them.
+
+    validate    each input batch -> clean records, and rejects with the reason
+    load        each planned batch -> the destination, exactly once, then the checkpoint
+
+`load` trusts three things in this order: the plan that was committed on entering the
+state, the destination's own ledger, the checkpoint. Before it ends, the ledger must hold
+the plan row for row; what a destination has lost meanwhile is loaded again, once.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from statepipe.errors import DataError, LedgerMismatch
+from statepipe.io.contract import Contract
+from statepipe.io.destinations import Destination, Landed, LoadBatch, open_destination
+from statepipe.model import OK
+from statepipe.runtime.staging import Ask, Staging
+
+Planned = Mapping[str, Any]
+
+
+def validate(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
+    """
+    Judge every input batch that is not judged yet.
+
+    Raises:
+        DefinitionError: If the contract cannot be used.
+        DataError: If clean and rejected records do not add up to those read.
+    """
+    contract = Contract.load(Path(call["contract"]))
+    staging = Staging(call, ask)
+    number = call["next"]
+    while (given := staging.input(number)) is not None:
+        judged = contract.judge(given.records())
+        kept, rejected = len(judged.clean), len(judged.rejects)
+        if kept + rejected != given.staged.records:
+            raise DataError(
+                f"the contract made {kept} clean and {rejected} rejected of"
+                f" {given.staged.records} records in batch {number}",
+                meaning="records would be lost or doubled; nothing of the batch was committed",
+                next_step="report this with the contract: it is a defect of statepipe",
+            )
+        staging.commit(number, judged.clean, rejects=judged.rejects, read=given.staged.records)
+        number += 1
+    return {
+        "event": OK,
+        "value": None,
+        "produced": True,
+        "records": staging.records,
+        "rejected": staging.rejected,
+    }
+
+
+def load(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
+    """
+    Load every planned batch that the checkpoint does not know as loaded, then reconcile.
+
+    Raises:
+        Fenced: If the destination has seen a later owner of the instance.
+        LedgerMismatch: If the ledger contradicts the plan.
+    """
+    to = call["load"]
+    destination = open_destination(
+        to["to"], base_dir=Path(to["base_dir"]), table=to["table"], key=tuple(to["key"])
+    )
+    try:
+        return _load_all(call, ask, destination)
+    finally:
+        destination.close()
+
+
+def _load_all(call: Mapping[str, Any], ask: Ask, destination: Destination) -> dict[str, Any]:
+    staging = Staging(call, ask)
+    plan: Sequence[Planned] = ask({"ask": "plan"})
+    records = rejected = 0
+    for planned in plan:
+        if planned["loaded"]:
+            continue
+        landed = _load_one(call, staging, destination, planned)
+        rejects = staging.rejects(planned["number"], landed.rejects)
+        ask(
+            {
+                "ask": "loaded",
+                "number": planned["number"],
+                "records": landed.records,
+                "rejects": rejects,
+            }
+        )
+        records += landed.records
+        rejected += len(landed.rejects)
+    for planned in _missing(call, destination, plan):
+        _load_one(call, staging, destination, planned)
+    if still := _missing(call, destination, plan):
+        raise LedgerMismatch(
+            f"{_destination_of(call)} does not have batch"
+            f" {', '.join(str(planned['number']) for planned in still[:10])} of"
+            f" {len(plan)} planned, although it was just loaded",
+            meaning="the destination forgets what it committed; the instance did not end",
+            next_step="check that nothing else empties or restores the destination, then resume",
+        )
+    return {
+        "event": OK,
+        "value": None,
+        "produced": False,
+        "records": records,
+        "rejected": rejected,
+    }
+
+
+def _load_one(
+    call: Mapping[str, Any], staging: Staging, destination: Destination, planned: Planned
+) -> Landed:
+    number = planned["number"]
+    given = staging.input(number)
+    if given is None or given.staged.sha256 != planned["sha256"]:
+        raise LedgerMismatch(
+            f"batch {number} of the committed plan is not among the staged batches",
+            meaning="nothing of it was loaded",
+            next_step=f"statepipe rewind {call['instance']}   # to the state that stages it",
+        )
+    return destination.load(
+        LoadBatch(
+            store_id=call["load"]["store_id"],
+            instance=call["instance"],
+            generation=call["generation"],
+            state=call["state"],
+            visit=call["visit"],
+            number=number,
+            epoch=call["epoch"],
+            digest=planned["sha256"],
+            records=given.records(),
+        )
+    )
+
+
+def _missing(
+    call: Mapping[str, Any], destination: Destination, plan: Sequence[Planned]
+) -> list[Planned]:
+    """Return the planned batches of which the ledger has no row, or not that row."""
+    rows = {
+        row.number: (row.digest, row.records + row.rejected)
+        for row in destination.ledger(
+            store_id=call["load"]["store_id"],
+            instance=call["instance"],
+            generation=call["generation"],
+            state=call["state"],
+            visit=call["visit"],
+        )
+    }
+    return [
+        planned
+        for planned in plan
+        if rows.get(planned["number"]) != (planned["sha256"], planned["records"])
+    ]
+
+
+def _destination_of(call: Mapping[str, Any]) -> str:
+    """Return the destination for people: its address and table."""
+    return f"{call['load']['to']} (table {call['load']['table']})"

@@ -1,0 +1,182 @@
+"""
+An attempt's side of batches: read its input, stage its output, wait for the commit.
+
+    Staging.input     a committed batch of the state before, verified
+    Staging.commit    stage records and rejects, ask for the commit, return when it is there
+    Staging.rejects   stage rejects alone
+
+The file comes first and the question after it, so a row never names a file that is not
+durable; a crash between the two leaves a file that no row names, which is swept.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from statepipe.errors import ValueRefused
+from statepipe.io.rejects import RejectEntry
+from statepipe.model import Rejects, Staged
+from statepipe.runtime.failure import clean
+from statepipe.store.codec import encode
+from statepipe.store.records import Encoded, decode_records, encode_records
+from statepipe.store.stage import Put, Stage
+
+Ask = Callable[[dict[str, Any]], Any]
+
+#: Distinct reasons counted per batch; authors may put values into their reasons.
+REASONS_MAX: Final = 100
+_REASON_CHARS_MAX: Final = 200
+_UNKEPT_CHARS_MAX: Final = 1_000
+
+
+class Input:
+    """One batch to read from, as often as needed."""
+
+    def __init__(self, staged: Staged, payload: bytes | None) -> None:
+        self.staged = staged
+        self._payload = payload
+
+    def records(self) -> Any:  # noqa: ANN401 dicts, or a table
+        """Return the records, freshly decoded: the caller may change them."""
+        if self._payload is None:
+            return []
+        return decode_records(self.staged.format, self._payload)
+
+
+class Staging:
+    """The batches of one attempt; `records` and `rejected` count what it has committed."""
+
+    def __init__(self, call: Mapping[str, Any], ask: Ask) -> None:
+        self.records = 0
+        self.rejected = 0
+        self._call = call
+        self._ask = ask
+        self._stage = Stage(Path(call["stage_dir"]))
+
+    def input(self, number: int) -> Input | None:
+        """
+        Return input batch `number`, from 0, or None if there are no more.
+
+        Raises:
+            StagedDataDamaged: If it is not what was committed.
+        """
+        facts = self._ask({"ask": "input", "number": number})
+        if facts is None:
+            return None
+        staged = Staged(**{**facts, "rejects": None})
+        is_empty = staged.file is None and staged.body is None
+        return Input(staged, None if is_empty else self._stage.read(staged))
+
+    def commit(
+        self,
+        number: int,
+        records: Any,  # noqa: ANN401 dicts, or a table
+        *,
+        cursor: bytes | None = None,
+        rejects: Sequence[RejectEntry] = (),
+        read: int | None = None,
+    ) -> None:
+        """
+        Stage one batch and return once it is committed.
+
+        Args:
+            number: Its number, from 0.
+            records: A list of dicts, or a columnar table.
+            cursor: Where the source goes on after it, encoded.
+            rejects: What was rejected while it was made.
+            read: Records it was made from; None for its own and the rejected ones.
+
+        Raises:
+            ValueRefused: If the records cannot be kept exactly.
+            StoreUnusable: If they cannot be written.
+            TaskCancelled: If the attempt must stop; nothing was committed.
+        """
+        encoded = encode_records(records)
+        if encoded.records or encoded.format == "arrow":  # an empty table still has columns
+            put = self._put(number, encoded)
+            size = len(encoded.payload)
+        else:
+            put, size = Put(None, None, hashlib.sha256(b"").digest()), 0
+        staged = Staged(
+            number=number,
+            records=encoded.records,
+            bytes=size,
+            sha256=put.sha256,
+            format=encoded.format,
+            file=put.file,
+            body=put.body,
+            cursor=cursor,
+            read=encoded.records + len(rejects) if read is None else read,
+            rejects=None,
+        )
+        facts = {**staged._asdict(), "rejects": self.rejects(number, rejects)}
+        self._ask({"ask": "batch", "staged": facts})
+        self.records += encoded.records
+        self.rejected += len(rejects)
+
+    def rejects(self, number: int, entries: Sequence[RejectEntry]) -> dict[str, Any] | None:
+        """Stage rejects of batch `number`; return a Rejects as a dict, or None without any."""
+        if not entries:
+            return None
+        encoded = _encode_entries(list(entries))
+        put = self._put(number, encoded, kind="rejects")
+        return Rejects(
+            records=len(entries),
+            bytes=len(encoded.payload),
+            sha256=put.sha256,
+            file=put.file,
+            body=put.body,
+            reasons=_count_reasons(entries),
+        )._asdict()
+
+    def _put(self, number: int, encoded: Encoded, *, kind: Any = "batch") -> Put:  # noqa: ANN401 a literal
+        call = self._call
+        return self._stage.put(
+            encoded.payload,
+            instance_key=call["instance"],
+            generation=call["generation"],
+            state=call["state"],
+            visit=call["visit"],
+            task=call["task"],
+            number=number,
+            epoch=call["epoch"],
+            format=encoded.format,
+            kind=kind,
+            inline_bytes_max=call["inline_bytes_max"],
+        )
+
+
+def _encode_entries(entries: list[RejectEntry]) -> Encoded:
+    try:
+        return encode_records(entries)
+    except ValueRefused:
+        # What cannot be kept may be the very reason for the reject; it must not be lost.
+        return encode_records([_keepable(entry) for entry in entries])
+
+
+def _keepable(entry: RejectEntry) -> RejectEntry:
+    kept = {**entry, "message": clean(str(entry["message"]), chars_max=_UNKEPT_CHARS_MAX)}
+    try:
+        encode(kept, bytes_max=1 << 30)
+    except ValueRefused:
+        kept["record"] = {"not plain data": clean(_shown(entry), chars_max=_UNKEPT_CHARS_MAX)}
+    return kept
+
+
+def _shown(entry: RejectEntry) -> str:
+    try:
+        return repr(entry["record"])
+    except Exception as error:  # noqa: BLE001 the author's object; its class must do
+        return f"{type(entry['record']).__name__}, whose repr raised {type(error).__name__}"
+
+
+def _count_reasons(entries: Sequence[RejectEntry]) -> dict[str, int]:
+    """Return how many entries by reason; beyond the first `REASONS_MAX`, by "other"."""
+    reasons: Counter[str] = Counter()
+    for entry in entries:
+        reason = f"{entry['path']}: {entry['rule']}" if entry["path"] else str(entry["message"])
+        reason = clean(reason, chars_max=_REASON_CHARS_MAX)
+        reasons[reason if reason in reasons or len(reasons) < REASONS_MAX else "other"] += 1
+    return dict(reasons)
