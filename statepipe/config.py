@@ -240,7 +240,8 @@ def _retry_fields(
 def _found(start: Path) -> Path | None:
     for folder in (start, *start.parents):
         path = folder / FILE_NAME
-        if path.exists():
+        # A link that leads nowhere is a mistake to be told, not a missing file.
+        if path.exists() or path.is_symlink():
             return path
     return None
 

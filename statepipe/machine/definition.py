@@ -212,6 +212,10 @@ class State:
             )
         self._check_policy()
         self._check_limits()
+        # Grouped by event, so that a machine has one form: order matters within an event only.
+        events = list(dict.fromkeys(each.event for each in self.on))
+        on = tuple(sorted(self.on, key=lambda each: events.index(each.event)))
+        object.__setattr__(self, "on", on)
         object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
         if isinstance(self.retry, Mapping):
             object.__setattr__(self, "retry", MappingProxyType(dict(self.retry)))

@@ -1,0 +1,172 @@
+"""`check`: each defect is found, with its state and its remedy; a sound machine has none."""
+
+from pathlib import Path
+
+import pytest
+
+from statepipe.errors import DefinitionError
+from statepipe.machine.checker import Finding, check
+from statepipe.machine.definition import Load, Machine, Run, State, Validate
+from statepipe.machine.loader import load_machine
+from tests.house.repository import ROOT
+from tests.unit.building import KINDS, acting, orders, pipeline, to
+
+
+def found(machine: Machine, kinds: dict[str, str] = KINDS) -> list[Finding]:
+    """Check `machine` with functions of the given kinds, and contracts and policies in order."""
+    return check(
+        machine,
+        functions=lambda run: kinds.get(run.reference, "call"),
+        contracts=lambda _path: None,
+        policies=lambda _state: None,
+    )
+
+
+def messages(machine: Machine, kinds: dict[str, str] = KINDS) -> list[tuple[str, str | None, str]]:
+    """Return severity, state and message of each finding."""
+    return [(each.severity, each.state, each.message) for each in found(machine, kinds)]
+
+
+def test_sound_machines_have_no_findings(tmp_path: Path) -> None:
+    """The example of the design, and the machine that ships."""
+    flights = load_machine(ROOT / "machines" / "flights.toml")
+
+    assert found(orders(tmp_path)) == []
+    assert found(flights, {"flights:extract": "source", "flights:transform": "map"}) == []
+
+
+@pytest.mark.parametrize(
+    ("edits", "expected"),
+    [
+        (
+            [('on = { ok = "extracting" }', "")],
+            [("error", "cleaning", '"ok" has no target')],
+        ),
+        (
+            [('{ to = "cleaning", max_visits = 2 }', '"cleaning"')],
+            [
+                (
+                    "error",
+                    "cleaning",
+                    "the cycle cleaning -> extracting -> validating -> cleaning has no bound",
+                )
+            ],
+        ),
+        (
+            [('on.invalid = { to = "cleaning", max_visits = 2 }', "")],
+            [("error", "cleaning", 'cannot be reached from "extracting"')],
+        ),
+        (
+            [('[{ to = "loading", when = "records > 0" }, "done"]', '["loading", "done"]')],
+            [
+                (
+                    "error",
+                    "validating",
+                    'on.ok: "done" is never taken; the target before it always is',
+                )
+            ],
+        ),
+        (
+            [(', "done"]', "]")],
+            [("warning", "validating", "on.ok: if no guard holds the event leads nowhere")],
+        ),
+        (
+            [('empty = "done"', 'empty = "loading"'), ("orders:extract", "orders:fetch")],
+            [
+                (
+                    "error",
+                    "validating",
+                    "validates batches, and there is a path to it on which no state makes any",
+                ),
+                (
+                    "error",
+                    "loading",
+                    "loads batches, and there is a path to it on which no state makes any",
+                ),
+            ],
+        ),
+        (
+            [('on = { ok = "extracting" }', 'on = { ok = "cleaning" }')],
+            [
+                ("error", "cleaning", "reaches no final state except by failing"),
+                ("error", "cleaning", "the cycle cleaning -> cleaning has no bound"),
+            ],
+        ),
+    ],
+)
+def test_each_defect_is_found(
+    tmp_path: Path, edits: list[tuple[str, str]], expected: list[tuple[str, str | None, str]]
+) -> None:
+    """Exactly the findings that the edit brings about."""
+    assert messages(orders(tmp_path, *edits)) == expected
+
+
+def test_every_finding_says_how_to_mend_it(tmp_path: Path) -> None:
+    """A fix beside each message."""
+    machine = orders(tmp_path, ('{ to = "cleaning", max_visits = 2 }', '"cleaning"'))
+
+    assert found(machine)[0].fix == (
+        'give one of its transitions max_visits, for example { to = "cleaning", max_visits = 2 }'
+    )
+
+
+def test_a_machine_that_cannot_fail_is_found() -> None:
+    """Errors that lead to success tell nobody that something went wrong."""
+    machine = pipeline(acting("a", to("done"), to("done", "error"), to("done", "timeout")))
+
+    assert messages(machine) == [("error", "a", "has no way to fail")]
+
+
+def test_a_machine_that_cannot_succeed_is_warned_of() -> None:
+    """It is legal, and hardly ever meant."""
+    machine = Machine(name="m", initial="a", states=(acting("a", to("failed")),))
+
+    assert messages(machine) == [("warning", None, "no final state of kind success can be reached")]
+
+
+def test_a_source_that_failed_has_fed_nobody() -> None:
+    """The path through `error` of a source is a path without batches."""
+    load = State(name="b", task=Load(to="sqlite:///x.db", table="t"), on=(to("done"),))
+    machine = pipeline(acting("a", to("b"), to("b", "error")), load)
+
+    assert [each[1:] for each in messages(machine, {"m:f": "source"})] == [
+        ("b", "loads batches, and there is a path to it on which no state makes any")
+    ]
+
+
+def test_a_source_after_a_step_without_batches_feeds_what_follows() -> None:
+    """A call before the source, and a call between source and load, do no harm."""
+    machine = pipeline(
+        acting("a", to("b"), run="m:prepare"),
+        acting("b", to("c"), run="m:extract"),
+        acting("c", to("d"), run="m:report"),
+        State(name="d", task=Load(to="sqlite:///x.db", table="t"), on=(to("done"),)),
+    )
+
+    assert messages(machine, {"m:extract": "source"}) == []
+
+
+def test_functions_contracts_and_policies_that_fail_are_findings() -> None:
+    """What the three callables raise is told by state; one defect does not hide another."""
+    machine = pipeline(
+        acting("a", to("b")),
+        State(name="b", task=Validate(contract="c.json"), on=(to("done"),)),
+    )
+
+    def functions(run: Run) -> str:
+        raise DefinitionError(f"{run.reference} is not there", next_step="write it")
+
+    def contracts(path: str) -> None:
+        raise DefinitionError(f"{path} is no JSON", next_step="mend it")
+
+    def policies(state: State) -> None:
+        raise DefinitionError(f"no policy for {state.name}", next_step="add it")
+
+    findings = check(machine, functions=functions, contracts=contracts, policies=policies)
+
+    assert [(each.state, each.message, each.fix) for each in findings] == [
+        ("a", "m:f is not there", "write it"),
+        ("a", "no policy for a", "add it"),
+        ("b", "c.json is no JSON", "mend it"),
+        ("b", "no policy for b", "add it"),
+    ]

@@ -1,0 +1,103 @@
+"""Definitions built in Python: complete, immutable, and refused when they make no sense."""
+
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from statepipe.errors import DefinitionError, NotFound
+from statepipe.machine.definition import Machine, Param, Run, State, Transition
+from tests.unit.building import acting, pipeline, to
+
+
+def test_a_machine_is_complete_once_built() -> None:
+    """`failed` is there, and error and timeout lead to it."""
+    machine = pipeline(acting("a", to("done")))
+
+    assert [state.name for state in machine.states] == ["a", "done", "failed"]
+    assert machine.state("a").on == (to("done"), to("failed", "error"), to("failed", "timeout"))
+
+
+def test_building_a_complete_machine_again_changes_nothing() -> None:
+    """Completion adds only what is not there."""
+    machine = pipeline(acting("a", to("done")))
+
+    again = Machine(name=machine.name, initial=machine.initial, states=machine.states)
+
+    assert again == machine
+
+
+def test_a_machine_cannot_be_changed() -> None:
+    """Neither a field nor the settings of a state."""
+    state = State(name="a", task=Run(function="m:f"), retry={"retries": 1}, settings={})
+
+    with pytest.raises(FrozenInstanceError):
+        state.name = "b"  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        state.settings["timeout"] = "1s"  # type: ignore[index]
+
+
+def test_a_function_may_be_given_itself() -> None:
+    """Its reference is the name it would be written by."""
+    run = Run(function=pipeline)
+
+    assert run.reference == "tests.unit.building:pipeline"
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda: pipeline(acting("a", to("b"))), 'states.a.on.ok: there is no state "b"'),
+        (lambda: pipeline(acting("a"), acting("a")), 'state "a" is there twice'),
+        (lambda: pipeline(acting("a"), initial="failed"), 'initial: state "failed" is final'),
+        (lambda: pipeline(acting("a"), acting("failed")), 'state "failed" must be final'),
+        (lambda: acting("cancelled"), '"cancelled" is reserved'),
+        (lambda: acting("a", to("b", "cancel")), '"cancel" and "cancelled" are reserved'),
+        (
+            lambda: acting("a", to("b", most=2), to("b", when="attempt > 1")),
+            'event "ok" of "a" leads to "b" twice, once with max_visits',
+        ),
+        (lambda: acting("a", to("failed", most=2)), 'max_visits bounds loops, and "failed"'),
+        (lambda: State(name="a"), 'state "a" must have one of run, contract, load, final'),
+        (
+            lambda: State(name="a", task=Run(function="m:f"), settings={"retries": 3}),
+            'unknown setting "retries"',
+        ),
+        (
+            lambda: State(name="a", task=Run(function="m:f"), settings={"timeout": 3}),
+            'state "a": timeout is 3; a duration carries its unit',
+        ),
+        (lambda: Run(function=17), "17 does not name a function"),  # type: ignore[arg-type]
+        (lambda: Transition(event="ok", target="b", when="1 +"), "guard `1 +`, column 4"),
+        (
+            lambda: Machine(
+                name="m", initial="a", states=(acting("a"),), params=(Param(name="p"),) * 2
+            ),
+            'parameter "p" is there twice',
+        ),
+        (
+            lambda: pipeline(*(acting(f"s{n}") for n in range(501)), initial="s0"),
+            "more than 500 states",
+        ),
+        (
+            lambda: Machine(name="m", initial="a", states=(acting("a"),), deadline_ms=-1),
+            "deadline is -1 ms, outside",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused(build: Callable[[], object], said: str) -> None:
+    """Nobody downstream has to check again."""
+    with pytest.raises(DefinitionError) as refusal:
+        build()
+
+    assert said in refusal.value.message
+    assert refusal.value.next_step
+
+
+def test_a_state_is_found_by_name_or_refused_with_the_nearest() -> None:
+    """What `rewind --to` and `fork --at` ask."""
+    machine = pipeline(acting("a", to("done")))
+
+    assert machine.state("done").final == "success"
+    with pytest.raises(NotFound, match='no state "don"; did you mean "done"'):
+        machine.state("don")

@@ -1,0 +1,179 @@
+"""Is it still the machine the instance began with: what counts, and how a change is told."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from statepipe.machine.definition import Machine
+from statepipe.machine.digest import canonical, describe_changes, digest
+from statepipe.machine.loader import load_machine
+from tests.unit.building import ORDERS, machines, orders, written
+
+CONTRACTS = {"contracts/order.json": "aa", "contracts/other.json": "aa"}
+
+
+def form(folder: Path, *edits: tuple[str, str]) -> dict[str, Any]:
+    """Return the canonical form of the edited machine."""
+    return canonical(orders(folder, *edits), contract_digests=CONTRACTS)
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (("version = 3", "version = 4"), ["version was 3 and is 4"]),
+        (
+            ('initial = "extracting"', 'initial = "cleaning"'),
+            ["initial was 'extracting' and is 'cleaning'"],
+        ),
+        (
+            ('[states.failed]\nfinal = "failure"', '[states.parked]\nfinal = "failure"'),
+            ['state "parked" was added'],
+        ),
+        (
+            ("cleaning", "mending"),
+            [
+                'state "cleaning" was removed',
+                'state "mending" was added',
+                (
+                    'transition "invalid" of "validating" went to "cleaning" at most 2 times'
+                    ' and now goes to "mending" at most 2 times'
+                ),
+            ],
+        ),
+        (
+            (
+                'on = { ok = "validating", empty = "done" }',
+                'on = { ok = "loading", empty = "done" }',
+            ),
+            ['transition "ok" of "extracting" went to "validating" and now goes to "loading"'],
+        ),
+        ((', empty = "done"', ""), ['transition "empty" of "extracting" was removed']),
+        (
+            ('empty = "done" }', 'empty = "done", late = "failed" }'),
+            ['transition "late" of "extracting" was added, to "failed"'],
+        ),
+        (
+            ("max_visits = 2", "max_visits = 3"),
+            [
+                (
+                    'transition "invalid" of "validating" went to "cleaning" at most 2 times'
+                    ' and now goes to "cleaning" at most 3 times'
+                )
+            ],
+        ),
+        (
+            ("records > 0", "records > 9"),
+            [
+                (
+                    'transition "ok" of "validating" went to "loading" when records > 0,'
+                    ' else "done" and now goes to "loading" when records > 9, else "done"'
+                )
+            ],
+        ),
+        (
+            ('run = "orders:clean"', 'run = "orders:scrub"'),
+            ["the function of \"cleaning\" was 'orders:clean' and is 'orders:scrub'"],
+        ),
+        (
+            ('contract = "contracts/order.json"', 'contract = "contracts/other.json"'),
+            [
+                (
+                    "the contract of \"validating\" was 'contracts/order.json'"
+                    " and is 'contracts/other.json'"
+                )
+            ],
+        ),
+        (
+            ('contract = "contracts/order.json"', 'run = "orders:judge"'),
+            [
+                (
+                    "the task of \"validating\" was contract 'contracts/order.json'"
+                    " and is run 'orders:judge'"
+                )
+            ],
+        ),
+        (
+            ('table = "orders"', 'table = "orders_2"'),
+            ["the table of \"loading\" was 'orders' and is 'orders_2'"],
+        ),
+        (
+            ('key = ["order_id"]', 'key = ["id"]'),
+            ["the key of \"loading\" was ['order_id'] and is ['id']"],
+        ),
+        (
+            ('default = "today"', 'default = "2013-02-04"'),
+            ["default of parameter \"day\" was 'today' and is '2013-02-04'"],
+        ),
+        (
+            ("[states.extracting]", 'limit = "int"\n[states.extracting]'),
+            ['parameter "limit" was added'],
+        ),
+        (
+            ('[states.done]\nfinal = "success"', '[states.done]\nfinal = "failure"'),
+            ['final state "done" was of kind success and is of kind failure'],
+        ),
+        (
+            ('[states.done]\nfinal = "success"', '[states.done]\nrun = "m:f"'),
+            ['state "done" is no longer final'],
+        ),
+    ],
+)
+def test_a_change_that_counts_is_told_in_plain_words(
+    tmp_path: Path, edit: tuple[str, str], said: list[str]
+) -> None:
+    """Each edit has another digest, and exactly the sentences that describe it."""
+    old, new = form(tmp_path), form(tmp_path, edit)
+
+    assert describe_changes(old, new) == said
+    assert digest(old) != digest(new)
+
+
+def test_a_contract_with_another_content_is_another_machine(tmp_path: Path) -> None:
+    """The path alone does not say what records must look like."""
+    machine = orders(tmp_path)
+    old = canonical(machine, contract_digests=CONTRACTS)
+    new = canonical(machine, contract_digests={"contracts/order.json": "bb"})
+
+    assert describe_changes(old, new) == [
+        'contract "contracts/order.json" of "validating" has another content'
+    ]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ('retry = "transient"', "retry = { max_attempts = 9 }"),
+        ('timeout = "20m"', 'timeout = "1h"\nexecutor = "thread"\nbatch_size = 5'),
+        ('deadline = "6h"', 'deadline = "7h"\nwhy = "for people"  # and a comment'),
+        (
+            'on = { ok = "extracting" }',
+            'on = { timeout = "failed", ok = "extracting", error = "failed" }',
+        ),
+    ],
+)
+def test_what_may_change_between_crash_and_resume_does_not_count(
+    tmp_path: Path, edit: tuple[str, str]
+) -> None:
+    """Policy, deadline, `why`, comments, the order of keys, and what is implied anyway."""
+    assert digest(form(tmp_path)) == digest(form(tmp_path, edit))
+
+
+def test_the_order_of_states_does_not_count(tmp_path: Path) -> None:
+    """Tables of the file may be moved about."""
+    head, *states = ORDERS.split("\n[states.")
+    moved = "\n[states.".join([head, *reversed(states)])
+    machine = load_machine(written(tmp_path, moved))
+
+    assert digest(canonical(machine, contract_digests=CONTRACTS)) == digest(form(tmp_path))
+
+
+@given(old=machines(), new=machines())
+def test_there_is_a_sentence_exactly_if_the_digests_differ(old: Machine, new: Machine) -> None:
+    """No change goes unsaid, and nothing is said of equal machines."""
+    contracts = {"contracts/a b.json": "aa"}
+    one = canonical(old, contract_digests=contracts)
+    other = canonical(new, contract_digests=contracts)
+
+    assert bool(describe_changes(one, other)) == (digest(one) != digest(other))

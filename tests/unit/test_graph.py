@@ -1,0 +1,97 @@
+"""Pictures: what they show, and that no text of a machine gets out of its label."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from statepipe.errors import NotFound
+from statepipe.machine.definition import State
+from statepipe.machine.graph import dot, mermaid
+from tests.unit.building import acting, orders, pipeline, to
+
+HOSTILE = to("done", when="""'"];<script>{x}--> %% \\n' == 'x'""".replace("\\", ""))
+
+
+def test_the_mermaid_text_is_this(tmp_path: Path) -> None:
+    """Arrows of one pair are joined, ends are coloured, the current state is marked."""
+    assert (
+        mermaid(orders(tmp_path), current="cleaning")
+        == """\
+stateDiagram-v2
+    [*] --> extracting
+    extracting --> validating : ok
+    extracting --> done : empty
+    extracting --> failed : error, timeout
+    validating --> loading : ok #91;records #62; 0#93;
+    validating --> done : ok
+    validating --> cleaning : invalid (at most 2 times)
+    validating --> failed : error, timeout
+    cleaning --> extracting : ok
+    cleaning --> failed : error, timeout
+    loading --> done : ok
+    loading --> failed : error, timeout
+    done --> [*]
+    failed --> [*]
+    classDef success fill:#d5f5dd,stroke:#2b8a3e
+    classDef failure fill:#fde2e1,stroke:#c92a2a
+    classDef current stroke-width:4px,font-weight:bold
+    class done success
+    class failed failure
+    class cleaning current
+"""
+    )
+
+
+def test_the_dot_text_is_this() -> None:
+    """The same in the language of Graphviz."""
+    machine = pipeline(acting("a", to("done", when="records > 0"), to("failed")))
+
+    assert (
+        dot(machine, current="a")
+        == """\
+digraph "m" {
+    rankdir=LR
+    node [shape=box, style="rounded,filled", fillcolor=white]
+    "" [shape=point]
+    "" -> "a"
+    "a" [penwidth=4]
+    "done" [peripheries=2, fillcolor="#d5f5dd"]
+    "failed" [peripheries=2, fillcolor="#fde2e1"]
+    "a" -> "done" [label="ok [records > 0]"]
+    "a" -> "failed" [label="ok, error, timeout"]
+}
+"""
+    )
+
+
+def test_names_that_mermaid_would_misread_get_an_alias() -> None:
+    """Its own words, and names with a hyphen."""
+    text = mermaid(pipeline(acting("end", to("b-1")), acting("b-1", to("done")), initial="end"))
+
+    assert 'state "end" as S0' in text
+    assert 'state "b-1" as S1' in text
+    assert "[*] --> S0" in text
+    assert "S0 --> S1 : ok" in text
+
+
+def test_a_guard_cannot_leave_its_label() -> None:
+    """Quotes, brackets, tags, semicolons and comments are escaped in both languages."""
+    machine = pipeline(acting("a", HOSTILE, to("failed")))
+
+    arrow = next(line for line in mermaid(machine).splitlines() if "a --> done" in line)
+    label = arrow.split(" : ")[1]
+    assert re.sub(r"#\d+;", "", label).isascii()
+    assert not set('"<>;[]{}%#') & set(re.sub(r"#\d+;", "", label))
+    strings = re.sub(r'"(?:[^"\\]|\\.)*"', "", dot(machine))
+    assert "script" not in strings
+    assert strings.count("{") == strings.count("}") == 1
+
+
+def test_a_state_that_is_not_there_cannot_be_marked() -> None:
+    """The nearest name is offered."""
+    machine = pipeline(acting("a", to("done")), State(name="odd", final="failure"))
+
+    for draw in (mermaid, dot):
+        with pytest.raises(NotFound, match='no state "don"; did you mean "done"'):
+            draw(machine, current="don")
