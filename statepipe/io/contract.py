@@ -211,7 +211,8 @@ def _view(value: Value, path: tuple[str | int, ...]) -> Value:
     if kind in _EXACT:
         return value
     if kind is float or kind is Decimal:
-        if not math.isfinite(value):
+        # A Decimal is asked itself: as a float 1E+400 would be infinite and sNaN an error.
+        if not (math.isfinite(value) if kind is float else value.is_finite()):
             raise _NotJsonError(path, "finite", f"{value} is not a JSON number")
         return value
     if kind is dict:
