@@ -152,7 +152,7 @@ def _module(name: str, machines_dir: Path) -> ModuleType:
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
     beside = folder / f"{name}.py"
-    if beside.is_file():
+    if "." not in name and beside.is_file():
         return _from_file(name, beside)
     try:
         return importlib.import_module(name)
@@ -179,10 +179,10 @@ def _from_file(name: str, path: Path) -> ModuleType:
     # A taken name (machines/json.py) stays with its owner; the author's module
     # is still registered, since dataclasses and typing look their module up.
     suffix = hashlib.sha256(str(path).encode()).hexdigest()[:8]
-    registered = name if known is None else f"{name}_{suffix}"
+    registered = name if _is_free(name, path) else f"{name}_{suffix}"
     spec = importlib.util.spec_from_file_location(registered, path)
-    if spec is None or spec.loader is None:
-        raise _import_failed(str(path), ImportError("no loader for this kind of file"))
+    assert spec is not None, "every .py file has a loader"
+    assert spec.loader is not None, "every .py file has a loader"
     module = importlib.util.module_from_spec(spec)
     sys.modules[registered] = module
     try:
@@ -195,6 +195,14 @@ def _from_file(name: str, path: Path) -> ModuleType:
         raise
     _loaded[path] = module
     return module
+
+
+def _is_free(name: str, path: Path) -> bool:
+    """True if nobody else has a claim on `name`, imported already or importable later."""
+    if name in sys.modules:
+        return False
+    spec = importlib.util.find_spec(name)
+    return spec is None or spec.origin == str(path)
 
 
 def _import_failed(what: str, error: BaseException) -> DefinitionError:

@@ -53,6 +53,15 @@ def test_a_module_may_be_called_like_one_that_is_installed(tmp_path: Path) -> No
     assert sys.modules["json"] is json
 
 
+def test_a_name_is_taken_before_its_owner_is_imported(tmp_path: Path) -> None:
+    """Whoever imports the standard module later still gets the standard module."""
+    assert "colorsys" not in sys.modules
+    written(tmp_path, "colorsys", "def extract(task): return task\n")
+
+    assert resolve("colorsys:extract", tmp_path)(3) == 3
+    assert "colorsys" not in sys.modules
+
+
 def test_two_folders_may_have_a_module_of_one_name(tmp_path: Path) -> None:
     """Each machine gets the one beside it."""
     for folder in ("a", "b"):
@@ -75,6 +84,41 @@ def test_siblings_can_be_imported_but_never_hide_what_is_installed(tmp_path: Pat
     resolve("shop_c:f", tmp_path)
     assert sys.path[-1] == str(tmp_path)
     assert sys.path.count(str(tmp_path)) == 1
+
+
+def test_a_sibling_that_was_imported_is_not_run_again(tmp_path: Path) -> None:
+    """The module a sibling imported is the module whose function is named."""
+    written(tmp_path, "shop_rates", "def f(task): return f\n")
+    written(tmp_path, "shop_k", "import shop_rates\ndef f(task): return shop_rates.f\n")
+
+    assert resolve("shop_k:f", tmp_path)(None) is resolve("shop_rates:f", tmp_path)
+
+
+def test_modules_of_a_package_beside_the_machine_can_be_named(tmp_path: Path) -> None:
+    """And one that fails is told by its cause."""
+    package = tmp_path / "shop_pkg"
+    package.mkdir()
+    written(package, "__init__", "")
+    written(package, "good", "def f(task): return 1\n")
+    written(package, "bad", "1 / 0\n")
+    written(package, "lacking", "import gone_y\n")
+
+    assert resolve("shop_pkg.good:f", tmp_path)(None) == 1
+    with pytest.raises(DefinitionError, match=r"shop_pkg\.bad cannot be imported: ZeroDivision"):
+        resolve("shop_pkg.bad:f", tmp_path)
+    with pytest.raises(DefinitionError, match="No module named 'gone_y'"):
+        resolve("shop_pkg.lacking:f", tmp_path)
+    with pytest.raises(DefinitionError, match=r'there is no module "shop_pkg\.none"'):
+        resolve("shop_pkg.none:f", tmp_path)
+
+
+def test_an_interrupt_while_a_module_is_loaded_is_an_interrupt(tmp_path: Path) -> None:
+    """Ctrl-C is no mistake of the machine."""
+    written(tmp_path, "shop_l", "raise KeyboardInterrupt\n")
+
+    with pytest.raises(KeyboardInterrupt):
+        resolve("shop_l:f", tmp_path)
+    assert "shop_l" not in sys.modules
 
 
 def test_an_installed_module_and_a_nested_name_can_be_named(tmp_path: Path) -> None:
@@ -170,7 +214,7 @@ def called(task: object) -> list[object]:
     return [task]
 
 
-async def async_called(task: object, *, loud: bool = False) -> bool:
+async def async_called(task: object, *, loud: bool = False, **_more: object) -> bool:
     """Return, sometimes."""
     return bool(task) or loud
 
@@ -225,6 +269,15 @@ def test_the_kind_of_a_task_is_read_from_its_signature(
     assert kind_of(function) == kind
 
 
+class Unreadable:
+    """Has a signature that cannot be read."""
+
+    __signature__ = 3
+
+    def __call__(self) -> None:
+        """Do nothing."""
+
+
 def nothing() -> None:
     """Take nothing."""
 
@@ -242,6 +295,7 @@ def keyword(task: object, *, loud: bool) -> None:
     [
         (nothing, "nothing cannot be a task: it needs 0 arguments"),
         (three, "three cannot be a task: it needs 3 arguments"),
+        (Unreadable(), "cannot be a task: its signature cannot be read"),
         (keyword, 'keyword cannot be a task: it needs the keyword "loud"'),
     ],
 )

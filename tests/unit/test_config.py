@@ -144,6 +144,10 @@ def test_a_file_that_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match="is not TOML"):
         load_config(start=tmp_path, environ={})
 
+    path.write_bytes(b"#" * 1_000_001)
+    with pytest.raises(DefinitionError, match="is larger than 1,000,000 bytes"):
+        load_config(start=tmp_path, environ={})
+
     path.unlink()
     path.symlink_to("gone")
     with pytest.raises(DefinitionError, match="cannot be read: No such file"):
@@ -158,6 +162,7 @@ def test_a_file_that_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
 def test_a_policy_is_merged_field_by_field_with_its_origins(tmp_path: Path) -> None:
     """Default, [policies.default], the state's retry, its own keys, file, overlay."""
     config = loaded(tmp_path, env="prod")
+    assert config.policies["transient"]["interval_ms"] == 10_000
     file = tmp_path / "statepipe.toml"
 
     resolved = resolve_policy(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from statepipe.machine.definition import Machine
 from statepipe.machine.digest import canonical, describe_changes, digest
@@ -169,6 +169,7 @@ def test_the_order_of_states_does_not_count(tmp_path: Path) -> None:
     assert digest(canonical(machine, contract_digests=CONTRACTS)) == digest(form(tmp_path))
 
 
+@settings(max_examples=50)
 @given(old=machines(), new=machines())
 def test_there_is_a_sentence_exactly_if_the_digests_differ(old: Machine, new: Machine) -> None:
     """No change goes unsaid, and nothing is said of equal machines."""
@@ -177,3 +178,12 @@ def test_there_is_a_sentence_exactly_if_the_digests_differ(old: Machine, new: Ma
     other = canonical(new, contract_digests=contracts)
 
     assert bool(describe_changes(one, other)) == (digest(one) != digest(other))
+
+
+def test_another_way_of_writing_definitions_down_is_told(tmp_path: Path) -> None:
+    """A store of another release may hold a form that says the same otherwise."""
+    old = form(tmp_path)
+
+    assert describe_changes(old, {**old, "form": 0}) == [
+        "the definition is written down in another form"
+    ]

@@ -28,6 +28,7 @@ FACTS: dict[str, Any] = {
         "at": dt.datetime(2013, 2, 4, tzinfo=dt.UTC),
         "nan": math.nan,
         "huge": 10**30,
+        "raw": b"",
         "in": 1,
         "deep": {"er": {"est": 3}},
     },
@@ -118,6 +119,7 @@ def test_a_guard_means_what_it_says(text: str, held: bool) -> None:  # noqa: FBT
         ("3 in result.kind", '"in" cannot look for a number in text'),
         ("result.price + 0.5 > 0", "unsupported operand type(s) for +"),
         ("result.tags in params", "unhashable type"),
+        ("result.raw > 1", '">" cannot compare bytes with a number'),
     ],
 )
 def test_what_cannot_be_decided_is_an_error_and_no_false(text: str, why: str) -> None:

@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statepipe.errors import DefinitionError, NotFound, UsageError
@@ -81,6 +81,7 @@ def test_the_long_form_says_branches_guards_limits_and_settings(tmp_path: Path) 
     )
 
 
+@settings(max_examples=50)
 @given(machine=machines())
 def test_a_machine_built_in_python_is_the_one_its_file_describes(machine: Machine) -> None:
     """Written as TOML and loaded again, any machine is equal to itself."""
@@ -228,6 +229,9 @@ def test_error_and_timeout_lead_to_failed_unless_something_certain_is_said(
         ),
         ('key = ["order_id"]', 'key = ["a", "a"]', "load: key names a column twice: a, a"),
         ('key = ["order_id"]', "key = [1]", "load: key is 1, not text"),
+        ('key = ["order_id"]', "key = 1", "load: key is 1, not a list of columns"),
+        ('table = "orders"', "table = 1", "load: table is 1, not text"),
+        ('default = "today"', 'required = "no"', ": params.day: required is 'no'"),
         ('final = "success"', 'final = "sucess"', "final is 'sucess'; did you mean \"success\"?"),
         (
             'final = "success"',

@@ -79,6 +79,7 @@ def test_a_value_is_bound_as_its_declared_type(kind: ParamType, given: object, b
         ("json", {1: 2}),
         ("json", {"a": {1, 2}}),
         ("json", "[" * 100_000),
+        ("json", "[" * 60 + "]" * 60),
         ("json", '"\\ud800"'),
         ("int", None),
     ],
@@ -120,6 +121,9 @@ def test_an_unknown_parameter_names_the_nearest() -> None:
 
     assert refusal.value.message == ('machine "m" has no parameter "pth"; did you mean "path"?')
     assert refusal.value.next_step == "its parameters are path (text)"
+    with pytest.raises(BadParameter) as refusal:
+        bind_params(machine(), {"pth": "y"}, today=TODAY)
+    assert refusal.value.next_step == "it takes no parameters: statepipe run m"
 
 
 @pytest.mark.parametrize(

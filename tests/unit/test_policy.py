@@ -114,6 +114,7 @@ def test_people_write_durations_and_retries() -> None:
         ({"timeout": "0s"}, "timeout is 0 ms, outside 1 ms..365 days"),
         ({"timeout": "400d"}, "timeout is 34560000000 ms, outside"),
         ({"timeout": "9" * 400 + "d"}, "timeout: "),
+        ({"backoff_rate": "2"}, "backoff_rate is '2', not a number"),
         ({"backoff_rate": 0.5}, "backoff_rate is 0.5, outside 1.0..1000.0"),
         ({"backoff_rate": float("nan")}, "backoff_rate is nan, outside"),
         ({"backoff_rate": 10**400}, "outside 1.0..1000.0"),

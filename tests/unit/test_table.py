@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statepipe.errors import GuardError, NoTransition
@@ -82,6 +82,7 @@ def test_the_dict_and_the_library_agree_on_every_pair(
             assert decided(table, state.name, name, facts) == asked
 
 
+@settings(max_examples=50)
 @given(machine=machines())
 def test_exactly_the_limited_transitions_are_counted(machine: Machine) -> None:
     """A key for each transition with max_visits, and for no other; no key twice."""
