@@ -208,20 +208,34 @@ class Checkpoint(NamedTuple):
 
 class Change(NamedTuple):
     """
-    One move of one instance: what the row becomes and what the journal says.
+    One move of one instance, refused unless its row still has `epoch` and `seq`.
 
-    The fields are bound to SQL by position, for both statements at once, so a
-    group of changes goes to SQLite without being touched again. The change is
-    refused unless the row still has `epoch` and `seq`.
+    Binding a value to SQL costs as much as the work SQLite then does with it, so what
+    every change says comes first and is bound as it is, and the rest is a `Detail`. A
+    change without one is the plain move that most are: the task is done, another state
+    is entered, nothing was learned.
     """
 
     n: int
     epoch: int
     seq: int  # as decided at; the row's becomes seq + 1
-    # what the row becomes
+    state: str  # where it is then
+    at_ms: int
+    event: str
+    took_ms: int | None  # of the attempt this ends
+    policy: str | None  # digest of the merged policy that governed the attempt
+    # not bound
     status: str
-    state: str
-    generation: int
+    source: str
+    machine: str
+    detail: "Detail | None"
+
+
+class Detail(NamedTuple):
+    """What a change says beyond a plain move: the rest of the row, and of the journal's."""
+
+    kind: str
+    # what the row becomes
     attempt: int
     lost: int
     batches: int
@@ -237,21 +251,13 @@ class Change(NamedTuple):
     entered_at_ms: int
     finished_at_ms: int | None
     # what the journal says besides
-    kind: str
-    event: str
-    source: str
     task: str | None
     tried: int | None  # which attempt this ends, from 1
-    took_ms: int | None
-    policy: str | None  # digest of the merged policy that governed the attempt
     records: int | None
     bytes: int | None
     rejected: int | None
     learned: bytes | None  # the picture after the move, if the move changed it
     note: str | None
-    # both
-    machine: str
-    at_ms: int
 
 
 class Plan(NamedTuple):

@@ -35,9 +35,9 @@ def parse_duration_ms(text: str) -> int:
 
 def format_duration(ms: int) -> str:
     """Return `ms` as people read it: "250ms", "4.2s", "12m 5s", "3h 4m", "2d 1h"."""
-    if ms < 1_000:
+    if ms < _UNITS_MS["s"]:
         return f"{ms}ms"
-    if ms < 60_000:
+    if ms < _UNITS_MS["m"]:
         return f"{ms / 1_000:.1f}s"
     minutes, seconds = divmod(ms // 1_000, 60)
     hours, minutes = divmod(minutes, 60)

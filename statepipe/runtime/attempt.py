@@ -16,18 +16,18 @@ from statepipe.model import ERROR, TIMEOUT, Loaded, Rejects, Staged
 from statepipe.runtime.changes import Ended, Failure
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.failure import message_of, names_of
-from statepipe.sqlite import sqlite3
 from statepipe.store import staged
 from statepipe.store.codec import decode
+from statepipe.store.connection import Store
 
 CANCELLED_ATTEMPT = Ended("cancelled", None, False, None, None, None)  # noqa: FBT003
 
 
-def call_of(drive: Drive, connection: sqlite3.Connection) -> dict[str, Any]:
+def call_of(drive: Drive, store: Store) -> dict[str, Any]:
     """Return the call for the state the instance is in, going on after its last commit."""
     cursor = None
     if drive.batches:
-        encoded = staged.last_cursor(connection, drive.n, drive.stay)
+        encoded = staged.last_cursor(store.connection, drive.n, drive.stay)
         cursor = None if encoded is None else decode(encoded)
     return {
         **drive.part.call,
@@ -44,13 +44,13 @@ def call_of(drive: Drive, connection: sqlite3.Connection) -> dict[str, Any]:
     }
 
 
-def answer_of(drive: Drive, request: Mapping[str, Any], connection: sqlite3.Connection) -> Any:  # noqa: ANN401  (plain data of any type)
+def answer_of(drive: Drive, request: Mapping[str, Any], store: Store) -> Any:  # noqa: ANN401  (plain data of any type)
     """Return the answer to a question that needs no commit."""
     if request["ask"] == "input":
         source = drive.picture.input
         if drive.part.work == "load":
-            return _planned_batch(drive, request["number"], connection)
-        found = source and staged.staged_batch(connection, drive.n, source, request["number"])
+            return _planned_batch(drive, request["number"], store)
+        found = source and staged.staged_batch(store.connection, drive.n, source, request["number"])
         return found._asdict() if found else None
     if request["ask"] == "plan":
         return [
@@ -60,7 +60,7 @@ def answer_of(drive: Drive, request: Mapping[str, Any], connection: sqlite3.Conn
                 "sha256": planned.sha256,
                 "loaded": planned.loaded is not None,
             }
-            for planned in staged.load_plan(connection, drive.n, drive.stay)
+            for planned in staged.load_plan(store.connection, drive.n, drive.stay)
         ]
     assert request["ask"] == "beat", request
     return None
@@ -92,8 +92,8 @@ def ended_of(future: Future[Mapping[str, Any]]) -> Ended:
             result["event"],
             result["value"],
             result["produced"],
-            result["records"],
-            result["rejected"],
+            result["records"] or None,
+            result["rejected"] or None,
             None,
         )
     names = tuple(failed["names"])
@@ -110,10 +110,8 @@ def _rejects(facts: Mapping[str, Any] | None) -> Rejects | None:
     return None if facts is None else Rejects(**facts)
 
 
-def _planned_batch(
-    drive: Drive, number: int, connection: sqlite3.Connection
-) -> dict[str, Any] | None:
+def _planned_batch(drive: Drive, number: int, store: Store) -> dict[str, Any] | None:
     """Return a batch by its place in the plan, which names the stay that staged it."""
-    source = staged.plan_source(connection, drive.n, drive.stay, number)
-    found = source and staged.staged_batch(connection, drive.n, source, number)
+    source = staged.plan_source(store.connection, drive.n, drive.stay, number)
+    found = source and staged.staged_batch(store.connection, drive.n, source, number)
     return found._asdict() if found else None

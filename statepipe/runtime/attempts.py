@@ -262,7 +262,9 @@ def _beat(ask: Ask, flag: cancellation.Flag) -> None:
 
 
 def _key(call: Mapping[str, Any], number: int) -> str:
-    return f"{call['instance']}:{call['generation']}:{call['state']}:{call['task']}:{number}"
+    # A second visit is another occasion: its effects must not be taken for the first one's.
+    state = call["state"] if call["visit"] == 1 else f"{call['state']}@{call['visit']}"
+    return f"{call['instance']}:{call['generation']}:{state}:{call['task']}:{number}"
 
 
 def _function(ref: Any, machines_dir: str) -> tuple[Callable[..., Any], str]:  # noqa: ANN401 text, or a callable of a machine built in Python

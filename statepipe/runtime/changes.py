@@ -12,7 +12,7 @@ before the commit was acknowledged.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from statepipe.errors import DataError
 from statepipe.model import (
@@ -20,6 +20,7 @@ from statepipe.model import (
     CANCELLED_STATE,
     Attachment,
     Change,
+    Detail,
     Loaded,
     Plan,
     Staged,
@@ -30,7 +31,13 @@ from statepipe.runtime.drive import Drive
 from statepipe.runtime.picture import Picture
 from statepipe.store.codec import decode
 
-ERROR_CHARS_MAX = 4_000
+ERROR_CHARS_MAX: Final = 4_000
+
+_STATUS_OF_END: Final = {
+    "success": Status.DONE,
+    "failure": Status.FAILED,
+    "cancelled": Status.CANCELLED,
+}
 
 
 class Failure(NamedTuple):
@@ -117,52 +124,34 @@ def moved(
     table = drive.program.table
     target = table.decide(source, ended.event, Facts(drive, ended))
     learned = _learned(drive, ended, target)
-    picture = drive.picture_bytes if learned is drive.picture else learned.write()
-    attachment = None
     final = table.final_kind(target)
+    attachment = None
     if final is None and drive.program.parts[target].work == "load":
         attachment = _planned(drive, learned, target)
-    failure = ended.failure
-    return (
-        Change(
-            drive.n,
-            drive.epoch,
-            drive.seq,
-            Status.READY if final is None else Status.DONE if final == "success" else Status.FAILED,
-            target,
-            drive.generation,
-            0,
-            0,
-            # A resume comes back to this very stay, and must know what it has.
-            drive.batches if final == "failure" else 0,
-            picture,
-            worker if final is None else None,
-            None,
-            None,
-            None,
-            None,
-            source if final == "failure" else None,
-            failure.names[0] if failure else None,
-            failure.message[:ERROR_CHARS_MAX] if failure else None,
-            at_ms,
-            None if final is None else at_ms,
-            "move",
-            ended.event,
-            source,
-            source,
-            drive.attempt + 1,
-            took_ms,
-            drive.part.policy_digest,
-            ended.records,
-            None,
-            ended.rejected,
-            None if picture is drive.picture_bytes else picture,
-            None,
-            drive.program.name,
-            at_ms,
-        ),
-        attachment,
+    status = Status.READY if final is None else _STATUS_OF_END[final]
+    detail = None
+    if (
+        learned is not drive.picture
+        or ended.failure is not None
+        or ended.records is not None
+        or status == Status.FAILED
+    ):
+        detail = _move_detail(drive, ended, learned, worker=worker, at_ms=at_ms, status=status)
+    change = Change(
+        drive.n,
+        drive.epoch,
+        drive.seq,
+        target,
+        at_ms,
+        ended.event,
+        took_ms,
+        drive.part.policy_digest,
+        status,
+        source,
+        drive.program.name,
+        detail,
     )
+    return change, attachment
 
 
 def retry_later(
@@ -170,7 +159,7 @@ def retry_later(
 ) -> Change:
     """Return the change that parks the instance until its next attempt."""
     assert ended.failure is not None
-    return _resting(drive, kind="retry", event=ended.event, at_ms=at_ms)._replace(
+    detail = _unchanged(drive, kind="retry")._replace(
         attempt=drive.attempt + 1,
         wake_at_ms=pause.wake_at_ms,
         wake_delay_ms=pause.delay_ms,
@@ -180,31 +169,30 @@ def retry_later(
         error=ended.failure.message[:ERROR_CHARS_MAX],
         task=drive.state,
         tried=drive.attempt + 1,
-        took_ms=took_ms,
-        policy=drive.part.policy_digest,
         records=ended.records,
         rejected=ended.rejected,
     )
+    change = _resting(drive, event=ended.event, at_ms=at_ms, detail=detail)
+    return change._replace(took_ms=took_ms, policy=drive.part.policy_digest)
 
 
 def batched(
     drive: Drive, done: Staged | Loaded, *, worker: int, at_ms: int
 ) -> tuple[Change, Attachment]:
     """Return the change that makes one staged, or one loaded, batch part of the checkpoint."""
-    rejected = done.rejects.records if done.rejects else 0
-    loaded = isinstance(done, Loaded)
-    change = _resting(
-        drive, kind="batch", event="loaded" if loaded else "staged", at_ms=at_ms
-    )._replace(
+    is_load = isinstance(done, Loaded)
+    detail = _unchanged(drive, kind="batch")._replace(
         worker=worker,
         lost=0,
         batches=drive.batches + 1,
         task=drive.state,
         records=done.records,
-        bytes=done.bytes if isinstance(done, Staged) else None,
-        rejected=rejected,
+        bytes=None if isinstance(done, Loaded) else done.bytes,
+        rejected=done.rejects.records if done.rejects else 0,
         note=f"batch {done.number}",
     )
+    event = "loaded" if is_load else "staged"
+    change = _resting(drive, event=event, at_ms=at_ms, detail=detail)
     if isinstance(done, Loaded):
         return change, Attachment(drive.stay, drive.state, loaded=done)
     return change, Attachment(drive.stay, drive.state, staged=done)
@@ -212,21 +200,46 @@ def batched(
 
 def released(drive: Drive, *, reason: str, at_ms: int) -> Change:
     """Return the change that lets an instance go where it rests, ready for the next driver."""
-    return _resting(drive, kind="interrupt", event="interrupt", at_ms=at_ms)._replace(note=reason)
+    detail = _unchanged(drive, kind="interrupt")._replace(note=reason)
+    return _resting(drive, event="interrupt", at_ms=at_ms, detail=detail)
 
 
 def steered(drive: Drive, *, at_ms: int) -> Change:
     """Return the change that honours a cancel or a pause."""
     if drive.wish == "pause":
-        return _resting(drive, kind="pause", event="pause", at_ms=at_ms)._replace(
-            status=Status.PAUSED
-        )
-    return _resting(drive, kind="cancel", event=CANCEL, at_ms=at_ms)._replace(
-        status=Status.CANCELLED,
-        state=CANCELLED_STATE,
-        failed_state=drive.state,
+        detail = _unchanged(drive, kind="pause")
+        change = _resting(drive, event="pause", at_ms=at_ms, detail=detail)
+        return change._replace(status=Status.PAUSED)
+    detail = _unchanged(drive, kind="cancel")._replace(
+        failed_state=drive.state, entered_at_ms=at_ms, finished_at_ms=at_ms
+    )
+    change = _resting(drive, event=CANCEL, at_ms=at_ms, detail=detail)
+    return change._replace(status=Status.CANCELLED, state=CANCELLED_STATE)
+
+
+def _move_detail(
+    drive: Drive, ended: Ended, learned: Picture, *, worker: int, at_ms: int, status: str
+) -> Detail:
+    picture = drive.picture_bytes if learned is drive.picture else learned.write()
+    failed = status == Status.FAILED
+    failure = ended.failure
+    return _unchanged(drive, kind="move")._replace(
+        attempt=0,
+        lost=0,
+        # A resume comes back to the stay that failed, and must know what it has.
+        batches=drive.batches if failed else 0,
+        picture=picture,
+        worker=worker if status == Status.READY else None,
+        failed_state=drive.state if failed else None,
+        error_class=failure.names[0] if failure else None,
+        error=failure.message[:ERROR_CHARS_MAX] if failure else None,
         entered_at_ms=at_ms,
-        finished_at_ms=at_ms,
+        finished_at_ms=None if status == Status.READY else at_ms,
+        task=drive.state,
+        tried=drive.attempt + 1,
+        records=ended.records,
+        rejected=ended.rejected,
+        learned=None if picture is drive.picture_bytes else picture,
     )
 
 
@@ -263,15 +276,28 @@ def _planned(drive: Drive, picture: Picture, target: str) -> Attachment:
     return Attachment(stay, target, plan=Plan(stay, picture.input))
 
 
-def _resting(drive: Drive, *, kind: str, event: str, at_ms: int) -> Change:
-    """Return a change that leaves everything as it is and lets the instance go."""
+def _resting(drive: Drive, *, event: str, at_ms: int, detail: Detail) -> Change:
+    """Return a change that leaves the instance in its state."""
     return Change(
         n=drive.n,
         epoch=drive.epoch,
         seq=drive.seq,
-        status=Status.READY,
         state=drive.state,
-        generation=drive.generation,
+        at_ms=at_ms,
+        event=event,
+        took_ms=None,
+        policy=None,
+        status=Status.READY,
+        source=drive.state,
+        machine=drive.program.name,
+        detail=detail,
+    )
+
+
+def _unchanged(drive: Drive, *, kind: str) -> Detail:
+    """Return the detail that leaves everything as it is and lets the instance go."""
+    return Detail(
+        kind=kind,
         attempt=drive.attempt,
         lost=drive.lost,
         batches=drive.batches,
@@ -286,18 +312,11 @@ def _resting(drive: Drive, *, kind: str, event: str, at_ms: int) -> Change:
         error=None,
         entered_at_ms=drive.entered_at_ms,
         finished_at_ms=None,
-        kind=kind,
-        event=event,
-        source=drive.state,
         task=None,
         tried=None,
-        took_ms=None,
-        policy=None,
         records=None,
         bytes=None,
         rejected=None,
         learned=None,
         note=None,
-        machine=drive.program.name,
-        at_ms=at_ms,
     )

@@ -23,6 +23,7 @@ class Drive:
 
     Attributes:
         program: The machine it is an instance of.
+        part: What runs in the state it is in.
         wish: What somebody asked of it and has not been honoured yet.
         future: The attempt under way, None between attempts.
         attempt_id: Rises with each attempt, so that what a dead one says is not taken
@@ -47,6 +48,7 @@ class Drive:
         "lost",
         "n",
         "params",
+        "part",
         "pending",
         "picture",
         "picture_bytes",
@@ -75,7 +77,7 @@ class Drive:
         self.epoch = checkpoint.epoch
         self.seq = checkpoint.seq
         self.generation = checkpoint.generation
-        self.state = checkpoint.state
+        self._enter(checkpoint.state)
         self.attempt = checkpoint.attempt
         self.lost = checkpoint.lost
         self.batches = checkpoint.batches
@@ -90,21 +92,27 @@ class Drive:
     def committed(self, change: Change) -> None:
         """Take over what `change` made of the row; its commit was acknowledged."""
         self.seq += 1
-        self.state = change.state
-        self.attempt = change.attempt
-        self.lost = change.lost
-        self.batches = change.batches
-        self.entered_at_ms = change.entered_at_ms
-        if change.picture is not self.picture_bytes:
-            self.picture_bytes = change.picture
-            self.picture = Picture.read(change.picture)
-
-    @property
-    def part(self) -> Part:
-        """What runs in the state it is in."""
-        return self.program.parts[self.state]
+        self._enter(change.state)
+        detail = change.detail
+        if detail is None:
+            self.attempt = self.lost = self.batches = 0
+            self.entered_at_ms = change.at_ms
+            return
+        self.attempt = detail.attempt
+        self.lost = detail.lost
+        self.batches = detail.batches
+        self.entered_at_ms = detail.entered_at_ms
+        if detail.picture is not self.picture_bytes:
+            self.picture_bytes = detail.picture
+            self.picture = Picture.read(detail.picture)
 
     @property
     def stay(self) -> Stay:
         """The stay it is in."""
         return Stay(self.generation, self.state, self.picture.visit(self.state))
+
+    def _enter(self, state: str) -> None:
+        self.state = state
+        part = self.program.parts.get(state)
+        if part is not None:  # in a final state nothing runs, and the drive ends
+            self.part: Part = part

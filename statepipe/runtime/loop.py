@@ -226,7 +226,7 @@ class Loop:
         kind = drive.part.policy.executor
         inline = kind == "inline"
         ask = partial(self._ask_inline if inline else self._ask, drive, drive.attempt_id)
-        call = attempts.call_of(drive, self._store.connection)
+        call = attempts.call_of(drive, self._store)
         self._pools.busy[kind] += 1
         drive.future = self._pools.get(kind).submit(perform, call, ask)
         if inline:
@@ -283,8 +283,7 @@ class Loop:
         drive.heard_boot_ms = self._clock.boot_ms()
         done = attempts.commit_of(question.request)
         if done is None and drive.wish in (None, "pause"):
-            connection = self._store.connection
-            question.answer(attempts.answer_of(drive, question.request, connection))
+            question.answer(attempts.answer_of(drive, question.request, self._store))
         elif done is None or drive.wish == "cancel":
             question.refuse()
         else:
@@ -312,7 +311,7 @@ class Loop:
             worker=self._worker.n,
             clock=self._clock,
             rng=self._rng,
-            took_ms=message and message.took_ms,
+            took_ms=None if message is None else message.took_ms,
         )
         self._group.add(Entry(drive, change, message), attachment)
 
@@ -338,25 +337,25 @@ class Loop:
 
     def _acknowledge(self, entry: Entry) -> None:
         drive, change, message = entry.drive, entry.change, entry.message
+        detail = change.detail
         drive.committed(change)
         if isinstance(message, Question):
             if drive.wish is None:
                 message.answer(None)
             else:
                 message.refuse()
-        elif change.worker is None:
-            self._let_go(drive, change)
-        else:
+        elif change.status == Status.READY and (detail is None or detail.worker is not None):
             self._todo.append(drive)
+        else:
+            self._let_go(drive, change)
         if self._observe is not None:
             self._observe(drive, change)
 
     def _let_go(self, drive: Drive, change: Change) -> None:
         del self.drives[drive.n]
-        if change.wake_boot_ms is not None:
-            self._next_timer_ms = min(
-                self._next_timer_ms or change.wake_boot_ms, change.wake_boot_ms
-            )
+        wake_ms = change.detail and change.detail.wake_boot_ms
+        if wake_ms is not None:
+            self._next_timer_ms = min(self._next_timer_ms or wake_ms, wake_ms)
         elif change.status == Status.DONE and drive.picture.input is not None:
             # Row first, file after: a crash in between leaves an orphan, never a hole.
             self._stage.remove(release(self._store, drive.n))

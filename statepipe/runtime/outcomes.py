@@ -50,11 +50,11 @@ def outcome(
         if drive.wish is not None:
             return farewell(drive, reason="asked to stop", at_ms=at_ms), None
         ended = _failed(Failure(("TaskCancelled", "TaskError"), "the task says it was cancelled"))
+    if drive.wish == "pause" and ended.failure is not None:
+        return steered(drive, at_ms=at_ms), None
     if ended.failure is not None and _is_worth_another_try(drive, ended.failure, clock=clock):
         pause = _pause(drive, ended.failure, clock=clock, rng=rng)
         change = retry_later(drive, ended, pause, at_ms=at_ms, took_ms=took_ms)
-        if drive.wish == "pause":
-            return steered(drive, at_ms=at_ms)._replace(attempt=change.attempt), None
         return change, None
     try:
         return moved(drive, ended, worker=worker, at_ms=at_ms, took_ms=took_ms)

@@ -7,7 +7,6 @@ The store keeps it as bytes and does not look inside.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from statepipe.model import Stay
@@ -49,4 +48,4 @@ class Picture(NamedTuple):
         return self.visits.get(state, 1)
 
 
-EMPTY: Final = Picture(MappingProxyType({}), MappingProxyType({}), None)
+EMPTY: Final = Picture({}, {}, None)

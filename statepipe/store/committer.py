@@ -17,66 +17,106 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from itertools import compress
 
-from statepipe.model import Attachment, Change, Plan, Rejects, Staged, Stay
+from statepipe.model import Attachment, Change, Detail, Plan, Rejects, Staged, Status, Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store.connection import Store
 
-# Parameters are numbered: both statements take a Change as it is. ?34, its last
-# field, is in every one of them, because SQLite wants exactly as many values as
-# the highest number.
+# A plain move, in 8 values: ?1 n, ?2 epoch, ?3 seq, ?4 state, ?5 at_ms, ?6 event,
+# ?7 took_ms, ?8 policy. The journal takes the rest from the row, before it is updated.
+# ?8 is in each statement, because SQLite wants as many values as the highest number.
+_JOURNAL_MOVE = """
+INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, task,
+                     attempt, took_ms, policy)
+SELECT n, seq + 1, epoch, generation, ?5, 'move', ?6, state, ?4, state, attempt + 1, ?7, ?8
+  FROM instance
+ WHERE n = ?1 AND epoch = ?2 AND seq = ?3
+"""
 
 # An instance that stays with its worker: no indexed column is touched.
-_KEEP = """
+_MOVE = """
 UPDATE instance
    SET seq           = ?3 + 1,
-       state         = ?5,
-       attempt       = ?7,
-       lost          = ?8,
-       batches       = ?9,
-       picture       = ?10,
-       error_class   = ?17,
-       error         = ?18,
-       entered_at_ms = ?19,
-       updated_at_ms = ?34,
-       change        = ?21
- WHERE n = ?1
-   AND epoch = ?2
-   AND seq = ?3
+       state         = ?4,
+       attempt       = 0,
+       lost          = 0,
+       batches       = 0,
+       error_class   = NULL,
+       error         = NULL,
+       entered_at_ms = ?5,
+       updated_at_ms = ?5,
+       change        = 'move'
+ WHERE n = ?1 AND epoch = ?2 AND seq = ?3 AND ?8 IS ?8
 """
 
-_RELEASE = """
+_FINISH = """
 UPDATE instance
    SET seq            = ?3 + 1,
-       status         = ?4,
-       state          = ?5,
-       attempt        = ?7,
-       lost           = ?8,
-       batches        = ?9,
-       picture        = ?10,
-       worker         = ?11,
-       wake_at_ms     = ?12,
-       wake_delay_ms  = ?13,
-       wake_boot_ms   = ?14,
-       wake_boot_id   = ?15,
-       failed_state   = ?16,
-       error_class    = ?17,
-       error          = ?18,
-       entered_at_ms  = ?19,
-       finished_at_ms = ?20,
+       state          = ?4,
+       status         = 'done',
+       worker         = NULL,
+       attempt        = 0,
+       lost           = 0,
+       batches        = 0,
+       error_class    = NULL,
+       error          = NULL,
        request        = NULL,
-       updated_at_ms  = ?34,
-       change         = ?21
- WHERE n = ?1
-   AND epoch = ?2
-   AND seq = ?3
+       entered_at_ms  = ?5,
+       updated_at_ms  = ?5,
+       finished_at_ms = ?5,
+       change         = 'move'
+ WHERE n = ?1 AND epoch = ?2 AND seq = ?3 AND ?8 IS ?8
 """
 
+# Everything else, in all its detail.
 _JOURNAL = """
 INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, task,
                      attempt, took_ms, policy, records, bytes, rejected, error_class, error,
                      picture, note)
-VALUES (?1, ?3 + 1, ?2, ?6, ?34, ?21, ?22, ?23, ?5, ?24,
-        ?25, ?26, ?27, ?28, ?29, ?30, ?17, ?18, ?31, ?32)
+SELECT n, seq + 1, epoch, generation, :at_ms, :kind, :event, state, :state, :task, :tried, :took_ms,
+       :policy, :records, :bytes, :rejected, :error_class, :error, :learned, :note
+  FROM instance
+ WHERE n = :n AND epoch = :epoch AND seq = :seq
+"""
+
+_KEEP = """
+UPDATE instance
+   SET seq           = :seq + 1,
+       state         = :state,
+       attempt       = :attempt,
+       lost          = :lost,
+       batches       = :batches,
+       picture       = :picture,
+       error_class   = :error_class,
+       error         = :error,
+       entered_at_ms = :entered_at_ms,
+       updated_at_ms = :at_ms,
+       change        = :kind
+ WHERE n = :n AND epoch = :epoch AND seq = :seq
+"""
+
+_RELEASE = """
+UPDATE instance
+   SET seq            = :seq + 1,
+       status         = :status,
+       state          = :state,
+       attempt        = :attempt,
+       lost           = :lost,
+       batches        = :batches,
+       picture        = :picture,
+       worker         = NULL,
+       wake_at_ms     = :wake_at_ms,
+       wake_delay_ms  = :wake_delay_ms,
+       wake_boot_ms   = :wake_boot_ms,
+       wake_boot_id   = :wake_boot_id,
+       failed_state   = :failed_state,
+       error_class    = :error_class,
+       error          = :error,
+       request        = NULL,
+       entered_at_ms  = :entered_at_ms,
+       updated_at_ms  = :at_ms,
+       finished_at_ms = :finished_at_ms,
+       change         = :kind
+ WHERE n = :n AND epoch = :epoch AND seq = :seq
 """
 
 _FENCE = "SELECT epoch, seq FROM instance WHERE n = ?"
@@ -119,6 +159,10 @@ SELECT instance, :generation, :state, :visit, number, generation, state, visit, 
 """
 
 _POLICY = "INSERT INTO policy (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHING"
+
+
+#: How many of a change's fields the plain statements take.
+_BOUND = 8
 
 
 class Verdict(Enum):
@@ -198,18 +242,35 @@ def _apply_all(
     connection: sqlite3.Connection, changes: Sequence[Change], attached: Mapping[int, Attachment]
 ) -> None:
     """Write the group as if nobody were fenced; _SomeoneFencedError if somebody was."""
-    keeping = [change for change in changes if change.worker is not None]
-    leaving = [change for change in changes if change.worker is None]
+    moves: list[tuple[object, ...]] = []
+    finishes: list[tuple[object, ...]] = []
     updated = 0
-    if keeping:
-        updated += connection.executemany(_KEEP, keeping).rowcount
-    if leaving:
-        updated += connection.executemany(_RELEASE, leaving).rowcount
+    for change in changes:
+        if change.detail is not None:
+            updated += _apply_detailed(connection, change, change.detail)
+        elif change.status == Status.READY:
+            moves.append(change[:_BOUND])
+        else:
+            assert change.status == Status.DONE, "every other end has its detail"
+            finishes.append(change[:_BOUND])
+    for update, plain in ((_MOVE, moves), (_FINISH, finishes)):
+        if plain:
+            connection.executemany(_JOURNAL_MOVE, plain)
+            updated += connection.executemany(update, plain).rowcount
     if updated != len(changes):
         raise _SomeoneFencedError
-    connection.executemany(_JOURNAL, changes)
     for index, attachment in attached.items():
         _attach(connection, changes[index], attachment)
+
+
+def _apply_detailed(connection: sqlite3.Connection, change: Change, detail: Detail) -> int:
+    """Write one change that is no plain move; return how many rows were updated: 0 or 1."""
+    facts = {**change._asdict(), **detail._asdict()}
+    del facts["detail"]
+    connection.execute(_JOURNAL, facts)
+    keeps = detail.worker is not None
+    updated: int = connection.execute(_KEEP if keeps else _RELEASE, facts).rowcount
+    return updated
 
 
 def _apply_one(
@@ -241,7 +302,7 @@ def _count(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
     taken = Counter(
         (change.machine, change.source, change.event, change.state)
         for change in changes
-        if change.kind == "move"
+        if change.detail is None or change.detail.kind in ("move", "cancel")
     )
     count_transitions(connection, taken)
 

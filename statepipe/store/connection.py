@@ -12,7 +12,6 @@ acknowledged commits (reliability.md, F4). `stat` is allowed, `open` is not.
 """
 
 import os
-import stat
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -28,6 +27,7 @@ from statepipe.errors import (
     StoreUnusable,
 )
 from statepipe.sqlite import WAL_RESET_FIXED, sqlite3
+from statepipe.store.place import make_empty, refuse_bad_place, unusable
 from statepipe.store.schema import APPLICATION_ID, SCHEMA_VERSION, ensure_schema
 from statepipe.store.walguard import WalGuard
 
@@ -47,11 +47,6 @@ _PRAGMAS = {
     "trusted_schema": 0,
     "cell_size_check": 1,
 }
-
-# WAL needs memory that all openers share; these file systems cannot promise it.
-_NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "glusterfs", "fuse.sshfs"}
-)
 
 
 class Store:
@@ -219,9 +214,9 @@ def open_store(path: Path, *, create: bool, clock: Clock) -> Store:
             statepipe store, of a newer release, read-only, or damaged.
         Busy: Another process keeps it locked.
     """
-    _refuse_bad_place(path, create=create)
+    refuse_bad_place(path, create=create)
     if create and not path.exists():
-        _make_empty(path)
+        make_empty(path)
     unclean = _leftover_wal(path)
     connection = _connect(path, mode="rw")
     try:
@@ -247,7 +242,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     Raises:
         StoreUnusable: As `open_store`.
     """
-    _refuse_bad_place(path, create=False)
+    refuse_bad_place(path, create=False)
     connection = _connect(path, mode="ro")
     try:
         _refuse_foreign(connection, path, create=False)
@@ -309,71 +304,6 @@ def _connect(path: Path, *, mode: str) -> sqlite3.Connection:
         raise translated(error, path=path) from error
 
 
-def _refuse_bad_place(path: Path, *, create: bool) -> None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        if create:
-            return
-        raise StoreUnusable(
-            f"there is no checkpoint store at {path}",
-            meaning="nothing was read or changed",
-            next_step="statepipe run MACHINE   # makes it; or name another with --store",
-        ) from None
-    except OSError as error:
-        raise _unusable(path, f"cannot be reached: {error.strerror}") from error
-    if not stat.S_ISREG(found.st_mode):
-        raise _unusable(path, "is not a file")
-    if found.st_size == 0 and not create:
-        raise _unusable(path, "is empty: its creation was cut short, or it is no store")
-    kind = _file_system(path)
-    if kind in _NETWORK_FILE_SYSTEMS:
-        raise _unusable(path, f"is on a network file system ({kind}), where WAL is not safe")
-
-
-def _unusable(path: Path, what: str) -> StoreUnusable:
-    return StoreUnusable(
-        f"{path} {what}",
-        meaning="nothing was read or changed",
-        next_step="statepipe --store PATH …   # name the store, on a local disk",
-    )
-
-
-def _file_system(path: Path) -> str:
-    """Return the type of the file system `path` lies on, "" if it cannot be told."""
-    where, kind = "", ""
-    target = str(path.absolute())
-    try:
-        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    for line in mounts.splitlines():
-        _, mount, fs_type, *_ = line.split(" ")
-        inside = target == mount or target.startswith(mount.rstrip("/") + "/")
-        if inside and len(mount) >= len(where):
-            where, kind = mount, fs_type
-    return kind
-
-
-def _make_empty(path: Path) -> None:
-    """Create the file for its owner only, and make the name durable."""
-    try:
-        made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        except FileExistsError:
-            return  # another process is making it right now
-        for folder in (path.parent, *(folder.parent for folder in made)):
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-    except OSError as error:
-        raise _unusable(path, f"cannot be made: {error.strerror}") from error
-
-
 def _leftover_wal(path: Path) -> bool:
     """Return whether a WAL with content lies there: somebody works, or ended badly."""
     try:
@@ -389,7 +319,7 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path, *, create: bool)
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if create and tables == 0:
             return
-        raise _unusable(path, "is an SQLite file, but no statepipe store")
+        raise unusable(path, "is an SQLite file, but no statepipe store")
     if version > SCHEMA_VERSION:
         raise StoreUnusable(
             f"{path} has store version {version}; this release knows up to {SCHEMA_VERSION}",
@@ -405,7 +335,7 @@ def _set_pragmas(connection: sqlite3.Connection, path: Path) -> None:
         is_now = connection.execute(f"PRAGMA {name}").fetchone()
         # A file system without mmap answers mmap_size with no row at all: it is off.
         if is_now is not None and is_now[0] != value:
-            raise _unusable(path, f"does not accept {name}={value} (it stays {is_now[0]})")
+            raise unusable(path, f"does not accept {name}={value} (it stays {is_now[0]})")
 
 
 def _recover(store: Store) -> None:

@@ -135,6 +135,12 @@ class LightFuture(Future[T]):
                 self = None  # type: ignore[assignment]  # noqa: PLW0642 no cycle with the traceback
         return cast("T", self._result)
 
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return the error, None if there was none, after at most `timeout` seconds of waiting."""
+        if self._state != FINISHED:
+            return super().exception(timeout)
+        return self._exception
+
 
 def finished(result: T) -> LightFuture[T]:
     """Return a future that has ended with `result`."""

@@ -1,0 +1,89 @@
+"""
+Where a store may lie: a regular file of ours, on a disk of this machine.
+
+Only `stat` is asked of a file that may be open already; opening and closing it would drop
+SQLite's locks (reliability.md, F4).
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from statepipe.errors import StoreUnusable
+
+# WAL needs memory that all openers share; these file systems cannot promise it.
+_NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "glusterfs", "fuse.sshfs"}
+)
+
+
+def refuse_bad_place(path: Path, *, create: bool) -> None:
+    """
+    Raise unless a store is, or with `create` could be, at `path`.
+
+    Raises:
+        StoreUnusable: It is missing, empty, no file, or on a network file system.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        if create:
+            return
+        raise StoreUnusable(
+            f"there is no checkpoint store at {path}",
+            meaning="nothing was read or changed",
+            next_step="statepipe run MACHINE   # makes it; or name another with --store",
+        ) from None
+    except OSError as error:
+        raise unusable(path, f"cannot be reached: {error.strerror}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise unusable(path, "is not a file")
+    if found.st_size == 0 and not create:
+        raise unusable(path, "is empty: its creation was cut short, or it is no store")
+    kind = _file_system(path)
+    if kind in _NETWORK_FILE_SYSTEMS:
+        raise unusable(path, f"is on a network file system ({kind}), where WAL is not safe")
+
+
+def unusable(path: Path, what: str) -> StoreUnusable:
+    """Return the error for a file that cannot be the store, because `what`."""
+    return StoreUnusable(
+        f"{path} {what}",
+        meaning="nothing was read or changed",
+        next_step="statepipe --store PATH …   # name the store, on a local disk",
+    )
+
+
+def _file_system(path: Path) -> str:
+    """Return the type of the file system `path` lies on, "" if it cannot be told."""
+    where, kind = "", ""
+    target = str(path.absolute())
+    try:
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    for line in mounts.splitlines():
+        _, mount, fs_type, *_ = line.split(" ")
+        inside = target == mount or target.startswith(mount.rstrip("/") + "/")
+        if inside and len(mount) >= len(where):
+            where, kind = mount, fs_type
+    return kind
+
+
+def make_empty(path: Path) -> None:
+    """Create the file for its owner only, and make the name durable."""
+    try:
+        made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            return  # another process is making it right now
+        for folder in (path.parent, *(folder.parent for folder in made)):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise unusable(path, f"cannot be made: {error.strerror}") from error
