@@ -253,6 +253,8 @@ def _float(text: str) -> float:
 
 
 def _strict_int(text: str) -> int:
+    if text.isdigit() and text.isascii():
+        return int(text)
     if "_" in text or not text.isascii() or text != text.strip():
         raise ValueError(text)
     return int(text)

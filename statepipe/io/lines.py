@@ -59,13 +59,13 @@ class _Position(NamedTuple):
     crc32: int = 0
     head_crc32: int = 0
 
-    def after(self, raw: bytes) -> "_Position":
-        """Return the position one line on."""
+    def after(self, raw: bytes, *, lines: int) -> "_Position":
+        """Return the position after `lines` more lines, `raw` in all."""
         head = self.head_crc32
         if self.offset < _HEAD_BYTES:
             head = zlib.crc32(raw[: _HEAD_BYTES - self.offset], head)
         crc = zlib.crc32(raw, self.crc32)
-        return _Position(self.offset + len(raw), self.line + 1, crc, head)
+        return _Position(self.offset + len(raw), self.line + lines, crc, head)
 
 
 class Lines:
@@ -83,6 +83,7 @@ class Lines:
         self._size, self._mtime_ns = facts.st_size, facts.st_mtime_ns
         self._at = _Position()
         self._resume: _Position | None = None
+        self._used: list[bytes] = []  # since the last cursor; counted when one is asked for
         self._taken: list[bytes] = []
         self._taken_bytes = 0
         self._given_back: deque[bytes] = deque()
@@ -133,11 +134,12 @@ class Lines:
                 " over its lines; is a quote left open?"
             )
         raw = self._given_back.popleft() if self._given_back else self._read()
-        is_first = not self._at.offset and not self._taken
-        self._taken.append(raw)
-        self._taken_bytes += len(raw)
-        if is_first:
+        if not self._taken and not self._used and not self._at.offset:
+            self._taken.append(raw)
             raw = raw.removeprefix(_BOM)
+        else:
+            self._taken.append(raw)
+        self._taken_bytes += len(raw)
         try:
             return raw.decode()
         except UnicodeDecodeError as error:
@@ -147,22 +149,20 @@ class Lines:
         """Jump to where the cursor left off; stay here if there was none."""
         if self._resume is not None:
             self._at = self._resume
-            self._taken, self._taken_bytes = [], 0
+            self._used.clear()
             self._given_back.clear()
             self._file.seek(self._at.offset)
 
     def accept(self) -> None:
         """Use up the lines taken."""
-        at = self._at
-        for raw in self._taken:
-            at = at.after(raw)
-        self._at = at
-        self._taken, self._taken_bytes = [], 0
+        self._used += self._taken
+        self._taken.clear()
+        self._taken_bytes = 0
 
     def set_aside(self) -> Record:
         """Use up the lines taken, and return them as a record for quarantine."""
         raw = b"".join(self._taken)
-        record: Record = {"line": self._at.line + 1}
+        record: Record = {"line": self._at.line + len(self._used) + 1}
         if len(raw) > ASIDE_BYTES_MAX:
             record["cut_from_bytes"] = len(raw)
         kept = raw[:ASIDE_BYTES_MAX]
@@ -183,6 +183,8 @@ class Lines:
 
     def cursor(self) -> dict[str, int]:
         """Return where to go on after the lines used up."""
+        self._at = self._at.after(b"".join(self._used), lines=len(self._used))
+        self._used.clear()
         return self._at._asdict() | {"size": self._size, "mtime_ns": self._mtime_ns}
 
     def _read(self) -> bytes:
@@ -193,7 +195,8 @@ class Lines:
             raise StopIteration
         if len(raw) == LINE_BYTES_MAX and not raw.endswith(b"\n"):
             raise Fatal(
-                f"{self.path} is not a file of lines: one after line {self._at.line}"
+                f"{self.path} is not a file of lines: one after line"
+                f" {self._at.line + len(self._used)}"
                 f" is longer than {LINE_BYTES_MAX} bytes"
             )
         return raw
