@@ -106,7 +106,7 @@ def test_nan_and_infinities_never_pass(tmp_path: Path, field: str, value: object
         ("a/b", UUID(int=1), True),
         ("a/b", b"\xff", True),
         ("tags", ("a", "b"), True),
-        ("tags", {"a", "b"}, True),
+        ("tags", {"a"}, True),
         ("tags", {1}, False),
         ("id", 1.0, True),
     ],
