@@ -83,7 +83,10 @@ class Lines:
         self._size, self._mtime_ns = facts.st_size, facts.st_mtime_ns
         self._at = _Position()
         self._resume: _Position | None = None
-        self._used: list[bytes] = []  # since the last cursor; counted when one is asked for
+        # Used up since the last cursor, and folded into the position when one is asked for.
+        # Best of 8, CPU time, four pairs of runs on a busy machine: 4.2-4.5 us a row of text,
+        # 4.8-6.5 when each line was folded alone. Typed rows showed no clear difference.
+        self._used: list[bytes] = []
         self._taken: list[bytes] = []
         self._taken_bytes = 0
         self._given_back: deque[bytes] = deque()
