@@ -38,8 +38,9 @@ from statepipe.store import claims, lookup, steering, workers
 from statepipe.store.claims import Scope
 from statepipe.store.codec import encode
 from statepipe.store.connection import open_store
+from statepipe.store.liveness import Worker
 from statepipe.store.lookup import Found
-from statepipe.store.stage import Stage
+from statepipe.store.stage import Stage, stage_directory
 from statepipe.store.workers import Identity
 
 IfExists = Literal["fail", "attach", "skip"]
@@ -80,13 +81,13 @@ class Engine:
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()  # noqa: S311  (jitter, not secrets)
         self._store = open_store(config.store, create=create, clock=self._clock)
-        self._stage = Stage(config.store.parent / "stage")
+        self._stage = Stage(stage_directory(config.store, store_id=self._store.store_id))
         self._pools = pools or Pools()
         self._in_flight_max = in_flight_max
         self._observe = observe
         self._programs: dict[str, Program] = {}
         self._loop: Loop | None = None
-        self._worker: workers.Worker | None = None
+        self._worker: Worker | None = None
         self._renewal: Renewal | None = None
         self._stop_reason: str | None = None
 
@@ -260,6 +261,8 @@ class Engine:
 
     def close(self) -> None:
         """End the executors, give up the lease, close the store."""
+        if self._loop is not None:
+            self._loop.abandon()
         self._pools.shutdown()
         if self._renewal is not None:
             self._renewal.stop()

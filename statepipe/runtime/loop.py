@@ -16,6 +16,7 @@ the same statement, and both go on at `dispatch` from the last commit.
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -32,18 +33,21 @@ from statepipe.runtime.inbox import Finished, Question
 from statepipe.runtime.outcomes import farewell, outcome
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Program
-from statepipe.store import claims, workers
+from statepipe.store import claims, staged, workers
 from statepipe.store.claims import Scope
 from statepipe.store.committer import Verdict
 from statepipe.store.connection import Store
+from statepipe.store.liveness import Worker
 from statepipe.store.stage import Stage
-from statepipe.store.staged import release
-from statepipe.store.workers import Worker
+from statepipe.store.sweep import sweep
 
 #: How often the store is asked for ready instances, dead workers and wishes.
 POLL_MS: Final = 200
 
 Observer = Callable[[Drive, Change], None]
+
+#: Stands for the future of an inline attempt while it runs: `submit` returns after its end.
+_UNDER_WAY: Final[Future[Mapping[str, Any]]] = Future()
 
 
 class Loop:
@@ -102,6 +106,7 @@ class Loop:
         self._polled = False
         self._seen_version = -1
         self._stopping: str | None = None
+        self._broken: StatepipeError | None = None
 
     # The wheel
 
@@ -130,6 +135,21 @@ class Loop:
         drive = Drive(checkpoint, self._programs[checkpoint.definition])
         self.drives[drive.n] = drive
         self._todo.append(drive)
+        if checkpoint.epoch > 1:  # somebody drove it before, and may have died in the middle
+            sweep(self._stage, self._store.connection, n=drive.n, instance_id=drive.id)
+
+    def abandon(self) -> None:
+        """Kill what still runs and let nobody wait; what is not committed did not happen."""
+        for drive in self.drives.values():
+            if drive.future is not None:
+                self._kill(drive, TaskCancelled("the process ends"), grace_ms=0)
+        while True:
+            try:
+                message = self._inbox.get_nowait()
+            except Empty:
+                return
+            if isinstance(message, Question):
+                message.refuse()
 
     def stop(self, reason: str) -> None:
         """Claim nothing more, let every instance go at its next boundary; safe in a signal."""
@@ -195,10 +215,11 @@ class Loop:
         if drive.future is not None and drive.wish != "pause":
             self._kill(drive, TaskCancelled("the attempt was asked to stop"))
 
-    def _kill(self, drive: Drive, error: BaseException) -> None:
+    def _kill(self, drive: Drive, error: BaseException, *, grace_ms: int | None = None) -> None:
         assert drive.future is not None
         policy = drive.part.policy
-        self._pools.get(policy.executor).kill(drive.future, error, grace_ms=policy.grace_ms)
+        grace_ms = policy.grace_ms if grace_ms is None else grace_ms
+        self._pools.get(policy.executor).kill(drive.future, error, grace_ms=grace_ms)
 
     # Dispatch
 
@@ -228,8 +249,11 @@ class Loop:
         ask = partial(self._ask_inline if inline else self._ask, drive, drive.attempt_id)
         call = attempts.call_of(drive, self._store)
         self._pools.busy[kind] += 1
+        drive.future = _UNDER_WAY
         drive.future = self._pools.get(kind).submit(perform, call, ask)
         if inline:
+            if self._broken is not None:
+                raise self._broken
             self._finish(Finished(drive, drive.attempt_id, drive.future, kind))
             return
         self._deadlines.watch(drive)
@@ -247,9 +271,14 @@ class Loop:
     def _ask_inline(self, drive: Drive, attempt_id: int, request: Mapping[str, Any]) -> Any:  # noqa: ANN401  (plain data)
         """Answer at once: the task runs in the loop's own thread and holds it up."""
         question = Question(drive, attempt_id, request)
-        self._respond(question)
-        while not question.is_answered:
-            self._commit()
+        try:
+            self._respond(question)
+            while not question.is_answered:
+                self._commit()
+        except StatepipeError as error:
+            # It passes through the author's code, which may take it for its own; `_act` raises it.
+            self._broken = error
+            raise
         return question.wait()
 
     # Drain
@@ -358,7 +387,8 @@ class Loop:
             self._next_timer_ms = min(self._next_timer_ms or wake_ms, wake_ms)
         elif change.status == Status.DONE and drive.picture.input is not None:
             # Row first, file after: a crash in between leaves an orphan, never a hole.
-            self._stage.remove(release(self._store, drive.n))
+            staged.release(self._store, drive.n)
+            sweep(self._stage, self._store.connection, n=drive.n, instance_id=drive.id)
 
     def _again(self, entry: Entry) -> None:
         """Decide once more, now that the row was read again: somebody asked for something."""

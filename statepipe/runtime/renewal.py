@@ -12,8 +12,8 @@ from pathlib import Path
 from statepipe.clock import Clock
 from statepipe.errors import StatepipeError
 from statepipe.store import workers
-from statepipe.store.connection import open_store
-from statepipe.store.workers import Worker
+from statepipe.store.connection import Store, open_store
+from statepipe.store.liveness import Worker
 
 
 class Renewal:
@@ -36,14 +36,14 @@ class Renewal:
         self._thread.join()
 
     def _work(self) -> None:
+        store: Store | None = None
         while not self._stop.wait(self._worker.lease_ms / 3000):
             try:
-                store = open_store(self._path, create=False, clock=self._clock)
-                try:
-                    workers.renew(store, self._worker)
-                finally:
-                    store.close()
+                store = store or open_store(self._path, create=False, clock=self._clock)
+                workers.renew(store, self._worker)
             except StatepipeError:
                 # The loop meets the same trouble with a way to report it. Should the
                 # lease pass meanwhile, the epoch keeps the data right.
                 continue
+        if store is not None:
+            store.close()

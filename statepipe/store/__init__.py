@@ -5,13 +5,16 @@ Remembering: the only floor that speaks SQL to the checkpoint store.
     place       where a store may lie
     schema      its tables                      walguard   a lock against an SQLite bug
     committer   the group commit                claims     the right to drive an instance
-    workers     who drives, and who is dead     steering   what people do to instances
+    workers     who drives, and its lease       liveness   who of them still lives
+    steering    what people do to instances
     staged      rows about batches and plans    lookup     the engine's few questions
     reading     what people ask: lists, inspections, histories
+    checks      what must hold between the rows
 
     codec       plain values as bytes           plain      what is plain
     records     batches as bytes                frames     blocks that notice damage
     stage       staged files, whole and durable files      the operations they need
+    sweep       files that no row names
 
 What a state means is not known here; `machine/` knows, and the walk joins the two.
 """

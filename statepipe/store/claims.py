@@ -16,10 +16,10 @@ from typing import NamedTuple
 from statepipe.errors import Busy, NotFound, Refused
 from statepipe.model import Checkpoint, Status
 from statepipe.sqlite import sqlite3
-from statepipe.store import workers
+from statepipe.store import liveness
 from statepipe.store.committer import count_transitions
 from statepipe.store.connection import Store
-from statepipe.store.workers import Worker
+from statepipe.store.liveness import Worker
 
 _SELECT = """
 SELECT i.n, i.id, d.machine, i.definition, i.params, i.created_at_ms, i.epoch, i.seq,
@@ -123,7 +123,7 @@ def claim_ready(store: Store, worker: Worker, *, scope: Scope, limit: int) -> li
     with store.write() as connection:
         # Judged dead before the transaction, since no file may be read inside it.
         # Death is for good, except a lease renewed in between: look at the beat.
-        still_dead = [w for w in workers.workers(connection) if (w.n, w.beat) in dead]
+        still_dead = [w for w in liveness.workers(connection) if (w.n, w.beat) in dead]
         found = _find_ready(
             store, dead={(w.n, w.beat): w.name for w in still_dead}, scope=scope, limit=limit
         )
@@ -224,7 +224,7 @@ def refuse_if_driven(
     Raises:
         Busy: It lives; the message names its process.
     """
-    worker = next(w for w in workers.workers(connection) if w.n == holder)
+    worker = next(w for w in liveness.workers(connection) if w.n == holder)
     if (worker.n, worker.beat) in dead:
         return
     raise Busy(
@@ -238,8 +238,8 @@ def dead_workers(store: Store, *, me: Worker | None) -> dict[tuple[int, int], st
     """Return the names of dead workers by (number, beat at which they were found dead)."""
     return {
         (worker.n, worker.beat): worker.name
-        for worker in workers.workers(store.connection)
-        if (me is None or worker.n != me.n) and workers.is_dead(worker, clock=store.clock)
+        for worker in liveness.workers(store.connection)
+        if (me is None or worker.n != me.n) and liveness.is_dead(worker, clock=store.clock)
     }
 
 

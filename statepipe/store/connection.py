@@ -27,12 +27,14 @@ from statepipe.errors import (
     StoreUnusable,
 )
 from statepipe.sqlite import WAL_RESET_FIXED, sqlite3
+from statepipe.store.liveness import is_dead, workers
 from statepipe.store.place import make_empty, refuse_bad_place, unusable
 from statepipe.store.schema import APPLICATION_ID, SCHEMA_VERSION, ensure_schema
 from statepipe.store.walguard import WalGuard
 
 BUSY_MS = 30_000
 WAL_BYTES_MAX = 4 * 1024 * 1024
+CHECKPOINT_RETRY_MS = 1_000
 
 #: Above this size the integrity check after an unclean end is left to `doctor`
 #: unless the machine itself went down (docs/decisions/0010).
@@ -68,6 +70,7 @@ class Store:
         self._guard = None if WAL_RESET_FIXED else WalGuard(path, clock=clock, wait_ms=BUSY_MS)
         self._wal_path = path.with_name(path.name + "-wal")
         self.in_doubt = False
+        self._checkpoint_not_before_ms = 0
         opened = path.stat()
         self._identity = (opened.st_dev, opened.st_ino)
         self.store_id: str = connection.execute("SELECT store_id FROM store").fetchone()[0]
@@ -116,6 +119,10 @@ class Store:
                 return False
         except FileNotFoundError:
             return False
+        # A reader that holds its snapshot would cost every commit the wait below.
+        now_ms = self.clock.boot_ms()
+        if now_ms < self._checkpoint_not_before_ms:
+            return False
         with self._guard.exclusive() if self._guard else nullcontext(enter_result=True) as alone:
             if not alone:
                 return False
@@ -128,6 +135,8 @@ class Store:
                 raise self._translated(error) from error
             finally:
                 self.connection.execute(f"PRAGMA busy_timeout = {BUSY_MS:d}")
+        if busy:
+            self._checkpoint_not_before_ms = now_ms + CHECKPOINT_RETRY_MS
         return not busy
 
     def close(self) -> None:
@@ -345,6 +354,8 @@ def _recover(store: Store) -> None:
     The latter answers F1: a COMMIT whose fsync failed may be visible from the page
     cache and not be on the disk. Nothing is acknowledged before it is.
     """
+    if any(not is_dead(worker, clock=store.clock) for worker in workers(store.connection)):
+        return  # its end is still to come; it flushes the same WAL before it acknowledges
     machine_went_down = store.connection.execute(
         "SELECT 1 FROM worker WHERE stopped_at_ms IS NULL AND boot_id <> ?",
         (store.clock.boot_id,),
@@ -357,6 +368,4 @@ def _recover(store: Store) -> None:
                 meaning="nothing was written; the file and its -wal are as they were found",
                 next_step="stop every statepipe, copy both files away, then restore a backup",
             )
-    # False only if a live process reads or commits right now: then its own
-    # commits flush the same WAL before they are acknowledged.
     store.checkpoint_wal(above_bytes=0)

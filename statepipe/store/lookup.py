@@ -67,7 +67,7 @@ def steps_of(
     connection: sqlite3.Connection, n: int
 ) -> list[tuple[int, int, str, str, str, bytes | None]]:
     """Return the journal rows that tell where an instance went, oldest first."""
-    return connection.execute(_STEPS, (n,)).fetchall()
+    return list(connection.execute(_STEPS, (n,)))
 
 
 def batches_loaded(connection: sqlite3.Connection, n: int) -> dict[str, int]:

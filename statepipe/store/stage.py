@@ -46,6 +46,16 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 
+def stage_directory(store: Path, *, store_id: str) -> Path:
+    """
+    Return where the store at path `store` keeps its staged files.
+
+    Named by the store's id, so that two stores in one folder never sweep each other's
+    files, and a store that was renamed still finds its own.
+    """
+    return store.parent / "stage" / store_id
+
+
 class Put(NamedTuple):
     """Where a payload went; exactly one of `file` and `body` is set."""
 

@@ -42,13 +42,9 @@ SELECT source_generation, source_state, source_visit
 """
 
 _FILES = """
-SELECT file FROM batch WHERE instance = :n AND file IS NOT NULL
-"""
-
-_ALL_FILES = """
-SELECT file FROM batch  WHERE file IS NOT NULL
+SELECT file FROM batch  WHERE instance = :n AND file IS NOT NULL
  UNION ALL
-SELECT file FROM reject WHERE file IS NOT NULL
+SELECT file FROM reject WHERE instance = :n AND file IS NOT NULL
 """
 
 
@@ -100,19 +96,17 @@ def plan_source(
     return None if row is None else Stay(*row)
 
 
-def release(store: Store, instance: int) -> list[str]:
-    """
-    Take back the rows of an instance's staged batches; return the files that may now go.
+def files_of(connection: sqlite3.Connection, instance: int) -> set[str]:
+    """Return the staged files that rows of an instance name, its rejects' included."""
+    return {name for (name,) in connection.execute(_FILES, {"n": instance})}
 
-    Row first, file after: a file without a row is an orphan that a sweep finds, a
-    row without a file would be lost data. Rejects stay until they are pruned.
+
+def release(store: Store, instance: int) -> None:
     """
-    files = [name for (name,) in store.connection.execute(_FILES, {"n": instance})]
+    Take back the rows of an instance's staged batches, when it is done.
+
+    Row first, file after: a file without a row is an orphan that a sweep finds, a row
+    without a file would be lost data. Rejects stay.
+    """
     with store.write() as connection:
         connection.execute("DELETE FROM batch WHERE instance = ?", (instance,))
-    return files
-
-
-def referenced_files(connection: sqlite3.Connection) -> set[str]:
-    """Return every staged file that some row still names."""
-    return {name for (name,) in connection.execute(_ALL_FILES)}

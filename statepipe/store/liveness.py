@@ -1,0 +1,71 @@
+"""
+Who of the workers lives: read from their rows, the kernel and the boot clock.
+
+A worker is dead if its process is gone, was born at another moment than it said,
+belonged to another boot, or let its lease pass by the boot clock. The wall clock is
+never asked, so a resume right after kill -9 takes over at once.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from statepipe.clock import Clock
+from statepipe.sqlite import sqlite3
+
+_WORKERS = """
+SELECT n, name, host, pid, pid_started, pid_space, boot_id, lease_ms, beat, deadline_boot_ms,
+       stopped_at_ms
+  FROM worker
+"""
+
+
+class Worker(NamedTuple):
+    """One row of `worker`."""
+
+    n: int
+    name: str
+    host: str
+    pid: int
+    pid_started: int  # clock ticks after boot
+    pid_space: str  # pid and time namespace
+    boot_id: str
+    lease_ms: int
+    beat: int
+    deadline_boot_ms: int
+    stopped_at_ms: int | None
+
+
+def workers(connection: sqlite3.Connection) -> list[Worker]:
+    """Return every worker row."""
+    return [Worker(*row) for row in connection.execute(_WORKERS)]
+
+
+def is_dead(worker: Worker, *, clock: Clock) -> bool:
+    """
+    Return whether `worker` can never again have a right to its instances.
+
+    A worker whose lease passed while it slept counts as dead: should it wake, the
+    epoch refuses whatever it writes.
+    """
+    if worker.stopped_at_ms is not None or worker.boot_id != clock.boot_id:
+        return True
+    if clock.boot_ms() >= worker.deadline_boot_ms:
+        return True
+    return worker.pid_space == pid_space() and pid_started(worker.pid) != worker.pid_started
+
+
+def pid_started(pid: int) -> int | None:
+    """Return when process `pid` was born, in clock ticks after boot; None if there is none."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The second field, the program's name, may contain spaces and parentheses.
+    fields = status.rpartition(")")[2].split()
+    zombie = fields[0] in ("Z", "X")
+    return None if zombie else int(fields[19])
+
+
+def pid_space() -> str:
+    """Return the names of our pid and time namespaces; pids of others mean nothing to us."""
+    return " ".join(str(Path(f"/proc/self/ns/{name}").readlink()) for name in ("pid", "time"))
