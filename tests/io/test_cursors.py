@@ -89,6 +89,20 @@ def test_resuming_seeks_instead_of_reading_again(tmp_path: Path) -> None:
     assert rest[0].records[0] == {"a": "0030000"}
 
 
+def test_a_change_beyond_the_head_is_noticed_by_the_files_time(tmp_path: Path) -> None:
+    """Same size, same head, another time: what was used up is compared to its last byte."""
+    path = write(tmp_path / "x.csv", b"a\n" + b"".join(b"%07d\n" % n for n in range(40_000)))
+    times = path.stat()
+    batch = next(read_csv(task(batch_size=30_000), path))
+    with path.open("r+b") as file:
+        file.seek(batch.cursor["offset"] - 2)
+        file.write(b"X")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+
+    with pytest.raises(Fatal, match="not those that were read"):
+        list(read_csv(task(cursor=batch.cursor), path))
+
+
 def test_a_file_cut_while_it_is_read_is_noticed(tmp_path: Path) -> None:
     """The end of a file that just shrank is not its end."""
     path = write(tmp_path / "x.csv", b"a\n" + (b"x" * 999 + b"\n") * 3_000)

@@ -44,7 +44,13 @@ class Faulty:
         self.statements.append(sql)
         if number == self.at and not self.after:
             raise self.error
-        result = call()
+        try:
+            result = call()
+        except sqlite3.Error:
+            # A statement that fails by itself is a place to die after, like any other.
+            if number == self.at:
+                raise self.error from None
+            raise
         if number == self.at:
             result.close()  # or the traceback would keep its lock
             raise self.error
