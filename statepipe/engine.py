@@ -20,9 +20,12 @@ from typing import Any, Literal, Self
 from statepipe.clock import Clock, SystemClock
 from statepipe.config import Config
 from statepipe.errors import (
+    Busy,
     DefinitionChanged,
     InstanceExists,
     NotFound,
+    Refused,
+    StatepipeError,
 )
 from statepipe.machine.definition import Machine
 from statepipe.machine.digest import describe_changes
@@ -162,7 +165,12 @@ class Engine:
         return self._drive(found)
 
     def resume(
-        self, ids: Sequence[str], *, reason: str | None = None, definition: Adopt = "pinned"
+        self,
+        ids: Sequence[str],
+        *,
+        reason: str | None = None,
+        definition: Adopt = "pinned",
+        on_refusal: Callable[[str, StatepipeError], None] | None = None,
     ) -> dict[str, str]:
         """
         Take unfinished instances back to the state they rest in, or failed in, and drive them.
@@ -174,25 +182,23 @@ class Engine:
             reason: Why, for the journal.
             definition: "pinned" refuses an instance whose machine has changed since;
                 "latest" goes on with the machine as it is now.
+            on_refusal: Told of an instance that cannot be resumed, while the others are.
+                Without it, the first refusal is raised and none after it is resumed.
 
         Raises:
-            NotFound, DefinitionChanged: As `run`; nothing was changed for any of them.
+            NotFound, DefinitionChanged: As `run`.
             Refused: One is done.
             Busy: A live process drives one; the message names it.
         """
-        found = [self._same_definition(self._find(each), adopt=definition) for each in ids]
-        loop = self._ready_loop()
-        assert self._worker is not None
-        for each in found:
-            checkpoint = claims.claim_resume(
-                self._store,
-                self._worker,
-                instance_id=each.id,
-                reason=reason,
-                definition=self._program(each.machine).definition,
-            )
-            loop.adopt(checkpoint)
-        return self._drive(found)
+        taken = []
+        for each in ids:
+            try:
+                taken.append(self._take_back(each, reason=reason, definition=definition))
+            except (NotFound, DefinitionChanged, Refused, Busy) as error:
+                if on_refusal is None:
+                    raise
+                on_refusal(each, error)
+        return self._drive(taken)
 
     def work(self, machines: Iterable[str] | None = None, *, until_idle: bool = False) -> None:
         """
@@ -271,6 +277,20 @@ class Engine:
         self._store.close()
 
     # Inside
+
+    def _take_back(self, instance_id: str, *, reason: str | None, definition: Adopt) -> Found:
+        found = self._same_definition(self._find(instance_id), adopt=definition)
+        loop = self._ready_loop()
+        assert self._worker is not None
+        checkpoint = claims.claim_resume(
+            self._store,
+            self._worker,
+            instance_id=instance_id,
+            reason=reason,
+            definition=self._program(found.machine).definition,
+        )
+        loop.adopt(checkpoint)
+        return found
 
     def _drive(self, found: Sequence[Found]) -> dict[str, str]:
         loop = self._ready_loop()

@@ -22,6 +22,18 @@ class Deadlines:
         self._clock = clock
         self._heap: list[tuple[int, int, int, Drive]] = []
 
+    def claimed(self, drive: Drive) -> None:
+        """
+        Work out when the instance must have ended, if its machine has a deadline.
+
+        The deadline spans processes and boots, so the wall clock has to be asked; once,
+        now, so that setting it later neither ends nor spares an instance under way.
+        """
+        deadline_ms = drive.program.deadline_ms
+        if deadline_ms is not None:
+            left_ms = drive.created_at_ms + deadline_ms - self._clock.now_ms()
+            drive.ends_boot_ms = self._clock.boot_ms() + left_ms
+
     def watch(self, drive: Drive) -> None:
         """Keep an eye on the attempt that has just begun."""
         heapq.heappush(self._heap, (self._due_ms(drive), drive.n, drive.attempt_id, drive))
@@ -51,8 +63,7 @@ class Deadlines:
         if drive.lost >= drive.part.policy.max_lost:
             message = f"the process that drove it died {drive.lost} times in a row without progress"
             return _failed(ERROR, Failure(("WorkerLost", "TaskError", "Exception"), message))
-        left_ms = self._left_ms(drive)
-        if left_ms is not None and left_ms <= 0:
+        if drive.ends_boot_ms is not None and self._clock.boot_ms() >= drive.ends_boot_ms:
             names = ("DeadlineExceeded", "TaskError", "Exception")
             return _failed(TIMEOUT, Failure(names, self._deadline_text(drive)))
         return None
@@ -62,16 +73,9 @@ class Deadlines:
         due_ms = drive.began_boot_ms + policy.timeout_ms
         if policy.heartbeat_ms is not None:
             due_ms = min(due_ms, drive.heard_boot_ms + policy.heartbeat_ms)
-        left_ms = self._left_ms(drive)
-        if left_ms is not None:
-            due_ms = min(due_ms, self._clock.boot_ms() + left_ms)
+        if drive.ends_boot_ms is not None:
+            due_ms = min(due_ms, drive.ends_boot_ms)
         return due_ms
-
-    def _left_ms(self, drive: Drive) -> int | None:
-        """Return how much of the machine's deadline is left; it spans processes and boots."""
-        if drive.program.deadline_ms is None:
-            return None
-        return drive.created_at_ms + drive.program.deadline_ms - self._clock.now_ms()
 
     def _reason(self, drive: Drive, now_ms: int) -> str:
         policy = drive.part.policy

@@ -26,6 +26,7 @@ class Drive:
         part: What runs in the state it is in.
         wish: What somebody asked of it and has not been honoured yet.
         future: The attempt under way, None between attempts.
+        ends_boot_ms: When the machine's deadline passes, None if it has none.
         attempt_id: Rises with each attempt, so that what a dead one says is not taken
             for what its successor says.
         began_boot_ms: When the attempt began, by the boot clock.
@@ -39,6 +40,7 @@ class Drive:
         "batches",
         "began_boot_ms",
         "created_at_ms",
+        "ends_boot_ms",
         "entered_at_ms",
         "epoch",
         "future",
@@ -63,6 +65,7 @@ class Drive:
         self.params: Mapping[str, Any] = decode(checkpoint.params)
         self.wish: Wish | None = None
         self.future: Future[Mapping[str, Any]] | None = None
+        self.ends_boot_ms: int | None = None
         self.attempt_id = 0
         self.began_boot_ms = 0
         self.heard_boot_ms = 0

@@ -134,6 +134,7 @@ class Loop:
         """Drive an instance that this worker has just claimed."""
         drive = Drive(checkpoint, self._programs[checkpoint.definition])
         self.drives[drive.n] = drive
+        self._deadlines.claimed(drive)
         self._todo.append(drive)
         if checkpoint.epoch > 1:  # somebody drove it before, and may have died in the middle
             sweep(self._stage, self._store.connection, n=drive.n, instance_id=drive.id)
