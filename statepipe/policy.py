@@ -59,7 +59,13 @@ class Policy:
         DefinitionError: If a value is outside its range.
     """
 
-    errors: tuple[str, ...] = ("Throttled", "ConnectionError", "TimeoutError", "TaskCrashed")
+    errors: tuple[str, ...] = (
+        "Throttled",
+        "ConnectionError",
+        "TimeoutError",
+        "TaskCrashed",
+        "Busy",  # a destination that somebody else keeps locked
+    )
     max_attempts: int = 3
     interval_ms: int = 1_000
     backoff_rate: float = 2.0
