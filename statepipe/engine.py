@@ -114,6 +114,7 @@ class Engine:
         params: Mapping[str, Any] | None = None,
         instance_id: str | None = None,
         if_exists: IfExists = "fail",
+        reason: str | None = None,
     ) -> str | None:
         """
         Create an instance at rest in the machine's initial state; return its id.
@@ -124,6 +125,7 @@ class Engine:
             instance_id: Its id, or None to have one made.
             if_exists: If the id is taken: "fail", "attach" (return the id, whatever
                 it is doing) or "skip" (return None).
+            reason: Why, for the journal.
 
         Raises:
             NotFound, DefinitionError: No such machine, or it is wrong.
@@ -141,6 +143,7 @@ class Engine:
                 definition=program.definition,
                 initial=program.table.machine.initial,
                 instances=[steering.NewInstance(name, encode(bound))],
+                reason=reason,
             )
         except InstanceExists:
             if if_exists == "fail":

@@ -139,10 +139,24 @@ def define(store: Store, *, machine: str, version: int, digest: str, body: str) 
 
 
 def create(
-    store: Store, *, machine: str, definition: int, initial: str, instances: Sequence[NewInstance]
+    store: Store,
+    *,
+    machine: str,
+    definition: int,
+    initial: str,
+    instances: Sequence[NewInstance],
+    reason: str | None = None,
 ) -> list[int]:
     """
     Create instances at rest in `initial`, all of them or none; return their numbers.
+
+    Args:
+        store: The open store.
+        machine: Name of their machine.
+        definition: Number of its definition.
+        initial: The state they begin in.
+        instances: Who they are.
+        reason: Why, for the journal.
 
     Raises:
         InstanceExists: One of the ids is taken; nothing was created.
@@ -169,7 +183,7 @@ def create(
                 ) from error
             assert n is not None
             connection.execute(
-                JOURNAL_OF_STEERING, {"n": n, "event": "create", "source": "", "note": None}
+                JOURNAL_OF_STEERING, {"n": n, "event": "create", "source": "", "note": reason}
             )
             numbers.append(n)
         count_transitions(connection, {(machine, "", "create", initial): len(instances)})
