@@ -1,0 +1,162 @@
+"""
+The command line: `statepipe COMMAND`, also `python -m statepipe`.
+
+    main        one call: parse, run, turn every error into text and an exit code
+    Commands    the group; it imports a command's module only when that command is used
+    COMMANDS    name, module, one line of help; `--help` needs no more
+
+    options     options that every command has, parameters, confirmation
+    session     what a command works with: settings, configuration, store, output
+    render      tables, JSON, progress; what comes from a store is escaped
+    driving     signals, progress and exit codes of commands that drive instances
+
+With `-o json` or `-o jsonl` only JSON goes to standard output. Exit codes are part of
+the contract: 0 success, 1 the instance ended failed, 2 usage, 3 not found, 4 store
+unusable, 5 definition changed, 6 a check found a defect, 70 a defect of statepipe,
+75 busy, 76 fenced, 128 + n ended by signal n.
+"""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+import click
+
+from statepipe import __version__
+from statepipe.cli.options import common_options
+from statepipe.cli.render import escape, silence
+from statepipe.errors import StatepipeError
+from statepipe.suggest import did_you_mean
+
+EXIT_DEFECT: Final = 70
+
+COMMANDS: Final = {
+    "cancel": ("steer", "End an unfinished instance; it can be resumed."),
+    "check": ("check", "Prove what can be proved of machines before they run."),
+    "doctor": ("doctor", "Examine the store, its files and who holds them."),
+    "graph": ("graph", "Draw a machine, for Mermaid or Graphviz."),
+    "history": ("history", "The journal of an instance."),
+    "init": ("init", "Make a runnable example in a new folder."),
+    "inspect": ("inspect", "One instance: where it stands, why, what to type next."),
+    "ls": ("ls", "List instances, newest first."),
+    "pause": ("steer", "Let an instance rest until it is resumed."),
+    "policy": ("policy", "What governs a state, and where it comes from."),
+    "quarantine": ("quarantine", "Rejected records, by reason and one by one."),
+    "resume": ("resume", "Go on from the last commit."),
+    "rewind": ("steer", "Put an instance back into an earlier state."),
+    "run": ("run", "Create an instance and drive it to its end."),
+    "start": ("run", "Create an instance; a worker drives it."),
+    "worker": ("run", "Drive whatever is ready."),
+}
+
+#: Other names that people's fingers know.
+_ALIASES: Final = {"show": "inspect"}
+
+
+class Commands(click.Group):
+    """A group that knows its commands by name and imports them one by one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
+        """Return the names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  (click's signature)
+        """Import and return one command, None if there is none of that name."""
+        name = _ALIASES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
+            return None
+        module = import_module(f"statepipe.cli.{COMMANDS[name][0]}")
+        command: click.Command = getattr(module, name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of `args`; an unknown one gets the nearest name offered."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], [*COMMANDS, *_ALIASES])
+            ctx.fail(f"there is no command {args[0]!r}{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click's signature)
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(COMMANDS.items())])
+
+
+@click.command(
+    "statepipe",
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    params=common_options(),
+    epilog="\b\nExamples:\n  statepipe init demo\n  statepipe run flights\n"
+    "  statepipe ls --failed\n  statepipe resume --failed",
+)
+@click.version_option(__version__, prog_name="statepipe")
+def statepipe() -> None:
+    """ETL pipelines as state machines that survive kill -9."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run the command line and return its exit code.
+
+    Args:
+        argv: The arguments after the program's name; None takes those of the process.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # An id or an error text may hold what the terminal's encoding does not.
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence()
+        code = 0
+    return code
+
+
+def _run(args: list[str]) -> int:
+    try:
+        result = statepipe.main(args, prog_name="statepipe", standalone_mode=False)
+    except StatepipeError as error:
+        _tell(error.message, meaning=error.meaning, next_step=error.next_step)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001  (the last door: whatever it is, say what it means)
+        return _defect(error, wants_trace="--debug" in args)
+    return result if isinstance(result, int) else 0
+
+
+def _defect(error: Exception, *, wants_trace: bool) -> int:
+    _tell(
+        f"a defect of statepipe: {type(error).__name__}: {error}",
+        meaning="everything committed is safe; an instance that was under way can be resumed",
+        next_step="statepipe doctor   # then report it, with the output of --debug",
+    )
+    if wants_trace or os.environ.get("STATEPIPE_DEBUG"):
+        traceback.print_exception(error)
+    return EXIT_DEFECT
+
+
+def _tell(message: str, *, meaning: str, next_step: str) -> None:
+    lines = [f"statepipe: {escape(message)}"]
+    if meaning:
+        lines.append(f"  meaning: {escape(meaning)}")
+    if next_step:
+        lines.append(f"  next:    {escape(next_step)}")
+    sys.stdout.flush()
+    sys.stderr.write("\n".join(lines) + "\n")

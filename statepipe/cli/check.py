@@ -1,0 +1,114 @@
+"""
+`statepipe check`: everything that can be proved of a machine before it runs.
+"""
+
+from typing import Any, Final
+
+import click
+
+from statepipe.cli.options import command
+from statepipe.cli.render import Output, plural
+from statepipe.cli.session import Session
+from statepipe.config import Config, refuse_unknown_overrides, resolve_policy
+from statepipe.errors import DefinitionError, NotFound
+from statepipe.io.contract import Contract
+from statepipe.machine.checker import Finding
+from statepipe.machine.checker import check as findings_of
+from statepipe.machine.definition import Machine
+from statepipe.machine.loader import find_machine, list_machines, load_machine
+from statepipe.runtime.functions import kind_of, resolve
+
+EXIT_FOUND: Final = 6
+
+
+@command("check", examples=["statepipe check", "statepipe check flights -o json"])
+@click.argument("machines", nargs=-1, metavar="[MACHINE]...")
+def check(*, machines: tuple[str, ...]) -> int:
+    """
+    Check machines, all of them if none is named. Exits 6 if one must not run.
+
+    Functions are imported, contracts read, policies merged; nothing is run.
+    """
+    session = Session.current()
+    out = session.out()
+    config = session.load_config()
+    names = list(machines) or list_machines(config.machines_dir)
+    if not names:
+        raise NotFound(
+            f"there are no machines in {config.machines_dir}",
+            meaning="nothing was checked",
+            next_step="statepipe init demo   # makes one to begin with",
+        )
+    found = {name: findings(name, config) for name in names}
+    if out.is_json:
+        out.values([_facts(name, each) for name in names for each in found[name]])
+    else:
+        for name in names:
+            _print(out, name, found[name])
+    failed = any(each.severity == "error" for name in names for each in found[name])
+    return EXIT_FOUND if failed else 0
+
+
+def findings(name: str, config: Config) -> list[Finding]:
+    """
+    Return what is wrong with one machine; a file that cannot be loaded is one finding.
+
+    Raises:
+        NotFound, UsageError: There is no such machine.
+    """
+    path = find_machine(name, config.machines_dir)
+    try:
+        machine = load_machine(path)
+    except DefinitionError as error:
+        return [_error(error)]
+    found = findings_of(
+        machine,
+        functions=lambda run: kind_of(resolve(run.reference, config.machines_dir)),
+        contracts=lambda contract: Contract.load(config.machines_dir / contract),
+        policies=lambda state: resolve_policy(
+            config,
+            machine=machine.name,
+            state=state.name,
+            settings=state.settings,
+            retry=state.retry,
+        ),
+    )
+    return [*_overrides(machine, config), *found]
+
+
+def _overrides(machine: Machine, config: Config) -> list[Finding]:
+    acting = [state.name for state in machine.states if state.task is not None]
+    try:
+        refuse_unknown_overrides(config, machine=machine.name, states=acting)
+    except DefinitionError as error:
+        return [_error(error)]
+    return []
+
+
+def _error(error: DefinitionError) -> Finding:
+    return Finding(severity="error", state=None, message=error.message, fix=error.next_step)
+
+
+def _print(out: Output, name: str, found: list[Finding]) -> None:
+    errors = sum(each.severity == "error" for each in found)
+    warnings = len(found) - errors
+    if not found:
+        out.raw(f"{name}: {out.paint('ok')}")
+        return
+    counts = [plural(errors, "error")] if errors else []
+    counts += [plural(warnings, "warning")] if warnings else []
+    out.say(f"{name}: {', '.join(counts)}")
+    for each in found:
+        where = f"{each.state}: " if each.state else ""
+        out.say(f"  {each.severity}: {where}{each.message}")
+        out.say(f"    fix: {each.fix}")
+
+
+def _facts(name: str, each: Finding) -> dict[str, Any]:
+    return {
+        "machine": name,
+        "severity": each.severity,
+        "state": each.state,
+        "message": each.message,
+        "fix": each.fix,
+    }

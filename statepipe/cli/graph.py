@@ -1,0 +1,50 @@
+"""
+`statepipe graph MACHINE`: the machine as a picture, in text.
+"""
+
+import click
+
+from statepipe.cli.options import command, instance_id
+from statepipe.cli.session import Session
+from statepipe.errors import UsageError
+from statepipe.machine.graph import dot, mermaid
+from statepipe.machine.loader import find_machine, load_machine
+
+
+@command(
+    "graph",
+    examples=[
+        "statepipe graph flights",
+        "statepipe graph flights --format dot | dot -Tsvg > flights.svg",
+        "statepipe graph flights --instance flights-20130208-1f2e3d4c",
+    ],
+)
+@click.argument("machine", metavar="MACHINE")
+@click.option("--format", "form", type=click.Choice(["mermaid", "dot"]), default="mermaid")
+@click.option(
+    "--instance", metavar="ID", callback=instance_id, help="Mark the state this one is in."
+)
+def graph(*, machine: str, form: str, instance: str | None) -> None:
+    """Draw a machine as a Mermaid state diagram, or as a Graphviz digraph."""
+    session = Session.current()
+    out = session.out()
+    definition = load_machine(find_machine(machine, session.load_config().machines_dir))
+    current = None if instance is None else _state_of(instance, machine)
+    # "cancelled" is in no machine; what was cancelled is where it would go on.
+    text = (mermaid if form == "mermaid" else dot)(definition, current)
+    if out.is_json:
+        out.value({"machine": machine, "format": form, "current": current, "text": text})
+    else:
+        out.raw(text.rstrip("\n"))
+
+
+def _state_of(instance: str, machine: str) -> str:
+    with Session.current().open_reader() as reader:
+        found = reader.inspect(instance)
+    if found.machine != machine:
+        raise UsageError(
+            f"{instance!r} is an instance of {found.machine!r}, not of {machine!r}",
+            meaning="nothing was drawn",
+            next_step=f"statepipe graph {found.machine} --instance {instance}",
+        )
+    return found.resume_state if found.status == "cancelled" else found.state

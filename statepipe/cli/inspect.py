@@ -1,0 +1,235 @@
+"""
+`statepipe inspect ID`: where an instance stands, why, what a resume would do, what to type.
+"""
+
+from typing import Any
+
+import click
+
+from statepipe.cli.options import command, instance_id
+from statepipe.cli.render import Output, age, escape, jsonable, moment, plural
+from statepipe.cli.session import Session
+from statepipe.clock import SystemClock
+from statepipe.model import Status
+from statepipe.runtime.outlook import Leg, Outlook, outlook
+from statepipe.store.inspection import Inspection
+from statepipe.units import format_duration
+
+_CURSOR_CHARS_MAX = 120
+_ERROR_LINES_MAX = 12
+
+
+@command(
+    "inspect",
+    examples=["statepipe inspect flights-20130208-1f2e3d4c", "statepipe show ID -o json"],
+)
+@click.argument("instance", metavar="ID", callback=instance_id)
+def inspect(*, instance: str) -> None:
+    """Show one instance: state, owner, progress, last error, and what a resume would do."""
+    session = Session.current()
+    out = session.out()
+    with session.open_reader() as reader:
+        found = reader.inspect(instance)
+    ahead = outlook(found)
+    if out.is_json:
+        out.value(_facts(found, ahead))
+        return
+    now_ms = SystemClock().now_ms()
+    _head(out, found, now_ms=now_ms)
+    _progress(out, ahead, found)
+    _tail(out, found, ahead, now_ms=now_ms)
+
+
+def next_command(found: Inspection) -> str:
+    """Return the command that leads on from where the instance stands."""
+    name = shown_id(found.id)
+    return {
+        "running": f"statepipe history {name} --follow",
+        "done": f"statepipe history {name}",
+        "ready": f"statepipe resume {name}   # or: statepipe worker",
+        "waiting": f"statepipe resume {name}   # at once; or: statepipe worker",
+    }.get(found.standing, f"statepipe resume {name}")
+
+
+def shown_id(name: str) -> str:
+    """Return an id as a shell takes it."""
+    plain = all(each.isalnum() or each in "-_.:@+,/" for each in name)
+    return name if plain else "'" + name.replace("'", "'\\''") + "'"
+
+
+def resume_plan(found: Inspection, ahead: Outlook) -> tuple[str, str]:
+    """Return what a resume would skip, and what it would run, a sentence each."""
+    if ahead.runs is None:
+        return "everything: it is done", "nothing"
+    skips = [leg.state for leg in ahead.legs if leg.place == "behind"]
+    if ahead.batch:
+        of = f" of {ahead.total:,}" if ahead.total is not None else ""
+        skips.append(f"{plural(ahead.batch, 'batch')}{of} in {ahead.runs}")
+    here = ahead.runs
+    if ahead.batch:
+        here += f" from batch {ahead.batch}"
+    if found.cursor is not None:
+        here += f" (cursor {_cursor(found.cursor)})"
+    runs = [here, *(leg.state for leg in ahead.legs if leg.place == "ahead" and leg.work)]
+    return ", ".join(skips) or "nothing", ", then ".join(runs)
+
+
+def _head(out: Output, found: Inspection, *, now_ms: int) -> None:
+    # Colours are ours, the rest is escaped word by word.
+    where = f"in {found.failed_state}" if found.failed_state else f"in {found.state}"
+    out.raw(
+        f"{escape(found.id)}  {escape(found.machine)} v{found.version}"
+        f"  {out.paint(found.standing)} {escape(where) if found.status != 'done' else ''}".rstrip()
+    )
+    lines = {
+        "created": f"{moment(found.created_at_ms)} ({age(found.created_at_ms, now_ms=now_ms)})",
+        "params": " ".join(f"{k}={jsonable(v)}" for k, v in found.params.items()),
+        "driver": _driver(found),
+        "waits": _waits(found, now_ms=now_ms),
+        "asked": f"{found.request}, not yet honoured" if found.request else "",
+        "rewound": f"{found.generation - 1} times" if found.generation > 1 else "",
+        "ended": _ended(found),
+    }
+    for key, text in lines.items():
+        if text:
+            out.say(f"  {key:<11} {text}")
+
+
+def _driver(found: Inspection) -> str:
+    if found.holder is None:
+        return ""
+    alive = "alive" if found.holder.alive else "dead"
+    return f"process {found.holder.pid} on {found.holder.host}, {alive}"
+
+
+def _waits(found: Inspection, *, now_ms: int) -> str:
+    if found.wake_at_ms is None:
+        return ""
+    wakes = age(found.wake_at_ms, now_ms=now_ms)
+    return f"attempt {found.attempt + 1} {wakes}, at {moment(found.wake_at_ms)}"
+
+
+def _ended(found: Inspection) -> str:
+    if found.finished_at_ms is None:
+        return ""
+    took = format_duration(max(0, found.finished_at_ms - found.created_at_ms))
+    return f"{moment(found.finished_at_ms)}, after {took}"
+
+
+def _progress(out: Output, ahead: Outlook, found: Inspection) -> None:
+    if not any(leg.work for leg in ahead.legs):
+        return
+    out.say("  progress")
+    acting = [leg for leg in ahead.legs if leg.work]
+    width = max(len(leg.state) for leg in acting)
+    for leg in acting:
+        word = {"behind": "done", "ahead": "to do"}.get(leg.place) or found.standing
+        pad = " " * (len("cancelled") - len(word))
+        name = escape(leg.state).ljust(width)
+        out.raw(f"    {name}  {out.paint(word)}{pad}  {escape(_did(leg))}".rstrip())
+
+
+def _did(leg: Leg) -> str:
+    tally = leg.tally
+    said = []
+    if tally.batches or leg.total:
+        of = f" of {leg.total:,}" if leg.total is not None else ""
+        said.append(f"{tally.batches:,}{of} batches" if of else plural(tally.batches, "batch"))
+        said.append(plural(tally.records, "record"))
+    if tally.rejected:
+        said.append(f"{tally.rejected:,} rejected")
+    if tally.attempts > 1:
+        said.append(plural(tally.attempts, "attempt"))
+    if tally.attempts:
+        said.append(format_duration(tally.took_ms))
+    return ", ".join(said)
+
+
+def _tail(out: Output, found: Inspection, ahead: Outlook, *, now_ms: int) -> None:
+    failure = found.failure
+    if failure is not None:
+        of = f"/{failure.max_attempts}" if failure.max_attempts else ""
+        tried = f"attempt {failure.attempt}{of} of {failure.state}, " if failure.attempt else ""
+        text = _bounded(failure.error or "")
+        out.say(f"  cause       {failure.error_class}: {text}")
+        out.say(f"              {tried}{moment(failure.at_ms)}")
+    elif found.standing == "stalled" and found.holder is not None:
+        out.say(f"  cause       the process that drove it ({found.holder.pid}) died")
+    good = found.good
+    if good is not None:
+        what = f"{good.note} of {good.state}" if good.note else _reached(good.kind, good.state)
+        when = f"{moment(good.at_ms)} ({age(good.at_ms, now_ms=now_ms)})"
+        out.say(f"  checkpoint  seq {good.seq}: {what}, {when}")
+    if found.status != Status.DONE:
+        skips, runs = resume_plan(found, ahead)
+        out.say(f"  a resume    skips {skips}")
+        out.say(f"              runs {runs}")
+    rejected = sum(leg.tally.rejected for leg in ahead.legs)
+    if rejected:
+        out.say(f"  quarantine  statepipe quarantine ls {shown_id(found.id)}")
+    out.say(f"  next        {next_command(found)}")
+
+
+def _reached(kind: str, state: str) -> str:
+    return {"create": f"created in {state}", "rewind": f"rewound to {state}"}.get(
+        kind, f"entered {state}"
+    )
+
+
+def _bounded(text: str) -> str:
+    """Return an error text, its further lines indented and not too many of them."""
+    lines = text.strip().split("\n")
+    if len(lines) > _ERROR_LINES_MAX:
+        lines = [*lines[:_ERROR_LINES_MAX], f"… {len(lines) - _ERROR_LINES_MAX} more lines"]
+    return "\n              ".join(lines)
+
+
+def _cursor(cursor: object) -> str:
+    text = str(jsonable(cursor))
+    return text if len(text) <= _CURSOR_CHARS_MAX else text[: _CURSOR_CHARS_MAX - 1] + "…"
+
+
+def _facts(found: Inspection, ahead: Outlook) -> dict[str, Any]:
+    good, failure = found.good, found.failure
+    return {
+        "id": found.id,
+        "machine": found.machine,
+        "version": found.version,
+        "definition": found.digest,
+        "status": found.standing,
+        "state": found.state,
+        "failed_state": found.failed_state,
+        "params": found.params,
+        "seq": found.seq,
+        "epoch": found.epoch,
+        "generation": found.generation,
+        "attempt": found.attempt,
+        "batches": found.batches,
+        "created_at": moment(found.created_at_ms),
+        "updated_at": moment(found.updated_at_ms),
+        "finished_at": moment(found.finished_at_ms) or None,
+        "wakes_at": moment(found.wake_at_ms) or None,
+        "request": found.request,
+        "driver": found.holder and found.holder._asdict(),
+        "cause": failure and {**failure._asdict(), "at": moment(failure.at_ms)},
+        "checkpoint": good and {**good._asdict(), "at": moment(good.at_ms)},
+        "progress": [
+            {
+                "state": leg.state,
+                "place": leg.place,
+                "work": leg.work,
+                "total": leg.total,
+                **leg.tally._asdict(),
+            }
+            for leg in ahead.legs
+        ],
+        "resume": {
+            "skips": [leg.state for leg in ahead.legs if leg.place == "behind"],
+            "runs": ahead.runs,
+            "from_batch": ahead.batch,
+            "of_batches": ahead.total,
+            "cursor": found.cursor,
+            "then": [leg.state for leg in ahead.legs if leg.place == "ahead"],
+        },
+        "next": next_command(found).partition("   #")[0],
+    }

@@ -1,0 +1,231 @@
+"""
+What is printed, and how: people's tables on a terminal, plain lines elsewhere, or JSON.
+
+    Output      the answer to standard output, everything else to standard error
+    escape      text from a store, harmless to a terminal
+    jsonable    plain data as JSON has it
+    moment, age     points in time for people
+
+rich is loaded only for a terminal, which costs 60 ms that a script need not pay.
+"""
+
+import base64
+import datetime as dt
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from statepipe.units import format_duration
+
+#: Closer than this a moment is now.
+_NOW_MS: Final = 1_000
+
+#: Colours of words on a terminal, as rich names them.
+STYLES: Final = {
+    "done": "green",
+    "failed": "bold red",
+    "stalled": "bold red",
+    "cancelled": "yellow",
+    "paused": "yellow",
+    "waiting": "yellow",
+    "running": "cyan",
+    "error": "bold red",
+    "warning": "yellow",
+    "ok": "green",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """
+    Where a command prints.
+
+    Attributes:
+        form: "table", "json" or "jsonl".
+        quiet: True to drop what is not the answer.
+        color: False for no colours, even on a terminal.
+    """
+
+    form: str
+    quiet: bool = False
+    color: bool = True
+
+    @property
+    def is_json(self) -> bool:
+        """True if only JSON may go to standard output."""
+        return self.form != "table"
+
+    @property
+    def is_terminal(self) -> bool:
+        """True if people read the answer on a terminal."""
+        return not self.is_json and sys.stdout.isatty()
+
+    def rows(
+        self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, cells: Sequence[str]
+    ) -> None:
+        """
+        Print a list: a table of `cells`, or every key of each row as JSON.
+
+        Args:
+            columns: The heads of the table.
+            rows: What is listed; values of `cells` are text where people read them.
+            cells: The keys of the columns.
+        """
+        if self.is_json:
+            self.values([{k: v for k, v in row.items() if not k.startswith("_")} for row in rows])
+            return
+        table = [[escape(str(row[cell])) for cell in cells] for row in rows]
+        if self.is_terminal:
+            self._rich_table(columns, table)
+        else:
+            self._plain_table(columns, table)
+
+    def values(self, values: Sequence[Any]) -> None:
+        """Print a list as JSON: one array, or one line each."""
+        if self.form == "jsonl":
+            self.lines(values)
+        else:
+            sys.stdout.write(_json(list(values), indent=2) + "\n")
+
+    def lines(self, values: Iterable[Any]) -> None:
+        """Print each value as one line of JSON."""
+        for value in values:
+            sys.stdout.write(_json(value) + "\n")
+
+    def value(self, value: Any) -> None:  # noqa: ANN401  (plain data)
+        """Print one thing as JSON."""
+        sys.stdout.write(_json(value, indent=2 if self.form == "json" else None) + "\n")
+
+    def say(self, text: str) -> None:
+        """Print a line for people: part of the answer, or beside it if that is JSON."""
+        if self.is_json:
+            self.note(text)
+        else:
+            sys.stdout.write(escape(text, lines=True) + "\n")
+
+    def note(self, text: str) -> None:
+        """Print a line beside the answer, unless quiet."""
+        if not self.quiet:
+            sys.stderr.write(escape(text, lines=True) + "\n")
+
+    def paint(self, word: str) -> str:
+        """Return `word` in its colour if this is a terminal; only for words of our own."""
+        style = STYLES.get(word)
+        if style is None or not (self.is_terminal and self.color):
+            return word
+        code = {"green": 32, "red": 31, "yellow": 33, "cyan": 36}[style.split()[-1]]
+        return f"\x1b[{'1;' if style.startswith('bold') else ''}{code}m{word}\x1b[0m"
+
+    def raw(self, text: str) -> None:
+        """Print a line that is escaped already."""
+        sys.stdout.write(text + "\n")
+
+    def flush(self) -> None:
+        """Let what was printed be seen now."""
+        sys.stdout.flush()
+
+    def _plain_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+        for row in (columns, *rows):
+            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+    def _rich_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        from rich.console import Console  # noqa: PLC0415  (60 ms, for terminals only)
+        from rich.table import Table  # noqa: PLC0415  (as above)
+        from rich.text import Text  # noqa: PLC0415  (as above)
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+        width = shutil.get_terminal_size().columns
+        Console(no_color=not self.color, highlight=False, width=width).print(table)
+
+
+def escape(text: str, *, lines: bool = False) -> str:
+    r"""
+    Return `text` with everything a terminal might obey written as `\x1b`.
+
+    Args:
+        text: What came from a store, a machine file or an exception.
+        lines: Keep line breaks and tabs.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or (lines and each in "\n\t") else _escaped(each)
+        for each in text
+    )
+
+
+def jsonable(value: Any) -> Any:  # noqa: ANN401  (plain data in, JSON data out)
+    """Return plain data as JSON can say it: moments in ISO 8601, bytes in base64, sets as lists."""
+    if isinstance(value, Mapping):
+        return {str(jsonable(key)): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [jsonable(item) for item in value]
+    return _scalar(value)
+
+
+def moment(at_ms: int | None) -> str:
+    """Return a moment for people, in UTC: "2013-02-08 12:30:05Z"; "" for None."""
+    if at_ms is None:
+        return ""
+    return dt.datetime.fromtimestamp(at_ms / 1000, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def age(at_ms: int, *, now_ms: int) -> str:
+    """Return how long ago a moment was, or how far ahead: "just now", "4.2s ago", "in 3m 0s"."""
+    distance_ms = now_ms - at_ms
+    if abs(distance_ms) < _NOW_MS:
+        return "just now"
+    if distance_ms < 0:
+        return f"in {format_duration(-distance_ms)}"
+    return f"{format_duration(distance_ms)} ago"
+
+
+def first_line(text: str | None, *, chars_max: int = 70) -> str:
+    """Return the beginning of an error text, as much as a table can show."""
+    line = (text or "").strip().partition("\n")[0]
+    return line if len(line) <= chars_max else line[: chars_max - 1] + "…"
+
+
+def silence() -> None:
+    """Let nothing more be written: whoever read our output has gone, and the exit flushes."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def plural(count: int, word: str) -> str:
+    """Return "1 batch", "7 batches", "6,104 records"."""
+    ending = "" if count == 1 else "es" if word.endswith(("ch", "s")) else "s"
+    return f"{count:,} {word}{ending}"
+
+
+def _scalar(value: Any) -> Any:  # noqa: ANN401  (plain data in, JSON data out)
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dt.datetime | dt.date | dt.time):
+        return value.isoformat()
+    return value.total_seconds() if isinstance(value, dt.timedelta) else str(value)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", errors="surrogatepass").decode("ascii")
+
+
+def _json(value: Any, *, indent: int | None = None) -> str:  # noqa: ANN401  (plain data)
+    # ASCII only: JSON leaves the terminal's C1 control characters as they are.
+    return json.dumps(jsonable(value), indent=indent, ensure_ascii=True)

@@ -1,0 +1,128 @@
+"""
+`statepipe run`, `start` and `worker`: create instances, drive them.
+"""
+
+from typing import Literal
+
+import click
+
+from statepipe.cli.driving import Drivers, driving
+from statepipe.cli.inspect import shown_id
+from statepipe.cli.options import command, instance_id, parsed_params
+from statepipe.engine import IfExists
+
+_PARAM = click.option(
+    "-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="Text, or KEY:=JSON."
+)
+_ID = click.option(
+    "--id", "name", metavar="ID", callback=instance_id, help="Its id; one is made otherwise."
+)
+_REASON = click.option("--reason", metavar="TEXT", help="Why, for the journal.")
+_IF_EXISTS = click.option(
+    "--if-exists",
+    type=click.Choice(["fail", "attach", "skip"]),
+    default="fail",
+    show_default=True,
+    help="If the id is taken.",
+)
+
+
+@command(
+    "run",
+    examples=[
+        "statepipe run flights",
+        "statepipe run orders -p day=2013-02-08 -p limit:=10",
+        "statepipe run orders --id orders-2013-02-08 --if-exists attach",
+    ],
+)
+@click.argument("machine", metavar="MACHINE")
+@_PARAM
+@_ID
+@_IF_EXISTS
+@_REASON
+@click.option("--detailed", is_flag=True, help="Say every batch.")
+def run(
+    *,
+    machine: str,
+    params: tuple[str, ...],
+    name: str | None,
+    if_exists: IfExists,
+    reason: str | None,
+    detailed: bool,
+) -> int:
+    """Create an instance of MACHINE and drive it until it ends; exits 1 if it failed."""
+    with driving(create=True, detailed=detailed) as drivers:
+        made = _create(drivers, machine, params, name, if_exists=if_exists, reason=reason)
+        return 0 if made is None else drivers.run(made)
+
+
+@command(
+    "start",
+    examples=["statepipe start flights", "statepipe start orders -p day=2013-02-08 --id one"],
+)
+@click.argument("machine", metavar="MACHINE")
+@_PARAM
+@_ID
+@_IF_EXISTS
+@_REASON
+def start(
+    *,
+    machine: str,
+    params: tuple[str, ...],
+    name: str | None,
+    if_exists: IfExists,
+    reason: str | None,
+) -> None:
+    """Create an instance of MACHINE and print its id; a worker drives it."""
+    with driving(create=True) as drivers:
+        made = _create(drivers, machine, params, name, if_exists=if_exists, reason=reason)
+    if made is None:
+        return
+    if drivers.out.is_json:
+        drivers.out.value({"id": made})
+    else:
+        drivers.out.say(made)
+        drivers.out.note(f"next: statepipe worker   # or: statepipe resume {shown_id(made)}")
+
+
+@command(
+    "worker",
+    examples=[
+        "statepipe worker",
+        "statepipe worker --machine flights --concurrency 4",
+        "statepipe worker --until-idle",
+    ],
+)
+@click.option(
+    "-m", "--machine", "machines", multiple=True, metavar="NAME", help="Only this; repeat."
+)
+@click.option("--concurrency", type=click.IntRange(1, 1_024), help="Instances at a time.")
+@click.option("--until-idle", is_flag=True, help="Return once nothing is ready or waiting.")
+@click.option("--detailed", is_flag=True, help="Say every batch.")
+def worker(
+    *, machines: tuple[str, ...], concurrency: int | None, until_idle: bool, detailed: bool
+) -> int:
+    """Drive whatever is ready, new or left behind by a dead process, until SIGTERM."""
+    with driving(create=False, detailed=detailed, concurrency=concurrency) as drivers:
+        return drivers.work(machines, until_idle=until_idle)
+
+
+def _create(
+    drivers: Drivers,
+    machine: str,
+    params: tuple[str, ...],
+    name: str | None,
+    *,
+    if_exists: Literal["fail", "attach", "skip"],
+    reason: str | None,
+) -> str | None:
+    made = drivers.engine.create(
+        machine,
+        params=parsed_params(params),
+        instance_id=name,
+        if_exists=if_exists,
+        reason=reason,
+    )
+    if made is None:
+        drivers.out.note(f"{name} exists; nothing was done   next: statepipe inspect {name}")
+    return made

@@ -1,0 +1,194 @@
+"""
+`statepipe cancel`, `pause`, `rewind`: interventions.
+
+Each can say first what it would do; what ends or undoes something asks before; all are
+journaled with their reason.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import click
+
+from statepipe.cli.inspect import shown_id
+from statepipe.cli.options import command, confirm, instance_id
+from statepipe.cli.render import plural
+from statepipe.cli.session import Session
+from statepipe.engine import Engine
+from statepipe.errors import Refused
+from statepipe.machine.loader import find_machine, load_machine
+from statepipe.model import Status
+from statepipe.runtime.rewinding import Step, rewound
+from statepipe.store.inspection import Inspection
+from statepipe.store.lookup import Found
+
+_ID = click.argument("instance", metavar="ID", callback=instance_id)
+_REASON = click.option("--reason", metavar="TEXT", help="Why, for the journal.")
+_DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
+_YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+
+
+@command(
+    "cancel",
+    examples=["statepipe cancel ID --reason 'wrong day'", "statepipe cancel ID --dry-run"],
+)
+@_ID
+@_REASON
+@_DRY_RUN
+@_YES
+def cancel(*, instance: str, reason: str | None, dry_run: bool, yes: bool) -> None:
+    """End an unfinished instance; what it has staged is kept, and `resume` takes it back."""
+    found = _found(instance)
+    _refuse_ended(found, wish="cancel")
+    name = shown_id(instance)
+    if _only_said(f"cancel {instance} in {found.state}{_driver(found)}", dry_run=dry_run):
+        return
+    confirm(f"cancel {instance}?", yes=yes, again=f"statepipe cancel {name} --yes")
+    with _engine() as engine:
+        at_once = engine.cancel(instance, reason=reason)
+    _said(
+        instance,
+        done=f"{instance} cancelled in {found.state}   next: statepipe resume {name}",
+        asked=f"{instance}: its driver was asked to cancel it"
+        f"   next: statepipe history {name} --follow",
+        at_once=at_once,
+    )
+
+
+@command("pause", examples=["statepipe pause ID --reason 'the source is down'"])
+@_ID
+@_REASON
+@_DRY_RUN
+def pause(*, instance: str, reason: str | None, dry_run: bool) -> None:
+    """Let an instance rest at its next boundary; `resume` goes on with it."""
+    found = _found(instance)
+    _refuse_ended(found, wish="pause")
+    name = shown_id(instance)
+    if _only_said(f"pause {instance} in {found.state}{_driver(found)}", dry_run=dry_run):
+        return
+    with _engine() as engine:
+        at_once = engine.pause(instance, reason=reason)
+    _said(
+        instance,
+        done=f"{instance} paused in {found.state}   next: statepipe resume {name}",
+        asked=f"{instance}: its driver was asked to pause it"
+        f"   next: statepipe history {name} --follow",
+        at_once=at_once,
+    )
+
+
+@command(
+    "rewind",
+    examples=[
+        "statepipe rewind ID --to transforming --dry-run",
+        "statepipe rewind ID --to transforming --reason 'rates were wrong' --yes",
+    ],
+)
+@_ID
+@click.option("--to", required=True, metavar="STATE", help="A state it was in before.")
+@_REASON
+@_DRY_RUN
+@_YES
+def rewind(*, instance: str, to: str, reason: str | None, dry_run: bool, yes: bool) -> None:
+    """Put an instance back into an earlier state; everything after is done again."""
+    found = _found(instance)
+    _refuse_impossible(found, to=to)
+    name = shown_id(instance)
+    loaded = sum(done for _, done in found.planned.values())
+    again = f"; {plural(loaded, 'loaded batch')} will be upserted again" if loaded else ""
+    here = found.failed_state or found.state
+    if _only_said(f"rewind {instance} from {here} to {to}{again}", dry_run=dry_run):
+        return
+    confirm(
+        f"rewind {instance} from {here} to {to}?",
+        yes=yes,
+        again=f"statepipe rewind {name} --to {to} --yes",
+    )
+    with _engine() as engine:
+        engine.rewind(instance, to=to, reason=reason)
+    _said(
+        instance,
+        done=f"{instance} rewound to {to}   next: statepipe resume {name}",
+        asked="",
+        at_once=True,
+    )
+
+
+@contextmanager
+def _engine() -> Generator[Engine]:
+    with Engine(Session.current().load_config(), create=False) as engine:
+        yield engine
+
+
+def _found(instance: str) -> Inspection:
+    with Session.current().open_reader() as reader:
+        return reader.inspect(instance)
+
+
+def _driver(found: Inspection) -> str:
+    if found.standing != "running" or found.holder is None:
+        return ""
+    return f", driven by process {found.holder.pid}, which would be asked to"
+
+
+def _refuse_ended(found: Inspection, *, wish: str) -> None:
+    if found.status in Status.FINISHED or (wish == "pause" and found.status == Status.PAUSED):
+        raise Refused(
+            f"instance {found.id!r} is already {found.status}",
+            meaning="nothing was changed",
+            next_step=f"statepipe inspect {shown_id(found.id)}",
+        )
+
+
+def _refuse_impossible(found: Inspection, *, to: str) -> None:
+    """Say no before anybody is asked; the engine checks again when it commits."""
+    config = Session.current().load_config()
+    where = Found(
+        n=found.n,
+        id=found.id,
+        machine=found.machine,
+        definition=0,
+        seq=found.seq,
+        status=found.status,
+        state=found.state,
+        failed_state=found.failed_state,
+    )
+    loaded: dict[str, int] = {}
+    for (state, _, _), (_, done) in found.planned.items():
+        loaded[state] = loaded.get(state, 0) + done
+    rewound(
+        [Step(*step) for step in found.steps],
+        found=where,
+        machine=load_machine(find_machine(found.machine, config.machines_dir)),
+        to=to,
+        loaded=loaded,
+    )
+
+
+def _only_said(what: str, *, dry_run: bool) -> bool:
+    """Say what would happen if this is all that is wanted; return True if it is."""
+    if dry_run:
+        out = Session.current().out()
+        if out.is_json:
+            out.value({"would": what})
+        else:
+            out.say(f"would {what}; nothing was changed")
+    return dry_run
+
+
+def _said(instance: str, *, done: str, asked: str, at_once: bool) -> None:
+    out = Session.current().out()
+    if out.is_json:
+        with Session.current().open_reader() as reader:
+            found = reader.inspect(instance)
+        out.value(
+            {
+                "id": instance,
+                "done": at_once,
+                "status": found.standing,
+                "state": found.state,
+                "request": found.request,
+            }
+        )
+    else:
+        out.say(done if at_once else asked)
