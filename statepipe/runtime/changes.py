@@ -111,10 +111,16 @@ class Facts(Mapping[str, Any]):
 
 
 def moved(
-    drive: Drive, ended: Ended, *, worker: int, at_ms: int, took_ms: int | None
+    drive: Drive,
+    ended: Ended,
+    *,
+    worker: int,
+    at_ms: int,
+    took_ms: int | None,
+    target: str | None = None,
 ) -> tuple[Change, Attachment | None]:
     """
-    Return the move that `ended` brings about, as the machine's rules decide it.
+    Return the move that `ended` brings about: to `target`, or as the machine's rules decide it.
 
     Raises:
         NoTransition: The rules accept no such event here, or no guard held.
@@ -122,7 +128,8 @@ def moved(
     """
     source = drive.state
     table = drive.program.table
-    target = table.decide(source, ended.event, Facts(drive, ended))
+    if target is None:
+        target = table.decide(source, ended.event, Facts(drive, ended))
     learned = _learned(drive, ended, target)
     final = table.final_kind(target)
     attachment = None

@@ -5,9 +5,13 @@ From how an attempt ended to the change it brings: move on, try again, give up, 
 """
 
 import random
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 from statepipe.clock import Clock
 from statepipe.errors import StatepipeError
+from statepipe.machine.definition import FAILED_STATE
 from statepipe.model import ERROR, Attachment, Change
 from statepipe.runtime.attempt import CANCELLED_ATTEMPT
 from statepipe.runtime.changes import (
@@ -56,14 +60,7 @@ def outcome(
         pause = _pause(drive, ended.failure, clock=clock, rng=rng)
         change = retry_later(drive, ended, pause, at_ms=at_ms, took_ms=took_ms)
         return change, None
-    try:
-        return moved(drive, ended, worker=worker, at_ms=at_ms, took_ms=took_ms)
-    except StatepipeError as error:
-        # The rules or the checkpoint cannot take what the task returned: its failure.
-        if ended.event == ERROR:
-            raise
-        failed = _failed(Failure(tuple(names_of(error)), error.message))
-        return moved(drive, failed, worker=worker, at_ms=at_ms, took_ms=took_ms)
+    return _decided(partial(moved, drive, worker=worker, at_ms=at_ms, took_ms=took_ms), ended)
 
 
 def farewell(drive: Drive, *, reason: str, at_ms: int) -> Change:
@@ -89,6 +86,29 @@ def _pause(drive: Drive, failure: Failure, *, clock: Clock, rng: random.Random) 
         attempt=drive.attempt + 1, rng=rng, retry_after_ms=failure.retry_after_ms
     )
     return Pause(clock.now_ms() + delay_ms, delay_ms, clock.boot_ms() + delay_ms, clock.boot_id)
+
+
+def _decided(
+    move: Callable[..., tuple[Change, Attachment | None]], ended: Ended
+) -> tuple[Change, Attachment | None]:
+    """Return the move that `ended` brings; whatever refuses it, the instance ends failed."""
+    try:
+        return move(ended)
+    except StatepipeError as error:
+        # The rules or the checkpoint cannot take what the task returned: its failure.
+        refused = _failed(_refusal(error, ended.failure))
+    if ended.event != ERROR:
+        with suppress(StatepipeError):
+            return move(refused)
+    # The rules cannot even take a failure, for a guard that breaks on it. The instance
+    # must not take the loop, and all others with it, down.
+    return move(refused, target=FAILED_STATE)
+
+
+def _refusal(error: StatepipeError, first: Failure | None) -> Failure:
+    """Return `error` as a failure that does not hide the one it was met on."""
+    cause = "" if first is None else f"; it came upon {first.names[0]}: {first.message}"
+    return Failure(tuple(names_of(error)), error.message + cause)
 
 
 def _failed(failure: Failure) -> Ended:
