@@ -113,7 +113,10 @@ class _Child:
             reply = ["error", told["names"], told["message"], told["traceback"]]
         if os.getpid() != self._pid:
             os._exit(1)  # a forked child came back from the task: it has no business here
-        self._calls += 1
+        # A thread that the call left may be in the middle of a question: wait for its answer,
+        # or it would take the next call for it. The lock refuses all questions after this one.
+        with self._asking:
+            self._calls += 1
         worn = not self._tidy()
         try:
             frame = wire.pack([*reply, worn])
@@ -123,10 +126,10 @@ class _Child:
 
     def _ask(self, call: int, place: int | str, *args: object, **kwargs: object) -> object:
         """Stand for a callable of the driver: send the arguments, wait for the answer."""
-        if self._flag.raised or call != self._calls or os.getpid() != self._pid:
-            raise TaskCancelled("the attempt was asked to stop")
         frame = wire.pack(["ask", place, list(args), kwargs])
         with self._asking:
+            if self._flag.raised or call != self._calls or os.getpid() != self._pid:
+                raise TaskCancelled("the attempt was asked to stop")
             wire.send(self._wire, frame)
             reply = wire.receive(self._wire)
         if reply is None:

@@ -95,7 +95,7 @@ def end(root: int, token: str) -> list[Started]:
 def bury(dead: Collection[Started]) -> None:
     """Wait, at most 2 seconds each, until killed processes are gone; reap those that are ours."""
     for process in dead:
-        with suppress(ProcessLookupError):
+        with suppress(OSError):  # it is gone
             fd = os.pidfd_open(process.pid)
             try:
                 if _read(process.pid) is not None:
@@ -162,8 +162,9 @@ def _environment(pid: int) -> list[bytes]:
 
 def _signal(process: Started, number: signal.Signals) -> None:
     """Signal exactly this process: a number that was given away meanwhile is left alone."""
-    # One that has changed its user may not be ours to signal; the others still are.
-    with suppress(ProcessLookupError, PermissionError):
+    # One that has changed its user may not be ours to signal, and one that is just being
+    # reaped fails in its own way: the others must be reached all the same.
+    with suppress(OSError):
         fd = os.pidfd_open(process.pid)
         try:
             now = _read(process.pid)

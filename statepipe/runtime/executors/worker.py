@@ -178,8 +178,13 @@ class Worker:
     def end(self) -> None:
         """Kill the worker and everything it started, without waiting; from any thread."""
         with self._lock:
-            if not self._reaped:
+            if self._reaped:
+                return
+            try:
                 self._killed += processes.end(self._pid, self._token)
+            finally:  # whatever becomes of the search, the worker itself ends here
+                with suppress(ProcessLookupError):
+                    os.killpg(self._pid, signal.SIGKILL)
 
     def bury(self) -> str:
         """

@@ -1,0 +1,562 @@
+"""One attempt: what a task's function does becomes batches, results and plain failures."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from statepipe.errors import Fatal, Reject, TaskCancelled, Throttled
+from statepipe.model import Batch, Outcome, Rejects, Staged, Task
+from statepipe.runtime.attempts import perform
+from statepipe.sqlite import sqlite3
+from statepipe.store.codec import decode
+from statepipe.store.records import decode_records
+from statepipe.store.stage import Stage
+
+
+class Loop:
+    """What the loop does for an attempt, in memory: commits, inputs, a plan."""
+
+    def __init__(self, stage_dir: Path) -> None:
+        self.stage = Stage(stage_dir)
+        self.batches: list[Staged] = []
+        self.inputs: list[Staged] = []
+        self.plan: list[dict[str, Any]] = []
+        self.rejects: list[Rejects] = []
+        self.asked: list[str] = []
+        self.stop_at: int | None = None
+
+    def __call__(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 any answer
+        """Answer one question."""
+        if len(self.asked) == self.stop_at:
+            raise TaskCancelled("stop")
+        self.asked.append(request["ask"])
+        if request["ask"] == "batch":
+            facts = dict(request["staged"])
+            if facts["rejects"] is not None:
+                self.rejects.append(Rejects(**facts["rejects"]))
+            self.batches.append(Staged(**facts))
+            assert [each.number for each in self.batches] == list(range(len(self.batches)))
+        elif request["ask"] == "input":
+            number = request["number"]
+            return self.inputs[number]._asdict() if number < len(self.inputs) else None
+        elif request["ask"] == "plan":
+            return self.plan
+        elif request["ask"] == "loaded":
+            self.plan[request["number"]]["loaded"] = True
+            if request["rejects"] is not None:
+                self.rejects.append(Rejects(**request["rejects"]))
+        return None
+
+    def records(self) -> list[Any]:
+        """Return the records of each committed batch."""
+        return [
+            decode_records(each.format, self.stage.read(each)) if each.bytes else []
+            for each in self.batches
+        ]
+
+    def rejected(self) -> list[tuple[Any, str, int]]:
+        """Return record, message and position of everything in quarantine."""
+        entries = [
+            entry
+            for each in self.rejects
+            for entry in decode_records("msgpack", self.stage.read(each))
+        ]
+        return [(entry["record"], entry["message"], entry["position"]) for entry in entries]
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Loop:
+    """Answer as the loop would."""
+    (tmp_path / "stage").mkdir()
+    return Loop(tmp_path / "stage")
+
+
+def call_of(loop: Loop, function: object, **facts: object) -> dict[str, Any]:
+    """Return a call for `function`, going on after what `loop` has committed."""
+    last = loop.batches[-1].cursor if loop.batches else None
+    return {
+        "work": "run",
+        "instance": "orders-7",
+        "machine": "orders",
+        "state": "extracting",
+        "task": "extracting",
+        "attempt": 1,
+        "generation": 1,
+        "visit": 1,
+        "epoch": 1,
+        "params": {"day": "2013-02-09"},
+        "cursor": None if last is None else decode(last),
+        "results": {},
+        "watermark": None,
+        "batch_size": 2,
+        "stage_dir": str(loop.stage.directory),
+        "inline_bytes_max": 65_536,
+        "machines_dir": str(loop.stage.directory),
+        "function": function,
+        "contract": None,
+        "load": None,
+        "next": len(loop.batches),
+        **facts,
+    }
+
+
+def failed(result: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the class and the message of a failure."""
+    return result["failed"]["names"][0], result["failed"]["message"]
+
+
+def given(loop: Loop, *batches: object) -> None:
+    """Make `batches` the committed input."""
+
+    def source(_task: Task) -> Iterator[Batch]:
+        for number, records in enumerate(batches):
+            yield Batch(records, cursor=number)
+
+    perform(call_of(loop, source), loop)
+    loop.inputs, loop.batches, loop.rejects = loop.batches, [], []
+    loop.asked.clear()
+
+
+# ---- sources --------------------------------------------------------------------------
+
+
+def numbers(task: Task) -> Iterator[Batch]:
+    """Yield three batches of one record."""
+    for n in range(task.cursor or 0, 3):
+        yield Batch([{"n": n}], cursor=n + 1)
+
+
+async def numbers_async(task: Task) -> AsyncIterator[Batch]:
+    """Yield the same, asynchronously."""
+    for n in range(task.cursor or 0, 3):
+        yield Batch([{"n": n}], cursor=n + 1)
+
+
+def numbers_returned(task: Task) -> Iterator[Batch]:
+    """Return an iterator instead of being a generator."""
+    return iter(list(numbers(task)))
+
+
+@pytest.mark.parametrize("source", [numbers, numbers_async, numbers_returned])
+@pytest.mark.parametrize("stop_at", range(4))
+def test_a_source_goes_on_after_its_last_committed_batch(
+    loop: Loop, source: Callable[..., Any], stop_at: int
+) -> None:
+    """Stopped at any question and called again, it has made each batch once."""
+    loop.stop_at = stop_at
+    first = perform(call_of(loop, source), loop)
+    loop.stop_at = None
+    second = perform(call_of(loop, source), loop)
+
+    assert "failed" not in first or failed(first) == ("TaskCancelled", "stop")
+    assert second["event"] == "ok"
+    assert second["produced"]
+    assert loop.records() == [[{"n": 0}], [{"n": 1}], [{"n": 2}]]
+
+
+def test_a_source_does_not_go_on_before_its_batch_is_committed(loop: Loop) -> None:
+    """The generator stands still at its yield while the question is open."""
+    seen: list[int] = []
+
+    def source(_task: Task) -> Iterator[Batch]:
+        for n in range(3):
+            seen.append(len(loop.batches))
+            yield Batch([{"n": n}], cursor=n)
+
+    perform(call_of(loop, source), loop)
+
+    assert seen == [0, 1, 2]
+
+
+def test_a_stopped_source_is_closed(loop: Loop) -> None:
+    """Its `finally` runs, so it can let go of what it holds."""
+    closed: list[bool] = []
+
+    def source(_task: Task) -> Iterator[Batch]:
+        try:
+            yield Batch([{"n": 0}])
+        finally:
+            closed.append(True)
+
+    loop.stop_at = 0
+    perform(call_of(loop, source), loop)
+
+    assert closed == [True]
+
+
+def test_a_source_without_cursors_is_not_resumed_silently(loop: Loop) -> None:
+    """What it would yield now need not be what it yielded then."""
+
+    def source(_task: Task) -> Iterator[Any]:
+        yield [{"n": 0}]
+        yield [{"n": 1}]
+
+    loop.stop_at = 1
+    perform(call_of(loop, source), loop)
+    loop.stop_at = None
+
+    kind, message = failed(perform(call_of(loop, source), loop))
+    assert kind == "Fatal"
+    assert "cursor" in message
+
+
+@pytest.mark.parametrize("item", [17, "text", {"n": 1}, None, (1, 2)], ids=str)
+def test_only_batches_can_be_yielded(loop: Loop, item: object) -> None:
+    """Anything else is named, and not retried."""
+
+    def source(_task: Task) -> Iterator[Any]:
+        yield item
+
+    kind, message = failed(perform(call_of(loop, source), loop))
+
+    assert kind == "Fatal"
+    assert type(item).__name__ in message
+    assert loop.batches == []
+
+
+def test_a_table_is_staged_as_a_table(loop: Loop) -> None:
+    """The columnar path makes no dicts; an empty table keeps its columns."""
+    table = pa.table({"n": [1, 2]})
+
+    def source(_task: Task) -> Iterator[Any]:
+        yield Batch(table, cursor=1)
+        yield Batch(table.slice(2), cursor=2)
+
+    result = perform(call_of(loop, source), loop)
+
+    assert (result["records"], [each.format for each in loop.batches]) == (2, ["arrow"] * 2)
+    assert [records.column_names for records in loop.records()] == [["n"], ["n"]]
+
+
+@pytest.mark.parametrize("stop_at", [0, 1, 2, None])
+def test_what_a_source_rejects_is_in_quarantine_once(loop: Loop, stop_at: int | None) -> None:
+    """With a batch or after the last one, and however often it is called again."""
+
+    def source(task: Task) -> Iterator[Batch]:
+        if not task.cursor:
+            task.reject({"n": -1}, "negative")
+            yield Batch([{"n": 1}], cursor=1)
+        task.reject({"n": -2}, "negative, too")
+
+    loop.stop_at = stop_at
+    perform(call_of(loop, source), loop)
+    loop.stop_at = None
+    perform(call_of(loop, source), loop)
+    perform(call_of(loop, source), loop)
+
+    assert loop.rejected() == [({"n": -1}, "negative", -1), ({"n": -2}, "negative, too", -1)]
+    assert [(each.records, each.read) for each in loop.batches] == [(1, 2), (0, 1)]
+
+
+def test_a_rejected_record_that_cannot_be_kept_is_shown(loop: Loop) -> None:
+    """The reason for the reject must not prevent it."""
+
+    def source(task: Task) -> Iterator[Batch]:
+        task.reject({"thing": object}, "not \ud800 data")
+        yield Batch([])
+
+    assert perform(call_of(loop, source), loop)["rejected"] == 1
+    ((record, message, _position),) = loop.rejected()
+    assert "class 'object'" in record["not plain data"]
+    assert message == "not \\ud800 data"
+
+
+# ---- maps -----------------------------------------------------------------------------
+
+
+def test_each_input_batch_gives_one_output_batch(loop: Loop) -> None:
+    """None and an empty list are batches, too; what is committed is not made again."""
+    given(loop, [{"n": 1}, {"n": 2}], [{"n": 3}], [], [{"n": 4}])
+    keys: list[str] = []
+
+    def double(task: Task, batch: Batch) -> Batch | None:
+        keys.append(task.idempotency_key)
+        if batch.records[0]["n"] == 3:
+            return None
+        return Batch([{"n": 2 * each["n"]} for each in batch.records])
+
+    loop.stop_at = 3
+    perform(call_of(loop, double), loop)
+    loop.stop_at = None
+    result = perform(call_of(loop, double), loop)
+
+    assert loop.records() == [[{"n": 2}, {"n": 4}], [], [], [{"n": 8}]]
+    assert (loop.batches[1].file, loop.batches[1].body, loop.batches[1].read) == (None, None, 1)
+    assert result["records"] == 1
+    assert keys == [f"orders-7:1:extracting:extracting:{n}" for n in (0, 1, 1, 3)]
+
+
+def test_a_rejected_record_costs_itself_only(loop: Loop) -> None:
+    """The function is called again without it, on records nobody has touched."""
+    given(loop, [{"n": n} for n in range(6)])
+
+    def strict(_task: Task, batch: Batch) -> list[dict[str, Any]]:
+        for record in batch.records:
+            record["seen"] = record.get("seen", 0) + 1
+            if record["n"] in {1, 4}:
+                raise Reject(record, f"{record['n']} will not do")
+        return list(batch.records)
+
+    result = perform(call_of(loop, strict), loop)
+
+    assert loop.records() == [[{"n": n, "seen": 1} for n in (0, 2, 3, 5)]]
+    assert loop.rejected() == [({"n": 1}, "1 will not do", 1), ({"n": 4}, "4 will not do", 4)]
+    assert (result["records"], result["rejected"]) == (4, 2)
+    assert loop.batches[0].read == 6
+
+
+def test_a_map_may_reject_several_and_all(loop: Loop) -> None:
+    """`task.reject` needs no second call; a batch may end empty."""
+    given(loop, [{"n": 0}, {"n": 1}], [{"n": 2}])
+
+    async def none(task: Task, batch: Batch) -> list[dict[str, Any]]:
+        if len(batch.records) == 1:
+            raise Reject(dict(batch.records[0]), "alone")
+        for record in batch.records:
+            task.reject(record, "unwanted")
+        return []
+
+    perform(call_of(loop, none), loop)
+
+    assert loop.records() == [[], []]
+    assert loop.rejected() == [
+        ({"n": 0}, "unwanted", 0),
+        ({"n": 1}, "unwanted", 1),
+        ({"n": 2}, "alone", 0),
+    ]
+    assert loop.rejects[0].reasons == {"unwanted": 2}
+
+
+def test_a_reject_of_a_foreign_record_is_an_error(loop: Loop) -> None:
+    """Going on would call the function for ever."""
+    given(loop, [{"n": 0}])
+
+    def confused(_task: Task, _batch: Batch) -> Batch:
+        raise Reject({"n": 17}, "who?")
+
+    assert failed(perform(call_of(loop, confused), loop))[0] == "Fatal"
+
+
+def test_a_damaged_input_is_named_and_not_used(loop: Loop) -> None:
+    """The digest of the committed batch decides."""
+    given(loop, [{"n": 0}])
+    loop.inputs[0] = loop.inputs[0]._replace(sha256=bytes(32))
+
+    def keep(_task: Task, batch: Batch) -> Batch:
+        return batch
+
+    assert failed(perform(call_of(loop, keep), loop))[0] == "StagedDataDamaged"
+
+
+# ---- calls ----------------------------------------------------------------------------
+
+
+async def greet(task: Task) -> str:
+    """Return a value, asynchronously."""
+    return f"hello {task.instance}"
+
+
+@pytest.mark.parametrize(
+    ("function", "event", "value"),
+    [
+        (lambda _task: None, "ok", None),
+        (lambda _task: {"rows": (1, 2)}, "ok", {"rows": (1, 2)}),
+        (lambda _task: Outcome("invalid", {"bad": 17}), "invalid", {"bad": 17}),
+        (lambda task: task.params["day"], "ok", "2013-02-09"),
+        (greet, "ok", "hello orders-7"),
+    ],
+)
+def test_what_a_call_returns_is_its_outcome(
+    loop: Loop, function: Callable[..., Any], event: str, value: object
+) -> None:
+    """An Outcome names the event; anything else is ok with that value."""
+    result = perform(call_of(loop, function), loop)
+
+    assert (result["event"], result["produced"]) == (event, False)
+    assert (None if result["value"] is None else decode(result["value"])) == value
+
+
+def raise_it(error: BaseException) -> Callable[..., Any]:
+    """Return a task that raises `error`."""
+
+    def task(_task: Task) -> None:
+        raise error
+
+    return task
+
+
+def raise_exit_async() -> Callable[..., Any]:
+    """Return a task that ends the event loop, or would."""
+
+    async def task(_task: Task) -> None:
+        raise SystemExit(3)
+
+    return task
+
+
+@pytest.mark.parametrize(
+    ("function", "names", "message"),
+    [
+        (raise_it(KeyError("k")), ["KeyError", "LookupError", "Exception"], "'k'"),
+        (raise_it(Fatal("never")), ["Fatal", "TaskError", "Exception"], "never"),
+        (raise_it(SystemExit(3)), ["SystemExit"], "3"),
+        (raise_exit_async(), ["SystemExit"], "3"),
+        (raise_it(KeyboardInterrupt()), ["KeyboardInterrupt"], ""),
+        (raise_it(BaseException("bare")), ["BaseException"], "bare"),
+    ],
+    ids=str,
+)
+def test_whatever_a_task_raises_is_reported(
+    loop: Loop, function: Callable[..., Any], names: list[str], message: str
+) -> None:
+    """By class names, most derived first, for policies to match."""
+    result = perform(call_of(loop, function), loop)["failed"]
+
+    assert (result["names"], result["message"]) == (names, message)
+    assert result["traceback"].startswith("Traceback")
+    assert result["retry_after_ms"] is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ms"),
+    [(2, 2_000), (0.5, 500), (0, 0), (None, None), (-1, None), (float("nan"), None)],
+)
+def test_a_throttled_task_says_for_how_long(
+    loop: Loop, seconds: float | None, ms: int | None
+) -> None:
+    """Nonsense is as good as nothing."""
+    function = raise_it(Throttled(retry_after=seconds))
+
+    assert perform(call_of(loop, function), loop)["failed"]["retry_after_ms"] == ms
+
+
+@pytest.mark.parametrize(
+    ("value", "path"), [({"rows": [lambda: 0]}, "$.rows[0]"), (b"x" * (2 << 20), "$")]
+)
+def test_a_result_that_cannot_be_kept_is_refused_with_its_path(
+    loop: Loop, value: object, path: str
+) -> None:
+    """Before anything is committed."""
+    kind, message = failed(perform(call_of(loop, lambda _task: value), loop))
+
+    assert kind == "ValueRefused"
+    assert path in message
+
+
+def test_an_unknown_function_is_a_failure_with_a_hint(loop: Loop) -> None:
+    """The machine may have changed since it was checked."""
+    kind, _message = failed(perform(call_of(loop, "nowhere:at_all"), loop))
+
+    assert kind == "DefinitionError"
+
+
+def test_a_heartbeat_reaches_the_loop_and_brings_the_stop_back(loop: Loop) -> None:
+    """It is the cheapest question."""
+
+    def patient(task: Task) -> None:
+        task.heartbeat()
+        task.heartbeat()
+
+    loop.stop_at = 1
+    result = perform(call_of(loop, patient), loop)
+
+    assert failed(result)[0] == "TaskCancelled"
+    assert loop.asked == ["beat"]
+
+
+# ---- the built-in tasks ---------------------------------------------------------------
+
+
+def test_a_contract_parts_what_it_reads_without_remainder(loop: Loop, tmp_path: Path) -> None:
+    """Clean + rejected = read, batch by batch, and a resume judges only what is missing."""
+    schema = tmp_path / "order.json"
+    schema.write_text(json.dumps({"properties": {"n": {"type": "integer"}}}), encoding="utf-8")
+    given(loop, [{"n": 1}, {"n": "two"}], [{"n": "three"}], [])
+    call = {"work": "validate", "contract": str(schema)}
+
+    loop.stop_at = 3
+    perform(call_of(loop, None, **call), loop)
+    loop.stop_at = None
+    result = perform(call_of(loop, None, **call), loop)
+
+    assert result["event"] == "ok"
+    assert loop.records() == [[{"n": 1}], [], []]
+    assert [(record, position) for record, _message, position in loop.rejected()] == [
+        ({"n": "two"}, 1),
+        ({"n": "three"}, 0),
+    ]
+    assert [(each.records, each.read) for each in loop.batches] == [(1, 2), (0, 1), (0, 0)]
+
+
+def planned(loop: Loop, tmp_path: Path) -> dict[str, Any]:
+    """Commit a plan of what is staged; return what a load call says besides."""
+    loop.plan = [
+        {"number": n, "records": each.records, "sha256": each.sha256, "loaded": False}
+        for n, each in enumerate(loop.inputs)
+    ]
+    to = {"to": "sqlite:///warehouse.db", "table": "orders", "key": ["n"]}
+    return {
+        "work": "load",
+        "load": {**to, "base_dir": str(tmp_path), "store_id": "store-1"},
+    }
+
+
+def rows(tmp_path: Path) -> list[Any]:
+    """Return what the warehouse holds."""
+    connection = sqlite3.connect(tmp_path / "warehouse.db")
+    try:
+        return list(connection.execute("SELECT n FROM orders ORDER BY n"))
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("stop_at", [0, 1, 2, 3, 4, None])
+def test_a_load_stopped_anywhere_ends_with_each_row_once(
+    loop: Loop, tmp_path: Path, stop_at: int | None
+) -> None:
+    """What the destination has and the checkpoint does not know is not loaded again."""
+    given(loop, [{"n": 1}, {"n": 2}], [{"n": 3}])
+    call = planned(loop, tmp_path)
+
+    loop.stop_at = stop_at
+    perform(call_of(loop, None, **call), loop)
+    loop.stop_at = None
+    result = perform(call_of(loop, None, **call, epoch=2), loop)
+
+    assert (result["event"], result["produced"]) == ("ok", False)
+    assert rows(tmp_path) == [(1,), (2,), (3,)]
+
+
+def test_a_destination_that_lost_a_batch_gets_it_again(loop: Loop, tmp_path: Path) -> None:
+    """The ledger is compared with the plan before the load ends."""
+    given(loop, [{"n": 1}], [{"n": 2}])
+    call = planned(loop, tmp_path)
+    perform(call_of(loop, None, **call), loop)
+    connection = sqlite3.connect(tmp_path / "warehouse.db")
+    with connection:
+        connection.execute("DELETE FROM orders WHERE n = 2")
+        connection.execute("DELETE FROM _statepipe_ledger WHERE batch = 1")
+    connection.close()
+
+    result = perform(call_of(loop, None, **call), loop)
+
+    assert result["event"] == "ok"
+    assert rows(tmp_path) == [(1,), (2,)]
+
+
+def test_a_ledger_with_another_batch_stops_the_load(loop: Loop, tmp_path: Path) -> None:
+    """Somebody else's data under our number is not ours to change."""
+    given(loop, [{"n": 1}])
+    call = planned(loop, tmp_path)
+    perform(call_of(loop, None, **call), loop)
+    connection = sqlite3.connect(tmp_path / "warehouse.db")
+    with connection:
+        connection.execute("UPDATE _statepipe_ledger SET digest = zeroblob(32)")
+    connection.close()
+
+    assert failed(perform(call_of(loop, None, **call), loop))[0] == "LedgerMismatch"
+    assert rows(tmp_path) == [(1,)]
