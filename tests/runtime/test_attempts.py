@@ -1,71 +1,17 @@
 """One attempt: what a task's function does becomes batches, results and plain failures."""
 
-import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from statepipe.errors import Fatal, Reject, TaskCancelled, Throttled
-from statepipe.model import Batch, Outcome, Rejects, Staged, Task
+from statepipe.errors import Fatal, Reject, Throttled
+from statepipe.model import Batch, Outcome, Task
 from statepipe.runtime.attempts import perform
-from statepipe.sqlite import sqlite3
 from statepipe.store.codec import decode
-from statepipe.store.records import decode_records
-from statepipe.store.stage import Stage
-
-
-class Loop:
-    """What the loop does for an attempt, in memory: commits, inputs, a plan."""
-
-    def __init__(self, stage_dir: Path) -> None:
-        self.stage = Stage(stage_dir)
-        self.batches: list[Staged] = []
-        self.inputs: list[Staged] = []
-        self.plan: list[dict[str, Any]] = []
-        self.rejects: list[Rejects] = []
-        self.asked: list[str] = []
-        self.stop_at: int | None = None
-
-    def __call__(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 any answer
-        """Answer one question."""
-        if len(self.asked) == self.stop_at:
-            raise TaskCancelled("stop")
-        self.asked.append(request["ask"])
-        if request["ask"] == "batch":
-            facts = dict(request["staged"])
-            if facts["rejects"] is not None:
-                self.rejects.append(Rejects(**facts["rejects"]))
-            self.batches.append(Staged(**facts))
-            assert [each.number for each in self.batches] == list(range(len(self.batches)))
-        elif request["ask"] == "input":
-            number = request["number"]
-            return self.inputs[number]._asdict() if number < len(self.inputs) else None
-        elif request["ask"] == "plan":
-            return self.plan
-        elif request["ask"] == "loaded":
-            self.plan[request["number"]]["loaded"] = True
-            if request["rejects"] is not None:
-                self.rejects.append(Rejects(**request["rejects"]))
-        return None
-
-    def records(self) -> list[Any]:
-        """Return the records of each committed batch."""
-        return [
-            decode_records(each.format, self.stage.read(each)) if each.bytes else []
-            for each in self.batches
-        ]
-
-    def rejected(self) -> list[tuple[Any, str, int]]:
-        """Return record, message and position of everything in quarantine."""
-        entries = [
-            entry
-            for each in self.rejects
-            for entry in decode_records("msgpack", self.stage.read(each))
-        ]
-        return [(entry["record"], entry["message"], entry["position"]) for entry in entries]
+from tests.runtime.memory_loop import Loop, call_of, failed, given
 
 
 @pytest.fixture
@@ -73,52 +19,6 @@ def loop(tmp_path: Path) -> Loop:
     """Answer as the loop would."""
     (tmp_path / "stage").mkdir()
     return Loop(tmp_path / "stage")
-
-
-def call_of(loop: Loop, function: object, **facts: object) -> dict[str, Any]:
-    """Return a call for `function`, going on after what `loop` has committed."""
-    last = loop.batches[-1].cursor if loop.batches else None
-    return {
-        "work": "run",
-        "instance": "orders-7",
-        "machine": "orders",
-        "state": "extracting",
-        "task": "extracting",
-        "attempt": 1,
-        "generation": 1,
-        "visit": 1,
-        "epoch": 1,
-        "params": {"day": "2013-02-09"},
-        "cursor": None if last is None else decode(last),
-        "results": {},
-        "watermark": None,
-        "batch_size": 2,
-        "stage_dir": str(loop.stage.directory),
-        "inline_bytes_max": 65_536,
-        "machines_dir": str(loop.stage.directory),
-        "function": function,
-        "contract": None,
-        "load": None,
-        "next": len(loop.batches),
-        **facts,
-    }
-
-
-def failed(result: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the class and the message of a failure."""
-    return result["failed"]["names"][0], result["failed"]["message"]
-
-
-def given(loop: Loop, *batches: object) -> None:
-    """Make `batches` the committed input."""
-
-    def source(_task: Task) -> Iterator[Batch]:
-        for number, records in enumerate(batches):
-            yield Batch(records, cursor=number)
-
-    perform(call_of(loop, source), loop)
-    loop.inputs, loop.batches, loop.rejects = loop.batches, [], []
-    loop.asked.clear()
 
 
 # ---- sources --------------------------------------------------------------------------
@@ -466,97 +366,3 @@ def test_a_heartbeat_reaches_the_loop_and_brings_the_stop_back(loop: Loop) -> No
 
     assert failed(result)[0] == "TaskCancelled"
     assert loop.asked == ["beat"]
-
-
-# ---- the built-in tasks ---------------------------------------------------------------
-
-
-def test_a_contract_parts_what_it_reads_without_remainder(loop: Loop, tmp_path: Path) -> None:
-    """Clean + rejected = read, batch by batch, and a resume judges only what is missing."""
-    schema = tmp_path / "order.json"
-    schema.write_text(json.dumps({"properties": {"n": {"type": "integer"}}}), encoding="utf-8")
-    given(loop, [{"n": 1}, {"n": "two"}], [{"n": "three"}], [])
-    call = {"work": "validate", "contract": str(schema)}
-
-    loop.stop_at = 3
-    perform(call_of(loop, None, **call), loop)
-    loop.stop_at = None
-    result = perform(call_of(loop, None, **call), loop)
-
-    assert result["event"] == "ok"
-    assert loop.records() == [[{"n": 1}], [], []]
-    assert [(record, position) for record, _message, position in loop.rejected()] == [
-        ({"n": "two"}, 1),
-        ({"n": "three"}, 0),
-    ]
-    assert [(each.records, each.read) for each in loop.batches] == [(1, 2), (0, 1), (0, 0)]
-
-
-def planned(loop: Loop, tmp_path: Path) -> dict[str, Any]:
-    """Commit a plan of what is staged; return what a load call says besides."""
-    loop.plan = [
-        {"number": n, "records": each.records, "sha256": each.sha256, "loaded": False}
-        for n, each in enumerate(loop.inputs)
-    ]
-    to = {"to": "sqlite:///warehouse.db", "table": "orders", "key": ["n"]}
-    return {
-        "work": "load",
-        "load": {**to, "base_dir": str(tmp_path), "store_id": "store-1"},
-    }
-
-
-def rows(tmp_path: Path) -> list[Any]:
-    """Return what the warehouse holds."""
-    connection = sqlite3.connect(tmp_path / "warehouse.db")
-    try:
-        return list(connection.execute("SELECT n FROM orders ORDER BY n"))
-    finally:
-        connection.close()
-
-
-@pytest.mark.parametrize("stop_at", [0, 1, 2, 3, 4, None])
-def test_a_load_stopped_anywhere_ends_with_each_row_once(
-    loop: Loop, tmp_path: Path, stop_at: int | None
-) -> None:
-    """What the destination has and the checkpoint does not know is not loaded again."""
-    given(loop, [{"n": 1}, {"n": 2}], [{"n": 3}])
-    call = planned(loop, tmp_path)
-
-    loop.stop_at = stop_at
-    perform(call_of(loop, None, **call), loop)
-    loop.stop_at = None
-    result = perform(call_of(loop, None, **call, epoch=2), loop)
-
-    assert (result["event"], result["produced"]) == ("ok", False)
-    assert rows(tmp_path) == [(1,), (2,), (3,)]
-
-
-def test_a_destination_that_lost_a_batch_gets_it_again(loop: Loop, tmp_path: Path) -> None:
-    """The ledger is compared with the plan before the load ends."""
-    given(loop, [{"n": 1}], [{"n": 2}])
-    call = planned(loop, tmp_path)
-    perform(call_of(loop, None, **call), loop)
-    connection = sqlite3.connect(tmp_path / "warehouse.db")
-    with connection:
-        connection.execute("DELETE FROM orders WHERE n = 2")
-        connection.execute("DELETE FROM _statepipe_ledger WHERE batch = 1")
-    connection.close()
-
-    result = perform(call_of(loop, None, **call), loop)
-
-    assert result["event"] == "ok"
-    assert rows(tmp_path) == [(1,), (2,)]
-
-
-def test_a_ledger_with_another_batch_stops_the_load(loop: Loop, tmp_path: Path) -> None:
-    """Somebody else's data under our number is not ours to change."""
-    given(loop, [{"n": 1}])
-    call = planned(loop, tmp_path)
-    perform(call_of(loop, None, **call), loop)
-    connection = sqlite3.connect(tmp_path / "warehouse.db")
-    with connection:
-        connection.execute("UPDATE _statepipe_ledger SET digest = zeroblob(32)")
-    connection.close()
-
-    assert failed(perform(call_of(loop, None, **call), loop))[0] == "LedgerMismatch"
-    assert rows(tmp_path) == [(1,)]
