@@ -65,7 +65,14 @@ class Put(NamedTuple):
 
 
 class Stage:
-    """The stage directory of one store. Safe to share between threads."""
+    """
+    The stage directory of one store. Safe to share between threads.
+
+    Args:
+        directory: As `stage_directory` says; what is missing of it below the store's
+            own folder is made when first needed.
+        files: The operations; a test may own them.
+    """
 
     def __init__(self, directory: Path, *, files: Files | None = None) -> None:
         self.directory = directory
@@ -210,7 +217,7 @@ class Stage:
         if folder in self._durable:
             with suppress(FileNotFoundError):  # a prune took it away: make it again
                 return self._files.open_folder(folder, at=self.directory)
-        self._files.make_folders(self.directory / folder, above=self.directory.parent)
+        self._files.make_folders(self.directory / folder, above=self.directory.parent.parent)
         at = self._files.open_folder(folder, at=self.directory)
         self._durable.add(folder)
         return at
@@ -299,7 +306,7 @@ def _read_regular(descriptor: int, name: str, bytes_expected: int) -> bytes:
 
 def _free_bytes(directory: Path) -> str:
     # The directory itself may be what there was no room to make.
-    there = directory if directory.exists() else directory.parent
+    there = next(folder for folder in (directory, *directory.parents) if folder.exists())
     try:
         free = os.statvfs(there)
     except OSError as error:

@@ -117,7 +117,7 @@ def open_descriptors() -> int:
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
     """Return a stage in a directory that does not exist yet."""
-    return Stage(tmp_path / "stage")
+    return Stage(tmp_path / "stage" / "id")
 
 
 def staged_file(stage: Stage) -> tuple[Staged, Path]:
@@ -165,7 +165,7 @@ def test_a_nothing_is_read_as_nothing(stage: Stage) -> None:
 def test_the_order_is_write_sync_rename_sync(tmp_path: Path) -> None:
     """Reliability.md, step 2, with a disk that takes 40,000 bytes at a time."""
     files = OwnedFiles(short_write_bytes=40_000)
-    stage = Stage(tmp_path / "stage", files=files)
+    stage = Stage(tmp_path / "stage" / "id", files=files)
     folder = folder_of("nightly-7")
 
     put = stage.put(LARGE, **WHERE)
@@ -176,8 +176,10 @@ def test_the_order_is_write_sync_rename_sync(tmp_path: Path) -> None:
     assert first == [
         "make stage",
         f"fsync folder {tmp_path.name}",
-        f"make {folder}",
+        "make id",
         "fsync folder stage",
+        f"make {folder}",
+        "fsync folder id",
         *one_file,
         "fsync folder",
     ]
@@ -213,7 +215,7 @@ def test_instances_with_hostile_or_similar_ids_have_folders_of_their_own(stage: 
 
 # ---- what is promised when the disk does not -------------------------------------------
 
-OPERATIONS = 10  # of one put into a new directory, as in the test of the order
+OPERATIONS = 12  # of one put into a new directory, as in the test of the order
 
 
 @pytest.mark.parametrize("fails_at", range(OPERATIONS))
@@ -223,7 +225,7 @@ def test_a_failing_operation_leaves_no_file_and_says_which_kind(
 ) -> None:
     """Whichever fails: a clear error, nothing left, and the next try is whole."""
     files = OwnedFiles(fails_at=fails_at, failure=OSError(code, os.strerror(code)))
-    stage = Stage(tmp_path / "stage", files=files)
+    stage = Stage(tmp_path / "stage" / "id", files=files)
     before = open_descriptors()
 
     with pytest.raises(StoreUnusable) as refusal:
@@ -241,23 +243,23 @@ def test_a_failing_operation_leaves_no_file_and_says_which_kind(
 
 def test_a_failed_sync_is_not_asked_again_on_the_same_file(tmp_path: Path) -> None:
     """The second answer would be yes, and not true (F1)."""
-    files = OwnedFiles(fails_at=6, failure=OSError(errno.EIO, "I/O error"))
-    stage = Stage(tmp_path / "stage", files=files)
+    files = OwnedFiles(fails_at=8, failure=OSError(errno.EIO, "I/O error"))
+    stage = Stage(tmp_path / "stage" / "id", files=files)
 
     with pytest.raises(StoreUnusable):
         stage.put(LARGE, **WHERE)
 
-    assert files.done[6:] == ["fsync file", "close file"]
+    assert files.done[8:] == ["fsync file", "close file"]
 
 
 @pytest.mark.parametrize("dies_at", range(OPERATIONS))
 def test_a_death_at_any_operation_leaves_at_most_an_orphan(tmp_path: Path, dies_at: int) -> None:
     """The successor stages the batch again under its epoch and sweeps what is left."""
-    victim = Stage(tmp_path / "stage", files=OwnedFiles(fails_at=dies_at))
+    victim = Stage(tmp_path / "stage" / "id", files=OwnedFiles(fails_at=dies_at))
     with pytest.raises(Killed):
         victim.put(LARGE, **WHERE)
 
-    successor = Stage(tmp_path / "stage")
+    successor = Stage(tmp_path / "stage" / "id")
     put = successor.put(LARGE, **{**WHERE, "epoch": 5})
     assert put.file is not None
     orphans = successor.orphans({put.file}, instance_key="nightly-7")
@@ -272,7 +274,7 @@ def test_the_owned_operations_are_all_there_are(tmp_path: Path) -> None:
     """Holds the number that the tests above count up to."""
     files = OwnedFiles()
 
-    Stage(tmp_path / "stage", files=files).put(LARGE, **WHERE)
+    Stage(tmp_path / "stage" / "id", files=files).put(LARGE, **WHERE)
 
     assert len(files.done) == OPERATIONS
 
@@ -280,23 +282,23 @@ def test_the_owned_operations_are_all_there_are(tmp_path: Path) -> None:
 def test_a_stage_beside_no_store_is_refused(tmp_path: Path) -> None:
     """The store's own directory is there, or something is very wrong."""
     with pytest.raises(StoreUnusable, match="No such file"):
-        Stage(tmp_path / "gone" / "stage").put(LARGE, **WHERE)
+        Stage(tmp_path / "gone" / "stage" / "id").put(LARGE, **WHERE)
 
 
 def test_a_file_or_a_link_where_the_folder_should_be_is_refused(tmp_path: Path) -> None:
     """Nobody leads our writes elsewhere."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (tmp_path / "stage").mkdir()
-    trap = tmp_path / "stage" / folder_of("nightly-7")
+    (tmp_path / "stage" / "id").mkdir(parents=True)
+    trap = tmp_path / "stage" / "id" / folder_of("nightly-7")
 
     trap.symlink_to(elsewhere)
     with pytest.raises(StoreUnusable):
-        Stage(tmp_path / "stage").put(LARGE, **WHERE)
+        Stage(tmp_path / "stage" / "id").put(LARGE, **WHERE)
     trap.unlink()
     trap.write_text("not a folder", encoding="utf-8")
     with pytest.raises(StoreUnusable):
-        Stage(tmp_path / "stage").put(LARGE, **WHERE)
+        Stage(tmp_path / "stage" / "id").put(LARGE, **WHERE)
 
     assert list(elsewhere.iterdir()) == []
 
@@ -405,7 +407,7 @@ def test_a_damaged_body_is_named_and_not_used(stage: Stage) -> None:
 )
 def test_a_name_that_we_never_give_leads_nowhere(stage: Stage, name: str) -> None:
     """Rows of a hostile store name neither files to read nor files to delete (R13)."""
-    secret = stage.directory.parent / "secret"
+    secret = stage.directory.parents[1] / "secret"
     secret.write_bytes(LARGE)
     reference, path = staged_file(stage)
 
@@ -456,7 +458,7 @@ def test_removing_is_durable_and_may_be_repeated(stage: Stage) -> None:
 def test_a_disk_that_fails_while_removing_is_named(tmp_path: Path) -> None:
     """The rows are gone already; what is left is an orphan for the next sweep."""
     files = OwnedFiles()
-    stage = Stage(tmp_path / "stage", files=files)
+    stage = Stage(tmp_path / "stage" / "id", files=files)
     put = stage.put(LARGE, **WHERE)
     assert put.file is not None
     files.fails_at, files.failure = len(files.done), OSError(errno.EIO, "I/O error")
