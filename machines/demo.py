@@ -23,7 +23,7 @@ ID = "week-6"
 CONFIG = """\
 # Small batches, so that there is a midway to be killed in.
 [machines.flights.states.extracting]
-batch_size = 200
+batch_size = 400
 """
 
 
