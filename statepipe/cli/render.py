@@ -35,6 +35,7 @@ STYLES: Final = {
     "waiting": "yellow",
     "running": "cyan",
     "error": "bold red",
+    "unusable": "bold red",
     "warning": "yellow",
     "ok": "green",
 }

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from statepipe.clock import Clock
+from statepipe.model import Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store import liveness, staged
 from statepipe.store.claims import not_found
@@ -230,7 +231,7 @@ def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -
     stages = {tuple(key): count for *key, count in connection.execute(_STAGED, (n,))}
     target = facts["failed_state"] or facts["state"]
     visits = [visit for state, _, visit in (*stages, *planned) if state == target]
-    stay = staged.Stay(facts["generation"], target, max(visits, default=1))
+    stay = Stay(facts["generation"], target, max(visits, default=1))
     encoded = staged.last_cursor(connection, n, stay) if facts["batches"] else None
     return Inspection(
         **facts,

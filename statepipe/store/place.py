@@ -40,7 +40,7 @@ def refuse_bad_place(path: Path, *, create: bool) -> None:
         raise unusable(path, "is not a file")
     if found.st_size == 0 and not create:
         raise unusable(path, "is empty: its creation was cut short, or it is no store")
-    kind = _file_system(path)
+    kind = file_system(path)
     if kind in _NETWORK_FILE_SYSTEMS:
         raise unusable(path, f"is on a network file system ({kind}), where WAL is not safe")
 
@@ -54,7 +54,7 @@ def unusable(path: Path, what: str) -> StoreUnusable:
     )
 
 
-def _file_system(path: Path) -> str:
+def file_system(path: Path) -> str:
     """Return the type of the file system `path` lies on, "" if it cannot be told."""
     where, kind = "", ""
     target = str(path.absolute())

@@ -111,8 +111,10 @@ def rows(connection: sqlite3.Connection, instance_id: str) -> list[Row]:
     """
     n = find_number(connection, instance_id)
     return [
-        Row(state, visit, batch, Rejects(*rest, reasons=json.loads(counted)))
-        for state, visit, batch, *rest, counted in connection.execute(_ROWS, {"n": n})
+        Row(state, visit, batch, Rejects(records, size, sha256, file, body, json.loads(reasons)))
+        for state, visit, batch, records, size, sha256, file, body, reasons in connection.execute(
+            _ROWS, {"n": n}
+        )
     ]
 
 
