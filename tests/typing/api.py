@@ -1,0 +1,100 @@
+"""
+The public API as typed code: read by type checkers, never run.
+
+If a name moves, or a signature stops being what authors write, `make types` fails here
+before it fails at an author's desk.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import assert_type
+
+from statepipe import (
+    Batch,
+    Engine,
+    Fatal,
+    Load,
+    Machine,
+    Outcome,
+    Param,
+    Reject,
+    Run,
+    State,
+    Task,
+    Throttled,
+    Transition,
+    Validate,
+    load_config,
+    read_csv,
+)
+
+
+def extract(task: Task) -> Iterator[Batch]:
+    """Be a source."""
+    task.heartbeat()
+    yield from read_csv(task, Path("orders.csv"), types={"id": int}, nulls=("",))
+    if task.cancelled:
+        raise Throttled("later", retry_after=2.5)
+    yield Batch([{"id": 1}], cursor={"page": 2})
+
+
+async def poll(task: Task) -> AsyncIterator[Batch]:
+    """Be an asynchronous source."""
+    yield Batch([{"id": task.attempt}], cursor=1)
+
+
+def transform(task: Task, batch: Batch) -> Batch:
+    """Be a map."""
+    for record in batch.records:
+        if record["id"] < 0:
+            task.reject(record, "negative id")
+        if record["id"] > 10**6:
+            raise Reject(record, "id too large")
+    return Batch([record for record in batch.records if record["id"] >= 0])
+
+
+def approve(task: Task) -> Outcome:
+    """Be called once."""
+    if not task.params["day"]:
+        raise Fatal("no day")
+    return Outcome("invalid", {"bad": 17})
+
+
+orders = Machine(
+    name="orders",
+    initial="extracting",
+    params=(Param(name="day", type="date", default="today"),),
+    states=(
+        State(
+            name="extracting",
+            task=Run(function=extract),
+            on=(Transition(event="ok", target="validating"),),
+            retry={"max_attempts": 5},
+            settings={"timeout": "20m"},
+        ),
+        State(
+            name="validating",
+            task=Validate(contract="contracts/order.json"),
+            on=(Transition(event="ok", target="loading"),),
+        ),
+        State(
+            name="loading",
+            task=Load(to="sqlite:///warehouse.db", table="orders", key=("id",)),
+            on=(Transition(event="ok", target="done"),),
+        ),
+        State(name="done", final="success"),
+    ),
+)
+
+
+def drive() -> None:
+    """Drive it from Python."""
+    config = load_config(start=Path(), environ={})
+    with Engine(config, machines=[orders]) as engine:
+        made = engine.create("orders", params={"day": "2026-11-22"})
+        assert_type(made, str | None)
+        assert made is not None
+        assert_type(engine.run([made]), dict[str, str])
+        engine.resume([made], reason="again", definition="latest")
+        engine.rewind(made, to="extracting", reason="wrong rates")
+        assert_type(engine.cancel(made), bool)
