@@ -1,0 +1,72 @@
+"""
+The process that dies: drives the shop's instance, with faults, as `python -m tests.crash.driver`.
+
+    --at POINT      send ourselves --signal there (see `points.py`)
+    --lease-ms      a short lease, so that nobody waits long for a sleeper's end
+    --mutant        break the engine on purpose first (see `mutants.py`)
+
+Prints one line of JSON: the statuses and what was fenced. Ends as the command line does: an
+error's own exit code, 143 or 130 after a signal that was obeyed.
+"""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from statepipe.engine import Engine
+from statepipe.errors import StatepipeError
+from statepipe.store import workers
+from tests.crash import mutants, scene
+from tests.crash.points import Points
+
+
+def main(argv: Sequence[str]) -> int:
+    """Drive; return the exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--at")
+    parser.add_argument("--signal", default="KILL")
+    parser.add_argument("--env", choices=["process"])
+    parser.add_argument("--lease-ms", type=int)
+    parser.add_argument("--mutant", choices=sorted(mutants.ALL))
+    parser.add_argument("--resume", action="store_true")
+    asked = parser.parse_args(argv)
+    if asked.lease_ms:
+        workers.register = partial(workers.register, lease_ms=asked.lease_ms)
+    if asked.mutant:
+        mutants.ALL[asked.mutant]()
+    signum = signal.Signals[f"SIG{asked.signal}"]
+    at = int(asked.at) if (asked.at or "").isdecimal() else asked.at
+    if at is not None:
+        Points(asked.root, at=at, signum=signum).install()
+    try:
+        with scene.make_engine(asked.root, env=asked.env) as engine:
+            return _drive(engine, resume=asked.resume)
+    except StatepipeError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error.message}\n")
+        return error.exit_code
+
+
+def _drive(engine: Engine, *, resume: bool) -> int:
+    caught: list[int] = []
+
+    def obey(signum: int, _frame: object) -> None:
+        caught.append(signum)
+        engine.stop(signal.Signals(signum).name)
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, obey)
+    statuses = scene.walk(engine, resume=resume)
+    fenced = [] if engine._loop is None else engine._loop.fenced
+    sys.stdout.write(json.dumps({"statuses": statuses, "fenced": fenced}) + "\n")
+    if caught:
+        return 128 + caught[0]
+    return 76 if fenced else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,82 @@
+"""
+A run killed at every point of its protocol ends, resumed, as if nobody had killed it (R1, R4, R5).
+
+Each kill is a real SIGKILL of a real process; `points.py` says where, `scene.py` what is checked.
+One point alone: `python -m tests.crash.sweep 57`.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[2]
+
+#: How many tests share the points; together they take all.
+PARTS: Final = 10
+
+#: Below this, somebody made the pipeline too small, or the points blind.
+POINTS_MIN: Final = 15
+
+
+def sweep(*arguments: object) -> list[dict[str, Any]]:
+    """Return what the sweep found at each of its points."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.crash.sweep", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) | {"stderr": done.stderr} for line in done.stdout.splitlines()]
+
+
+def found(reports: list[dict[str, Any]]) -> str:
+    """Return what a person needs to look at the points that failed."""
+    return "\n".join(
+        f"python -m tests.crash.sweep {report['point']}   # {report['name']}\n"
+        + "\n".join(f"    {problem}" for problem in report["problems"])
+        + report["stderr"][-4_000:]
+        for report in reports
+        if report["problems"]
+    )
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_run_killed_anywhere_is_resumed_as_if_nobody_had_killed_it(part: int) -> None:
+    """
+    Warehouse, ledger, quarantine and journal are equal, and one batch at most is done again.
+
+    Nothing that was acknowledged is lost, no row names a file that is missing or torn, and
+    files that no row names are gone.
+    """
+    reports = sweep(part, PARTS)
+
+    assert len(reports) >= POINTS_MIN
+    assert not found(reports), found(reports)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "points", "symptom"),
+    [
+        ("no-ledger", ["after warehouse COMMIT#6"], "tables differs"),
+        (
+            "early-ack",
+            ["before store COMMIT#10", "before store COMMIT#12"],
+            "acknowledged and lost",
+        ),
+        ("row-before-file", ["after store COMMIT#9", "before store COMMIT#10"], "it is missing"),
+    ],
+)
+def test_the_sweep_notices_an_engine_that_breaks_a_rule(
+    mutant: str, points: list[str], symptom: str
+) -> None:
+    """Each mutant breaks one rule of the commit protocol; see `mutants.py`."""
+    reports = [report for point in points for report in sweep(point, "--mutant", mutant)]
+
+    assert symptom in found(reports)
