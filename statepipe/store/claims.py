@@ -11,12 +11,12 @@ start-up (reliability.md, step 6).
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from statepipe.errors import Busy, NotFound, Refused
 from statepipe.model import Checkpoint, Status
 from statepipe.sqlite import sqlite3
-from statepipe.store import liveness
+from statepipe.store import liveness, workers
 from statepipe.store.committer import count_transitions
 from statepipe.store.connection import Store
 from statepipe.store.liveness import Worker
@@ -100,7 +100,12 @@ SELECT n, seq, epoch, generation, updated_at_ms, change, :event, :source, state,
 """
 
 _NEXT_TIMER = """
-SELECT min(wake_boot_ms) FROM instance WHERE wake_boot_id = :boot_id{scope}
+SELECT min(due)
+  FROM (SELECT min(wake_boot_ms) AS due FROM instance WHERE wake_boot_id = :boot_id{scope}
+         UNION ALL
+        SELECT :boot_ms + max(0, min(min(wake_at_ms - :now_ms, wake_delay_ms - :boot_ms)))
+          FROM instance
+         WHERE wake_boot_id IS NOT NULL AND wake_boot_id <> :boot_id{scope})
 """
 
 
@@ -121,6 +126,7 @@ def claim_ready(store: Store, worker: Worker, *, scope: Scope, limit: int) -> li
     if not _find_ready(store, dead=dead, scope=scope, limit=1):
         return []
     with store.write() as connection:
+        workers.keep(connection, worker, clock=store.clock)
         # Judged dead before the transaction, since no file may be read inside it.
         # Death is for good, except a lease renewed in between: look at the beat.
         still_dead = [w for w in liveness.workers(connection) if (w.n, w.beat) in dead]
@@ -173,6 +179,7 @@ def claim_resume(
             "definition": definition,
             "now_ms": store.clock.now_ms(),
         }
+        workers.keep(connection, worker, clock=store.clock)
         connection.execute(_RESUME, facts)
         connection.execute(
             JOURNAL_OF_STEERING, {"n": n, "event": "resume", "source": state, "note": reason}
@@ -192,8 +199,7 @@ def wished(connection: sqlite3.Connection, worker: Worker) -> list[int]:
 def next_timer_boot_ms(store: Store, *, scope: Scope) -> int | None:
     """Return when, by this boot's clock, the next waiting instance is due; None if none waits."""
     sql = _NEXT_TIMER.format(scope=_scope_sql(scope))
-    row = store.connection.execute(sql, {"boot_id": store.clock.boot_id}).fetchone()
-    due: int | None = row[0]
+    due: int | None = store.connection.execute(sql, _moment(store)).fetchone()[0]
     return due
 
 
@@ -247,13 +253,7 @@ def _find_ready(
     store: Store, *, dead: dict[tuple[int, int], str], scope: Scope, limit: int
 ) -> list[tuple[int, str | None]]:
     """Return (instance number, name of the dead worker it is taken from) pairs."""
-    clock = store.clock
-    facts = {
-        "boot_id": clock.boot_id,
-        "boot_ms": clock.boot_ms(),
-        "now_ms": clock.now_ms(),
-        "limit": limit,
-    }
+    facts = {**_moment(store), "limit": limit}
     within = _scope_sql(scope)
     found: list[tuple[int, str | None]] = []
     for sql in (_FREE, _TIMER_THIS_BOOT, _TIMER_OTHER_BOOT):
@@ -263,6 +263,11 @@ def _find_ready(
         sql = _HELD_BY_DEAD.format(dead=f"{worker:d}", scope=within)
         found.extend((n, name) for (n,) in store.connection.execute(sql, facts))
     return found[:limit]
+
+
+def _moment(store: Store) -> dict[str, Any]:
+    clock = store.clock
+    return {"boot_id": clock.boot_id, "boot_ms": clock.boot_ms(), "now_ms": clock.now_ms()}
 
 
 def _scope_sql(scope: Scope) -> str:

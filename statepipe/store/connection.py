@@ -223,7 +223,7 @@ def open_store(path: Path, *, create: bool, clock: Clock) -> Store:
             statepipe store, of a newer release, read-only, or damaged.
         Busy: Another process keeps it locked.
     """
-    refuse_bad_place(path, create=create)
+    refuse_bad_place(path, create=create, write=True)
     if create and not path.exists():
         make_empty(path)
     unclean = _leftover_wal(path)

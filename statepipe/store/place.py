@@ -17,12 +17,13 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 )
 
 
-def refuse_bad_place(path: Path, *, create: bool) -> None:
+def refuse_bad_place(path: Path, *, create: bool, write: bool = False) -> None:
     """
     Raise unless a store is, or with `create` could be, at `path`.
 
     Raises:
-        StoreUnusable: It is missing, empty, no file, or on a network file system.
+        StoreUnusable: It is missing, empty, no file, on a network file system, or with
+            `write` one that may not be written.
     """
     try:
         found = path.stat()
@@ -40,6 +41,9 @@ def refuse_bad_place(path: Path, *, create: bool) -> None:
         raise unusable(path, "is not a file")
     if found.st_size == 0 and not create:
         raise unusable(path, "is empty: its creation was cut short, or it is no store")
+    # SQLite would open it for reading only, and say so at the first commit.
+    if write and not os.access(path, os.W_OK, effective_ids=True):
+        raise unusable(path, "may not be written by this user, or its file system is read-only")
     kind = file_system(path)
     if kind in _NETWORK_FILE_SYSTEMS:
         raise unusable(path, f"is on a network file system ({kind}), where WAL is not safe")

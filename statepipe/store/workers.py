@@ -10,6 +10,8 @@ import socket
 from dataclasses import dataclass
 from uuid import uuid4
 
+from statepipe.clock import Clock
+from statepipe.sqlite import sqlite3
 from statepipe.store.connection import Store
 from statepipe.store.liveness import Worker, is_dead, pid_space, pid_started, workers
 
@@ -22,13 +24,26 @@ VALUES (:name, :host, :pid, :pid_started, :pid_space, :boot_id, :lease_ms, :dead
         :now_ms)
 """
 
+# Never of the highest number, which the next worker would be given again while this
+# one, that only slept, still believes that what is claimed under it is its own.
 _FORGET = """
 DELETE FROM worker
  WHERE n = ?
+   AND beat = ?
+   AND n < (SELECT max(n) FROM worker)
    AND NOT EXISTS (SELECT 1 FROM instance WHERE instance.worker = worker.n)
 """
 
-_RENEW = "UPDATE worker SET beat = beat + 1, deadline_boot_ms = ? WHERE n = ?"
+# A worker that slept for longer than its lease may have been forgotten meanwhile.
+_RENEW = """
+INSERT INTO worker (n, name, host, pid, pid_started, pid_space, boot_id, lease_ms, beat,
+                    deadline_boot_ms, started_at_ms)
+VALUES (:n, :name, :host, :pid, :pid_started, :pid_space, :boot_id, :lease_ms, :beat,
+        :deadline_boot_ms, :now_ms)
+    ON CONFLICT (n) DO UPDATE
+   SET beat             = worker.beat + 1,
+       deadline_boot_ms = excluded.deadline_boot_ms
+"""
 
 _STOP = "UPDATE worker SET stopped_at_ms = ? WHERE n = ?"
 
@@ -65,17 +80,28 @@ def register(store: Store, identity: Identity, *, lease_ms: int = LEASE_MS) -> W
         "deadline_boot_ms": clock.boot_ms() + lease_ms,
         "now_ms": clock.now_ms(),
     }
-    gone = [(worker.n,) for worker in workers(store.connection) if is_dead(worker, clock=clock)]
+    known = workers(store.connection)
+    gone = [(worker.n, worker.beat) for worker in known if is_dead(worker, clock=clock)]
     with store.write() as connection:
-        connection.executemany(_FORGET, gone)
         n = connection.execute(_REGISTER, facts).lastrowid
+        connection.executemany(_FORGET, gone)
     return next(worker for worker in workers(store.connection) if worker.n == n)
 
 
 def renew(store: Store, worker: Worker) -> None:
     """Push the lease's end a whole lease away from now, and raise the beat."""
     with store.write() as connection:
-        connection.execute(_RENEW, (store.clock.boot_ms() + worker.lease_ms, worker.n))
+        keep(connection, worker, clock=store.clock)
+
+
+def keep(connection: sqlite3.Connection, worker: Worker, *, clock: Clock) -> None:
+    """Do what `renew` does, inside the caller's transaction."""
+    facts = {
+        **worker._asdict(),
+        "deadline_boot_ms": clock.boot_ms() + worker.lease_ms,
+        "now_ms": clock.now_ms(),
+    }
+    connection.execute(_RENEW, facts)
 
 
 def stop(store: Store, worker: Worker) -> None:

@@ -1,0 +1,475 @@
+"""Opening: only what is sound, ours and of this version; and what an open store insists on."""
+
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from statepipe.errors import Busy, StatepipeError, StoreUnusable
+from statepipe.sqlite import sqlite3
+from statepipe.store import connection as opening
+from statepipe.store import place
+from statepipe.store.connection import open_reader, open_store
+from statepipe.store.schema import APPLICATION_ID, SCHEMA_VERSION
+from statepipe.testing import ManualClock, violations
+from tests.store import stores
+
+CLOCK = ManualClock()
+
+
+def refusal(path: Path, *, create: bool = True) -> StatepipeError:
+    """Return what both ways to open `path` are refused with; it must be the same kind."""
+    with pytest.raises(StatepipeError) as told:
+        open_store(path, create=create, clock=CLOCK)
+    with pytest.raises(type(told.value)):
+        open_reader(path)
+    return told.value
+
+
+def test_a_missing_store_is_made_only_on_request(tmp_path: Path) -> None:
+    """F6: `ls` in the wrong folder must not leave an empty store there."""
+    path = tmp_path / "deep" / "down" / "statepipe.db"
+
+    assert refusal(path, create=False).exit_code == 4
+    assert not path.parent.exists()
+
+    open_store(path, create=True, clock=CLOCK).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert violations(path) == []
+
+
+def test_the_files_beside_a_store_are_its_owners_alone(tmp_path: Path) -> None:
+    """R13: they hold the same data."""
+    store = stores.opened(tmp_path)
+    stores.created(store, "a")
+
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+
+    assert set(modes) >= {"statepipe.db", "statepipe.db-wal", "statepipe.db-shm"}
+    assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"garbage",
+        b"SQLite format 3\0" + b"garbage" * 1_000,
+        bytes(4_096),
+        b"id,name\n" * 10_000,
+        b"\x1f\x8b\x08" + bytes(100),
+    ],
+    ids=["words", "a header alone", "zeros", "a CSV", "an archive"],
+)
+@pytest.mark.parametrize("create", [True, False])
+def test_a_file_that_is_no_store_is_named_and_left_alone(
+    tmp_path: Path,
+    content: bytes,
+    create: bool,  # noqa: FBT001
+) -> None:
+    """R8: not one byte changes, and no -wal appears beside it."""
+    path = tmp_path / "statepipe.db"
+    path.write_bytes(content)
+
+    error = refusal(path, create=create)
+
+    assert isinstance(error, StoreUnusable)
+    assert str(path) in error.message
+    assert path.read_bytes() == content
+    assert [each.name for each in tmp_path.iterdir()] == ["statepipe.db"]
+
+
+def test_an_empty_file_is_a_store_only_for_whoever_may_create(tmp_path: Path) -> None:
+    """F6: SQLite takes it for a good empty database."""
+    path = tmp_path / "statepipe.db"
+    path.touch()
+
+    assert "empty" in refusal(path, create=False).message
+    assert path.stat().st_size == 0
+    stores.opened(tmp_path)
+    assert path.stat().st_size > 0
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "socket", "device", "dangling link", "loop"])
+def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, kind: str) -> None:
+    """Opening a FIFO would wait for ever."""
+    path = tmp_path / "statepipe.db"
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "fifo":
+            os.mkfifo(path)
+        case "socket":
+            os.mknod(path, stat.S_IFSOCK | 0o600)
+        case "device":
+            path.symlink_to("/dev/null")
+        case "dangling link":
+            path.symlink_to(tmp_path / "nowhere")
+        case "loop":
+            path.symlink_to(path)
+
+    assert refusal(path, create=False).exit_code == 4
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+    """Even an empty one with a table, and even for `run`."""
+    path = tmp_path / "statepipe.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE precious (x)")
+        other.commit()
+    content = path.read_bytes()
+
+    assert "no statepipe store" in refusal(path).message
+    assert path.read_bytes() == content
+
+
+def test_a_store_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
+    """It says which version it has, and what to type."""
+    stores.opened(tmp_path).close()
+    path = tmp_path / "statepipe.db"
+    with closing(sqlite3.connect(path)) as newer:
+        newer.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        newer.execute("PRAGMA journal_mode = delete")
+    content = path.read_bytes()
+
+    error = refusal(path)
+
+    assert f"version {SCHEMA_VERSION + 1}" in error.message
+    assert "upgrade" in error.next_step
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])
+def test_a_network_file_system_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """WAL needs memory that all openers share."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"a / ext4 rw 0 0\nb {tmp_path}/net {kind} rw 0 0\n", encoding="utf-8")
+    stores.opened(tmp_path / "net").close()
+    stores.opened(tmp_path / "network").close()
+    monkeypatch.setattr(place, "Path", lambda _: mounts)
+
+    assert kind in refusal(tmp_path / "net" / "statepipe.db").message
+    stores.opened(tmp_path / "network").close()
+
+
+@pytest.fixture
+def nobody(tmp_path: Path) -> Iterator[Path]:
+    """Be somebody whom permissions bind, with a folder to work in; the superuser ignores them."""
+    stores.opened(tmp_path).close()  # imports what nobody may not be allowed to read
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        superuser = os.geteuid() == 0
+        if superuser:
+            os.chown(folder, 65_534, -1)
+            os.seteuid(65_534)
+        try:
+            yield folder
+        finally:
+            if superuser:
+                os.seteuid(0)
+            folder.chmod(0o700)
+
+
+def test_a_store_that_may_not_be_written_is_refused_to_writers_only(nobody: Path) -> None:
+    """`ls` works on it; nothing claims to have committed."""
+    store = stores.opened(nobody)
+    stores.created(store, "a")
+    store.close()
+    store.path.chmod(0o400)
+
+    with pytest.raises(StoreUnusable, match="may not be written"):
+        open_store(store.path, create=True, clock=CLOCK)
+
+    with closing(open_reader(store.path)) as reader:
+        assert reader.execute("SELECT id FROM instance").fetchall() == [("a",)]
+
+
+def test_a_folder_that_may_not_be_written_is_named(nobody: Path) -> None:
+    """Neither a new store nor the -wal of an old one can be made there."""
+    stores.opened(nobody).close()
+    nobody.chmod(0o500)
+
+    with pytest.raises(StoreUnusable, match="cannot be made"):
+        open_store(nobody / "new.db", create=True, clock=CLOCK)
+    with pytest.raises(StoreUnusable):
+        open_store(nobody / "statepipe.db", create=False, clock=CLOCK)
+
+
+def test_a_folder_that_may_not_be_searched_is_named(nobody: Path) -> None:
+    """Not taken for a missing store, which `run` would make."""
+    stores.opened(nobody).close()
+    nobody.chmod(0o000)
+
+    assert "Permission denied" in refusal(nobody / "statepipe.db").message
+
+
+# ---- an open store --------------------------------------------------------------------
+
+
+def test_every_pragma_is_set_and_read_back(tmp_path: Path) -> None:
+    """Step 0d."""
+    store = stores.opened(tmp_path)
+
+    now = {
+        name: store.connection.execute(f"PRAGMA {name}").fetchone()
+        for name in ("application_id", "user_version", *opening._PRAGMAS, "busy_timeout")
+    }
+
+    assert now.pop("mmap_size") in (None, (0,))
+    assert now == {
+        "application_id": (APPLICATION_ID,),
+        "user_version": (SCHEMA_VERSION,),
+        "journal_mode": ("wal",),
+        "synchronous": (2,),
+        "foreign_keys": (1,),
+        "wal_autocheckpoint": (0,),
+        "trusted_schema": (0,),
+        "cell_size_check": (1,),
+        "busy_timeout": (opening.BUSY_MS,),
+    }
+
+
+def test_a_pragma_that_does_not_take_refuses_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system without WAL would otherwise pass unnoticed."""
+    stores.opened(tmp_path).close()
+    monkeypatch.setitem(opening._PRAGMAS, "journal_mode", "truncate ")
+
+    with pytest.raises(StoreUnusable, match="does not accept journal_mode"):
+        open_store(tmp_path / "statepipe.db", create=False, clock=CLOCK)
+
+
+def test_a_reader_can_change_nothing(tmp_path: Path) -> None:
+    """Whatever SQL it is given."""
+    stores.created(stores.opened(tmp_path), "a")
+
+    with closing(open_reader(tmp_path / "statepipe.db")) as reader:
+        for sql in ("DELETE FROM plan", "PRAGMA user_version = 9", "CREATE TABLE x (y)"):
+            with pytest.raises(sqlite3.OperationalError, match="readonly"):
+                reader.execute(sql)
+
+
+def test_a_transaction_that_upgrades_is_refused_whatever_the_timeout(tmp_path: Path) -> None:
+    """Why every BEGIN here is IMMEDIATE."""
+    first, second = stores.opened(tmp_path), stores.opened(tmp_path)
+    first.connection.execute("BEGIN")
+    first.connection.execute("SELECT count(*) FROM instance").fetchone()
+    stores.created(second, "a")
+
+    with pytest.raises(sqlite3.OperationalError, match="locked") as told:
+        first.connection.execute("DELETE FROM policy")
+
+    assert told.value.sqlite_errorcode == sqlite3.SQLITE_BUSY_SNAPSHOT
+    first.connection.execute("ROLLBACK")
+
+
+def test_a_lock_that_is_never_given_up_ends_in_busy(tmp_path: Path) -> None:
+    """F7: a bounded wait, then a clear refusal."""
+    first, second = stores.opened(tmp_path), stores.opened(tmp_path)
+    second.connection.execute("PRAGMA busy_timeout = 20")
+    first.connection.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(Busy, match="stayed locked"):
+        stores.created(second, "a")
+
+    first.connection.execute("ROLLBACK")
+    stores.created(second, "a")
+
+
+def test_what_breaks_inside_a_transaction_takes_all_of_it_back(tmp_path: Path) -> None:
+    """Also a KeyboardInterrupt, and what is no error of SQLite."""
+    store = stores.opened(tmp_path)
+
+    for error in (KeyboardInterrupt, ValueError):
+        with suppress(error), store.write() as connection:
+            connection.execute("INSERT INTO policy VALUES ('x', '{}')")
+            raise error
+
+    assert stores.count(store, "policy") == 0
+    assert not store.connection.in_transaction
+
+
+_OPEN_FIRST = """
+import sys
+from pathlib import Path
+from statepipe.clock import SystemClock
+from statepipe.store.connection import open_store
+print("ready", flush=True)
+sys.stdin.readline()
+store = open_store(Path(sys.argv[1]), create=True, clock=SystemClock())
+print(store.store_id)
+store.close()
+"""
+
+
+def test_six_processes_that_open_first_at_once_make_one_store(tmp_path: Path) -> None:
+    """One schema, one store id, no "database is locked"."""
+    path = tmp_path / "new" / "statepipe.db"
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", _OPEN_FIRST, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(6)
+    ]
+    for child in children:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+
+    said = [child.communicate(timeout=30) for child in children]
+
+    assert {child.returncode for child in children} == {0}, said
+    assert len({out for out, _ in said}) == 1
+    assert violations(path) == []
+
+
+# ---- after a bad end ------------------------------------------------------------------
+
+
+def crashed(folder: Path) -> Path:
+    """Leave a store with commits in its WAL, as kill -9 does; return its path."""
+    live = stores.opened(folder / "live")
+    stores.created(live, "a", "b")
+    after = folder / "after"
+    after.mkdir()
+    for path in live.path.parent.iterdir():
+        if not path.name.endswith("-shm"):
+            # Copied by a process of its own: this one has the file open (F4).
+            subprocess.run(["cp", path, after], check=True)
+    return after / "statepipe.db"
+
+
+def test_after_an_unclean_end_the_wal_is_pushed_through_before_anything_else(
+    tmp_path: Path,
+) -> None:
+    """Step 0e, the answer to F1."""
+    path = crashed(tmp_path)
+    assert path.with_name("statepipe.db-wal").stat().st_size > 0
+
+    store = open_store(path, create=False, clock=CLOCK)
+
+    assert path.with_name("statepipe.db-wal").stat().st_size == 0
+    assert stores.count(store, "instance") == 2
+
+
+def test_a_damaged_file_is_noticed_after_an_unclean_end(tmp_path: Path) -> None:
+    """And is not written to: what is there may be all there is."""
+    path = crashed(tmp_path)
+    with closing(sqlite3.connect(path)) as whole:
+        whole.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        root, size = (
+            whole.execute("SELECT rootpage FROM sqlite_master WHERE name = 'journal'").fetchone()[
+                0
+            ],
+            whole.execute("PRAGMA page_size").fetchone()[0],
+        )
+    content = bytearray(path.read_bytes())
+    content[(root - 1) * size : (root - 1) * size + 16] = b"\xff" * 16
+    path.write_bytes(content)
+    path.with_name("statepipe.db-wal").write_bytes(b"\0" * 32)
+
+    with pytest.raises(StoreUnusable, match=r"damaged|malformed"):
+        open_store(path, create=False, clock=CLOCK)
+
+    assert path.read_bytes() == content
+
+
+def test_a_wal_that_outgrew_its_limit_is_emptied_between_groups(tmp_path: Path) -> None:
+    """Step 9; and not while a reader holds its snapshot."""
+    clock = ManualClock()
+    store = stores.opened(tmp_path, clock)
+    stores.created(store, "a")
+    assert not store.checkpoint_wal()
+    reader = open_reader(store.path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM instance").fetchone()
+    assert not store.checkpoint_wal(above_bytes=0)
+    reader.close()
+    clock.advance(opening.CHECKPOINT_RETRY_MS)
+
+    assert store.checkpoint_wal(above_bytes=0)
+    assert store.path.with_name("statepipe.db-wal").stat().st_size == 0
+
+
+_RUN = """
+import builtins, io, os, sys
+from pathlib import Path
+
+opened = []
+def watch(real):
+    def watched(path, *args, **kwargs):
+        opened.append(os.fsdecode(path) if not isinstance(path, int) else "")
+        return real(path, *args, **kwargs)
+    return watched
+builtins.open = io.open = watch(open)
+os.open = watch(os.open)
+
+from statepipe.config import load_config
+from statepipe.engine import Engine
+from statepipe.machine.definition import Machine, Run, State, Transition
+from statepipe.model import Batch
+from statepipe.testing import violations
+
+def extract(task):
+    for number in range(task.cursor or 0, 3):
+        yield Batch([{"n": number, "big": "x" * 70_000}], cursor=number + 1)
+
+def fail(task):
+    raise ValueError("no")
+
+def acting(name, function, target):
+    on = (Transition(event="ok", target=target),)
+    return State(name=name, task=Run(function=function), on=on, settings={"executor": "thread"})
+
+machine = Machine(
+    name="m",
+    initial="a",
+    states=(
+        acting("a", extract, "b"),
+        acting("b", fail, "done"),
+        State(name="done", final="success"),
+    ),
+)
+config = load_config(start=Path(sys.argv[1]), environ={})
+for turn in range(2):
+    with Engine(config, machines=[machine]) as engine:
+        if turn == 0:
+            engine.create("m", instance_id="i")
+            engine.run(["i"])
+        engine.resume(["i"])
+        engine.rewind("i", to="a")
+        engine.run(["i"])
+        assert violations(config.store) == []
+mine = [path for path in opened if ".db" in path and not path.endswith("-guard")]
+staged = [path for path in opened if path.endswith(".tmp")]
+print(len(mine), len(staged) > 0, mine)
+"""
+
+
+def test_nobody_opens_the_stores_files_but_sqlite(tmp_path: Path) -> None:
+    """F4: one `open(store).close()` in this process, and acknowledged commits are lost."""
+    told = subprocess.run(
+        [sys.executable, "-c", _RUN, str(tmp_path)],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=30,
+    )
+
+    assert told.stdout.startswith("1 "), told.stdout + told.stderr  # the one that creates it
+    assert "statepipe.db'" in told.stdout
