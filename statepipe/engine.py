@@ -36,7 +36,8 @@ from statepipe.runtime.loop import POLL_MS, Loop, Observer
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Program
 from statepipe.runtime.renewal import Renewal
-from statepipe.runtime.rewinding import Step, rewound
+from statepipe.runtime.rewinding import rewound
+from statepipe.runtime.way import Step
 from statepipe.store import claims, lookup, steering, workers
 from statepipe.store.claims import Scope
 from statepipe.store.codec import encode

@@ -6,7 +6,7 @@ The command line: `statepipe COMMAND`, also `python -m statepipe`.
     COMMANDS    name, module, one line of help; `--help` needs no more
 
     options     options that every command has, parameters, confirmation
-    session     what a command works with: settings, configuration, store, output
+    session     the common options as given         places  configuration and store
     render      tables, JSON, progress; what comes from a store is escaped
     driving     signals, progress and exit codes of commands that drive instances
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from statepipe.cli.options import command
+from statepipe.cli.places import config_here
 from statepipe.cli.render import Output, plural
 from statepipe.cli.session import Session
 from statepipe.config import Config, refuse_unknown_overrides, resolve_policy
@@ -29,9 +30,8 @@ def check(*, machines: tuple[str, ...]) -> int:
 
     Functions are imported, contracts read, policies merged; nothing is run.
     """
-    session = Session.current()
-    out = session.out()
-    config = session.load_config()
+    out = Session.current().out()
+    config = config_here()
     names = list(machines) or list_machines(config.machines_dir)
     if not names:
         raise NotFound(

@@ -5,6 +5,7 @@
 from typing import Final
 
 from statepipe.cli.options import command
+from statepipe.cli.places import config_here
 from statepipe.cli.render import escape
 from statepipe.cli.session import Session
 from statepipe.clock import SystemClock
@@ -21,11 +22,10 @@ def doctor() -> int:
 
     Reads every staged batch, so it takes as long as reading the stage does.
     """
-    session = Session.current()
-    out = session.out()
+    out = Session.current().out()
     severities = set()
     found = []
-    for check in examine(session.load_config().store, clock=SystemClock()):
+    for check in examine(config_here().store, clock=SystemClock()):
         severities.add(check.severity)
         found.append(check._asdict())
         if not out.is_json:

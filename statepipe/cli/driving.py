@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any, Final
 
 from statepipe.cli.inspect import shown_id
+from statepipe.cli.places import config_here, open_reader
 from statepipe.cli.progress import Progress
 from statepipe.cli.render import Output, first_line, plural
 from statepipe.cli.session import Session
@@ -124,7 +125,7 @@ class Drivers:
     def report(self, statuses: Mapping[str, str]) -> int:
         """Say what became of each instance, a line each, and return the exit code."""
         self._progress.close()
-        with Session.current().open_reader() as reader:
+        with open_reader() as reader:
             results = [_result(reader, name) for name in statuses]
         if self.out.is_json:
             self.out.values(results)
@@ -152,9 +153,8 @@ def driving(
     Raises:
         StoreUnusable, Busy, DefinitionError: As `Engine`.
     """
-    session = Session.current()
-    out = session.out()
-    config = session.load_config()
+    out = Session.current().out()
+    config = config_here()
     progress = Progress(out, detailed=detailed)
     signals = Signals()
     try:

@@ -5,6 +5,7 @@
 import click
 
 from statepipe.cli.options import command, instance_id
+from statepipe.cli.places import config_here, open_reader
 from statepipe.cli.session import Session
 from statepipe.errors import UsageError
 from statepipe.machine.graph import dot, mermaid
@@ -26,9 +27,8 @@ from statepipe.machine.loader import find_machine, load_machine
 )
 def graph(*, machine: str, form: str, instance: str | None) -> None:
     """Draw a machine as a Mermaid state diagram, or as a Graphviz digraph."""
-    session = Session.current()
-    out = session.out()
-    definition = load_machine(find_machine(machine, session.load_config().machines_dir))
+    out = Session.current().out()
+    definition = load_machine(find_machine(machine, config_here().machines_dir))
     current = None if instance is None else _state_of(instance, machine)
     # "cancelled" is in no machine; what was cancelled is where it would go on.
     text = (mermaid if form == "mermaid" else dot)(definition, current)
@@ -39,7 +39,7 @@ def graph(*, machine: str, form: str, instance: str | None) -> None:
 
 
 def _state_of(instance: str, machine: str) -> str:
-    with Session.current().open_reader() as reader:
+    with open_reader() as reader:
         found = reader.inspect(instance)
     if found.machine != machine:
         raise UsageError(

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from statepipe.cli.options import command, instance_id
+from statepipe.cli.places import open_reader
 from statepipe.cli.render import Output, first_line, moment, plural
 from statepipe.cli.session import Session
 from statepipe.model import Status
@@ -38,9 +39,8 @@ def history(
     """Print the journal: every move, with its attempt, its counts and its reason."""
     if follow and (reverse or limit):
         raise click.UsageError("--follow goes with neither --reverse nor --limit")
-    session = Session.current()
-    out = session.out()
-    with session.open_reader() as reader:
+    out = Session.current().out()
+    with open_reader() as reader:
         if follow:
             _follow(reader, instance, out, detailed=detailed)
         elif reverse or limit is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from statepipe.cli.options import command, instance_id
+from statepipe.cli.places import open_reader
 from statepipe.cli.render import Output, age, escape, jsonable, moment, plural
 from statepipe.cli.session import Session
 from statepipe.clock import SystemClock
@@ -26,9 +27,8 @@ _ERROR_LINES_MAX = 12
 @click.argument("instance", metavar="ID", callback=instance_id)
 def inspect(*, instance: str) -> None:
     """Show one instance: state, owner, progress, last error, and what a resume would do."""
-    session = Session.current()
-    out = session.out()
-    with session.open_reader() as reader:
+    out = Session.current().out()
+    with open_reader() as reader:
         found = reader.inspect(instance)
     ahead = outlook(found)
     if out.is_json:

@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from statepipe.cli.options import command
+from statepipe.cli.places import open_reader
 from statepipe.cli.render import age, first_line, moment
 from statepipe.cli.session import Session
 from statepipe.clock import SystemClock
 from statepipe.errors import UsageError
-from statepipe.store.reading import Filter, Listed
+from statepipe.store.listing import Filter, Listed
 from statepipe.units import parse_duration_ms
 
 
@@ -41,8 +42,7 @@ def ls(
     limit: int,
 ) -> None:
     """List instances, newest first; those that are done only with --all or --state."""
-    session = Session.current()
-    out = session.out()
+    out = Session.current().out()
     now_ms = SystemClock().now_ms()
     wanted = Filter(
         states=states,
@@ -52,7 +52,7 @@ def ls(
         all=everything,
         since_ms=None if since is None else now_ms - _duration_ms(since),
     )
-    with session.open_reader() as reader:
+    with open_reader() as reader:
         found = reader.instances(wanted, limit=limit + 1)
     shown = found[:limit]
     if not shown and not out.is_json:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from statepipe.cli.options import command
+from statepipe.cli.places import config_here
 from statepipe.cli.session import Session
 from statepipe.config import resolve_policy
 from statepipe.errors import Refused, UsageError
@@ -36,9 +37,8 @@ def explain(*, target: str) -> None:
             meaning="nothing was read",
             next_step="statepipe policy explain MACHINE.STATE",
         )
-    session = Session.current()
-    out = session.out()
-    config = session.load_config()
+    out = Session.current().out()
+    config = config_here()
     state = load_machine(find_machine(name, config.machines_dir)).state(state_name)
     if state.task is None:
         raise Refused(

@@ -8,6 +8,7 @@ import click
 
 from statepipe.cli.inspect import shown_id
 from statepipe.cli.options import command, instance_id
+from statepipe.cli.places import open_reader
 from statepipe.cli.render import jsonable
 from statepipe.cli.session import Session
 
@@ -28,9 +29,8 @@ def quarantine() -> None:
 @click.argument("subject", required=False, metavar="[MACHINE|ID]", callback=instance_id)
 def ls(*, subject: str | None) -> None:
     """Count rejected records by reason, of one machine, one instance, or all."""
-    session = Session.current()
-    out = session.out()
-    with session.open_reader() as reader:
+    out = Session.current().out()
+    with open_reader() as reader:
         found = reader.quarantine(subject)
     if not found and not out.is_json:
         out.note("nothing was rejected")
@@ -52,9 +52,8 @@ def ls(*, subject: str | None) -> None:
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
 def show(*, instance: str, limit: int) -> None:
     """Print rejected records of an instance, each with the rule it broke."""
-    session = Session.current()
-    out = session.out()
-    with session.open_reader() as reader:
+    out = Session.current().out()
+    with open_reader() as reader:
         found = reader.rejected(instance, limit=limit + 1)
     shown = found[:limit]
     if out.is_json:

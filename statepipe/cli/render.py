@@ -14,7 +14,6 @@ import datetime as dt
 import json
 import math
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -146,8 +145,7 @@ class Output:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-        width = shutil.get_terminal_size().columns
-        Console(no_color=not self.color, highlight=False, width=width).print(table)
+        Console(no_color=not self.color, highlight=False).print(table)
 
 
 def escape(text: str, *, lines: bool = False) -> str:

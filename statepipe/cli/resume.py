@@ -10,12 +10,14 @@ import click
 
 from statepipe.cli.inspect import resume_plan, shown_id
 from statepipe.cli.options import command, confirm, instance_id
+from statepipe.cli.places import open_reader
 from statepipe.cli.render import Output, plural
 from statepipe.cli.session import Session
 from statepipe.errors import DefinitionChanged
 from statepipe.model import Status
 from statepipe.runtime.outlook import outlook
-from statepipe.store.reading import Reader, Resumable
+from statepipe.store.listing import Resumable
+from statepipe.store.reading import Reader
 
 
 @command(
@@ -73,9 +75,8 @@ def resume(  # noqa: PLR0913  (one argument an option)
         raise click.UsageError("name instances, or give one of --all and --failed")
     if machine and not bulk:
         raise click.UsageError("--machine goes with --all or --failed")
-    session = Session.current()
-    out = session.out()
-    with session.open_reader() as reader:
+    out = Session.current().out()
+    with open_reader() as reader:
         if dry_run:
             if bulk:
                 _preview_bulk(out, reader, machine=machine, failed=failed)

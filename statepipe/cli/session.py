@@ -1,17 +1,14 @@
 """
-What a command works with: the common options as given, and what follows from them.
+The common options as given; `cli.places` finds the configuration and the store by them.
 """
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import click
 
 from statepipe.cli.render import Output
-from statepipe.config import Config, load_config
-from statepipe.store.reading import Reader
 
 FORMATS: Final = ("table", "json", "jsonl")
 
@@ -43,31 +40,6 @@ class Session:
     def current(cls) -> "Session":
         """Return the session of the command that is running."""
         return click.get_current_context().find_root().ensure_object(cls)
-
-    def load_config(self) -> Config:
-        """
-        Return the configuration that applies here.
-
-        Raises:
-            DefinitionError: As `config.load_config`.
-        """
-        return load_config(
-            start=Path.cwd(),
-            environ=os.environ,
-            store=self.store,
-            env=self.env,
-            config=self.config,
-        )
-
-    def open_reader(self) -> Reader:
-        """
-        Open the store for looking.
-
-        Raises:
-            DefinitionError: As `load_config`.
-            StoreUnusable: As `Reader`.
-        """
-        return Reader(self.load_config().store)
 
     def out(self) -> Output:
         """Return where and how to print."""

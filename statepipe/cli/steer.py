@@ -12,13 +12,15 @@ import click
 
 from statepipe.cli.inspect import shown_id
 from statepipe.cli.options import command, confirm, instance_id
+from statepipe.cli.places import config_here, open_reader
 from statepipe.cli.render import plural
 from statepipe.cli.session import Session
 from statepipe.engine import Engine
 from statepipe.errors import Refused
 from statepipe.machine.loader import find_machine, load_machine
 from statepipe.model import Status
-from statepipe.runtime.rewinding import Step, rewound
+from statepipe.runtime.rewinding import rewound
+from statepipe.runtime.way import Step
 from statepipe.store.inspection import Inspection
 from statepipe.store.lookup import Found
 
@@ -116,12 +118,12 @@ def rewind(*, instance: str, to: str, reason: str | None, dry_run: bool, yes: bo
 
 @contextmanager
 def _engine() -> Generator[Engine]:
-    with Engine(Session.current().load_config(), create=False) as engine:
+    with Engine(config_here(), create=False) as engine:
         yield engine
 
 
 def _found(instance: str) -> Inspection:
-    with Session.current().open_reader() as reader:
+    with open_reader() as reader:
         return reader.inspect(instance)
 
 
@@ -142,7 +144,7 @@ def _refuse_ended(found: Inspection, *, wish: str) -> None:
 
 def _refuse_impossible(found: Inspection, *, to: str) -> None:
     """Say no before anybody is asked; the engine checks again when it commits."""
-    config = Session.current().load_config()
+    config = config_here()
     where = Found(
         n=found.n,
         id=found.id,
@@ -179,7 +181,7 @@ def _only_said(what: str, *, dry_run: bool) -> bool:
 def _said(instance: str, *, done: str, asked: str, at_once: bool) -> None:
     out = Session.current().out()
     if out.is_json:
-        with Session.current().open_reader() as reader:
+        with open_reader() as reader:
             found = reader.inspect(instance)
         out.value(
             {

@@ -10,5 +10,5 @@ The walk: what takes an instance from one commit to the next.
     executors/  where perform runs                  pools      how many at once
     catalog     the machines known here             program    one of them, ready to be driven
     rewinding   where an instance can go back to    renewal    the lease's heartbeat
-    outlook     what a resume would run and skip
+    way         where an instance went              outlook    what a resume would do
 """

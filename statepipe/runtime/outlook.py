@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from statepipe.model import OK, Status, Stay
 from statepipe.runtime.picture import Picture
-from statepipe.runtime.rewinding import Step, entries
+from statepipe.runtime.way import Step, entries
 from statepipe.store.inspection import Inspection, Tally
 
 Place = Literal["behind", "here", "ahead"]

@@ -8,8 +8,9 @@ Remembering: the only floor that speaks SQL to the checkpoint store.
     workers     who drives, and its lease       liveness   who of them still lives
     steering    what people do to instances
     staged      rows about batches and plans    lookup     the engine's few questions
-    reading     what people ask: lists, histories   inspection  one instance, whole
-    quarantine  rejected records                    health      what `doctor` finds
+    reading     what people ask                     listing     lists, and bulk resumes
+    inspection  one instance, whole                 quarantine  rejected records
+    health      what `doctor` finds                 disk        around the store's file
     checks      what must hold between the rows
 
     codec       plain values as bytes           plain      what is plain

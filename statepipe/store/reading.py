@@ -1,75 +1,30 @@
 """
 What people ask of a store: lists, inspections, histories; looked up, never changed.
 
-    Reader              a read-only connection and the questions
-    Filter, Listed      which instances a list shows, and one line of it
-    Entry               one row of a journal
-    Resumable           one instance that a bulk resume would take
+    Reader          a read-only connection and the questions
+    Entry           one row of a journal
+    Transitions     one counter of moves
 
-What one instance shows is `inspection.py`; rejected records are `quarantine.py`; the
-store's own health is `health.py`. Each answer is read whole in one short transaction, so
-that nobody holds a snapshot, and with it the WAL, while it is printed.
+Lists are made by `listing.py`, what one instance shows by `inspection.py`, rejected
+records by `quarantine.py`; the store's own health is `health.py`'s. Each answer is read
+whole in one short transaction, so that nobody holds a snapshot, and with it the WAL,
+while it is printed.
 """
 
 from collections import Counter
-from collections.abc import Collection, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from heapq import nlargest
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from statepipe.clock import Clock, SystemClock
-from statepipe.model import Status
 from statepipe.sqlite import sqlite3
-from statepipe.store import inspection, liveness, quarantine
+from statepipe.store import inspection, listing, liveness, quarantine
 from statepipe.store.connection import open_reader, translated
 from statepipe.store.inspection import Inspection, find_number
+from statepipe.store.listing import Filter, Listed, Resumable
 from statepipe.store.quarantine import Reason, Rejected
-
-#: What an instance is doing: its status, and for a ready one who drives it or what it waits for.
-Standing = Literal[
-    "running", "stalled", "waiting", "ready", "paused", "done", "failed", "cancelled"
-]
-
-# The numbers of the newest instances that match, one definition at a time, so that an
-# index gives them in order and a list stops at its limit. INDEXED BY makes a store
-# without the index an error, and not a scan of a million rows.
-_NEWEST_OPEN = """
-SELECT n FROM instance INDEXED BY instance_open
- WHERE definition = :definition AND status <> 'done'{more}
- ORDER BY n DESC
- LIMIT :limit
-"""
-_NEWEST = """
-SELECT n FROM instance INDEXED BY instance_definition
- WHERE definition = :definition{more}
- ORDER BY n DESC
- LIMIT :limit
-"""
-_NEWEST_FAILED = """
-SELECT n FROM instance INDEXED BY instance_unfinished_business
- WHERE status = 'failed'{more}
- ORDER BY n DESC
- LIMIT :limit
-"""
-_NEWEST_STALLED = """
-SELECT n FROM instance INDEXED BY instance_held
- WHERE worker IN ({dead}) AND status = 'ready'{more}
- ORDER BY n DESC
- LIMIT :limit
-"""
-
-_LISTED = """
-SELECT i.n, i.id, d.machine, i.state, i.status, i.worker, i.attempt, i.batches, i.wake_at_ms,
-       i.request, i.failed_state, i.error_class, i.error, i.created_at_ms, i.updated_at_ms,
-       i.finished_at_ms
-  FROM instance i
-  JOIN definition d ON d.n = i.definition
- WHERE i.n IN ({numbers})
- ORDER BY i.n DESC
-"""
 
 _HISTORY = """
 SELECT seq, at_ms, kind, event, source, target, task, attempt, took_ms, records, bytes, rejected,
@@ -80,70 +35,12 @@ SELECT seq, at_ms, kind, event, source, target, task, attempt, took_ms, records,
  LIMIT :limit
 """
 
-# What a bulk resume takes: not what is done, and not what a person cancelled or paused.
-_RESUMABLE = """
-SELECT i.id, d.machine, i.definition, i.status, coalesce(i.failed_state, i.state), i.error_class,
-       i.worker
-  FROM instance i INDEXED BY instance_open
-  JOIN definition d ON d.n = i.definition
- WHERE i.definition = :definition
-   AND i.status IN ('failed', 'ready')
-   AND i.status <> 'done'
-"""
-_RESUMABLE_FAILED = """
-SELECT i.id, d.machine, i.definition, i.status, i.failed_state, i.error_class, i.worker
-  FROM instance i INDEXED BY instance_unfinished_business
-  JOIN definition d ON d.n = i.definition
- WHERE i.status = 'failed'
-"""
-
 _LOADED = """
 SELECT coalesce(sum(loaded), 0)
   FROM plan
  WHERE instance = :n
    AND generation = (SELECT max(generation) FROM plan WHERE instance = :n)
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """
-    Which instances a list shows.
-
-    Attributes:
-        states: Only in one of these; empty means all that are not done.
-        machine: Only of this machine.
-        failed: Only those that ended failed.
-        stalled: Only those whose driver died.
-        all: Those that are done as well.
-        since_ms: Only those that changed at or after this moment (UTC).
-    """
-
-    states: tuple[str, ...] = ()
-    machine: str | None = None
-    failed: bool = False
-    stalled: bool = False
-    all: bool = False
-    since_ms: int | None = None
-
-
-class Listed(NamedTuple):
-    """One instance in a list."""
-
-    id: str
-    machine: str
-    state: str
-    standing: Standing
-    attempt: int  # attempts used up in this state
-    batches: int  # batches committed in this stay
-    wake_at_ms: int | None
-    request: str | None
-    failed_state: str | None
-    error_class: str | None
-    error: str | None
-    created_at_ms: int
-    updated_at_ms: int
-    finished_at_ms: int | None
 
 
 class Entry(NamedTuple):
@@ -167,17 +64,6 @@ class Entry(NamedTuple):
     epoch: int
     generation: int
     policy: str | None
-
-
-class Resumable(NamedTuple):
-    """One instance that a bulk resume would take; `state` is where it would go on."""
-
-    id: str
-    machine: str
-    definition: int
-    standing: Standing
-    state: str
-    error_class: str | None
 
 
 class Transitions(NamedTuple):
@@ -224,13 +110,10 @@ class Reader:
 
     def instances(self, wanted: Filter | None = None, *, limit: int = 50) -> list[Listed]:
         """Return up to `limit` instances that `wanted` lets through, newest first."""
-        wanted = wanted or Filter()
         with self._moment() as connection:
-            dead = self._dead(connection)
-            numbers = _newest(connection, wanted, dead=dead, limit=limit)
-            listed = ", ".join(f"{n:d}" for n in numbers)
-            rows = connection.execute(_LISTED.format(numbers=listed)).fetchall()
-        return [_listed(row, dead) for row in rows]
+            return listing.instances(
+                connection, wanted or Filter(), dead=self._dead(connection), limit=limit
+            )
 
     def inspect(self, instance_id: str) -> Inspection:
         """
@@ -283,34 +166,24 @@ class Reader:
 
     def resumable(self, *, machine: str | None = None, failed: bool = False) -> list[Resumable]:
         """
-        Return what a bulk resume takes: the failed and, unless `failed`, the stalled and waiting.
+        Return what a bulk resume takes: the failed and, unless `failed`, the stalled and ready.
 
         What a live process drives, what is done, and what a person cancelled or paused
         is left out.
         """
         with self._moment() as connection:
-            dead = self._dead(connection)
-            known = _definitions(connection, machine)
-            if failed:
-                rows = connection.execute(_RESUMABLE_FAILED).fetchall()
-            else:
-                rows = [
-                    row for n in known for row in connection.execute(_RESUMABLE, {"definition": n})
-                ]
-        return [
-            Resumable(id_, machine_, number, _standing(status, worker, None, dead), state, cause)
-            for id_, machine_, number, status, state, cause, worker in rows
-            if number in known and (worker is None or worker in dead)
-        ]
+            return listing.resumable(
+                connection, machine=machine, failed=failed, dead=self._dead(connection)
+            )
 
     def resumable_counts(
         self, *, machine: str | None = None, failed: bool = False
     ) -> Counter[tuple[str, str, str, str | None]]:
         """Return how many `resumable` there are by machine, standing, state and error class."""
-        return Counter(
-            (each.machine, each.standing, each.state, each.error_class)
-            for each in self.resumable(machine=machine, failed=failed)
-        )
+        with self._moment() as connection:
+            return listing.resumable_counts(
+                connection, machine=machine, failed=failed, dead=self._dead(connection)
+            )
 
     def quarantine(self, subject: str | None = None) -> list[Reason]:
         """
@@ -376,58 +249,3 @@ class Reader:
             for worker in liveness.workers(connection)
             if liveness.is_dead(worker, clock=self._clock)
         )
-
-
-def _newest(
-    connection: sqlite3.Connection, wanted: Filter, *, dead: Collection[int], limit: int
-) -> list[int]:
-    """Return the numbers of the newest instances that match, newest first."""
-    facts: dict[str, Any] = {"limit": limit, "since_ms": wanted.since_ms}
-    more = "" if wanted.since_ms is None else " AND updated_at_ms >= :since_ms"
-    if wanted.states:
-        names = [f":state{n}" for n in range(len(wanted.states))]
-        facts |= {f"state{n}": state for n, state in enumerate(wanted.states)}
-        more += f" AND state IN ({', '.join(names)})"
-    if wanted.failed and wanted.stalled:
-        more += " AND 0"  # nothing is both: what is stalled has not ended
-    definitions = _definitions(connection, wanted.machine)
-    if wanted.failed or wanted.stalled:
-        if wanted.machine is not None:
-            more += f" AND definition IN ({', '.join(f'{n:d}' for n in definitions)})"
-        sql = _NEWEST_FAILED if wanted.failed else _NEWEST_STALLED
-        listed = ", ".join(f"{n:d}" for n in dead)
-        sql = sql.format(more=more, dead=listed)
-        return [n for (n,) in connection.execute(sql, facts)]
-    found: list[int] = []
-    for definition, ends in definitions.items():
-        with_done = wanted.all or not ends.isdisjoint(wanted.states)
-        sql = (_NEWEST if with_done else _NEWEST_OPEN).format(more=more)
-        rows = connection.execute(sql, {**facts, "definition": definition})
-        found.extend(n for (n,) in rows)
-    return nlargest(limit, found)
-
-
-def _definitions(connection: sqlite3.Connection, machine: str | None) -> dict[int, frozenset[str]]:
-    """Return the numbers of a machine's definitions (None: all), with the states that are done."""
-    rows = connection.execute("SELECT n, machine, body FROM definition").fetchall()
-    return {
-        n: frozenset(inspection.successes(body))
-        for n, name, body in rows
-        if machine in (None, name)
-    }
-
-
-def _listed(row: tuple[Any, ...], dead: Collection[int]) -> Listed:
-    _, id_, machine, state, status, worker, attempt, batches, wake_at_ms, *rest = row
-    standing = _standing(status, worker, wake_at_ms, dead)
-    return Listed(id_, machine, state, standing, attempt, batches, wake_at_ms, *rest)
-
-
-def _standing(
-    status: str, worker: int | None, wake_at_ms: int | None, dead: Collection[int]
-) -> Standing:
-    if status != Status.READY:
-        return status  # type: ignore[return-value]  # the schema's CHECK: one of the others
-    if worker is not None:
-        return "stalled" if worker in dead else "running"
-    return "ready" if wake_at_ms is None else "waiting"
