@@ -10,16 +10,17 @@ from statepipe.model import Staged, Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store.connection import Store
 
+# A state has one task, of its own name; without it the key would be searched by half.
 _ONE = """
 SELECT number, records, bytes, sha256, format, file, body, cursor, read
   FROM batch
- WHERE instance = ? AND generation = ? AND state = ? AND visit = ? AND number = ?
+ WHERE instance = ? AND generation = ? AND state = ? AND visit = ? AND task = ? AND number = ?
 """
 
 _LAST_CURSOR = """
 SELECT cursor
   FROM batch
- WHERE instance = ? AND generation = ? AND state = ? AND visit = ?
+ WHERE instance = ? AND generation = ? AND state = ? AND visit = ? AND task = ?
  ORDER BY number DESC
  LIMIT 1
 """
@@ -62,13 +63,13 @@ def staged_batch(
     connection: sqlite3.Connection, instance: int, stay: Stay, number: int
 ) -> Staged | None:
     """Return batch `number` of a stay, without its rejects, or None if there is none."""
-    row = connection.execute(_ONE, (instance, *stay, number)).fetchone()
+    row = connection.execute(_ONE, (instance, *stay, stay.state, number)).fetchone()
     return None if row is None else Staged(*row, rejects=None)  # type: ignore[misc]  # row: Any
 
 
 def last_cursor(connection: sqlite3.Connection, instance: int, stay: Stay) -> bytes | None:
     """Return the cursor of the last committed batch of a stay, encoded."""
-    row = connection.execute(_LAST_CURSOR, (instance, *stay)).fetchone()
+    row = connection.execute(_LAST_CURSOR, (instance, *stay, stay.state)).fetchone()
     cursor: bytes | None = row[0] if row else None
     return cursor
 

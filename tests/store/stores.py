@@ -20,10 +20,27 @@ from statepipe.testing import ManualClock
 
 ALL = Scope()
 
+_opened: list[Store] = []
+
 
 def opened(folder: Path, clock: ManualClock | None = None) -> Store:
-    """Open the store of `folder`, making it if it is missing."""
-    return open_store(folder / "statepipe.db", create=True, clock=clock or ManualClock())
+    """Open the store of `folder`, making it if it is missing; closed when the test ends."""
+    store = open_store(folder / "statepipe.db", create=True, clock=clock or ManualClock())
+    _opened.append(store)
+    return store
+
+
+def close_all() -> None:
+    """Close what tests have opened and left, as a process that dies would: no checkpoint."""
+    while _opened:
+        store = _opened.pop()
+        try:
+            store.connection.execute("SELECT 1")
+        except sqlite3.ProgrammingError:
+            continue  # closed by the test
+        store.connection.close()
+        if store._guard is not None:
+            store._guard.close()
 
 
 def registered(store: Store, *, lease_ms: int = 30_000) -> Worker:

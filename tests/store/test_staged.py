@@ -1,0 +1,81 @@
+"""Rows about staged batches: found by their stay, in order, and given back as a whole."""
+
+from pathlib import Path
+
+import pytest
+
+from statepipe.model import Rejects, Stay
+from statepipe.store import staged
+from statepipe.store.codec import encode
+from statepipe.store.committer import Committer, Verdict
+from statepipe.store.connection import Store
+from statepipe.testing import violations
+from tests.store import stores
+
+STAY = Stay(1, "s0", 1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Open a store with three batches of `a`, the last one in a file, and one of `b`."""
+    opened = stores.opened(tmp_path)
+    worker = stores.registered(opened)
+    stores.created(opened, "a", "b")
+    a, b = stores.claimed(opened, worker)
+    rejects = Rejects(1, 1, b"\1" * 32, "folder/r.rejects.msgpack", None, {"why": 1})
+    for number in range(3):
+        batch = stores.batch(
+            number,
+            file="folder/two.msgpack" if number == 2 else None,
+            rejects=rejects if number == 1 else None,
+        )
+        change, attachment = stores.batched(a._replace(seq=2 + number), worker, batch)
+        got = Committer(opened).commit([change], {0: attachment}, policies={})
+        assert got == [Verdict.COMMITTED]
+    change, attachment = stores.batched(b, worker, stores.batch(0, file="folder/b.msgpack"))
+    Committer(opened).commit([change], {0: attachment}, policies={})
+    return opened
+
+
+def test_a_batch_comes_back_as_it_was_committed(store: Store) -> None:
+    """All but its rejects, which nobody reads on the way."""
+    for number in range(3):
+        file = "folder/two.msgpack" if number == 2 else None
+        found = staged.staged_batch(store.connection, 1, STAY, number)
+        assert found == stores.batch(number, file=file)
+
+    assert staged.staged_batch(store.connection, 1, STAY, 3) is None
+    for stay in (Stay(2, "s0", 1), Stay(1, "s1", 1), Stay(1, "s0", 2)):
+        assert staged.staged_batch(store.connection, 1, stay, 0) is None
+
+
+def test_a_source_goes_on_after_its_last_batch(store: Store) -> None:
+    """The cursor is the last one's, by number."""
+    assert staged.last_cursor(store.connection, 1, STAY) == encode(2)
+    assert staged.last_cursor(store.connection, 1, Stay(2, "s0", 1)) is None
+    assert staged.count_batches(store.connection, 1, STAY) == 3
+
+
+def test_the_files_of_an_instance_are_its_own_with_its_rejects(store: Store) -> None:
+    """What a sweep must not touch."""
+    assert staged.files_of(store.connection, 1) == {
+        "folder/two.msgpack",
+        "folder/r.rejects.msgpack",
+    }
+    assert staged.files_of(store.connection, 2) == {"folder/b.msgpack"}
+
+
+def test_giving_batches_back_keeps_rejects_and_neighbours(store: Store) -> None:
+    """Quarantine stays to be read after the instance is done."""
+    staged.release(store, 1)
+
+    assert staged.count_batches(store.connection, 1, STAY) == 0
+    assert staged.files_of(store.connection, 1) == {"folder/r.rejects.msgpack"}
+    assert staged.count_batches(store.connection, 2, STAY) == 1
+    assert violations(store.path) == []
+
+
+def test_no_plan_is_an_empty_plan(store: Store) -> None:
+    """And has no source."""
+    assert staged.load_plan(store.connection, 1, STAY) == []
+    assert staged.plan_source(store.connection, 1, STAY, 0) is None
