@@ -66,7 +66,7 @@ SELECT i.n, i.id, d.machine, i.state, i.status, i.worker, i.attempt, i.batches, 
 _RESUMABLE = """
 SELECT {columns}
   FROM instance INDEXED BY instance_open
- WHERE definition = :definition
+ WHERE definition IN ({definitions})
    AND status <> 'done'
    AND status IN ('failed', 'ready')
    AND (worker IS NULL OR worker IN ({dead}))
@@ -77,13 +77,13 @@ SELECT {columns}
   FROM instance INDEXED BY instance_unfinished_business
  WHERE status = 'failed'
    AND status IN ('failed', 'cancelled', 'paused')
-   AND definition = :definition
+   AND definition IN ({definitions})
  {group}
 """
-_EACH = "id, status, worker, coalesce(failed_state, state), error_class, definition"
+_EACH = "definition, status, worker, coalesce(failed_state, state), error_class, id"
 _ORDER = "ORDER BY n"
-_COUNTED = "status, worker, coalesce(failed_state, state), error_class, count(*)"
-_GROUP = "GROUP BY 1, 2, 3, 4"
+_COUNTED = "definition, status, worker, coalesce(failed_state, state), error_class, count(*)"
+_GROUP = "GROUP BY 1, 2, 3, 4, 5"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,10 +152,12 @@ def resumable(
     connection: sqlite3.Connection, *, machine: str | None, failed: bool, dead: Collection[int]
 ) -> list[Resumable]:
     """Return what a bulk resume takes: the failed and, unless `failed`, the stalled and ready."""
-    rows = _resumable(connection, machine, failed=failed, dead=dead, columns=_EACH, group=_ORDER)
+    names, rows = _resumable(
+        connection, machine, failed=failed, dead=dead, columns=_EACH, group=_ORDER
+    )
     return [
-        Resumable(id_, name, number, _standing(status, worker, None, dead), state, cause)
-        for name, (id_, status, worker, state, cause, number) in rows
+        Resumable(id_, names[number], number, _standing(status, worker, None, dead), state, cause)
+        for number, status, worker, state, cause, id_ in rows
     ]
 
 
@@ -163,10 +165,12 @@ def resumable_counts(
     connection: sqlite3.Connection, *, machine: str | None, failed: bool, dead: Collection[int]
 ) -> Counter[tuple[str, str, str, str | None]]:
     """Return how many `resumable` there are by machine, standing, state and error class."""
-    rows = _resumable(connection, machine, failed=failed, dead=dead, columns=_COUNTED, group=_GROUP)
+    names, rows = _resumable(
+        connection, machine, failed=failed, dead=dead, columns=_COUNTED, group=_GROUP
+    )
     counts: Counter[tuple[str, str, str, str | None]] = Counter()
-    for name, (status, worker, state, cause, count) in rows:
-        counts[name, _standing(status, worker, None, dead), state, cause] += count
+    for number, status, worker, state, cause, count in rows:
+        counts[names[number], _standing(status, worker, None, dead), state, cause] += count
     return counts
 
 
@@ -233,12 +237,13 @@ def _resumable(
     dead: Collection[int],
     columns: str,
     group: str,
-) -> list[tuple[str, tuple[Any, ...]]]:
+) -> tuple[dict[int, str], list[tuple[Any, ...]]]:
+    """Return the machines by number of definition, and the rows."""
+    names = {number: name for number, name, _ in _definitions(connection, machine)}
     sql = (_RESUMABLE_FAILED if failed else _RESUMABLE).format(
-        columns=columns, dead=", ".join(f"{n:d}" for n in dead), group=group
+        columns=columns,
+        definitions=", ".join(f"{n:d}" for n in names),
+        dead=", ".join(f"{n:d}" for n in dead),
+        group=group,
     )
-    return [
-        (name, row)
-        for number, name, _ in _definitions(connection, machine)
-        for row in connection.execute(sql, {"definition": number})
-    ]
+    return names, connection.execute(sql).fetchall() if names else []
