@@ -185,10 +185,10 @@ class Loop:
             claimed = claims.claim_ready(self._store, self._worker, scope=self.scope, limit=limit)
             for checkpoint in claimed:
                 self.adopt(checkpoint)
-            if len(claimed) == limit:  # there may be more
+            if len(claimed) == limit:  # there may be more, ready and not yet claimed
                 self._poll_at_ms = now_ms
             self._next_timer_ms = claims.next_timer_boot_ms(self._store, scope=self.scope)
-            self._polled = True
+            self._polled = len(claimed) < limit
         if not self.drives:
             self._store.checkpoint_wal(above_bytes=0)
 
