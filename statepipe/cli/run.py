@@ -2,7 +2,8 @@
 `statepipe run`, `start` and `worker`: create instances, drive them.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -51,8 +52,9 @@ def run(
     detailed: bool,
 ) -> int:
     """Create an instance of MACHINE and drive it until it ends; exits 1 if it failed."""
+    given = parsed_params(params)
     with driving(create=True, detailed=detailed) as drivers:
-        made = _create(drivers, machine, params, name, if_exists=if_exists, reason=reason)
+        made = _create(drivers, machine, given, name, if_exists=if_exists, reason=reason)
         return 0 if made is None else drivers.run(made)
 
 
@@ -74,8 +76,9 @@ def start(
     reason: str | None,
 ) -> None:
     """Create an instance of MACHINE and print its id; a worker drives it."""
+    given = parsed_params(params)
     with driving(create=True) as drivers:
-        made = _create(drivers, machine, params, name, if_exists=if_exists, reason=reason)
+        made = _create(drivers, machine, given, name, if_exists=if_exists, reason=reason)
     if made is None:
         return
     if drivers.out.is_json:
@@ -110,15 +113,15 @@ def worker(
 def _create(
     drivers: Drivers,
     machine: str,
-    params: tuple[str, ...],
+    params: Mapping[str, Any],
     name: str | None,
     *,
-    if_exists: Literal["fail", "attach", "skip"],
+    if_exists: IfExists,
     reason: str | None,
 ) -> str | None:
     made = drivers.engine.create(
         machine,
-        params=parsed_params(params),
+        params=params,
         instance_id=name,
         if_exists=if_exists,
         reason=reason,

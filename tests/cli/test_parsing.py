@@ -1,0 +1,132 @@
+"""What is typed: options, parameters, ids, and what a wrong one gets."""
+
+import subprocess
+import sys
+
+import pytest
+
+from statepipe.cli import COMMANDS
+from tests.cli.project import Project
+
+#: What costs start-up time and no reading command may load.
+HEAVY = {
+    "jsonschema_rs",
+    "prometheus_client",
+    "pyarrow",
+    "rich",
+    "sqlite_utils",
+    "statepipe.engine",
+    "transitions",
+}
+
+
+def test_the_common_options_are_accepted_before_and_after_the_command(project: Project) -> None:
+    """Nobody remembers which options are global."""
+    project.call("start", "numbers", "--id", "one")
+
+    before = project.call("-o", "json", "ls")
+    after = project.call("ls", "-o", "json")
+
+    assert before.json == after.json
+    assert [each["id"] for each in after.json] == ["one"]
+
+
+def test_an_option_after_the_command_wins(project: Project) -> None:
+    """What is said last is meant."""
+    said = project.call("--store", "nope.db", "start", "numbers", "--store", "other.db")
+
+    assert said.code == 0
+    assert (project.root / "other.db").exists()
+    assert not (project.root / "nope.db").exists()
+
+
+def test_the_environment_names_the_store(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """STATEPIPE_STORE stands between the file and the command line."""
+    monkeypatch.setenv("STATEPIPE_STORE", "elsewhere.db")
+
+    project.call("start", "numbers")
+
+    assert (project.root / "elsewhere.db").exists()
+
+
+def test_parameters_are_text_or_json(project: Project) -> None:
+    """`=` gives text, which the declared type converts; `:=` gives a JSON value."""
+    project.call("start", "numbers", "--id", "one", "-p", "count=7", "-p", "slow:=true")
+
+    assert project.call("inspect", "one", "-o", "json").json["params"] == {"count": 7, "slow": True}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("nope=1",),
+        ("count=many",),
+        ("count",),
+        ("count:=[",),
+        ("=1",),
+        ("count=1", "-p", "count=2"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_and_nothing_created(
+    project: Project, wrong: tuple[str, ...]
+) -> None:
+    """Unknown, of another type, without a value, no JSON, without a name, or twice."""
+    said = project.call("start", "numbers", "-p", *wrong)
+
+    assert said.code == 2
+    assert "meaning: " in said.err
+    assert project.call("ls", "-o", "json").out in ("[]\n", "")
+
+
+@pytest.mark.parametrize("bad", ["", "a\nb", "a\x1b[2Jb", "x" * 201, "--", "-x"])
+def test_what_is_no_id_is_refused(project: Project, bad: str) -> None:
+    """An id is printed on terminals and typed into shells."""
+    assert project.call("start", "numbers", f"--id={bad}").code == 2
+
+
+def test_an_unknown_command_gets_the_nearest_one_offered(project: Project) -> None:
+    """A slip of the finger costs one line."""
+    said = project.call("resum", "one")
+
+    assert said.code == 2
+    assert 'did you mean "resume"?' in said.err
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_shows_examples(project: Project, name: str) -> None:
+    """Help begins with what one can type."""
+    sub = {"policy": ["explain"], "quarantine": ["ls"]}.get(name, [])
+
+    said = project.call(name, *sub, "--help")
+
+    assert said.code == 0
+    assert f"statepipe {name}" in said.out.partition("Examples:")[2]
+
+
+def test_show_is_inspect(project: Project) -> None:
+    """Fingers know it from other tools."""
+    project.call("start", "numbers", "--id", "one")
+
+    assert project.call("show", "one").out.startswith("one  numbers v1")
+
+
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["ls"], ["inspect", "one"], ["history", "one"], ["quarantine", "ls"]]
+)
+def test_looking_loads_nothing_heavy(project: Project, argv: list[str]) -> None:
+    """A command that looks answers at once, so it imports only what it needs."""
+    project.call("start", "numbers", "--id", "one")
+
+    program = f"import sys; from statepipe.cli import main; main({argv!r}); print(*sys.modules)"
+    told = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=project.root,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+    loaded = set(told.splitlines()[-1].split())
+    assert not loaded & HEAVY
+    if argv == ["--help"]:
+        assert "statepipe.store" not in loaded
