@@ -14,6 +14,7 @@ import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -41,7 +42,7 @@ from statepipe.runtime.way import Step
 from statepipe.store import claims, lookup, steering, workers
 from statepipe.store.claims import Scope
 from statepipe.store.codec import encode
-from statepipe.store.connection import open_store
+from statepipe.store.connection import Store, open_store
 from statepipe.store.liveness import Worker
 from statepipe.store.lookup import Found
 from statepipe.store.stage import Stage, stage_directory
@@ -58,15 +59,15 @@ class Engine:
     Args:
         config: Store, machines and policies, from `load_config`.
         machines: Machines built in Python; they win over files of the same name.
-        create: Make the store if it is missing.
+        create: Make the store if it is missing, when it is first needed: a request that
+            is refused leaves none behind.
         pools: Where tasks run; by default one process a core, and 32 threads.
         in_flight_max: How many instances are driven at a time.
         observe: Told of each change, after its commit.
         clock: Time; a test may own it.
         rng: For jitter and new ids; a test may seed it.
 
-    Raises:
-        StoreUnusable, Busy: As `open_store`.
+    Every method raises StoreUnusable or Busy, as `open_store`, if the store cannot be used.
     """
 
     def __init__(
@@ -84,8 +85,8 @@ class Engine:
         self.catalog = Catalog(config, machines)
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()  # noqa: S311  (jitter, not secrets)
-        self._store = open_store(config.store, create=create, clock=self._clock)
-        self._stage = Stage(stage_directory(config.store, store_id=self._store.store_id))
+        self._config = config
+        self._create = create
         self._pools = pools or Pools()
         self._in_flight_max = in_flight_max
         self._observe = observe
@@ -133,9 +134,10 @@ class Engine:
             BadParameter: A parameter is unknown, missing or of the wrong type.
             InstanceExists: The id is taken and `if_exists` is "fail".
         """
-        program = self._program(machine)
         today = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC).date()
-        bound = bind_params(program.table.machine, params or {}, today=today)
+        bound = bind_params(self.catalog.sound(machine), params or {}, today=today)
+        encoded = encode(bound)
+        program = self._program(machine)
         name = instance_id or self._new_id(machine)
         try:
             steering.create(
@@ -143,7 +145,7 @@ class Engine:
                 machine=machine,
                 definition=program.definition,
                 initial=program.table.machine.initial,
-                instances=[steering.NewInstance(name, encode(bound))],
+                instances=[steering.NewInstance(name, encoded)],
                 reason=reason,
             )
         except InstanceExists:
@@ -278,9 +280,18 @@ class Engine:
             self._renewal.stop()
         if self._worker is not None and not self._store.in_doubt:
             workers.stop(self._store, self._worker)
-        self._store.close()
+        if "_store" in self.__dict__:
+            self._store.close()
 
     # Inside
+
+    @cached_property
+    def _store(self) -> Store:
+        return open_store(self._config.store, create=self._create, clock=self._clock)
+
+    @cached_property
+    def _stage(self) -> Stage:
+        return Stage(stage_directory(self._config.store, store_id=self._store.store_id))
 
     def _take_back(self, instance_id: str, *, reason: str | None, definition: Adopt) -> Found:
         found = self._same_definition(self._find(instance_id), adopt=definition)

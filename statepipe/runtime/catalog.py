@@ -2,6 +2,7 @@
 The machines this process knows: files beside `statepipe.toml`, and those built in Python.
 
     Catalog.machine     a definition by name
+    Catalog.sound       the same, if it can be driven
     Catalog.program     the same, ready to be driven, its definition written into the store
 """
 
@@ -17,6 +18,7 @@ from statepipe.machine.definition import Load, Machine, Run, State, Validate
 from statepipe.machine.digest import canonical, digest
 from statepipe.machine.loader import find_machine, list_machines, load_machine
 from statepipe.machine.table import Table
+from statepipe.policy import Policy
 from statepipe.runtime.program import Part, Program
 from statepipe.store.connection import Store
 from statepipe.store.stage import INLINE_BYTES_MAX
@@ -66,20 +68,34 @@ class Catalog:
         }
         return canonical(machine, contract_digests=digests)
 
+    def sound(self, name: str) -> Machine:
+        """
+        Return the definition of `name`, if it can be driven as far as no store need tell.
+
+        Raises:
+            NotFound, DefinitionError: As `machine` and `form`; or a policy is wrong.
+        """
+        machine = self.machine(name)
+        self.form(machine)
+        acting = {state.name for state in machine.states if state.task is not None}
+        refuse_unknown_overrides(self._config, machine=name, states=acting)
+        for state in machine.states:
+            if state.task is not None:
+                self._policy(machine, state)
+        return machine
+
     def program(self, name: str, store: Store, *, stage_dir: Path) -> Program:
         """
         Return the machine ready to be driven.
 
         Raises:
-            NotFound, DefinitionError: As `machine` and `form`.
+            NotFound, DefinitionError: As `sound`.
         """
-        machine = self.machine(name)
-        acting = [state for state in machine.states if state.task is not None]
-        names = {state.name for state in acting}
-        refuse_unknown_overrides(self._config, machine=name, states=names)
+        machine = self.sound(name)
         parts = {
             state.name: self._part(machine, state, store=store, stage_dir=stage_dir)
-            for state in acting
+            for state in machine.states
+            if state.task is not None
         }
         form = self.form(machine)
         number = define(
@@ -102,13 +118,7 @@ class Catalog:
         )
 
     def _part(self, machine: Machine, state: State, *, store: Store, stage_dir: Path) -> Part:
-        policy = resolve_policy(
-            self._config,
-            machine=machine.name,
-            state=state.name,
-            settings=state.settings,
-            retry=state.retry,
-        ).policy
+        policy = self._policy(machine, state)
         call: dict[str, Any] = {
             "machine": machine.name,
             "state": state.name,
@@ -135,6 +145,15 @@ class Catalog:
             policy_digest=policy.digest,
             call=call,
         )
+
+    def _policy(self, machine: Machine, state: State) -> Policy:
+        return resolve_policy(
+            self._config,
+            machine=machine.name,
+            state=state.name,
+            settings=state.settings,
+            retry=state.retry,
+        ).policy
 
     def _destination(self, load: Load, *, store: Store) -> dict[str, Any]:
         return {
