@@ -125,7 +125,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: list[str]) -> int:
     try:
-        result = statepipe.main(args, prog_name="statepipe", standalone_mode=False)
+        # Not click's main(): it turns a closed pipe into exit 1 before we can see it.
+        with statepipe.make_context("statepipe", args) as context:
+            result = statepipe.invoke(context)
+    except click.exceptions.Exit as ending:  # --help, --version
+        return ending.exit_code
     except StatepipeError as error:
         _tell(error.message, meaning=error.meaning, next_step=error.next_step)
         return error.exit_code

@@ -202,6 +202,6 @@ def _sentence(result: Mapping[str, Any]) -> str:
         what = f"{name} failed in {result['failed_state']}: {why}"
         verb = f"inspect {name}"
     else:
-        what = f"{name} {result['status']} in {result['state']}: {counts}"
+        what = f"{name} {result['status']} in {result['failed_state'] or result['state']}: {counts}"
         verb = f"resume {name}"
     return f"{what}   next: statepipe {verb}"

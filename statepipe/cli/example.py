@@ -113,7 +113,7 @@ def test_sound_orders_are_loaded_and_the_others_quarantined(tmp_path: Path) -> N
     count, total = connection.execute("SELECT count(*), sum(total) FROM orders").fetchone()
     connection.close()
     assert statuses == {"test": "done"}
-    assert (count, round(total, 2)) == (10, 946.62)
+    assert (count, round(total, 2)) == (10, 956.12)
     assert rejected == {6, 10}
 '''
 

@@ -20,7 +20,7 @@ from statepipe.store import disk, liveness
 from statepipe.store.checks import violations
 from statepipe.store.connection import open_reader, translated
 from statepipe.store.place import file_system
-from statepipe.store.stage import Stage
+from statepipe.store.stage import Stage, stage_directory
 
 #: "error": a promise is broken. "unusable": the store cannot be used at all.
 Severity = Literal["ok", "warning", "error", "unusable"]
@@ -66,7 +66,8 @@ def examine(path: Path, *, clock: Clock) -> Iterator[Check]:
     try:
         yield from _file(path, connection)
         yield from _content(connection)
-        yield from _stage(connection, path.parent / "stage")
+        store_id = connection.execute("SELECT store_id FROM store").fetchone()[0]
+        yield from _stage(connection, Stage(stage_directory(path, store_id=store_id)))
         yield from _drivers(connection, clock=clock)
     except sqlite3.Error as error:
         wrong = translated(error, path=path)
@@ -129,15 +130,15 @@ def _content(connection: sqlite3.Connection) -> Iterator[Check]:
         yield Check("journal", "ok", f"of {instances:,} instances, without a break")
 
 
-def _stage(connection: sqlite3.Connection, directory: Path) -> Iterator[Check]:
-    stage = Stage(directory)
-    named: dict[str, set[str]] = {}
+def _stage(connection: sqlite3.Connection, stage: Stage) -> Iterator[Check]:
+    # Before the rows are read, or a batch that is just being committed were an orphan.
+    there = _files(connection, stage)
     bad: list[str] = []
     count = 0
     for id_, reference in _references(connection):
         count += 1
         if reference.file is not None:
-            named.setdefault(id_, set()).add(reference.file)
+            there.discard(reference.file)
         try:
             stage.read(reference)
         except DataError as error:
@@ -147,10 +148,9 @@ def _stage(connection: sqlite3.Connection, directory: Path) -> Iterator[Check]:
         yield Check("stage", "error", _named(bad), fix)
     else:
         yield Check("stage", "ok", f"{count:,} batches and rejects, as they were committed")
-    orphans = _orphans(connection, stage, named)
-    if orphans:
-        said = f"{len(orphans):,} files that no row names; they cost room only: {_named(orphans)}"
-        yield Check("orphans", "warning", said, "harmless; what is being staged right now is one")
+    if there:
+        said = f"{len(there):,} files that no row names; they cost room only: {_named(list(there))}"
+        yield Check("orphans", "warning", said, "harmless; a resume of the instance removes them")
 
 
 def _references(connection: sqlite3.Connection) -> Iterator[tuple[str, Staged | Rejects]]:
@@ -160,13 +160,11 @@ def _references(connection: sqlite3.Connection) -> Iterator[tuple[str, Staged | 
         yield id_, Rejects(records, size, sha256, file, body, {})
 
 
-def _orphans(connection: sqlite3.Connection, stage: Stage, named: dict[str, set[str]]) -> list[str]:
+def _files(connection: sqlite3.Connection, stage: Stage) -> set[str]:
     if not stage.directory.is_dir():
-        return []
-    orphans: list[str] = []
-    for (id_,) in connection.execute("SELECT id FROM instance"):
-        orphans += stage.orphans(named.get(id_, set()), instance_key=id_)
-    return orphans
+        return set()
+    ids = connection.execute("SELECT id FROM instance").fetchall()
+    return {name for (id_,) in ids for name in stage.names(instance_key=id_)}
 
 
 def _drivers(connection: sqlite3.Connection, *, clock: Clock) -> Iterator[Check]:

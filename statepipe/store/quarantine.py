@@ -8,7 +8,6 @@ when it is done again, and would be there twice.
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from statepipe.errors import NotFound
@@ -118,14 +117,13 @@ def rows(connection: sqlite3.Connection, instance_id: str) -> list[Row]:
     ]
 
 
-def read(rows: Iterable[Row], *, stage_dir: Path, limit: int) -> list[Rejected]:
+def read(rows: Iterable[Row], *, stage: Stage, limit: int) -> list[Rejected]:
     """
     Return the first `limit` of the records that `rows` refer to.
 
     Raises:
         StagedDataDamaged: A quarantine file is missing or not what was committed.
     """
-    stage = Stage(stage_dir)
     found: list[Rejected] = []
     for row in rows:
         if len(found) >= limit:

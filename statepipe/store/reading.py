@@ -25,6 +25,7 @@ from statepipe.store.connection import open_reader, translated
 from statepipe.store.inspection import Inspection, find_number
 from statepipe.store.listing import Filter, Listed, Resumable
 from statepipe.store.quarantine import Reason, Rejected
+from statepipe.store.stage import Stage, stage_directory
 
 _HISTORY = """
 SELECT seq, at_ms, kind, event, source, target, task, attempt, took_ms, records, bytes, rejected,
@@ -208,7 +209,9 @@ class Reader:
         """
         with self._moment() as connection:
             rows = quarantine.rows(connection, instance_id)
-        return quarantine.read(rows, stage_dir=self.path.parent / "stage", limit=limit)
+            store_id = connection.execute("SELECT store_id FROM store").fetchone()[0]
+        directory = stage_directory(self.path, store_id=store_id)
+        return quarantine.read(rows, stage=Stage(directory), limit=limit)
 
     def loaded_and_rejected(self, instance_id: str) -> tuple[int, int]:
         """

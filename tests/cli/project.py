@@ -48,7 +48,7 @@ slow  = { type = "bool", default = false }
 CONTRACT = '{"type": "object", "properties": {"n": {"type": "integer", "not": {"const": 3}}}}'
 
 FUNCTIONS = '''\
-"""Numbers from 0, two a batch."""
+"""Numbers from 0."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,9 +61,10 @@ HERE = Path(__file__).parent
 
 def extract(task: Task) -> Iterator[Batch]:
     """Yield the numbers; a slow one begins, says so, and waits until it is told to stop."""
-    for start in range(task.cursor or 0, task.params["count"], 2):
-        numbers = range(start, min(start + 2, task.params["count"]))
-        yield Batch([{"n": n} for n in numbers], cursor=start + 2)
+    size, count = task.batch_size, task.params["count"]
+    for start in range(task.cursor or 0, count, size):
+        numbers = range(start, min(start + size, count))
+        yield Batch([{"n": n} for n in numbers], cursor=start + size)
     if task.params["slow"]:
         (HERE / "begun").touch()
         while not (task.cancelled or (HERE / "go").exists()):

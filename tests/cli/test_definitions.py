@@ -1,0 +1,170 @@
+"""check, graph, policy, init, doctor: definitions and the store looked at."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from statepipe.cli import statepipe as group
+from tests.cli.project import CONFIG, Project
+
+
+def test_a_sound_machine_passes_the_check(project: Project) -> None:
+    """All machines, if none is named."""
+    said = project.call("check")
+
+    assert (said.code, said.out) == (0, "numbers: ok\n")
+
+
+def test_check_finds_what_cannot_run_and_exits_6(project: Project) -> None:
+    """A function that is not there, a contract that is missing, an unknown override."""
+    machine = Path("machines/numbers.toml")
+    text = machine.read_text(encoding="utf-8")
+    text = text.replace("numbers_:transform", "numbers_:transfrom").replace(
+        "number.json", "no.json"
+    )
+    machine.write_text(text, encoding="utf-8")
+
+    said = project.call("check", "numbers")
+    found = project.call("check", "numbers", "-o", "json").json
+
+    assert said.code == 6
+    assert said.out.startswith("numbers: 2 errors\n")
+    assert {each["state"] for each in found} == {"validating", "transforming"}
+    assert 'did you mean "transform"?' in said.out
+
+
+def test_a_file_that_cannot_be_loaded_is_a_finding(project: Project) -> None:
+    """The other machines are checked all the same."""
+    Path("machines/broken.toml").write_text(
+        "machine = 'broken'\nextrct = 'x:y'\n", encoding="utf-8"
+    )
+
+    said = project.call("check")
+
+    assert said.code == 6
+    assert "numbers: ok" in said.out
+    assert "broken: 1 error" in said.out
+
+
+def test_a_path_is_no_machine(project: Project) -> None:
+    """`../` never leaves the folder of the machines."""
+    assert project.call("check", "../numbers").code == 2
+    assert project.call("run", "../numbers").code == 2
+    assert project.call("run", "nobody").code == 3
+
+
+def test_graph_draws_a_machine_and_marks_where_an_instance_is(project: Project) -> None:
+    """Mermaid by default, Graphviz if asked."""
+    project.call("start", "numbers", "--id", "one")
+
+    assert project.call("graph", "numbers").out.startswith("stateDiagram-v2\n")
+    assert project.call("graph", "numbers", "--format", "dot").out.startswith("digraph")
+    marked = project.call("graph", "numbers", "--instance", "one").out
+    assert "class extracting current" in marked
+
+
+def test_a_policy_says_where_each_of_its_parts_comes_from(project: Project) -> None:
+    """Defaults, the file, and the state itself."""
+    said = project.call("policy", "explain", "numbers.loading", "-o", "json").json
+
+    origins = {each["setting"]: (each["value"], each["from"]) for each in said}
+    assert origins["timeout"] == (3_600_000, "default")
+    assert origins["batch_size"][0] == 2
+    assert origins["batch_size"][1].endswith("statepipe.toml [policies.default]")
+    assert project.call("policy", "explain", "numbers.done").code == 2
+    assert project.call("policy", "explain", "numbers.nope").code == 3
+    assert project.call("policy", "explain", "numbers").code == 2
+
+
+def test_the_example_runs_and_its_test_passes(project: Project) -> None:
+    """`init` makes something that works at once; it never writes over anything."""
+    made = project.call("init", "demo")
+    again = project.call("init", "demo")
+
+    ran = project.spawn("run", "orders", "--config", "demo/statepipe.toml")
+    ran.communicate(timeout=30)
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"],
+        cwd=project.root / "demo",
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+
+    assert made.code == 0
+    assert again.code == 2
+    assert "is not empty" in again.err
+    assert ran.returncode == 0
+    assert tested.returncode == 0, tested.stdout
+    assert project.call("check", "--config", "demo/statepipe.toml").out == "orders: ok\n"
+
+
+def test_a_healthy_store_gives_the_doctor_nothing_to_do(project: Project) -> None:
+    """Exit 0, whatever the SQLite."""
+    project.call("run", "numbers")
+
+    said = project.call("doctor", "-o", "json")
+
+    severities = {each["subject"]: each["severity"] for each in said.json}
+    assert said.code == 0
+    del severities["library"]
+    assert set(severities.values()) == {"ok"}, severities
+
+
+def test_the_doctor_finds_a_lost_staged_file(project: Project) -> None:
+    """And names it, before a resume stumbles over it; others' eyes are a warning only."""
+    config = CONFIG.replace("batch_size = 2", "batch_size = 30_000")
+    Path("statepipe.toml").write_text(config, encoding="utf-8")
+    project.break_it()
+    project.call("run", "numbers", "--id", "one", "-p", "count=60000")
+    Path("statepipe.db").chmod(0o644)
+
+    whole = project.call("doctor")
+    lost = next(Path("stage").glob("*/*/*"))
+    lost.unlink()
+    said = project.call("doctor")
+
+    assert whole.code == 0
+    assert "warning   permissions  0644" in whole.out
+    assert said.code == 6
+    assert lost.name in said.out
+
+
+def test_the_doctor_says_that_a_foreign_file_is_unusable(project: Project) -> None:
+    """Exit 4; the file is left alone."""
+    Path("statepipe.db").write_text("not a database, but long enough to look at\n" * 40)
+
+    said = project.call("doctor")
+
+    assert said.code == 4
+    assert "unusable" in said.out
+
+
+def test_a_defect_says_that_the_data_is_safe(project: Project) -> None:
+    """Exit 70, no traceback unless asked for."""
+    command = group.get_command(None, "ls")  # type: ignore[arg-type]
+    assert command is not None
+    callback = command.callback
+    command.callback = lambda **_: 1 / 0
+    try:
+        said = project.call("ls")
+        traced = project.call("ls", "--debug")
+    finally:
+        command.callback = callback
+
+    assert said.code == 70
+    assert said.err.startswith("statepipe: a defect of statepipe: ZeroDivisionError")
+    assert "Traceback" not in said.err
+    assert "Traceback" in traced.err
+
+
+def test_json_is_ascii(project: Project) -> None:
+    """No byte of a store reaches a terminal unescaped, not even as JSON."""
+    project.break_it("Zürich \x9b")
+    project.call("run", "numbers", "--id", "one")
+
+    out = project.call("inspect", "one", "-o", "json").out
+
+    assert out.isascii()
+    assert json.loads(out)["cause"]["error"] == "Zürich \x9b"

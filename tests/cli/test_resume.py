@@ -1,0 +1,177 @@
+"""resume, cancel, pause, rewind: they say what they would do, and do no more."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.project import Project
+
+
+@pytest.fixture
+def failed(project: Project) -> Project:
+    """Two instances that failed in `transforming`, whose cause is mended."""
+    project.break_it()
+    for name in ("one", "two"):
+        project.call("run", "numbers", "--id", name)
+    project.mend_it()
+    return project
+
+
+def test_resume_goes_on_from_the_last_commit(failed: Project) -> None:
+    """What was committed before the failure is not done again."""
+    said = failed.call("resume", "one", "--reason", "mended", "-o", "json")
+
+    rows = failed.call("history", "one", "-o", "json").json
+    batches = [row["note"] for row in rows if row["target"] == "transforming" and row["note"]]
+    assert said.code == 0
+    assert said.json[0]["status"] == "done"
+    assert batches == ["batch 0", "mended", "batch 1", "batch 2"]
+
+
+def test_a_dry_run_says_what_would_be_done_and_changes_nothing(failed: Project) -> None:
+    """The plan is that of `inspect`."""
+    before = failed.call("inspect", "one", "-o", "json").json
+
+    said = failed.call("resume", "one", "--dry-run")
+
+    assert said.out == (
+        "one\n"
+        "  skips extracting, validating, 1 batch of 3 in transforming\n"
+        "  runs transforming from batch 1, then loading\n"
+    )
+    assert failed.call("inspect", "one", "-o", "json").json == before
+
+
+def test_a_bulk_dry_run_counts_by_state_and_error(failed: Project) -> None:
+    """One line a group, however many instances."""
+    failed.call("start", "numbers", "--id", "three")
+
+    only_failed = failed.call("resume", "--failed", "--dry-run").out.splitlines()
+    everything = failed.call("resume", "--all", "--dry-run", "-o", "json").json
+
+    assert only_failed[1].split() == [
+        *("2", "numbers", "failed", "transforming", "ConnectionError"),
+    ]
+    assert [each["id"] for each in everything] == ["one", "two", "three"]
+
+
+def test_a_bulk_resume_needs_a_yes(failed: Project) -> None:
+    """Without a terminal nobody can be asked, so nothing is done."""
+    refused = failed.call("resume", "--failed")
+    done = failed.call("resume", "--failed", "--yes")
+
+    assert refused.code == 2
+    assert "next:    the same command with --yes" in refused.err
+    assert done.code == 0
+    assert failed.call("ls", "--failed", "-o", "json").json == []
+
+
+def test_a_canary_that_fails_keeps_the_rest_as_they_are(failed: Project) -> None:
+    """A fix is tried on one before it is tried on a thousand."""
+    failed.break_it()
+
+    said = failed.call("resume", "--failed", "--yes", "--canary", "1")
+
+    assert said.code == 1
+    assert "the canary did not end well; 1 are left as they are" in said.err
+    rows = failed.call("history", "two", "-o", "json").json
+    assert "resume" not in [row["kind"] for row in rows]
+
+
+def test_a_changed_machine_is_refused_and_says_what_changed(failed: Project) -> None:
+    """Exit 5, and nothing is changed; `--definition latest` goes on."""
+    machine = Path("machines/numbers.toml")
+    text = machine.read_text(encoding="utf-8")
+    machine.write_text(text.replace("version = 1", "version = 2"), encoding="utf-8")
+
+    refused = failed.call("resume", "one")
+    bulk = failed.call("resume", "--failed", "--yes")
+    latest = failed.call("resume", "one", "--definition", "latest")
+
+    assert refused.code == 5
+    assert "version was 1 and is 2" in refused.err
+    assert bulk.code == 5
+    assert "2 instances left as they are" in bulk.err
+    assert latest.code == 0
+
+
+@pytest.mark.parametrize("argv", [[], ["one", "--all"], ["--all", "--failed"], ["one", "-mx"]])
+def test_it_must_be_clear_what_is_to_be_resumed(project: Project, argv: list[str]) -> None:
+    """Instances, or one of the two sets."""
+    assert project.call("resume", *argv).code == 2
+
+
+def test_a_done_instance_is_not_resumed(project: Project) -> None:
+    """Its data is loaded; only a rewind does it again."""
+    project.call("run", "numbers", "--id", "one")
+
+    said = project.call("resume", "one")
+
+    assert said.code == 2
+    assert "statepipe rewind one --to STATE" in said.err
+
+
+def test_cancel_asks_and_resume_takes_it_back(project: Project) -> None:
+    """Without a terminal it takes --yes; the reason is in the journal."""
+    project.call("start", "numbers", "--id", "one")
+
+    unsure = project.call("cancel", "one")
+    tried = project.call("cancel", "one", "--dry-run")
+    sure = project.call("cancel", "one", "--yes", "--reason", "wrong day")
+    again = project.call("cancel", "one", "--yes")
+
+    assert (unsure.code, tried.code, sure.code, again.code) == (2, 0, 0, 2)
+    assert tried.out == "would cancel one in extracting; nothing was changed\n"
+    assert project.call("history", "one", "-o", "json").json[-1]["note"] == "wrong day"
+    assert project.call("resume", "one").code == 0
+
+
+def test_a_paused_instance_rests_until_it_is_resumed(project: Project) -> None:
+    """A worker leaves it alone, and so does a bulk resume."""
+    project.call("start", "numbers", "--id", "one")
+
+    project.call("pause", "one")
+    project.call("worker", "--until-idle")
+    project.call("resume", "--all", "--yes")
+    rested = project.call("inspect", "one", "-o", "json").json["status"]
+
+    assert rested == "paused"
+    assert project.call("resume", "one").code == 0
+
+
+def test_rewind_does_everything_after_a_state_again(failed: Project) -> None:
+    """In a new generation, from the batches that are still staged."""
+    would = failed.call("rewind", "one", "--to", "validating", "--dry-run")
+    done = failed.call("rewind", "one", "--to", "validating", "--yes")
+    facts = failed.call("inspect", "one", "-o", "json").json
+
+    assert would.out == "would rewind one from transforming to validating; nothing was changed\n"
+    assert done.code == 0
+    assert (facts["generation"], facts["resume"]["runs"]) == (2, "validating")
+    assert facts["resume"]["skips"] == ["extracting"]
+    assert failed.call("resume", "one").code == 0
+    assert (
+        sum(each["records"] for each in failed.call("quarantine", "ls", "one", "-ojson").json) == 1
+    )
+
+
+def test_rewind_to_a_state_it_never_was_in_is_refused_before_anybody_is_asked(
+    failed: Project,
+) -> None:
+    """Exit 3, and the states it was in are named."""
+    said = failed.call("rewind", "one", "--to", "loading")
+
+    assert said.code == 3
+    assert "it was in: extracting, validating, transforming" in said.err
+
+
+def test_the_quarantine_shows_each_record_and_its_rule(failed: Project) -> None:
+    """Counted by reason, then one by one; nothing is there twice."""
+    counted = failed.call("quarantine", "ls", "numbers", "-o", "json").json
+    shown = failed.call("quarantine", "show", "one", "-o", "jsonl").json
+    people = failed.call("quarantine", "show", "one").out
+
+    assert [(each["records"], each["instances"]) for each in counted] == [(2, 2)]
+    assert (shown["record"], shown["batch"], shown["position"]) == ({"n": 3}, 1, 1)
+    assert '{"n": 3}' in people
+    assert failed.call("quarantine", "ls", "nobody").code == 3

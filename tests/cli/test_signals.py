@@ -1,0 +1,150 @@
+"""Signals, pipes and rivals: real processes, real signals, real exit codes."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from tests.cli.project import Project, until
+
+SLOW = ("run", "numbers", "--id", "one", "-p", "slow:=true")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
+)
+def test_the_first_signal_releases_the_instance(
+    project: Project, number: signal.Signals, code: int
+) -> None:
+    """It is ready for whoever comes next, with everything it had committed."""
+    process = project.spawn(*SLOW)
+    project.begun()
+
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+
+    assert process.returncode == code, err
+    assert "next: statepipe resume one" in out.splitlines()[-1]
+    facts = project.call("inspect", "one", "-o", "json").json
+    assert (facts["status"], facts["batches"], facts["driver"]) == ("ready", 3, None)
+    (project.root / "machines" / "go").touch()
+    assert project.call("resume", "one").code == 0
+
+
+def test_the_second_signal_leaves_at_once(project: Project) -> None:
+    """Even while the task does not listen; the next command takes over."""
+    functions = project.root / "machines" / "numbers_.py"
+    text = functions.read_text(encoding="utf-8")
+    functions.write_text(text.replace("task.cancelled or ", ""), encoding="utf-8")
+    process = project.spawn(*SLOW)
+    project.begun()
+
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+
+    assert process.returncode in (130, 143)
+    (project.root / "machines" / "go").touch()
+    assert project.call("resume", "one").code == 0
+
+
+def test_a_killed_run_is_shown_as_stalled_and_resumed_at_once(project: Project) -> None:
+    """Nobody waits out a lease after kill -9."""
+    process = project.spawn(*SLOW)
+    project.begun()
+
+    process.kill()
+    process.communicate(timeout=20)
+
+    assert [each["id"] for each in project.call("ls", "--stalled", "-o", "json").json] == ["one"]
+    said = project.call("inspect", "one")
+    assert f"cause       the process that drove it ({process.pid}) died" in said.out
+    assert "runs extracting from batch 3 (cursor 6), then validating" in said.out
+    assert project.call("ls", "-o", "json", "--failed").json == []
+    (project.root / "machines" / "go").touch()
+    assert project.call("resume", "--all", "--yes").code == 0
+
+
+def test_a_second_resume_is_busy_and_names_the_holder(project: Project) -> None:
+    """One wins; the other exits 75 and changes nothing."""
+    process = project.spawn(*SLOW)
+    project.begun()
+
+    said = project.call("resume", "one")
+    process.kill()
+    process.communicate(timeout=20)
+
+    assert said.code == 75
+    assert f"is driven by process {process.pid}" in said.err
+
+
+def test_a_running_instance_can_be_cancelled_from_outside(project: Project) -> None:
+    """Its driver is asked, honours it, and says so."""
+    process = project.spawn(*SLOW)
+    project.begun()
+
+    said = project.call("cancel", "one", "--yes")
+    out, _ = process.communicate(timeout=20)
+
+    assert said.code == 0
+    assert "its driver was asked to cancel it" in said.out
+    assert process.returncode == 1
+    assert "one cancelled in extracting" in out
+    assert project.call("inspect", "one", "-o", "json").json["status"] == "cancelled"
+
+
+def test_a_reader_that_goes_away_stops_the_lines_and_not_the_run(project: Project) -> None:
+    """`statepipe run numbers | head -1` loads everything."""
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    process = project.spawn("run", "numbers", "--id", "one", stdout=writing)
+    os.close(writing)
+    _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 0, err
+    assert err == ""
+    assert project.call("inspect", "one", "-o", "json").json["status"] == "done"
+
+
+def test_a_list_into_a_closed_pipe_is_quiet(project: Project) -> None:
+    """No traceback for `statepipe ls | head -1`."""
+    project.call("start", "numbers")
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    process = project.spawn("ls", stdout=writing)
+    os.close(writing)
+    _, err = process.communicate(timeout=20)
+
+    assert (process.returncode, err) == (0, "")
+
+
+def test_the_doctor_names_a_stopped_process_that_holds_the_lock(project: Project) -> None:
+    """A driver stopped inside a transaction blocks everybody; somebody must say who it is."""
+    project.call("start", "numbers")
+    program = (
+        "import sqlite3; c = sqlite3.connect('statepipe.db', isolation_level=None);"
+        " c.execute('BEGIN IMMEDIATE'); print('held', flush=True); input()"
+    )
+    holder = subprocess.Popen(
+        ["python3", "-c", program],
+        cwd=project.root,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    holder.send_signal(signal.SIGSTOP)
+    until(
+        lambda: os.waitid(os.P_PID, holder.pid, os.WSTOPPED | os.WNOWAIT | os.WNOHANG) is not None
+    )
+
+    said = project.call("doctor")
+    holder.kill()
+    holder.communicate()
+
+    assert said.code == 6
+    assert f"process {holder.pid} (python3) holds the write lock, and it is stopped" in said.out
