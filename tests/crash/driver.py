@@ -5,8 +5,8 @@ The process that dies: drives the shop's instance, with faults, as `python -m te
     --lease-ms      a short lease, so that nobody waits long for a sleeper's end
     --mutant        break the engine on purpose first (see `mutants.py`)
 
-Prints one line of JSON: the statuses and what was fenced. Ends as the command line does: an
-error's own exit code, 143 or 130 after a signal that was obeyed.
+Prints one line of JSON: the statuses and what was fenced. Ends with an error's own
+exit code, and with 76 if the instance was taken over.
 """
 
 import argparse
@@ -33,7 +33,6 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--env", choices=["process"])
     parser.add_argument("--lease-ms", type=int)
     parser.add_argument("--mutant", choices=sorted(mutants.ALL))
-    parser.add_argument("--resume", action="store_true")
     asked = parser.parse_args(argv)
     if asked.lease_ms:
         workers.register = partial(workers.register, lease_ms=asked.lease_ms)
@@ -45,26 +44,16 @@ def main(argv: Sequence[str]) -> int:
         Points(asked.root, at=at, signum=signum).install()
     try:
         with scene.make_engine(asked.root, env=asked.env) as engine:
-            return _drive(engine, resume=asked.resume)
+            return _drive(engine)
     except StatepipeError as error:
         sys.stderr.write(f"{type(error).__name__}: {error.message}\n")
         return error.exit_code
 
 
-def _drive(engine: Engine, *, resume: bool) -> int:
-    caught: list[int] = []
-
-    def obey(signum: int, _frame: object) -> None:
-        caught.append(signum)
-        engine.stop(signal.Signals(signum).name)
-
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, obey)
-    statuses = scene.walk(engine, resume=resume)
+def _drive(engine: Engine) -> int:
+    statuses = scene.walk(engine)
     fenced = [] if engine._loop is None else engine._loop.fenced
     sys.stdout.write(json.dumps({"statuses": statuses, "fenced": fenced}) + "\n")
-    if caught:
-        return 128 + caught[0]
     return 76 if fenced else 0
 
 

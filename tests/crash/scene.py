@@ -112,21 +112,19 @@ def set_up(root: Path) -> Path:
     return root
 
 
-def drive(root: Path, *, env: Env = None, resume: bool = False) -> dict[str, str]:
+def drive(root: Path, *, env: Env = None) -> dict[str, str]:
     """
     Run the shop's instance to its end in this process; return its status.
 
     Args:
         root: A folder made by `set_up`.
         env: "process" lets tasks run in worker processes.
-        resume: Go on by `Engine.resume`, as a person would; otherwise whatever the
-            store has is driven on, as a worker would.
 
     Raises:
-        StatepipeError: As `Engine.run` and `Engine.resume`.
+        StatepipeError: As `Engine.run`.
     """
     with make_engine(root, env=env) as engine:
-        return walk(engine, resume=resume)
+        return walk(engine)
 
 
 def make_engine(root: Path, *, env: Env = None) -> Engine:
@@ -135,19 +133,10 @@ def make_engine(root: Path, *, env: Env = None) -> Engine:
     return Engine(config, pools=Pools(processes=1), observe=Watch(root), rng=random.Random(1))
 
 
-def walk(engine: Engine, *, resume: bool = False) -> dict[str, str]:
-    """Create the instance unless it is there, and drive it to its end."""
+def walk(engine: Engine) -> dict[str, str]:
+    """Create the instance unless it is there, and drive it to its end, as a worker would."""
     engine.create("shop", instance_id=INSTANCE, if_exists="attach")
-    if resume and engine.run([]) == {} and status_of(engine) != Status.DONE:
-        return engine.resume([INSTANCE])
     return engine.run([INSTANCE])
-
-
-def status_of(engine: Engine) -> str:
-    """Return the instance's status, as last committed."""
-    connection = engine._store.connection
-    status: str = connection.execute("SELECT status FROM instance").fetchone()[0]
-    return status
 
 
 def stage_of(root: Path, store: sqlite3.Connection) -> Stage:
@@ -294,3 +283,35 @@ def _ledger(root: Path) -> list[tuple[Any, ...]]:
             " FROM _statepipe_ledger ORDER BY 1, 2, 4"
         ).fetchall()
     return rows
+
+
+def unreleased(root: Path) -> list[str]:
+    """Return what a process that was asked to stop still holds, or did not write down."""
+    with closing(open_reader(store_of(root))) as store:
+        status, worker, kind = store.execute(
+            "SELECT i.status, i.worker, j.kind FROM instance i"
+            "  JOIN journal j ON j.instance = i.n AND j.seq = i.seq"
+        ).fetchone()
+        running = store.execute("SELECT n FROM worker WHERE stopped_at_ms IS NULL").fetchall()
+    found = [] if (status, worker) == (Status.READY, None) else [f"held: {status}, {worker}"]
+    found += [f"worker {n} did not say that it ended" for (n,) in running]
+    # "create": it was stopped before it had taken the instance.
+    return found if kind in ("interrupt", "create") else [*found, f"the last entry is {kind}"]
+
+
+def journal(root: Path) -> list[tuple[Any, ...]]:
+    """Return the journal as it is, epochs and all."""
+    with closing(open_reader(store_of(root))) as store:
+        rows: list[tuple[Any, ...]] = store.execute(
+            "SELECT seq, epoch, kind, event, source, target, note FROM journal ORDER BY seq"
+        ).fetchall()
+    return rows
+
+
+def workers(root: Path) -> int:
+    """Return how many workers have registered and not said that they ended."""
+    with closing(open_reader(store_of(root))) as store:
+        count: int = store.execute(
+            "SELECT count(*) FROM worker WHERE stopped_at_ms IS NULL"
+        ).fetchone()[0]
+    return count

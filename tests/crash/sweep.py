@@ -1,10 +1,13 @@
 """
-Kill a run at each of its points, check what is left, go on, check the end.
+End a run at each of its points, check what is left, go on, check the end.
 
     python -m tests.crash.sweep FIRST STEP     points FIRST, FIRST + STEP, … until a run has no more
     python -m tests.crash.sweep 57             point 57 alone; or its name, "before rename#3"
+    --signal TERM                              ask it to stop there; otherwise kill it
+    --mutant NAME                              with an engine that is broken (see `mutants.py`)
 
-Prints one line of JSON for each point: its number, its name, the problems found.
+Prints one line of JSON for each point: its number, its name, how the run ended, the problems
+found, how many batches were done again.
 
 This process imports everything once and has one thread, so that each run can be a fork of it,
 which costs a tenth of a new interpreter. It opens no store before its children have ended, and
@@ -27,6 +30,7 @@ from typing import Any, Final
 import jsonschema_rs  # noqa: F401  imported here once, not by each child
 import sqlite_utils  # noqa: F401
 
+from statepipe import cli
 from statepipe.model import Status
 from tests.crash import mutants, scene
 from tests.crash.points import Points
@@ -40,13 +44,15 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("first")
     parser.add_argument("step", type=int, nargs="?", default=0)
+    parser.add_argument("--signal", choices=["KILL", "TERM", "INT"], default="KILL")
     parser.add_argument("--mutant", choices=sorted(mutants.ALL))
     asked = parser.parse_args(argv)
+    signum = signal.Signals[f"SIG{asked.signal}"]
     with tempfile.TemporaryDirectory() as folder:
         expected = undisturbed(Path(folder))
         for point in points_of(asked.first, asked.step):
             root = Path(folder) / str(point)
-            report = kill_and_resume(root, point, expected, mutant=asked.mutant)
+            report = end_and_resume(root, point, expected, signum=signum, mutant=asked.mutant)
             if report is None:
                 break
             sys.stdout.write(json.dumps(report) + "\n")
@@ -65,68 +71,104 @@ def points_of(first: str, step: int) -> Iterable[int | str]:
 def undisturbed(folder: Path) -> scene.Outcome:
     """Return what a run leaves that nobody kills."""
     root = scene.set_up(folder / "undisturbed")
-    assert run(lambda: scene.drive(root)) == 0
+    assert run(lambda: _driven(root)) == 0
     assert scene.redone(root).total() == 0
     return scene.outcome(root)
 
 
-def kill_and_resume(
-    root: Path, point: int | str, expected: scene.Outcome, *, mutant: str | None = None
+def end_and_resume(
+    root: Path,
+    point: int | str,
+    expected: scene.Outcome,
+    *,
+    signum: signal.Signals = signal.SIGKILL,
+    mutant: str | None = None,
 ) -> dict[str, Any] | None:
     """
-    Kill a run at `point`, resume it; return what was found, None if the run has no such point.
+    End a run at `point`, resume it; return what was found, None if the run has no such point.
 
-    Every other resume is a worker's takeover; the rest are a person's.
+    Every other resume is a worker's takeover; the rest are a person's, on the command line.
     """
     scene.set_up(root)
-    status = run(lambda: _driven(root, at=point, mutant=mutant))
-    if status == 0:
+    code = run(lambda: _driven(root, at=point, signum=signum, mutant=mutant))
+    if not (root / "points.log").exists():
         return None
     number, _, name = (root / "points.log").read_text("utf-8").strip().partition(" ")
-    is_done = scene.rests(root) == Status.DONE
-    problems = [] if status == -signal.SIGKILL else [f"it was not killed: {status}"]
-    problems += scene.damage(root)
-    status = run(lambda: _driven(root, resume=int(number) % 2 == 0, mutant=mutant))
-    if status != 0:
-        problems.append(f"the resume ended with {status}")
+    was = scene.rests(root)
+    problems = scene.damage(root)
+    if signum == signal.SIGKILL:
+        problems += [] if code == -signum else [f"it was not killed: {code}"]
+    else:
+        problems += _impolite(root, code, signum=signum, was=was)
+    by_hand = int(number) % 2 == 0 and was == Status.READY
+    code_after = run(lambda: _driven(root, by_hand=by_hand, mutant=mutant))
+    if code_after != 0:
+        problems.append(f"the resume ended with {code_after}")
     else:
         problems += scene.damage(root)
         problems += scene.differences(scene.outcome(root), expected)
         problems += scene.unplanned(root)
         # Nobody drives what is done: files of a run that died while it tidied up are
         # left to `statepipe doctor`, which names them.
-        if not is_done:
+        if was != Status.DONE:
             problems += [f"left behind: {name}" for name in scene.leftovers(root)]
-    redone = scene.redone(root)
-    if redone.total() > 1:
-        problems.append(f"more than one batch was done again: {dict(redone)}")
-    return {"point": int(number), "name": name, "problems": problems, "redone": redone.total()}
+    redone = scene.redone(root).total()
+    if redone > 1:
+        problems.append(f"more than one batch was done again: {dict(scene.redone(root))}")
+    report = {"point": int(number), "name": name, "code": code, "was": was}
+    return report | {"problems": problems, "redone": redone}
 
 
-def run(work: Callable[[], object]) -> int:
-    """Do `work` in a child; return its exit code, or minus the signal that ended it."""
+def _impolite(root: Path, code: int, *, signum: signal.Signals, was: str | None) -> Iterable[str]:
+    """Return where a run that was asked to stop did not do as it should."""
+    if was == Status.DONE:
+        # Too late to stop anything: whoever waits for the command learns the truth.
+        return [] if code == 0 else [f"done, but the command ended with {code}"]
+    found = [] if code == 128 + signum else [f"asked to stop, it ended with {code}"]
+    if was is not None:
+        found += scene.unreleased(root)
+    return found
+
+
+def run(work: Callable[[], int]) -> int:
+    """Do `work` in a child; return what it returns, or minus the signal that ended it."""
     child = os.fork()
     if child == 0:
         signal.alarm(RUN_S_MAX)
+        code = 70
         try:
-            work()
+            code = work()
         except BaseException:  # noqa: BLE001  the child must not return into its parent's code
             traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
+        os._exit(code)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
 
 
 def _driven(
-    root: Path, *, at: int | str | None = None, resume: bool = False, mutant: str | None = None
-) -> None:
+    root: Path,
+    *,
+    at: int | str | None = None,
+    signum: signal.Signals = signal.SIGKILL,
+    by_hand: bool = False,
+    mutant: str | None = None,
+) -> int:
+    """Run the shop as a worker would, or by its command line; return the exit code."""
     if mutant:
         mutants.ALL[mutant]()
     if at is not None:
-        Points(root, at=at).install()
-    statuses = scene.drive(root, resume=resume)
-    assert set(statuses.values()) <= {Status.DONE}, statuses
+        Points(root, at=at, signum=signum).install()
+    if by_hand:
+        return _commanded(root, "resume", scene.INSTANCE)
+    if signum != signal.SIGKILL:
+        return _commanded(root, "run", "shop", "--id", scene.INSTANCE)
+    return 0 if set(scene.drive(root).values()) <= {Status.DONE} else 1
+
+
+def _commanded(root: Path, *command: str) -> int:
+    os.chdir(root)
+    sys.stdout = sys.stderr  # ours is read by a program
+    return cli.main(command)
 
 
 if __name__ == "__main__":

@@ -80,3 +80,18 @@ def test_the_sweep_notices_an_engine_that_breaks_a_rule(
     reports = [report for point in points for report in sweep(point, "--mutant", mutant)]
 
     assert symptom in found(reports)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("asked", "code"), [("TERM", 143), ("INT", 130)])
+def test_a_run_asked_to_stop_anywhere_lets_go_and_can_be_resumed(asked: str, code: int) -> None:
+    """
+    It is never worse than kill -9 (R20): `interrupted` is in the journal, the lease is free.
+
+    The run and every other resume are the real command line's.
+    """
+    reports = sweep({"TERM": 5, "INT": 13}[asked], 20, "--signal", asked)
+
+    assert len(reports) >= 10
+    assert not found(reports), found(reports)
+    assert {report["code"] for report in reports if report["was"] == "ready"} == {code}

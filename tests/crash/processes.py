@@ -1,0 +1,86 @@
+"""
+Real processes for the crash tests: start one, wait for what it does, never for time to pass.
+
+    start       `python -m tests.crash.driver`, or another module
+    stopped     wait until a process has stopped itself
+    ended       wait until it has ended; its exit code, output and errors
+    until       poll a condition, with a bound
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from statepipe.clock import SystemClock
+from statepipe.store.connection import open_reader
+from tests.crash import scene
+
+ROOT: Final = Path(__file__).parents[2]
+
+#: Nothing here takes a tenth of this; who waits longer hangs, in milliseconds.
+BOUND_MS: Final = 45_000
+
+
+class Ended(NamedTuple):
+    """How a process ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What the driver printed."""
+        said: dict[str, Any] = json.loads(self.out.splitlines()[-1])
+        return said
+
+
+def start(
+    *arguments: object, module: str = "tests.crash.driver", cwd: Path = ROOT
+) -> subprocess.Popen[str]:
+    """Start `python -m MODULE ARGUMENTS`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def stopped(process: subprocess.Popen[str]) -> None:
+    """Wait until `process` has stopped itself."""
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status), f"it ended instead: {os.waitstatus_to_exitcode(status)}"
+
+
+def ended(process: subprocess.Popen[str]) -> Ended:
+    """Wait until `process` has ended."""
+    out, err = process.communicate(timeout=BOUND_MS / 1000)
+    return Ended(process.returncode, out, err)
+
+
+def until(condition: Callable[[], bool], what: str) -> int:
+    """Poll until `condition` holds; return how long it took, in milliseconds."""
+    clock = SystemClock()
+    began_ms = clock.boot_ms()
+    pause = threading.Event()
+    while not condition():
+        assert clock.boot_ms() - began_ms < BOUND_MS, f"still waiting for {what}"
+        pause.wait(0.005)
+    return clock.boot_ms() - began_ms
+
+
+def epoch_of(root: Path) -> int:
+    """Return the instance's epoch, as last committed."""
+    with closing(open_reader(scene.store_of(root))) as store:
+        epoch: int = store.execute("SELECT epoch FROM instance").fetchone()[0]
+    return epoch
