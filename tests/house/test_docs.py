@@ -1,0 +1,119 @@
+"""The pages of docs/: every example runs, every command and option they name exists."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from statepipe.cli import COMMANDS, statepipe
+from statepipe.policy import POLICY_KEYS, Policy, policy_from
+from tests.house.pages import blocks, play
+from tests.house.repository import ROOT, files
+
+PAGES = [
+    path
+    for path in files()
+    if path.suffix == ".md" and (path.parts[0] == "docs" or len(path.parts) <= 2)
+]
+PLAYED = [Path("docs/guide.md"), Path("docs/operating.md"), Path("docs/walk.md")]
+
+_QUOTED = re.compile(r"`(statepipe [^`]+)`")
+_TYPED = re.compile(r"^(?:\$ |ExecStart=\S*/)?(statepipe .+)$", flags=re.MULTILINE)
+_OPTION = re.compile(r"--[a-z][a-z-]+")
+
+
+def _read(path: Path) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def _commands(page: str) -> set[str]:
+    """Return every call of `statepipe` in the page, in its text and in its blocks."""
+    typed = "\n".join(block.text for block in blocks(page))
+    return {
+        *_QUOTED.findall(re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL)),
+        *_TYPED.findall(typed),
+    }
+
+
+def _command(words: list[str]) -> click.Command:
+    """Return the command that the words after `statepipe` call."""
+    context = click.Context(statepipe)
+    found: click.Command = statepipe
+    for word in words:
+        if not isinstance(found, click.Group):
+            break
+        if word.startswith("-"):
+            continue
+        inner = found.get_command(context, word)
+        assert inner is not None, f"there is no command {word!r}"
+        found = inner
+    return found
+
+
+@pytest.mark.parametrize("page", PLAYED, ids=str)
+def test_every_example_of_a_page_works(page: Path, tmp_path: Path) -> None:
+    """Files are written, programs run, commands typed, in the order of the page."""
+    play(_read(page), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "```console\n$ echo one\ntwo\n```\n",
+        "```console\n$ printf 'a\\nb'\nb\na\n```\n",
+        "```console\n$ false\n```\n",
+        "```console\n$ true  # exits 1\n```\n",
+        "```python\nassert False\n```\n",
+        "```toml\nkey = 1\n```\n",
+    ],
+)
+def test_an_example_that_does_not_hold_is_found(page: str, tmp_path: Path) -> None:
+    """Otherwise all of the above would be true of any page."""
+    with pytest.raises(AssertionError):
+        play(page, tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_command_a_page_names_exists(page: Path) -> None:
+    """Commands and options are looked up in the command line itself."""
+    for call in _commands(_read(page)):
+        words = shlex.split(call, comments=True)[1:]
+        command = _command(words)
+        known = {name for param in command.params for name in param.opts}
+        used = set(_OPTION.findall(" ".join(words)))
+        assert used <= known | {"--help", "--version"}, f"{call}: {sorted(used - known)}"
+
+
+def test_every_command_is_in_the_docs() -> None:
+    """What is not written down is not there for those who read."""
+    named = {shlex.split(call)[1] for page in PAGES for call in _commands(_read(page))}
+
+    assert set(COMMANDS) <= named
+
+
+def test_every_setting_is_in_the_guide_with_its_default() -> None:
+    """The table of policy keys is the one that the loader has, with the same defaults."""
+    guide = _read(Path("docs/guide.md"))
+    table = re.search(r"^\| key \| means \| default \|\n(.*?)\n\n", guide, re.MULTILINE | re.DOTALL)
+    assert table is not None
+    rows = [line.strip("| ").split(" | ") for line in table[1].splitlines()[1:]]
+    said = {key.strip("`"): _value(key.strip("`"), default) for key, _, default in rows}
+    retries = said.pop("retries")
+
+    assert {"retries", *said} == set(POLICY_KEYS)
+    assert policy_from({key: value for key, value in said.items() if value}) == Policy()
+    assert [key for key, value in said.items() if value is None] == ["max_elapsed", "heartbeat"]
+    assert retries == Policy().max_attempts - 1
+
+
+def _value(key: str, text: str) -> object:
+    """Return a cell of the table as people would write it in TOML."""
+    if key == "errors":
+        return re.findall(r"`(\w+)`", text)
+    if text == "none":
+        return None
+    if text.isdigit():
+        return int(text)
+    return float(text) if key == "backoff_rate" else text
