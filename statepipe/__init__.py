@@ -2,7 +2,8 @@
 statepipe: ETL pipelines as explicit state machines, every move one commit in SQLite.
 
 What machines are written with: Batch, Outcome, Task, Throttled, Fatal, Reject, read_csv,
-read_jsonl. What programs drive them with: Engine, load_config, Machine and its parts.
+read_jsonl. What programs drive them with: Engine, load_config, Machine and its parts;
+and look with: Reader, Filter.
 
 Names are imported when they are first used, so that the command line starts fast; the
 stub beside this file tells type checkers where each comes from.
@@ -18,6 +19,7 @@ _HOMES: Final = {
     "Batch": "statepipe.model",
     "Engine": "statepipe.engine",
     "Fatal": "statepipe.errors",
+    "Filter": "statepipe.store.listing",
     "Load": "statepipe.machine.definition",
     "Machine": "statepipe.machine.definition",
     "Outcome": "statepipe.model",

@@ -9,6 +9,7 @@ A stopped command has released its instances: whoever resumes them need not wait
 
 import os
 import signal
+import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -25,6 +26,7 @@ from statepipe.runtime.pools import Pools
 from statepipe.store.reading import Reader
 
 EXIT_FAILED: Final = 1
+_SHOW_CURSOR: Final = b"\x1b[?25h"
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 #: Instances that one call of the engine drives; each turn of its loop asks for all of them.
@@ -64,7 +66,9 @@ class Signals:
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         if self.received is not None:
             # Workers hold our lifeline: they and all they started die with us, and what
-            # is left is the same as after kill -9.
+            # is left is the same as after kill -9. Only the cursor must not stay hidden.
+            if sys.stdout.isatty():
+                os.write(sys.stdout.fileno(), _SHOW_CURSOR)
             os._exit(128 + number)
         self.received = number
         if self._engine is not None:

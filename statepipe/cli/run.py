@@ -128,4 +128,6 @@ def _create(
     )
     if made is None:
         drivers.out.note(f"{name} exists; nothing was done   next: statepipe inspect {name}")
+        if drivers.out.is_json:
+            drivers.out.values([])
     return made
