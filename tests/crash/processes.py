@@ -5,6 +5,7 @@ Real processes for the crash tests: start one, wait for what it does, never for 
     stopped     wait until a process has stopped itself
     ended       wait until it has ended; its exit code, output and errors
     until       poll a condition, with a bound
+    survivors   what still runs of all that was started for a folder
 """
 
 import json
@@ -22,6 +23,9 @@ from statepipe.store.connection import open_reader
 from tests.crash import scene
 
 ROOT: Final = Path(__file__).parents[2]
+
+#: In the environment of what we start, and so of whatever that starts.
+_MARK: Final = "STATEPIPE_TEST_ROOT"
 
 #: Nothing here takes a tenth of this; who waits longer hangs, in milliseconds.
 BOUND_MS: Final = 45_000
@@ -48,7 +52,7 @@ def start(
     return subprocess.Popen(
         [sys.executable, "-m", module, *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), _MARK: str(arguments[0])},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -77,6 +81,19 @@ def until(condition: Callable[[], bool], what: str) -> int:
         assert clock.boot_ms() - began_ms < BOUND_MS, f"still waiting for {what}"
         pause.wait(0.005)
     return clock.boot_ms() - began_ms
+
+
+def survivors(root: Path) -> list[int]:
+    """Return the processes that were started for `root`, by whomever, and still run."""
+    mark = f"{_MARK}={root}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+        except OSError:  # it has ended, or is not ours
+            continue
+    return found
 
 
 def epoch_of(root: Path) -> int:

@@ -315,3 +315,10 @@ def workers(root: Path) -> int:
             "SELECT count(*) FROM worker WHERE stopped_at_ms IS NULL"
         ).fetchone()[0]
     return count
+
+
+def retries(root: Path) -> list[str]:
+    """Return why attempts were tried again, by the class of their error."""
+    with closing(open_reader(store_of(root))) as store:
+        rows = store.execute("SELECT error_class FROM journal WHERE kind = 'retry' ORDER BY seq")
+        return [str(name) for (name,) in rows]
