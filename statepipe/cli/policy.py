@@ -29,7 +29,7 @@ def policy() -> None:
 )
 @click.argument("target", metavar="MACHINE.STATE")
 def explain(*, target: str) -> None:
-    """Print the merged policy of a state, and where each part of it comes from."""
+    """Print the merged policy of a state, and the origin of each part."""
     name, dot, state_name = target.partition(".")
     if not (name and dot and state_name):
         raise UsageError(

@@ -28,7 +28,7 @@ def quarantine() -> None:
 )
 @click.argument("subject", required=False, metavar="[MACHINE|ID]", callback=instance_id)
 def ls(*, subject: str | None) -> None:
-    """Count rejected records by reason, of one machine, one instance, or all."""
+    """Count by reason what was rejected, of a machine, an instance, or all."""
     out = Session.current().out()
     with open_reader() as reader:
         found = reader.quarantine(subject)
@@ -51,7 +51,7 @@ def ls(*, subject: str | None) -> None:
 @click.argument("instance", metavar="ID", callback=instance_id)
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
 def show(*, instance: str, limit: int) -> None:
-    """Print rejected records of an instance, each with the rule it broke."""
+    """Print rejected records, each with the rule it broke."""
     out = Session.current().out()
     with open_reader() as reader:
         found = reader.rejected(instance, limit=limit + 1)
