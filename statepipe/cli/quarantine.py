@@ -28,7 +28,7 @@ def quarantine() -> None:
 )
 @click.argument("subject", required=False, metavar="[MACHINE|ID]", callback=instance_id)
 def ls(*, subject: str | None) -> None:
-    """Count by reason what was rejected, of a machine, an instance, or all."""
+    """Count by reason what was rejected."""
     out = Session.current().out()
     with open_reader() as reader:
         found = reader.quarantine(subject)
