@@ -75,7 +75,7 @@ class Outcome:
         ledger: The destination's rows of the ledger.
         plan: The plan, with what was loaded of each batch.
         quarantine: Every rejected record with its reason.
-        moves: The moves of the journal, in order.
+        moves: The moves of the journal, in order; not those of attempts that failed.
         batches: What the journal says of batches, in order.
     """
 
@@ -186,7 +186,8 @@ def outcome(root: Path) -> Outcome:
             ).fetchall(),
             quarantine=_quarantine(root, store),
             moves=store.execute(
-                "SELECT event, source, target FROM journal WHERE kind = 'move' ORDER BY seq"
+                "SELECT event, source, target FROM journal"
+                " WHERE kind = 'move' AND event <> 'error' ORDER BY seq"
             ).fetchall(),
             batches=store.execute(
                 "SELECT source, event, note, records, bytes, rejected FROM journal"
@@ -322,3 +323,11 @@ def retries(root: Path) -> list[str]:
     with closing(open_reader(store_of(root))) as store:
         rows = store.execute("SELECT error_class FROM journal WHERE kind = 'retry' ORDER BY seq")
         return [str(name) for (name,) in rows]
+
+
+def go_on(root: Path) -> str:
+    """Go on, in this process, with whatever a run left, failed or not; return the status."""
+    with make_engine(root) as engine:
+        engine.create("shop", instance_id=INSTANCE, if_exists="attach")
+        is_done = rests(root) == Status.DONE
+        return Status.DONE if is_done else engine.resume([INSTANCE])[INSTANCE]
