@@ -10,7 +10,7 @@ A stopped command has released its instances: whoever resumes them need not wait
 import os
 import signal
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
@@ -21,6 +21,7 @@ from statepipe.cli.progress import Progress
 from statepipe.cli.render import Output, first_line, plural
 from statepipe.cli.session import Session
 from statepipe.engine import Adopt, Engine
+from statepipe.errors import StatepipeError
 from statepipe.model import Status
 from statepipe.runtime.pools import Pools
 from statepipe.store.reading import Reader
@@ -104,7 +105,12 @@ class Drivers:
         return self.report(statuses)
 
     def resume(
-        self, ids: Sequence[str], *, reason: str | None, definition: Adopt
+        self,
+        ids: Sequence[str],
+        *,
+        reason: str | None,
+        definition: Adopt,
+        on_refusal: Callable[[str, StatepipeError], None] | None,
     ) -> dict[str, str]:
         """Resume instances, some at a time; return the statuses of those that were reached."""
         statuses: dict[str, str] = {}
@@ -112,7 +118,9 @@ class Drivers:
             if self.is_stopped:
                 break
             chunk = ids[start : start + CHUNK]
-            statuses |= self.engine.resume(chunk, reason=reason, definition=definition)
+            statuses |= self.engine.resume(
+                chunk, reason=reason, definition=definition, on_refusal=on_refusal
+            )
         return statuses
 
     def work(self, machines: Sequence[str], *, until_idle: bool) -> int:

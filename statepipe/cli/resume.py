@@ -3,7 +3,8 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import click
@@ -13,10 +14,9 @@ from statepipe.cli.options import command, confirm, instance_id
 from statepipe.cli.places import open_reader
 from statepipe.cli.render import Output, plural
 from statepipe.cli.session import Session
-from statepipe.errors import DefinitionChanged
+from statepipe.errors import StatepipeError
 from statepipe.model import Status
 from statepipe.runtime.outlook import outlook
-from statepipe.store.listing import Resumable
 from statepipe.store.reading import Reader
 
 
@@ -83,89 +83,55 @@ def resume(  # noqa: PLR0913  (one argument an option)
             else:
                 _preview(out, reader, ids)
             return 0
-        groups = _groups(reader.resumable(machine=machine, failed=failed)) if bulk else [list(ids)]
-    count = sum(map(len, groups))
-    if count == 0:
+        if bulk:
+            ids = tuple(each.id for each in reader.resumable(machine=machine, failed=failed))
+    if not ids:
         out.note("nothing to resume")
         return 0
     if bulk:
         again = "the same command with --yes, or with --dry-run first"
-        confirm(f"resume {plural(count, 'instance')}?", yes=yes, again=again)
+        confirm(f"resume {plural(len(ids), 'instance')}?", yes=yes, again=again)
     # Here, because a preview must not wait for the engine to be imported.
     from statepipe.cli.driving import driving  # noqa: PLC0415  (80 ms that --dry-run need not pay)
 
     with driving(create=False, detailed=detailed) as drivers:
-        bulk_of = Bulk(drivers, reason=reason, definition=definition, skips=bulk)
+        take_back = partial(_resume, drivers, reason=reason, definition=definition, skips=bulk)
         if canary is not None:
-            first, groups = _split(groups, canary)
-            code = bulk_of.resume(first)
+            code = take_back(ids[:canary])
+            ids = ids[canary:]
             if code != 0:
-                out.note(f"the canary did not end well; {count - canary:,} are left as they are")
+                out.note(f"the canary did not end well; {len(ids):,} are left as they are")
                 return code
-        return bulk_of.resume(groups)
+        return take_back(ids)
 
 
-class Bulk:
+def _resume(
+    drivers: Any,  # noqa: ANN401  (Drivers, not imported for the sake of --dry-run)
+    ids: Sequence[str],
+    *,
+    reason: str | None,
+    definition: Literal["pinned", "latest"],
+    skips: bool,
+) -> int:
     """
-    Resumes groups of instances that share a definition and a state.
+    Resume instances, say what became of each, return the exit code.
 
-    Args:
-        drivers: What drives them.
-        reason: Why, for the journal.
-        definition: As `Engine.resume`.
-        skips: True to leave a group out if its machine has changed, False to end there.
+    With `skips`, one that cannot be resumed is left as it is and the others go on;
+    without, it ends the command.
     """
+    refusals: dict[type[StatepipeError], list[StatepipeError]] = defaultdict(list)
 
-    def __init__(
-        self,
-        drivers: Any,  # noqa: ANN401  (Drivers, not imported for the sake of --dry-run)
-        *,
-        reason: str | None,
-        definition: Literal["pinned", "latest"],
-        skips: bool,
-    ) -> None:
-        self._drivers = drivers
-        self._reason = reason
-        self._definition = definition
-        self._skips = skips
+    def note(_: str, error: StatepipeError) -> None:
+        refusals[type(error)].append(error)
 
-    def resume(self, groups: Sequence[Sequence[str]]) -> int:
-        """Resume them all, say what became of each, return the exit code."""
-        statuses: dict[str, str] = {}
-        changed = False
-        for group in groups:
-            try:
-                statuses |= self._drivers.resume(
-                    group, reason=self._reason, definition=self._definition
-                )
-            except DefinitionChanged as error:
-                if not self._skips:
-                    raise
-                changed = True
-                self._drivers.out.note(
-                    f"{plural(len(group), 'instance')} left as they are: {error.message}"
-                )
-        code: int = self._drivers.report(statuses)
-        return code or (DefinitionChanged.exit_code if changed else 0)
-
-
-def _groups(found: Iterable[Resumable]) -> list[list[str]]:
-    """Return ids by definition and state: whether a machine has changed is the same for each."""
-    groups: dict[tuple[int, str], list[str]] = defaultdict(list)
-    for each in found:
-        groups[each.definition, each.state].append(each.id)
-    return list(groups.values())
-
-
-def _split(groups: list[list[str]], canary: int) -> tuple[list[list[str]], list[list[str]]]:
-    """Return the first `canary` instances, and the rest, both in groups."""
-    first: list[list[str]] = []
-    rest: list[list[str]] = []
-    for group in groups:
-        taken = max(0, canary - sum(len(each) for each in first))
-        first.append(group[:taken])
-        rest.append(group[taken:])
-    return [each for each in first if each], [each for each in rest if each]
+    statuses = drivers.resume(
+        ids, reason=reason, definition=definition, on_refusal=note if skips else None
+    )
+    for errors in refusals.values():
+        left = plural(len(errors), "instance")
+        drivers.out.note(f"{left} left as they are, for example: {errors[0].message}")
+    code: int = drivers.report(statuses)
+    return code or next((kind.exit_code for kind in refusals), 0)
 
 
 def _preview_bulk(out: Output, reader: Reader, *, machine: str | None, failed: bool) -> None:
