@@ -26,9 +26,11 @@ CANCELLED_ATTEMPT = Ended("cancelled", None, False, None, None, None)  # noqa: F
 def call_of(drive: Drive, store: Store) -> dict[str, Any]:
     """Return the call for the state the instance is in, going on after its last commit."""
     cursor = None
+    records = rejected = 0
     if drive.batches:
         encoded = staged.last_cursor(store.connection, drive.n, drive.stay)
         cursor = None if encoded is None else decode(encoded)
+        records, rejected = staged.handled(store.connection, drive.n, drive.stay)
     return {
         **drive.part.call,
         "instance": drive.id,
@@ -41,6 +43,8 @@ def call_of(drive: Drive, store: Store) -> dict[str, Any]:
         "results": drive.picture.results,
         "watermark": None,
         "next": drive.batches,
+        "records": records,
+        "rejected": rejected,
     }
 
 

@@ -11,7 +11,8 @@ The worker's side of an attempt: run one task, ask for each commit, report how i
 of which. What it gets and gives:
 
     call    work ("run", "validate", "load"), who and where it is, `next`: the first batch
-            that is not committed, `cursor`: where the last committed one ended
+            that is not committed, `cursor`: where the last committed one ended,
+            `records` and `rejected`: how many this stay has committed
     ask     {"ask": "batch" | "loaded" | "input" | "plan" | "beat", …} -> the loop's answer;
             raises TaskCancelled when the attempt must stop
     result  {"event", "value", "produced", "records", "rejected"}, or

@@ -75,7 +75,6 @@ def load(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
 def _load_all(call: Mapping[str, Any], ask: Ask, destination: Destination) -> dict[str, Any]:
     staging = Staging(call, ask)
     plan: Sequence[Planned] = ask({"ask": "plan"})
-    records = rejected = 0
     for planned in plan:
         if planned["loaded"]:
             continue
@@ -89,8 +88,8 @@ def _load_all(call: Mapping[str, Any], ask: Ask, destination: Destination) -> di
                 "rejects": rejects,
             }
         )
-        records += landed.records
-        rejected += len(landed.rejects)
+        staging.records += landed.records
+        staging.rejected += len(landed.rejects)
     for planned in _missing(call, destination, plan):
         _load_one(call, staging, destination, planned)
     if still := _missing(call, destination, plan):
@@ -105,8 +104,8 @@ def _load_all(call: Mapping[str, Any], ask: Ask, destination: Destination) -> di
         "event": OK,
         "value": None,
         "produced": False,
-        "records": records,
-        "rejected": rejected,
+        "records": staging.records,
+        "rejected": staging.rejected,
     }
 
 

@@ -46,11 +46,18 @@ class Input:
 
 
 class Staging:
-    """The batches of one attempt; `records` and `rejected` count what it has committed."""
+    """
+    The batches of one attempt.
+
+    Attributes:
+        records: Records committed in this stay, by earlier attempts as well: what a guard
+            asks about must not depend on how often the stay was interrupted.
+        rejected: Records put into quarantine in this stay, likewise.
+    """
 
     def __init__(self, call: Mapping[str, Any], ask: Ask) -> None:
-        self.records = 0
-        self.rejected = 0
+        self.records: int = call["records"]
+        self.rejected: int = call["rejected"]
         self._call = call
         self._ask = ask
         self._stage = Stage(Path(call["stage_dir"]))

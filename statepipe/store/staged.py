@@ -29,6 +29,19 @@ _COUNT = """
 SELECT count(*) FROM batch WHERE instance = ? AND generation = ? AND state = ? AND visit = ?
 """
 
+# A stay either stages batches or loads them, so one of the first two sums is 0.
+_HANDLED = """
+SELECT (SELECT coalesce(sum(records), 0)
+          FROM batch
+         WHERE instance = ?1 AND generation = ?2 AND state = ?3 AND visit = ?4)
+     + (SELECT coalesce(sum(loaded), 0)
+          FROM plan
+         WHERE instance = ?1 AND generation = ?2 AND state = ?3 AND visit = ?4),
+       (SELECT coalesce(sum(records), 0)
+          FROM reject
+         WHERE instance = ?1 AND generation = ?2 AND state = ?3 AND visit = ?4)
+"""
+
 _PLAN = """
 SELECT number, source_generation, source_state, source_visit, records, sha256, loaded
   FROM plan
@@ -78,6 +91,12 @@ def count_batches(connection: sqlite3.Connection, instance: int, stay: Stay) -> 
     """Return how many batches a stay has committed."""
     count: int = connection.execute(_COUNT, (instance, *stay)).fetchone()[0]
     return count
+
+
+def handled(connection: sqlite3.Connection, instance: int, stay: Stay) -> tuple[int, int]:
+    """Return how many records a stay has staged or loaded, and how many it has rejected."""
+    row: tuple[int, int] = connection.execute(_HANDLED, (instance, *stay)).fetchone()
+    return row
 
 
 def load_plan(connection: sqlite3.Connection, instance: int, stay: Stay) -> list[Planned]:

@@ -88,6 +88,8 @@ def call_of(loop: Loop, function: object, **facts: object) -> dict[str, Any]:
         "contract": None,
         "load": None,
         "next": len(loop.batches),
+        "records": sum(each.records for each in loop.batches),
+        "rejected": sum(each.records for each in loop.rejects),
         **facts,
     }
 
