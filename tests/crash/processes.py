@@ -5,6 +5,7 @@ Real processes for the crash tests: start one, wait for what it does, never for 
     stopped     wait until a process has stopped itself
     ended       wait until it has ended; its exit code, output and errors
     until       poll a condition, with a bound
+    soaking     count for minutes
     survivors   what still runs of all that was started for a folder
 """
 
@@ -13,8 +14,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -81,6 +83,14 @@ def until(condition: Callable[[], bool], what: str) -> int:
         assert clock.boot_ms() - began_ms < BOUND_MS, f"still waiting for {what}"
         pause.wait(0.005)
     return clock.boot_ms() - began_ms
+
+
+def soaking() -> Iterator[int]:
+    """Yield 0, 1, 2, … for STATEPIPE_SOAK_SECONDS, 600 unless it is set."""
+    seconds = float(os.environ.get("STATEPIPE_SOAK_SECONDS", "600"))
+    clock = SystemClock()
+    ends_ms = clock.boot_ms() + seconds * 1000
+    return takewhile(lambda _: clock.boot_ms() < ends_ms, count())
 
 
 def survivors(root: Path) -> list[int]:

@@ -8,6 +8,7 @@ drawn anew in each run; the seed is printed with a failure and taken from STATEP
 
 import os
 import random
+import shutil
 import signal
 from collections.abc import Sequence
 from functools import cache
@@ -18,7 +19,7 @@ import pytest
 
 from statepipe.model import Status
 from tests.crash import scene, tracing
-from tests.crash.processes import Ended
+from tests.crash.processes import Ended, soaking
 from tests.crash.tracing import Call, is_of_the_engine, store_name
 
 SEED: Final = int(os.environ.get("STATEPIPE_SEED", random.SystemRandom().getrandbits(32)))
@@ -97,6 +98,20 @@ def test_a_failing_system_call_stops_progress_and_not_truth(
     end, _ = tracing.traced(root, fault=fault)
 
     assert wrong(root, end, reference.outcome) == [], f"STATEPIPE_SEED={SEED}, {fault}"
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_system_calls_that_fail_for_minutes(tmp_path: Path, reference: Undisturbed) -> None:
+    """The same, on and on; for STATEPIPE_SOAK_SECONDS."""
+    for number in soaking():
+        fault = fault_of(reference.calls, FAULTS + number)
+        root = scene.set_up(tmp_path / str(number))
+
+        end, _ = tracing.traced(root, fault=fault)
+
+        assert wrong(root, end, reference.outcome) == [], f"STATEPIPE_SEED={SEED}, {fault}"
+        shutil.rmtree(root)
 
 
 def test_a_failed_sync_of_a_commit_leaves_it_in_doubt_and_ends_the_process(
