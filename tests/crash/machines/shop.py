@@ -63,7 +63,7 @@ def orders(number: int) -> list[dict[str, Any]]:
     """Return the orders of one batch; every third is refused by the contract."""
     count = 39 if number in LARGE else 6
     # Hashes, since whatever can be compressed would fit into the row after all.
-    text_bytes = 5_000 if number in LARGE else 10
+    text_bytes = 2_700 if number in LARGE else 10
     return [
         {
             "id": (number * 4 + place) % 150,
