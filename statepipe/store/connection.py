@@ -131,7 +131,7 @@ class Store:
             self.connection.execute("PRAGMA busy_timeout = 100")
             try:
                 busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            except sqlite3.OperationalError as error:
+            except sqlite3.Error as error:
                 raise self._translated(error) from error
             finally:
                 self.connection.execute(f"PRAGMA busy_timeout = {BUSY_MS:d}")

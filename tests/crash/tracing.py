@@ -17,11 +17,13 @@ from typing import Final, NamedTuple
 from tests.crash import scene
 from tests.crash.processes import ROOT, Ended
 
-#: What makes something durable, or could stop it from becoming so.
+#: What makes something durable, or could stop it from becoming so, or reads it back.
 CALLS: Final = (
     "openat",
     "write",
     "pwrite64",
+    "read",
+    "pread64",
     "fsync",
     "fdatasync",
     "rename",
