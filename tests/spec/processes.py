@@ -1,0 +1,254 @@
+"""
+Processes that live in one thread: each with the real store, worker and loop, and a played task.
+
+    Process     one driver; it can be turned, stopped, and thrown away in the middle of a commit
+    Play        one attempt under way: the test says what the task does next
+"""
+
+import hashlib
+import random
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, NoReturn
+
+from statepipe.config import load_config
+from statepipe.errors import StoreInDoubt, TaskTimeout
+from statepipe.machine.definition import Machine, Run, State, Transition
+from statepipe.model import Batch, Change, Outcome, Task
+from statepipe.runtime.catalog import Catalog
+from statepipe.runtime.drive import Drive
+from statepipe.runtime.loop import Loop
+from statepipe.runtime.pools import Pools
+from statepipe.sqlite import sqlite3
+from statepipe.store import workers
+from statepipe.store.claims import Scope
+from statepipe.store.codec import encode
+from statepipe.store.connection import Store, open_store
+from statepipe.store.stage import Stage
+from statepipe.store.workers import Identity
+from statepipe.testing import ManualClock
+from tests.spec import promises
+
+TIMEOUT_MS = 60_000
+LEASE_MS = 30_000
+
+
+def extract(task: Task) -> list[Batch]:
+    """Stand for a source; it is never called, the test plays it."""
+    raise NotImplementedError(task)
+
+
+def decide(task: Task) -> Outcome:
+    """Stand for a task that is called once."""
+    raise NotImplementedError(task)
+
+
+def machine() -> Machine:
+    """Return the machine that `promises` describes."""
+    settings = {"executor": "thread", "timeout": f"{TIMEOUT_MS}ms"}
+    retry = {
+        "errors": ["Throttled", "TaskTimeout"],
+        "max_attempts": promises.MAX_ATTEMPTS,
+        "interval": f"{promises.INTERVAL_MS}ms",
+        "jitter": "none",
+        "max_lost": promises.MAX_LOST,
+    }
+
+    def acting(name: str, function: Callable[..., Any], *on: Transition) -> State:
+        return State(name=name, task=Run(function=function), on=on, retry=retry, settings=settings)
+
+    again = Transition(event="again", target="extracting", max_visits=promises.AGAIN_MAX)
+    return Machine(
+        name="model",
+        initial="extracting",
+        states=(
+            acting("extracting", extract, Transition(event="ok", target="deciding")),
+            acting("deciding", decide, Transition(event="ok", target="done"), again),
+            State(name="done", final="success"),
+        ),
+    )
+
+
+class Died(BaseException):
+    """The process ended here."""
+
+
+class Play:
+    """One attempt under way."""
+
+    def __init__(self, call: Mapping[str, Any], ask: Callable[[dict[str, Any]], Any]) -> None:
+        self.call = call
+        self.future: Future[Any] = Future()
+        self.next: int = call["next"]
+        self.question: Any = None  # of the batch that is not answered yet
+        self._ask = ask
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the task is running, and not waiting for a commit."""
+        return not self.future.done() and (self.question is None or self.question.is_answered)
+
+    def batch(self) -> None:
+        """Stage the next batch, and wait for its commit; a refusal ends the attempt."""
+        body = str(self.next).encode()
+        staged = {
+            "number": self.next,
+            "records": 1,
+            "bytes": len(body),
+            "sha256": hashlib.sha256(body).digest(),
+            "format": "msgpack",
+            "file": None,
+            "body": body,
+            "cursor": encode(self.next + 1),
+            "read": 1,
+            "rejects": None,
+        }
+        self.question = self._ask({"ask": "batch", "staged": staged})
+        self.next += 1
+
+    def finish(self, outcome: str) -> None:
+        """End the attempt."""
+        produced = self.call["state"] == "extracting"
+        result: dict[str, Any] = {
+            "event": outcome,
+            "value": None if produced else encode({"by": self.call["attempt"]}),
+            "produced": produced,
+            "records": self.next,
+            "rejected": 0,
+        }
+        if outcome in ("throttled", "fatal"):
+            names = [outcome.capitalize(), "TaskError", "Exception"]
+            result = {
+                "failed": {
+                    "names": names,
+                    "message": "played",
+                    "traceback": "",
+                    "retry_after_ms": None,
+                }
+            }
+        self.future.set_result(result)
+
+
+class Played(Pools):
+    """The pools, but what runs there is played."""
+
+    def __init__(self, process: "Process") -> None:
+        super().__init__()
+        self._process = process
+
+    def get(self, kind: str) -> Any:  # noqa: ANN401, ARG002
+        """Return the only one there is."""
+        return self
+
+    def submit(self, fn: object, call: Mapping[str, Any], ask: Any) -> Future[Any]:  # noqa: ANN401, ARG002
+        """Begin an attempt."""
+        play = Play(call, ask)
+        self._process.plays.append(play)
+        return play.future
+
+    def kill(self, future: Future[Any], error: BaseException, *, grace_ms: int) -> None:  # noqa: ARG002
+        """End an attempt from outside."""
+        if not future.done():
+            if isinstance(error, TaskTimeout):
+                self._process.timed_out.append(future)
+            future.set_exception(error)
+
+
+class Process:
+    """
+    One driver.
+
+    Attributes:
+        pid: Its made-up process number.
+        plays: Its attempts, ended ones included.
+        told: What it was told is committed: instance number, seq, event.
+        ending: True once it was asked to stop.
+    """
+
+    def __init__(self, folder: Path, clock: ManualClock, *, pid: int) -> None:
+        self.pid = pid
+        self.plays: list[Play] = []
+        self.timed_out: list[Future[Any]] = []
+        self.told: list[tuple[int, int, str, str]] = []
+        self.ending = False
+        self.clock = clock
+        config = load_config(start=folder, environ={})
+        self.store = open_store(config.store, create=True, clock=clock)
+        space = Identity.of_this_process().pid_space
+        identity = Identity(host="here", pid=pid, pid_started=pid, pid_space=space)
+        self.worker = workers.register(self.store, identity, lease_ms=LEASE_MS)
+        stage = Stage(folder / "stage")
+        self.loop = Loop(
+            store=self.store,
+            worker=self.worker,
+            pools=Played(self),
+            stage=stage,
+            rng=random.Random(0),
+            scope=Scope(),
+            in_flight_max=64,
+            observe=self._observe,
+        )
+        catalog = Catalog(config, [machine()])
+        self.program = catalog.program("model", self.store, stage_dir=stage.directory)
+        self.loop.learn(self.program)
+
+    def _observe(self, drive: Drive, change: Change) -> None:
+        self.told.append((change.n, change.seq + 1, change.event, change.state))
+        assert drive.seq == change.seq + 1, "told after the drive knows"
+
+    def tick_and_die(self, *, nth: int, how: str) -> bool:
+        """Turn the wheel, and end at the `nth` commit of the turn; False if it made fewer."""
+        left = nth
+        commit = self.store._commit
+
+        def last_words() -> None:
+            nonlocal left
+            left -= 1
+            if left > 0:
+                commit()
+            elif how == "before":
+                self.store._roll_back()
+                raise Died
+            elif how == "after":
+                commit()
+                raise Died
+            else:
+                self._doubtful_commit(landed=how == "in doubt, landed")
+
+        self.store._commit = last_words  # type: ignore[method-assign]
+        try:
+            self.loop.tick()
+        except (Died, StoreInDoubt):
+            return True
+        return False
+
+    def _doubtful_commit(self, *, landed: bool) -> None:
+        """Let COMMIT fail by an I/O error, which says nothing about whether it landed."""
+        connection = self.store.connection
+        connection.execute("COMMIT" if landed else "ROLLBACK")
+        self.store.connection = _BrokenDisk()
+        try:
+            Store._commit(self.store)
+        finally:
+            self.store.connection = connection
+
+    def stop(self) -> None:
+        """Ask it to let everything go and end, as SIGTERM does."""
+        self.ending = True
+        self.loop.stop("SIGTERM")
+
+    def vanish(self) -> None:
+        """Leave nothing but what is on the disk."""
+        self.store.connection.close()
+        if self.store._guard is not None:
+            self.store._guard.close()
+
+
+class _BrokenDisk:
+    in_transaction = False
+
+    def execute(self, sql: str) -> NoReturn:
+        error = sqlite3.OperationalError(f"disk I/O error in {sql}")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+        raise error

@@ -1,0 +1,285 @@
+"""
+Two drivers and a person over one real store, in any order, against the promises.
+
+Hypothesis plays start, claim, batches, outcomes, crashes in the middle of commits, leases
+that pass, reboots, clocks that jump, cancel, pause, resume and rewind. After each step every
+new row of the journal is judged by `promises`, and every instance's row is compared with
+its model. At the end all faults stop, and everything must end (R15).
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from statepipe.errors import Busy, Refused
+from statepipe.store import claims, steering
+from statepipe.store.codec import encode
+from statepipe.store.steering import NewInstance
+from tests.spec.promises import Instance
+from tests.spec.theatre import Theatre
+
+SLOTS = st.integers(0, 1)
+PICK = st.integers(0, 7)
+ACTS = st.sampled_from(["batch", "batch", "ok", "ok", "again", "throttled", "throttled", "fatal"])
+WORK = st.lists(st.tuples(PICK, ACTS), min_size=3, max_size=12)
+INSTANCES_MAX = 4
+
+
+class Promises(Theatre):
+    """The rules Hypothesis draws from."""
+
+    @initialize(does=WORK)
+    def first(self, does: list[tuple[int, str]]) -> None:
+        """Start with one process at work on two instances."""
+        self.boot(0)
+        self.start()
+        self.start()
+        self.work(0, does)
+
+    # ---- what happens -----------------------------------------------------------------
+
+    @rule(slot=SLOTS)
+    def start_process(self, slot: int) -> None:
+        """Start a process where there is none."""
+        self.boot(slot)
+
+    @precondition(lambda self: len(self.instances) < INSTANCES_MAX)
+    @rule()
+    def start(self) -> None:
+        """Create an instance."""
+        assert self.cli is not None
+        name = f"i{len(self.instances)}"
+        (n,) = steering.create(
+            self.cli,
+            machine="model",
+            definition=1,
+            initial="extracting",
+            instances=[NewInstance(name, encode({}))],
+        )
+        self.instances[n] = Instance(name, n)
+        self.seen += 1
+
+    @rule(slot=SLOTS, does=WORK)
+    def work(self, slot: int, does: list[tuple[int, str]]) -> None:
+        """Let a process turn its wheel, and its tasks do something between the turns."""
+        self.boot(slot)
+        for pick, act in does:
+            self._act(slot, pick, act)
+            self.tick(slot)
+            self.every_row_is_as_the_model_says()
+
+    @rule(slot=SLOTS, pick=PICK, act=ACTS)
+    def act(self, slot: int, pick: int, act: str) -> None:
+        """Let a task do something that its process has yet to notice."""
+        self._act(slot, pick, act)
+
+    @rule(slot=SLOTS)
+    def tick(self, slot: int) -> None:
+        """Let a process turn its wheel; after it nothing is left that it should have taken."""
+        process = self.slots[slot]
+        if process is None:
+            return
+        self.clock.advance(200)
+        begun = len(process.plays)
+        process.loop.tick()
+        at = self._judge(process)
+        if not process.ending:
+            late = [each.id for each in self.instances.values() if each.is_claimable(at)]
+            assert not late, f"{late} should be driven by now"
+        for play in process.plays[begun:]:
+            self._judge_call(play)
+
+    # ---- faults -----------------------------------------------------------------------
+
+    @rule(slot=SLOTS)
+    def crash(self, slot: int) -> None:
+        """Kill a process between two turns."""
+        process = self.slots[slot]
+        if process is not None:
+            self._bury(slot, process)
+
+    @rule(
+        slot=SLOTS,
+        nth=st.integers(1, 4),
+        how=st.sampled_from(["before", "after", "in doubt, landed", "in doubt, lost"]),
+    )
+    def crash_in_a_commit(self, slot: int, nth: int, how: str) -> None:
+        """Kill a process around one of its commits, or let its disk fail there."""
+        self.boot(slot)
+        process = self.slots[slot]
+        assert process is not None
+        self.clock.advance(200)
+        process.tick_and_die(nth=nth, how=how)
+        self._judge(process)
+        self._bury(slot, process)
+
+    @rule(ms=st.sampled_from([1, 150, 999, 1_000, 2_000, 29_900, 31_000, 61_000]))
+    def wait(self, ms: int) -> None:
+        """Let time pass; leases and timeouts with it."""
+        self.clock.advance(ms)
+
+    @rule(ms=st.sampled_from([-86_400_000, -3_600_000, -1_000, 1_000, 3_600_000, 10**12]))
+    def set_the_wall_clock(self, ms: int) -> None:
+        """Let the wall clock jump; nothing may follow from it."""
+        self.clock.set_wall(max(0, self.clock.now_ms() + ms))
+
+    @rule(down_ms=st.sampled_from([1_000, 60_000, 86_400_000]))
+    def reboot(self, down_ms: int) -> None:
+        """Switch the machine off and on."""
+        for slot, process in enumerate(self.slots):
+            if process is not None:
+                self._bury(slot, process)
+        self.clock.reboot(down_ms=down_ms)
+
+    @rule(slot=SLOTS)
+    def stop(self, slot: int) -> None:
+        """Ask a process to end in order."""
+        process = self.slots[slot]
+        if process is not None:
+            process.stop()
+            for _ in range(4):
+                self.tick(slot)
+            held = [each.id for each in self.instances.values() if each.holder == process.worker.n]
+            assert not held, f"it kept {held}"
+            self._bury(slot, process)
+
+    # ---- people -----------------------------------------------------------------------
+
+    @rule(pick=PICK, wish=st.sampled_from(["cancel", "pause"]))
+    def wish(self, pick: int, wish: Literal["cancel", "pause"]) -> None:
+        """Cancel or pause; the answer must be what the model expects, and the store says."""
+        assert self.cli is not None
+        instance = self._any(pick)
+        at = self._moment(None)
+        refused = instance.status in ("done", "failed", "cancelled") or (
+            (instance.status, wish) == ("paused", "pause")
+        )
+        driven = instance.is_driven(at)
+        answer = _answer(
+            steering.request, self.cli, instance_id=instance.id, wish=wish, reason="a person"
+        )
+        self._judge(None)
+        assert answer is (Refused if refused else not driven)
+        if answer is True:
+            assert instance.status == {"cancel": "cancelled", "pause": "paused"}[wish]
+        elif answer is False:
+            assert instance.request == wish
+
+    @rule(slot=SLOTS, pick=PICK)
+    def resume(self, slot: int, pick: int) -> None:
+        """Resume by a process that is not driving it."""
+        process = self.slots[slot]
+        instance = self._any(pick)
+        if process is None or process.ending or instance.n in process.loop.drives:
+            return
+        expected: object = None
+        at = self._moment(process)
+        if instance.status == "done":
+            expected = Refused
+        elif instance.holder != process.worker.n and instance.is_driven(at):
+            expected = Busy
+        elif instance.holder == process.worker.n:
+            return  # its own, and lost by a fence it has not noticed: Engine waits for it
+        answer = _answer(
+            claims.claim_resume,
+            process.store,
+            process.worker,
+            instance_id=instance.id,
+            reason=None,
+            definition=None,
+        )
+        self._judge(process)
+        if expected is None:
+            assert not isinstance(answer, type), answer
+            process.loop.adopt(answer)
+            assert instance.holder == process.worker.n
+        else:
+            assert answer is expected
+
+    @rule(pick=PICK)
+    def rewind(self, pick: int) -> None:
+        """Rewind to the first state; refused only while a live process drives it."""
+        assert self.cli is not None
+        instance = self._any(pick)
+        driven = instance.is_driven(self._moment(None))
+        answer = _answer(
+            steering.rewind,
+            self.cli,
+            instance_id=instance.id,
+            seq=instance.seq,
+            state="extracting",
+            picture=None,
+            reason="a person",
+        )
+        self._judge(None)
+        assert answer is (Busy if driven else None)
+
+    def teardown(self) -> None:
+        """Stop all faults: within a bound, everything ends (R15)."""
+        try:
+            if self.cli is not None:
+                self._end_well()
+        finally:
+            for slot, process in enumerate(self.slots):
+                if process is not None:
+                    self._bury(slot, process)
+            if self.cli is not None:
+                self.cli.close()
+            for patch in self.patches:
+                patch.stop()
+            self._folder.cleanup()
+
+    def _end_well(self) -> None:
+        self.boot(0)
+        for _ in range(60):
+            open_ones = [each for each in self.instances.values() if each.status != "done"]
+            if not open_ones:
+                return
+            self.clock.advance(5_000)
+            self.tick(0)
+            for index, instance in enumerate(self.instances.values()):
+                if instance.status in ("failed", "cancelled", "paused"):
+                    self.resume(0, index)
+            for _ in range(INSTANCES_MAX):
+                self._act(0, 0, "ok")
+            self.every_row_is_as_the_model_says()
+        raise AssertionError(f"still open: {open_ones}")
+
+
+def _answer(command: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    """Return what a command answers, or the kind of error it raises."""
+    try:
+        return command(*args, **kwargs)
+    except (Busy, Refused) as error:
+        return type(error)
+
+
+_SETTINGS = settings(
+    deadline=None,
+    print_blob=True,
+    stateful_step_count=30,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.timeout(600)  # a failure is made small before it is shown
+def test_any_order_of_steps_faults_and_commands_keeps_the_promises() -> None:
+    """R2, R3, R6, R12 at each step, R15 at the end, over enough schedules for each run."""
+    run_state_machine_as_test(Promises, settings=settings(_SETTINGS, max_examples=80))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7_200)
+def test_any_order_keeps_the_promises_over_many_long_schedules() -> None:
+    """The same, for an hour or so."""
+    many = settings(_SETTINGS, max_examples=20_000, stateful_step_count=120)
+    run_state_machine_as_test(Promises, settings=many)

@@ -1,0 +1,195 @@
+"""
+The stage that schedules play on: a store, two places for processes, and the judging of each step.
+
+    Theatre     everything but the rules, which are `test_model.py`'s
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from hypothesis.stateful import RuleBasedStateMachine, invariant
+
+from statepipe.runtime.inbox import Question
+from statepipe.store import liveness
+from statepipe.store.connection import Store, open_store
+from statepipe.testing import ManualClock, violations
+from tests.spec.processes import Play, Process
+from tests.spec.promises import Instance, Moment, Row, Wake
+
+_ROWS = """
+SELECT instance, seq, epoch, generation, at_ms, kind, event, source, target, attempt, error_class
+  FROM journal
+ WHERE n > ?
+ ORDER BY n
+"""
+_WAKES = """
+SELECT n, wake_at_ms, wake_delay_ms, wake_boot_ms, wake_boot_id
+  FROM instance
+ WHERE wake_boot_id IS NOT NULL
+"""
+_NOW = """
+SELECT id, n, status, state, epoch, seq, generation, attempt, lost, batches, worker, request,
+       failed_state, wake_at_ms, wake_delay_ms, wake_boot_ms, wake_boot_id
+  FROM instance
+ ORDER BY n
+"""
+_STAGED = """
+SELECT i.n, b.visit, count(*)
+  FROM instance i
+  JOIN batch b ON b.instance = i.n AND b.generation = i.generation AND b.state = i.state
+ GROUP BY i.n, b.visit
+"""
+
+
+class Theatre(RuleBasedStateMachine):
+    """What every rule needs, and what must hold after each of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # In memory where there is room: no power fails here, and fsync would cost most of the time.
+        memory = Path("/dev/shm")
+        self._folder = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
+        self.folder = Path(self._folder.name)
+        self.clock = ManualClock()
+        self.pids: dict[int, int] = {}
+        self.patches: list[Any] = [
+            mock.patch.object(liveness, "pid_started", self.pids.get),
+            # The test is the task, and no thread of its own could wait for an answer.
+            mock.patch.object(Question, "wait", lambda question: question),
+        ]
+        for patch in self.patches:
+            patch.start()
+        self.slots: list[Process | None] = [None, None]
+        self.instances: dict[int, Instance] = {}
+        self.told: list[tuple[int, int, str, str]] = []
+        self.seen = 0
+        self.cli: Store | None = None
+
+    def boot(self, slot: int) -> None:
+        """Start a process where there is none."""
+        if self.slots[slot] is None:
+            pid = 1_000 + len(self.pids)
+            self.pids[pid] = pid
+            self.slots[slot] = Process(self.folder, self.clock, pid=pid)
+            self.cli = self.cli or open_store(
+                self.folder / "checkpoints" / "statepipe.db", create=False, clock=self.clock
+            )
+
+    def _act(self, slot: int, pick: int, act: str) -> None:
+        """Let a task ask for the commit of its next batch, or end."""
+        play = self._pick(slot, pick, state="extracting" if act == "batch" else None)
+        if play is None:
+            return
+        if act == "batch":
+            play.batch()
+            return
+        instance = self._instance(play)
+        if play.call["epoch"] == instance.epoch:
+            instance.outcome = act
+        play.finish(act)
+
+    # ---- what must hold ---------------------------------------------------------------
+
+    @invariant()
+    def every_row_is_as_the_model_says(self) -> None:
+        """Compare each instance; and the store's own rules."""
+        if self.cli is None:
+            return
+        rows = self.cli.connection.execute(_NOW).fetchall()
+        counted = self.cli.connection.execute(_STAGED).fetchall()
+        staged = {(n, visit): count for n, visit, count in counted}
+        assert len(rows) == len(self.instances)
+        for row in rows:
+            model = self.instances[row[1]]
+            wake = None if row[-1] is None else Wake(*row[-4:])
+            assert row[:-4] == (
+                model.id,
+                model.n,
+                model.status,
+                model.state,
+                model.epoch,
+                model.seq,
+                model.generation,
+                model.attempt,
+                model.lost,
+                model.batches,
+                model.holder,
+                model.request,
+                model.failed_state,
+            )
+            assert wake == model.wake, "a timer is set once"
+            if model.state == "extracting":
+                visit = model.again + 1
+                assert staged.get((model.n, visit), 0) == model.batches, "no batch lost or doubled"
+        assert violations(self.cli.path) == []
+
+    # ---- inside -----------------------------------------------------------------------
+
+    def _any(self, pick: int) -> Instance:
+        return list(self.instances.values())[pick % len(self.instances)]
+
+    def _instance(self, play: Play) -> Instance:
+        return next(i for i in self.instances.values() if i.id == play.call["instance"])
+
+    def _pick(self, slot: int, pick: int, *, state: str | None = None) -> Play | None:
+        process = self.slots[slot]
+        plays = [] if process is None else process.plays
+        able = [p for p in plays if p.can_go_on and state in (None, p.call["state"])]
+        return able[pick % len(able)] if able else None
+
+    def _bury(self, slot: int, process: Process) -> None:
+        """Throw a process away; what it was told must be in the journal for ever (R1)."""
+        self.told += process.told
+        process.vanish()
+        del self.pids[process.pid]
+        self.pids[-process.pid] = 0  # so that no number is given twice
+        self.slots[slot] = None
+
+    def _moment(self, process: Process | None) -> Moment:
+        assert self.cli is not None
+        lives = {
+            worker.n: worker.boot_id == self.clock.boot_id
+            and worker.pid in self.pids
+            and worker.deadline_boot_ms > self.clock.boot_ms()
+            for worker in liveness.workers(self.cli.connection)
+        }
+        return Moment(
+            self.clock.now_ms(),
+            self.clock.boot_ms(),
+            self.clock.boot_id,
+            None if process is None else process.worker.n,
+            lambda n: lives.get(n, False),
+            process is not None and process.ending,
+            {n: Wake(*wake) for n, *wake in self.cli.connection.execute(_WAKES)},
+        )
+
+    def _judge(self, process: Process | None) -> Moment:
+        """Judge what the journal has got since the last look."""
+        assert self.cli is not None
+        for slot in self.slots:
+            for play in [] if slot is None else slot.plays:
+                if play.future in slot.timed_out and play.future.done():  # type: ignore[union-attr]
+                    slot.timed_out.remove(play.future)  # type: ignore[union-attr]
+                    if play.call["epoch"] == self._instance(play).epoch:
+                        self._instance(play).outcome = "timeout"
+        at = self._moment(process)
+        for row in self.cli.connection.execute(_ROWS, (self.seen,)).fetchall():
+            self.seen += 1
+            self.instances[row[0]].apply(Row(*row), at)
+        sql = "SELECT instance, seq, event, target FROM journal"
+        journal = set(self.cli.connection.execute(sql))
+        told = self.told + [each for slot in self.slots if slot for each in slot.told]
+        assert journal.issuperset(told), "acknowledged, and not there"
+        return at
+
+    def _judge_call(self, play: Play) -> None:
+        """An attempt goes on exactly after the last commit."""
+        instance = self._instance(play)
+        if play.future.done() or play.call["epoch"] != instance.epoch:
+            return
+        cursor = play.call["cursor"]
+        assert play.call["attempt"] == instance.attempt + 1
+        assert play.call["next"] == instance.batches
+        assert cursor == (instance.batches or None)
