@@ -9,7 +9,7 @@ The driver's side of one attempt: the call it is given, the answers it gets, how
 
 from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Final
 
 from statepipe.errors import TaskCancelled, TaskTimeout
 from statepipe.model import ERROR, TIMEOUT, Loaded, Rejects, Staged
@@ -19,6 +19,9 @@ from statepipe.runtime.failure import message_of, names_of
 from statepipe.store import staged
 from statepipe.store.codec import decode
 from statepipe.store.connection import Store
+
+#: Stands for the future of an inline attempt while it runs: `submit` returns after its end.
+UNDER_WAY: Final[Future[Mapping[str, Any]]] = Future()
 
 CANCELLED_ATTEMPT = Ended("cancelled", None, False, None, None, None)  # noqa: FBT003
 

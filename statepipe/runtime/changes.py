@@ -29,6 +29,7 @@ from statepipe.model import (
 )
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.picture import Picture
+from statepipe.runtime.program import PlainMove
 from statepipe.store.codec import decode
 
 ERROR_CHARS_MAX: Final = 4_000
@@ -67,6 +68,16 @@ class Ended(NamedTuple):
     records: int | None
     rejected: int | None
     failure: Failure | None
+
+    @property
+    def is_plain(self) -> bool:
+        """True if it leaves nothing to remember but that it ended."""
+        return (
+            self.value is None
+            and self.records is None
+            and self.failure is None
+            and not self.produced
+        )
 
 
 class Pause(NamedTuple):
@@ -127,6 +138,10 @@ def moved(
         ValueRefused: The results are too large for a checkpoint.
     """
     source = drive.state
+    if target is None and ended.is_plain:
+        plain = drive.program.plain.get((source, ended.event))
+        if plain is not None:
+            return _plain_change(drive, ended.event, plain, at_ms=at_ms, took_ms=took_ms), None
     table = drive.program.table
     if target is None:
         target = table.decide(source, ended.event, Facts(drive, ended))
@@ -159,6 +174,25 @@ def moved(
         detail,
     )
     return change, attachment
+
+
+def _plain_change(
+    drive: Drive, event: str, plain: PlainMove, *, at_ms: int, took_ms: int | None
+) -> Change:
+    return Change(
+        drive.n,
+        drive.epoch,
+        drive.seq,
+        plain.target,
+        at_ms,
+        event,
+        took_ms,
+        drive.part.policy_digest,
+        plain.status,
+        drive.state,
+        drive.program.name,
+        None,
+    )
 
 
 def retry_later(

@@ -60,7 +60,7 @@ class Deadlines:
 
     def refusal(self, drive: Drive) -> Ended | None:
         """Return why the instance may not begin another attempt, None if it may."""
-        if drive.lost >= drive.part.policy.max_lost:
+        if drive.lost and drive.lost >= drive.part.policy.max_lost:
             message = f"the process that drove it died {drive.lost} times in a row without progress"
             return _failed(ERROR, Failure(("WorkerLost", "TaskError", "Exception"), message))
         if drive.ends_boot_ms is not None and self._clock.boot_ms() >= drive.ends_boot_ms:

@@ -5,7 +5,6 @@ The changes on their way to the store, until they share one commit.
     Group       collects entries, says when it is time, and commits them
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +18,10 @@ from statepipe.store.connection import Store
 #: Changes in one commit, at most.
 GROUP_MAX: Final = 1_024
 #: How long a change may wait for others to share its commit, in milliseconds.
-GROUP_WAIT_MS: Final = 10
+GROUP_WAIT_MS: Final = 20
+
+#: How long a group waits for one more attempt of those that began with its members.
+LINGER_MS: Final = 1
 
 
 @dataclass(slots=True)
@@ -37,13 +39,15 @@ class Group:
 
     Args:
         store: The open store.
+
+    Attributes:
         policies: Bodies (JSON) by digest of every policy a change may name.
     """
 
-    def __init__(self, store: Store, *, policies: Mapping[str, str]) -> None:
+    def __init__(self, store: Store) -> None:
         self._clock: Clock = store.clock
         self._committer = Committer(store)
-        self._policies = policies
+        self.policies: dict[str, str] = {}
         self._entries: list[Entry] = []
         self._attached: dict[int, Attachment] = {}
         self._since_ms = 0
@@ -82,7 +86,7 @@ class Group:
         if not entries:
             return []
         verdicts = self._committer.commit(
-            [entry.change for entry in entries], attached, policies=self._policies
+            [entry.change for entry in entries], attached, policies=self.policies
         )
         self._entries, self._attached = [], {}
         for entry in entries:

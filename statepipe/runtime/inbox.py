@@ -4,11 +4,16 @@ What executors tell the loop, and how the loop answers.
 An attempt runs in a thread or process of its own and asks: commit this batch, give me
 that input. Each question is a `Question` in the loop's inbox; the attempt waits on it
 until the loop has answered, which for a batch means: until its commit was acknowledged.
+
+    Question    a request of an attempt
+    Finished    the end of one
+    Inbox       both, in the order they came
 """
 
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from statepipe.errors import TaskCancelled
@@ -71,27 +76,70 @@ class Question:
 
 class Finished:
     """
-    An attempt whose future is done.
+    An attempt that ends; a callback of its future, which puts it into the inbox.
 
     Attributes:
-        drive: The instance it belonged to.
-        attempt_id: Which of its attempts it was.
-        future: How it ended.
-        executor: Which kind ran it and has a slot free again.
+        drive: The instance it belongs to.
+        attempt_id: Which of its attempts it is.
+        future: How it ended, once it has.
+        executor: Which kind runs it and then has a slot free again.
         took_ms: How long it took, once the loop has taken note of it.
     """
 
-    __slots__ = ("attempt_id", "drive", "executor", "future", "took_ms")
+    __slots__ = ("_inbox", "attempt_id", "drive", "executor", "future", "took_ms")
 
     def __init__(
         self,
         drive: Drive,
-        attempt_id: int,
-        future: Future[Mapping[str, Any]],
         executor: ExecutorKind,
+        inbox: "Inbox",
+        future: Future[Mapping[str, Any]] | None = None,
     ) -> None:
         self.drive = drive
-        self.attempt_id = attempt_id
-        self.future = future
+        self.attempt_id = drive.attempt_id
+        if future is not None:
+            self.future = future
         self.executor = executor
         self.took_ms: int | None = None
+        self._inbox = inbox
+
+    def __call__(self, future: Future[Mapping[str, Any]]) -> None:
+        """Tell the loop."""
+        self.future = future
+        self._inbox.put(self)
+
+
+class Inbox:
+    """What has been told and not yet heard; `put` is for any thread, the rest for the loop's."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[Question | Finished] = SimpleQueue()
+        self._kept: list[Question | Finished] = []
+        self.put = self._queue.put
+
+    def keep(self, message: Question | Finished) -> None:
+        """Hear `message` again, with the next `take`."""
+        self._kept.append(message)
+
+    @property
+    def has_kept(self) -> bool:
+        """True if something is to be heard again."""
+        return bool(self._kept)
+
+    def take(self, *, wait_ms: int, limit: int) -> list[Question | Finished]:
+        """Return what has come, at most `limit`; wait up to `wait_ms` if there is nothing."""
+        messages, self._kept = self._kept, []
+        try:
+            if not messages and wait_ms:
+                messages.append(self._queue.get(timeout=wait_ms / 1000))
+            while len(messages) < limit:
+                messages.append(self._queue.get_nowait())
+        except Empty:
+            pass
+        return messages
+
+    def refuse_all(self) -> None:
+        """Let nobody wait for an answer that will not come."""
+        for message in self.take(wait_ms=0, limit=self._queue.qsize() + len(self._kept)):
+            if isinstance(message, Question):
+                message.refuse()

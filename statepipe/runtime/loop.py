@@ -14,11 +14,8 @@ the same statement, and both go on at `dispatch` from the last commit.
 """
 
 import random
-from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from statepipe.errors import Fenced, StatepipeError, TaskCancelled
@@ -28,11 +25,12 @@ from statepipe.runtime.attempts import perform
 from statepipe.runtime.changes import Ended, batched
 from statepipe.runtime.deadlines import Deadlines
 from statepipe.runtime.drive import Drive
-from statepipe.runtime.group import GROUP_MAX, Entry, Group
-from statepipe.runtime.inbox import Finished, Question
+from statepipe.runtime.group import GROUP_MAX, LINGER_MS, Entry, Group
+from statepipe.runtime.inbox import Finished, Inbox, Question
 from statepipe.runtime.outcomes import farewell, outcome
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Program
+from statepipe.runtime.waiting import Waiting
 from statepipe.store import claims, staged, workers
 from statepipe.store.claims import Scope
 from statepipe.store.committer import Verdict
@@ -45,9 +43,6 @@ from statepipe.store.sweep import sweep
 POLL_MS: Final = 200
 
 Observer = Callable[[Drive, Change], None]
-
-#: Stands for the future of an inline attempt while it runs: `submit` returns after its end.
-_UNDER_WAY: Final[Future[Mapping[str, Any]]] = Future()
 
 
 class Loop:
@@ -89,17 +84,16 @@ class Loop:
         self._clock = store.clock
         self._worker = worker
         self._programs: dict[int, Program] = {}
-        self._policies: dict[str, str] = {}
         self._pools = pools
         self._stage = stage
         self._rng = rng
         self._in_flight_max = in_flight_max
         self._observe = observe
-        self._group = Group(store, policies=self._policies)
+        self._group = Group(store)
         self._deadlines = Deadlines(self._clock)
-        self._inbox: SimpleQueue[Question | Finished] = SimpleQueue()
-        self._todo: deque[Drive] = deque()
-        self._later: deque[Question | Finished] = deque()
+        self._inbox = Inbox()
+        self._waiting = Waiting(pools.slots)
+        self._fresh = 0
         self._poll_at_ms = 0
         self._renew_at_ms = 0
         self._next_timer_ms: int | None = None
@@ -122,20 +116,21 @@ class Loop:
             self._claim()
         self._deadlines.kill_overdue(self._pools)
         self._dispatch()
-        self._drain(0 if self._todo or self._group else min(wait_ms, self._patience_ms()))
+        self._drain(0 if self._group else min(wait_ms, self._patience_ms()))
+        self._gather()
         self._commit()
 
     def learn(self, program: Program) -> None:
         """Be able to drive instances of `program`; the scope must not name others."""
         self._programs[program.definition] = program
-        self._policies.update(program.policies)
+        self._group.policies.update(program.policies)
 
     def adopt(self, checkpoint: Checkpoint) -> None:
         """Drive an instance that this worker has just claimed."""
         drive = Drive(checkpoint, self._programs[checkpoint.definition])
         self.drives[drive.n] = drive
         self._deadlines.claimed(drive)
-        self._todo.append(drive)
+        self._waiting.put(drive)
         if checkpoint.epoch > 1:  # somebody drove it before, and may have died in the middle
             sweep(self._stage, self._store.connection, n=drive.n, instance_id=drive.id)
 
@@ -144,13 +139,7 @@ class Loop:
         for drive in self.drives.values():
             if drive.future is not None:
                 self._kill(drive, TaskCancelled("the process ends"), grace_ms=0)
-        while True:
-            try:
-                message = self._inbox.get_nowait()
-            except Empty:
-                return
-            if isinstance(message, Question):
-                message.refuse()
+        self._inbox.refuse_all()
 
     def stop(self, reason: str) -> None:
         """Claim nothing more, let every instance go at its next boundary; safe in a signal."""
@@ -203,18 +192,16 @@ class Loop:
             drive = self.drives.get(n)
             # With a change under way its commit finds out that the row moved.
             if drive is not None and not drive.pending and self._reread(drive):
-                self._pursue(drive)
+                self._waiting.hurry(drive)
+                if drive.future is not None and drive.wish != "pause":
+                    self._kill(drive, TaskCancelled("the attempt was asked to stop"))
 
     def _ask_all_to_stop(self) -> None:
         for drive in self.drives.values():
-            if drive.wish is None:
-                drive.wish = "stop"
-                self._pursue(drive)
-
-    def _pursue(self, drive: Drive) -> None:
-        """Make a running attempt notice a wish; a pause waits for the next boundary."""
-        if drive.future is not None and drive.wish != "pause":
-            self._kill(drive, TaskCancelled("the attempt was asked to stop"))
+            drive.wish = drive.wish or "stop"
+            # A pause waits for the next boundary; an end does not wait for a pause.
+            if drive.future is not None:
+                self._kill(drive, TaskCancelled("the attempt was asked to stop"))
 
     def _kill(self, drive: Drive, error: BaseException, *, grace_ms: int | None = None) -> None:
         assert drive.future is not None
@@ -225,18 +212,13 @@ class Loop:
     # Dispatch
 
     def _dispatch(self) -> None:
-        blocked: list[Drive] = []
-        while self._todo and not self._group.is_due:
-            drive = self._todo.popleft()
-            if drive.wish is not None:
-                at_ms = self._clock.now_ms()
-                change = farewell(drive, reason=self._stopping or "", at_ms=at_ms)
-                self._group.add(Entry(drive, change, None), None)
-            elif self._pools.has_room(drive.part.policy.executor):
+        while not self._group.is_due and (drive := self._waiting.next(self._pools)) is not None:
+            if drive.wish is None:
                 self._act(drive)
             else:
-                blocked.append(drive)
-        self._todo.extendleft(reversed(blocked))
+                reason, at_ms = self._stopping or "", self._clock.now_ms()
+                change = farewell(drive, reason=reason, at_ms=at_ms)
+                self._group.add(Entry(drive, change, None), None)
 
     def _act(self, drive: Drive) -> None:
         refusal = self._deadlines.refusal(drive)
@@ -245,23 +227,22 @@ class Loop:
             return
         drive.attempt_id += 1
         drive.began_boot_ms = drive.heard_boot_ms = self._clock.boot_ms()
-        kind = drive.part.policy.executor
-        inline = kind == "inline"
-        ask = partial(self._ask_inline if inline else self._ask, drive, drive.attempt_id)
         call = attempts.call_of(drive, self._store)
+        kind = drive.part.policy.executor
         self._pools.busy[kind] += 1
-        drive.future = _UNDER_WAY
-        drive.future = self._pools.get(kind).submit(perform, call, ask)
-        if inline:
+        drive.future = attempts.UNDER_WAY
+        if kind == "inline":
+            ask = partial(self._ask_inline, drive, drive.attempt_id)
+            drive.future = self._pools.get(kind).submit(perform, call, ask)
             if self._broken is not None:
                 raise self._broken
-            self._finish(Finished(drive, drive.attempt_id, drive.future, kind))
+            self._finish(Finished(drive, kind, self._inbox, drive.future))
             return
+        self._fresh += 1
+        ask = partial(self._ask, drive, drive.attempt_id)
+        drive.future = self._pools.get(kind).submit(perform, call, ask)
         self._deadlines.watch(drive)
-        attempt_id = drive.attempt_id
-        drive.future.add_done_callback(
-            lambda future: self._inbox.put(Finished(drive, attempt_id, future, kind))
-        )
+        drive.future.add_done_callback(Finished(drive, kind, self._inbox))
 
     def _ask(self, drive: Drive, attempt_id: int, request: Mapping[str, Any]) -> Any:  # noqa: ANN401  (plain data)
         """Wait for the loop's answer; runs in an executor's thread."""
@@ -284,23 +265,27 @@ class Loop:
 
     # Drain
 
-    def _drain(self, wait_ms: int) -> None:
-        messages = list(self._later)
-        self._later.clear()
-        try:
-            if not messages:
-                messages.append(
-                    self._inbox.get(timeout=wait_ms / 1000) if wait_ms else self._inbox.get_nowait()
-                )
-            while len(messages) < GROUP_MAX:
-                messages.append(self._inbox.get_nowait())
-        except Empty:
-            pass
+    def _drain(self, wait_ms: int) -> bool:
+        """Take what has come, or comes within `wait_ms`; False if nothing has."""
+        messages = self._inbox.take(wait_ms=wait_ms, limit=GROUP_MAX)
         for message in messages:
             if isinstance(message, Question):
                 self._respond(message)
             else:
                 self._finish(message)
+        return bool(messages)
+
+    def _gather(self) -> None:
+        """
+        Let attempts that began since the last commit come to this one, if they are quick.
+
+        One instance alone has nobody to wait for, and attempts that take their time are
+        waited for once, when they begin.
+        """
+        while self._group and self._fresh > 0 and not self._group.is_due:
+            if self._inbox.has_kept or not self._drain(LINGER_MS):
+                return
+            self._dispatch()
 
     def _respond(self, question: Question) -> None:
         drive = question.drive
@@ -308,7 +293,7 @@ class Loop:
             question.refuse()
             return
         if drive.pending:
-            self._later.append(question)
+            self._inbox.keep(question)
             return
         drive.heard_boot_ms = self._clock.boot_ms()
         done = attempts.commit_of(question.request)
@@ -326,10 +311,11 @@ class Loop:
         if message.took_ms is None:
             message.took_ms = self._clock.boot_ms() - drive.began_boot_ms
             self._pools.busy[message.executor] -= 1
+            self._fresh -= 1
         if self.drives.get(drive.n) is not drive or drive.attempt_id != message.attempt_id:
             return
         if drive.pending:
-            self._later.append(message)
+            self._inbox.keep(message)
             return
         drive.future = None
         self._conclude(drive, attempts.ended_of(message.future), message)
@@ -348,6 +334,7 @@ class Loop:
     # Commit, acknowledge
 
     def _commit(self) -> None:
+        self._fresh = 0
         for entry, verdict in self._group.commit():
             if verdict is Verdict.COMMITTED:
                 self._acknowledge(entry)
@@ -362,7 +349,7 @@ class Loop:
             elif isinstance(entry.message, Question):
                 entry.message.refuse()
         self._store.checkpoint_wal()
-        if self._later:
+        if self._inbox.has_kept:
             self._drain(0)
 
     def _acknowledge(self, entry: Entry) -> None:
@@ -375,7 +362,7 @@ class Loop:
             else:
                 message.refuse()
         elif change.status == Status.READY and (detail is None or detail.worker is not None):
-            self._todo.append(drive)
+            self._waiting.put(drive)
         else:
             self._let_go(drive, change)
         if self._observe is not None:
@@ -383,6 +370,8 @@ class Loop:
 
     def _let_go(self, drive: Drive, change: Change) -> None:
         del self.drives[drive.n]
+        if not self._polled:
+            self._poll_at_ms = 0  # there is room again for what is ready and not yet claimed
         wake_ms = change.detail and change.detail.wake_boot_ms
         if wake_ms is not None:
             self._next_timer_ms = min(self._next_timer_ms or wake_ms, wake_ms)
@@ -394,9 +383,9 @@ class Loop:
     def _again(self, entry: Entry) -> None:
         """Decide once more, now that the row was read again: somebody asked for something."""
         if entry.message is None:
-            self._todo.append(entry.drive)
+            self._waiting.put(entry.drive)
         else:
-            self._later.append(entry.message)
+            self._inbox.keep(entry.message)
 
     def _reread(self, drive: Drive) -> bool:
         """Copy the row again; False, and the instance is let go, if it is no longer ours."""

@@ -60,7 +60,11 @@ def outcome(
         pause = _pause(drive, ended.failure, clock=clock, rng=rng)
         change = retry_later(drive, ended, pause, at_ms=at_ms, took_ms=took_ms)
         return change, None
-    return _decided(partial(moved, drive, worker=worker, at_ms=at_ms, took_ms=took_ms), ended)
+    try:
+        return moved(drive, ended, worker=worker, at_ms=at_ms, took_ms=took_ms)
+    except StatepipeError as error:
+        move = partial(moved, drive, worker=worker, at_ms=at_ms, took_ms=took_ms)
+        return _failing(move, ended, error)
 
 
 def farewell(drive: Drive, *, reason: str, at_ms: int) -> Change:
@@ -88,15 +92,12 @@ def _pause(drive: Drive, failure: Failure, *, clock: Clock, rng: random.Random) 
     return Pause(clock.now_ms() + delay_ms, delay_ms, clock.boot_ms() + delay_ms, clock.boot_id)
 
 
-def _decided(
-    move: Callable[..., tuple[Change, Attachment | None]], ended: Ended
+def _failing(
+    move: Callable[..., tuple[Change, Attachment | None]], ended: Ended, error: StatepipeError
 ) -> tuple[Change, Attachment | None]:
-    """Return the move that `ended` brings; whatever refuses it, the instance ends failed."""
-    try:
-        return move(ended)
-    except StatepipeError as error:
-        # The rules or the checkpoint cannot take what the task returned: its failure.
-        refused = _failed(_refusal(error, ended.failure))
+    """Return the move of an instance whose move was refused: whatever refuses, it ends failed."""
+    # The rules or the checkpoint cannot take what the task returned: its failure.
+    refused = _failed(_refusal(error, ended.failure))
     if ended.event != ERROR:
         with suppress(StatepipeError):
             return move(refused)

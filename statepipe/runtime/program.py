@@ -6,10 +6,11 @@ A machine made ready to be driven: rules compiled, policies merged, calls prepar
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 from statepipe.machine.table import Table
+from statepipe.model import Status
 from statepipe.policy import Policy
 
 Work = Literal["run", "validate", "load"]
@@ -33,6 +34,13 @@ class Part:
     call: Mapping[str, Any]
 
 
+class PlainMove(NamedTuple):
+    """A move that is the same for every instance: no guard, nothing counted, nothing to plan."""
+
+    target: str
+    status: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """
@@ -45,6 +53,7 @@ class Program:
         parts: Its acting states by name.
         policies: Bodies (JSON) of the parts' policies, by digest.
         deadline_ms: How long an instance may take in all, None for no bound.
+        plain: Moves worked out beforehand, by state and event; nearly all there are.
     """
 
     name: str
@@ -53,3 +62,22 @@ class Program:
     parts: Mapping[str, Part]
     policies: Mapping[str, str]
     deadline_ms: int | None
+    plain: Mapping[tuple[str, str], PlainMove] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plain", _plain_moves(self.table, self.parts))
+
+
+def _plain_moves(table: Table, parts: Mapping[str, Part]) -> dict[tuple[str, str], PlainMove]:
+    plain: dict[tuple[str, str], PlainMove] = {}
+    for state in table.machine.states:
+        for each in state.on:
+            certain = each.when is None and len(state.on_event(each.event)) == 1
+            if not certain or table.counts(state.name, each.event, each.target):
+                continue
+            if table.acting(each.target):
+                if parts[each.target].work != "load":
+                    plain[state.name, each.event] = PlainMove(each.target, Status.READY)
+            elif table.final_kind(each.target) == "success":
+                plain[state.name, each.event] = PlainMove(each.target, Status.DONE)
+    return plain

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from itertools import compress
+from operator import attrgetter
 
 from statepipe.model import Attachment, Change, Detail, Plan, Rejects, Staged, Status, Stay
 from statepipe.sqlite import sqlite3
@@ -161,6 +162,9 @@ SELECT instance, :generation, :state, :visit, number, generation, state, visit, 
 _POLICY = "INSERT INTO policy (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHING"
 
 
+#: What a transition is counted under.
+_EDGE = attrgetter("machine", "source", "event", "state")
+
 #: How many of a change's fields the plain statements take.
 _BOUND = 8
 
@@ -299,11 +303,12 @@ def _apply_one(
 
 def _count(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
     """Add the group's transitions to the counters: one row an edge, not one a transition."""
-    taken = Counter(
-        (change.machine, change.source, change.event, change.state)
+    moves = [
+        change
         for change in changes
         if change.detail is None or change.detail.kind in ("move", "cancel")
-    )
+    ]
+    taken = Counter(map(_EDGE, moves))
     count_transitions(connection, taken)
 
 
