@@ -46,6 +46,7 @@ from statepipe.store.connection import Store, open_store
 from statepipe.store.liveness import Worker
 from statepipe.store.lookup import Found
 from statepipe.store.stage import Stage, stage_directory
+from statepipe.store.sweep import sweep_finished
 from statepipe.store.workers import Identity
 
 IfExists = Literal["fail", "attach", "skip"]
@@ -221,6 +222,7 @@ class Engine:
         definitions = frozenset(self._program(name).definition for name in names)
         loop = self._ready_loop()
         loop.scope = Scope(definitions=definitions)
+        sweep_finished(self._stage, self._store.connection)
         self._turn(lambda: until_idle and loop.is_idle)
 
     def cancel(self, instance_id: str, *, reason: str | None = None) -> bool:
@@ -278,9 +280,9 @@ class Engine:
         self._pools.shutdown()
         if self._renewal is not None:
             self._renewal.stop()
-        if self._worker is not None and not self._store.in_doubt:
-            workers.stop(self._store, self._worker)
         if "_store" in self.__dict__:
+            if self._worker is not None and not self._store.in_doubt:
+                workers.stop(self._store, self._worker)
             self._store.close()
 
     # Inside
@@ -324,10 +326,11 @@ class Engine:
 
     def _turn(self, is_over: Callable[[], bool]) -> None:
         loop = self._ready_loop()
-        while not is_over():
-            if self._stop_reason is not None and not loop.drives:
-                return
-            loop.tick(wait_ms=POLL_MS)
+        with self._store.translating():
+            while not is_over():
+                if self._stop_reason is not None and not loop.drives:
+                    return
+                loop.tick(wait_ms=POLL_MS)
 
     def _ready_loop(self) -> Loop:
         """Register this process as a worker and make its loop, when first needed."""

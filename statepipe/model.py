@@ -13,6 +13,9 @@ from typing import Any, Final, Literal, NamedTuple
 
 Record = dict[str, Any]
 
+#: What `bytes` is called where a field of that name, a size, hides it.
+Blob = bytes
+
 #: The states the engine itself knows, whatever the machine says.
 CANCELLED_STATE: Final = "cancelled"
 
@@ -139,9 +142,9 @@ class Rejects(NamedTuple):
 
     records: int
     bytes: int
-    sha256: bytes
+    sha256: Blob
     file: str | None
-    body: bytes | None
+    body: Blob | None
     reasons: Mapping[str, int]  # how many records by reason, e.g. "/dep_time: required"
 
 
@@ -156,11 +159,11 @@ class Staged(NamedTuple):
     number: int  # from 0, within instance, generation, state, visit and task
     records: int
     bytes: int
-    sha256: bytes
+    sha256: Blob
     format: Literal["msgpack", "arrow"]
     file: str | None
-    body: bytes | None
-    cursor: bytes | None  # encoded by the codec
+    body: Blob | None
+    cursor: Blob | None  # encoded by the codec
     read: int  # records this batch was made from; records + rejected = read in a contract
     rejects: Rejects | None
 
@@ -239,7 +242,7 @@ class Detail(NamedTuple):
     attempt: int
     lost: int
     batches: int
-    picture: bytes | None
+    picture: Blob | None
     worker: int | None  # None releases the instance
     wake_at_ms: int | None
     wake_delay_ms: int | None
@@ -256,7 +259,7 @@ class Detail(NamedTuple):
     records: int | None
     bytes: int | None
     rejected: int | None
-    learned: bytes | None  # the picture after the move, if the move changed it
+    learned: Blob | None  # the picture after the move, if the move changed it
     note: str | None
 
 
@@ -275,3 +278,4 @@ class Attachment(NamedTuple):
     staged: Staged | None = None
     loaded: Loaded | None = None
     plan: Plan | None = None
+    releases: bool = False  # the instance is done: its staged batches are given back

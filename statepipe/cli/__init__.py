@@ -29,7 +29,7 @@ import click
 from statepipe import __version__
 from statepipe.cli.options import common_options
 from statepipe.cli.render import escape, silence
-from statepipe.errors import StatepipeError
+from statepipe.errors import StatepipeError, StoreInDoubt
 from statepipe.suggest import did_you_mean
 
 EXIT_DEFECT: Final = 70
@@ -132,6 +132,11 @@ def _run(args: list[str]) -> int:
         return ending.exit_code
     except StatepipeError as error:
         _tell(error.message, meaning=error.meaning, next_step=error.next_step)
+        if isinstance(error, StoreInDoubt):
+            # At once: an orderly exit closes the store, and SQLite then syncs once more,
+            # which may report a success that the disk never had.
+            sys.stdout.flush()
+            os._exit(error.exit_code)
         return error.exit_code
     except click.ClickException as error:
         error.show()

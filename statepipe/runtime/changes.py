@@ -138,7 +138,7 @@ def moved(
         ValueRefused: The results are too large for a checkpoint.
     """
     source = drive.state
-    if target is None and ended.is_plain:
+    if target is None and ended.is_plain and drive.picture.input is None:
         plain = drive.program.plain.get((source, ended.event))
         if plain is not None:
             return _plain_change(drive, ended.event, plain, at_ms=at_ms, took_ms=took_ms), None
@@ -151,6 +151,8 @@ def moved(
     if final is None and drive.program.parts[target].work == "load":
         attachment = _planned(drive, learned, target)
     status = Status.READY if final is None else _STATUS_OF_END[final]
+    if status == Status.DONE and learned.input is not None:
+        attachment = Attachment(drive.stay, source, releases=True)
     detail = None
     if (
         learned is not drive.picture
@@ -289,17 +291,17 @@ def _learned(drive: Drive, ended: Ended, target: str) -> Picture:
     before = drive.picture
     table = drive.program.table
     source = drive.state
-    edge = table.counted(source, ended.event, target)
-    cyclic = target in table.cyclic_states
-    if ended.value is None and not ended.produced and edge is None and not cyclic:
+    counts = table.counts(source, ended.event, target)
+    if ended.value is None and not ended.produced and not counts:
         return before
     results = before.results
     if ended.value is not None:
         results = {**results, source: decode(ended.value)}
     visits = dict(before.visits)
+    edge = table.counted(source, ended.event, target)
     if edge is not None:
         visits[edge] = visits.get(edge, 0) + 1
-    if cyclic:
+    if target in table.cyclic_states:
         # The initial state is entered by no move: its first visit is not counted.
         seen = visits.get(target, 1 if target == table.machine.initial else 0)
         visits[target] = seen + 1

@@ -31,7 +31,7 @@ from statepipe.runtime.outcomes import farewell, outcome
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Program
 from statepipe.runtime.waiting import Waiting
-from statepipe.store import claims, staged, workers
+from statepipe.store import claims, workers
 from statepipe.store.claims import Scope
 from statepipe.store.committer import Verdict
 from statepipe.store.connection import Store
@@ -94,8 +94,7 @@ class Loop:
         self._inbox = Inbox()
         self._waiting = Waiting(pools.slots)
         self._fresh = 0
-        self._poll_at_ms = 0
-        self._renew_at_ms = 0
+        self._poll_at_ms = self._renew_at_ms = 0
         self._next_timer_ms: int | None = None
         self._polled = False
         self._seen_version = -1
@@ -357,6 +356,8 @@ class Loop:
         detail = change.detail
         drive.committed(change)
         if isinstance(message, Question):
+            if self._stopping:  # an inline task holds up the loop that would say so
+                drive.wish = drive.wish or "stop"
             if drive.wish is None:
                 message.answer(None)
             else:
@@ -376,8 +377,7 @@ class Loop:
         if wake_ms is not None:
             self._next_timer_ms = min(self._next_timer_ms or wake_ms, wake_ms)
         elif change.status == Status.DONE and drive.picture.input is not None:
-            # Row first, file after: a crash in between leaves an orphan, never a hole.
-            staged.release(self._store, drive.n)
+            # Its rows went with the commit: row first, file after, and never a hole.
             sweep(self._stage, self._store.connection, n=drive.n, instance_id=drive.id)
 
     def _again(self, entry: Entry) -> None:

@@ -46,4 +46,5 @@ class Renewal:
                 # lease pass meanwhile, the epoch keeps the data right.
                 continue
         if store is not None:
-            store.close()
+            # Not the one to empty the WAL: the loop's COMMIT may have been in doubt.
+            store.close(empties_wal=False)

@@ -159,6 +159,8 @@ SELECT instance, :generation, :state, :visit, number, generation, state, visit, 
    AND visit = :source_visit
 """
 
+_GIVE_BACK = "DELETE FROM batch WHERE instance = ?"
+
 _POLICY = "INSERT INTO policy (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHING"
 
 
@@ -332,6 +334,8 @@ def _attach(connection: sqlite3.Connection, change: Change, attachment: Attachme
             _insert_rejects(connection, whose, loaded.rejects)
     if attachment.plan:
         _insert_plan(connection, change, attachment.plan)
+    if attachment.releases:
+        connection.execute(_GIVE_BACK, (change.n,))
 
 
 def _insert_staged(

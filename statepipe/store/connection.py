@@ -51,6 +51,10 @@ _PRAGMAS = {
 }
 
 
+# Connections that must not be closed by the garbage collector either.
+_IN_DOUBT: list[sqlite3.Connection] = []
+
+
 class Store:
     """
     An open store: one writing connection, for one thread at a time.
@@ -139,10 +143,31 @@ class Store:
             self._checkpoint_not_before_ms = now_ms + CHECKPOINT_RETRY_MS
         return not busy
 
-    def close(self) -> None:
-        """Empty the WAL if nobody else needs it, and close."""
+    @contextmanager
+    def translating(self) -> Generator[None]:
+        """
+        Turn what SQLite says of a failing read inside the block into an error of ours.
+
+        Raises:
+            Busy, StoreUnusable: As `write`; nothing was written by the read.
+        """
         try:
-            if not self.in_doubt:
+            yield
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    def close(self, *, empties_wal: bool = True) -> None:
+        """
+        Close, and empty the WAL before if nobody else needs it.
+
+        Not if a COMMIT is in doubt: closing lets SQLite checkpoint, whose fsync may
+        report a success that the disk never had. The process has to end instead.
+        """
+        if self.in_doubt:
+            _IN_DOUBT.append(self.connection)
+            return
+        try:
+            if empties_wal:
                 self.checkpoint_wal(above_bytes=0)
         finally:
             self.connection.close()

@@ -269,7 +269,7 @@ SELECT i.id, j.seq, j.kind, j.event, j.source, j.target, j.task, j.attempt, j.to
     """
 CREATE VIEW attempts AS
 SELECT i.id, d.machine, j.source AS state, j.task, j.attempt, j.event AS outcome, j.took_ms,
-       j.records, j.bytes, j.rejected, j.error_class, j.error, j.policy, j.generation,
+       j.records, j.rejected, j.error_class, j.error, j.policy, j.generation,
        datetime(j.at_ms / 1000, 'unixepoch') AS ended
   FROM journal j
   JOIN instance i ON i.n = j.instance

@@ -22,7 +22,6 @@ import re
 import stat
 from collections import defaultdict
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -147,7 +146,9 @@ class Stage:
         Raises:
             StoreUnusable: If the folder cannot be read.
         """
-        folder = folder_of(instance_key)
+        return self._names(folder_of(instance_key))
+
+    def _names(self, folder: str) -> list[str]:
         try:
             with self._folder(folder) as at:
                 found = os.listdir(at)  # noqa: PTH208  (by descriptor)
@@ -157,14 +158,22 @@ class Stage:
             raise self._failed(error) from error
         return sorted(f"{folder}/{name}" for name in found if _is_ours(name))
 
-    def orphans(self, referenced: AbstractSet[str], *, instance_key: str) -> list[str]:
+    def all_names(self) -> list[str]:
         """
-        Return the instance's names that are not in `referenced`.
+        Return the names of all files of ours, of every instance.
 
-        Whoever removes them must hold the instance and have raised its epoch first:
-        what is then in no row can never come into one (reliability.md, step 5).
+        Raises:
+            StoreUnusable: If the directory cannot be read.
         """
-        return [name for name in self.names(instance_key=instance_key) if name not in referenced]
+        try:
+            folders = [
+                each.name for each in self.directory.iterdir() if _FOLDER.fullmatch(each.name)
+            ]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self._failed(error) from error
+        return [name for folder in sorted(folders) for name in self._names(folder)]
 
     def remove(self, names: list[str]) -> None:
         """

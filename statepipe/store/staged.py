@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from statepipe.model import Staged, Stay
 from statepipe.sqlite import sqlite3
-from statepipe.store.connection import Store
 
 # A state has one task, of its own name; without it the key would be searched by half.
 _ONE = """
@@ -23,10 +22,6 @@ SELECT cursor
  WHERE instance = ? AND generation = ? AND state = ? AND visit = ? AND task = ?
  ORDER BY number DESC
  LIMIT 1
-"""
-
-_COUNT = """
-SELECT count(*) FROM batch WHERE instance = ? AND generation = ? AND state = ? AND visit = ?
 """
 
 # A stay either stages batches or loads them, so one of the first two sums is 0.
@@ -62,6 +57,13 @@ SELECT file FROM reject WHERE instance = :n AND file IS NOT NULL
 """
 
 
+_ALL_FILES = """
+SELECT file FROM batch  WHERE file IS NOT NULL
+ UNION ALL
+SELECT file FROM reject WHERE file IS NOT NULL
+"""
+
+
 class Planned(NamedTuple):
     """One row of a load plan."""
 
@@ -85,12 +87,6 @@ def last_cursor(connection: sqlite3.Connection, instance: int, stay: Stay) -> by
     row = connection.execute(_LAST_CURSOR, (instance, *stay, stay.state)).fetchone()
     cursor: bytes | None = row[0] if row else None
     return cursor
-
-
-def count_batches(connection: sqlite3.Connection, instance: int, stay: Stay) -> int:
-    """Return how many batches a stay has committed."""
-    count: int = connection.execute(_COUNT, (instance, *stay)).fetchone()[0]
-    return count
 
 
 def handled(connection: sqlite3.Connection, instance: int, stay: Stay) -> tuple[int, int]:
@@ -121,12 +117,6 @@ def files_of(connection: sqlite3.Connection, instance: int) -> set[str]:
     return {name for (name,) in connection.execute(_FILES, {"n": instance})}
 
 
-def release(store: Store, instance: int) -> None:
-    """
-    Take back the rows of an instance's staged batches, when it is done.
-
-    Row first, file after: a file without a row is an orphan that a sweep finds, a row
-    without a file would be lost data. Rejects stay.
-    """
-    with store.write() as connection:
-        connection.execute("DELETE FROM batch WHERE instance = ?", (instance,))
+def all_files(connection: sqlite3.Connection) -> set[str]:
+    """Return the staged files that rows of any instance name."""
+    return {name for (name,) in connection.execute(_ALL_FILES)}

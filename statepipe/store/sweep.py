@@ -1,12 +1,16 @@
 """
 Staged files that no row names: what a death between staging and committing leaves behind.
 
-    sweep   delete them, for one instance that the caller drives
+    sweep             of one instance, which the caller drives
+    sweep_finished    of instances that are done, and of which nothing is driven any more
+
+A file is listed before the rows are read, or a batch that is just being committed would
+be taken for an orphan.
 """
 
 from statepipe.sqlite import sqlite3
 from statepipe.store import staged
-from statepipe.store.stage import Stage
+from statepipe.store.stage import Stage, folder_of
 
 
 def sweep(stage: Stage, connection: sqlite3.Connection, *, n: int, instance_id: str) -> None:
@@ -14,8 +18,7 @@ def sweep(stage: Stage, connection: sqlite3.Connection, *, n: int, instance_id: 
     Delete the staged files of instance `n` that no row names.
 
     The caller holds the instance under a new epoch: what is in no row now never comes
-    into one. The files are listed before the rows are read, or a batch that is just
-    being committed would be taken for an orphan.
+    into one.
 
     Raises:
         StoreUnusable: If the disk fails.
@@ -24,3 +27,24 @@ def sweep(stage: Stage, connection: sqlite3.Connection, *, n: int, instance_id: 
     if names:
         kept = staged.files_of(connection, n)
         stage.remove([name for name in names if name not in kept])
+
+
+def sweep_finished(stage: Stage, connection: sqlite3.Connection) -> None:
+    """
+    Delete the staged files that no row names in folders of instances that are done.
+
+    Such a file is left if a process dies after it has committed `done` and before it has
+    tidied up; nobody drives the instance again, so nobody else would find it.
+
+    Raises:
+        StoreUnusable: If the disk fails.
+    """
+    listed = stage.all_names()
+    if not listed:
+        return
+    unfinished = "SELECT id FROM instance WHERE status <> 'done'"
+    open_folders = {folder_of(name) for (name,) in connection.execute(unfinished)}
+    kept = staged.all_files(connection)
+    stage.remove(
+        [name for name in listed if name.partition("/")[0] not in open_folders and name not in kept]
+    )

@@ -222,7 +222,8 @@ def leftovers(root: Path) -> list[str]:
     """Return the staged files that no row names."""
     with closing(open_reader(store_of(root))) as store:
         named = files_of(store, 1)
-        return stage_of(root, store).orphans(named, instance_key=INSTANCE)
+        names = stage_of(root, store).names(instance_key=INSTANCE)
+        return [name for name in names if name not in named]
 
 
 def redone(root: Path) -> Counter[str]:

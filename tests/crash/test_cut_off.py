@@ -88,6 +88,7 @@ class Scene:
     def reopen(self) -> None:
         """End the store that is in doubt, as its process would; open it anew."""
         self.store.close()
+        self.store.connection.close()  # it holds its lock until the process ends
         self.store = open_store(self.path, create=False, clock=self.clock)
 
 

@@ -90,7 +90,7 @@ def test_a_run_asked_to_stop_anywhere_lets_go_and_can_be_resumed(asked: str, cod
 
     The run and every other resume are the real command line's.
     """
-    reports = sweep({"TERM": 5, "INT": 13}[asked], 20, "--signal", asked)
+    reports = sweep({"TERM": 5, "INT": 13}[asked], 18, "--signal", asked)
 
     assert len(reports) >= 10
     assert not found(reports), found(reports)

@@ -308,7 +308,6 @@ def raise_exit_async() -> Callable[..., Any]:
         (raise_it(KeyboardInterrupt()), ["KeyboardInterrupt"], ""),
         (raise_it(BaseException("bare")), ["BaseException"], "bare"),
     ],
-    ids=str,
 )
 def test_whatever_a_task_raises_is_reported(
     loop: Loop, function: Callable[..., Any], names: list[str], message: str

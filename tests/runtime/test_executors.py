@@ -252,7 +252,7 @@ def test_a_broken_callback_does_not_break_the_pool(
     assert "callback" in caplog.text
 
 
-@pytest.mark.parametrize("fn", [lambda: None, threading.Event().wait, object()], ids=str)
+@pytest.mark.parametrize("fn", [lambda: None, threading.Event().wait, object()])
 def test_a_function_that_has_no_name_elsewhere_is_refused_at_once(
     fn: Callable[..., object],
 ) -> None:

@@ -260,7 +260,7 @@ class Extractor:
         (tuned, "call"),
         (lambda *args: args, "call"),
     ],
-    ids=str,
+    ids=map(str, range(14)),
 )
 def test_the_kind_of_a_task_is_read_from_its_signature(
     function: Callable[..., Any], kind: str

@@ -168,3 +168,13 @@ def dump(connection: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
         name: sorted(connection.execute(f'SELECT * FROM "{name}"').fetchall(), key=repr)
         for (name,) in names
     }
+
+
+def count_batches(connection: sqlite3.Connection, instance: int, stay: Stay) -> int:
+    """Return how many batches a stay has committed."""
+    sql = (
+        "SELECT count(*) FROM batch"
+        " WHERE instance = ? AND generation = ? AND state = ? AND visit = ?"
+    )
+    count: int = connection.execute(sql, (instance, *stay)).fetchone()[0]
+    return count

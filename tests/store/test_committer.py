@@ -16,12 +16,7 @@ from statepipe.store.liveness import Worker
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
 
-COMMITTED, FENCED, STALE, REFUSED = (
-    Verdict.COMMITTED,
-    Verdict.FENCED,
-    Verdict.STALE,
-    Verdict.REFUSED,
-)
+COMMITTED, FENCED, STALE, REFUSED = Verdict
 
 
 class Scene(NamedTuple):
@@ -153,7 +148,7 @@ def test_a_batch_lands_with_its_cursor_and_rejects(scene: Scene) -> None:
     assert scene.commit(change, attached={0: attachment}) == [COMMITTED]
 
     stay = stores.stay_of(scene.at[0])
-    assert staged.count_batches(scene.store.connection, 1, stay) == 1
+    assert stores.count_batches(scene.store.connection, 1, stay) == 1
     assert scene.store.connection.execute("SELECT * FROM rejected").fetchall() == [
         ("a", "s0", 1, 0, 2, "/x: type", 2, None, 1)
     ]
@@ -301,6 +296,10 @@ def test_a_commit_that_fails_is_in_doubt_and_nothing_comes_after_it(
     assert stores.row(fresh)["state"] == ("s1" if landed else "s0")
     assert stores.row(fresh, "b")["state"] == "s0"
     assert violations(fresh.path) == []
+
+    # Closing would let SQLite sync and checkpoint once more, which may lie.
+    scene.store.close()
+    assert scene.store.connection.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_a_commit_that_is_busy_is_undone_and_may_be_tried_again(

@@ -73,7 +73,7 @@ def read(path: Path) -> dict[int, Staged]:
     with closing(open_reader(path)) as reader:
         assert reader.execute("PRAGMA quick_check").fetchone()[0] == "ok", "noticed"
         found = {}
-        total = staged.count_batches(reader, 1, Stay(1, "s0", 1))
+        total = stores.count_batches(reader, 1, Stay(1, "s0", 1))
         for number in range(total):
             batch = staged.staged_batch(reader, 1, Stay(1, "s0", 1), number)
             assert batch is not None, "noticed"

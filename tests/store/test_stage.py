@@ -1,133 +1,32 @@
 """No row ever names a staged file that is missing, torn or foreign (R5, R9, R13)."""
 
-import dataclasses
 import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from statepipe.errors import StagedDataDamaged, StoreFull, StoreUnusable
+from statepipe.errors import StoreFull, StoreUnusable
 from statepipe.model import Staged
-from statepipe.store.files import Files
 from statepipe.store.stage import INLINE_BYTES_MAX, Put, Stage, folder_of
-
-LARGE = b"0123456789" * 7_000
-WHERE: dict[str, Any] = {
-    "instance_key": "nightly-7",
-    "generation": 1,
-    "state": "extracting",
-    "visit": 2,
-    "task": "rates",
-    "number": 3,
-    "epoch": 4,
-    "format": "msgpack",
-}
-
-
-class Killed(BaseException):
-    """The process ends here; nothing of ours runs any more."""
-
-
-@dataclasses.dataclass
-class OwnedFiles(Files):
-    """
-    File operations that are written down, and one of which fails.
-
-    Attributes:
-        fails_at: Which operation fails, counted from 0; none if it is too high.
-        failure: What it fails with.
-        short_write_bytes: How much one write takes at most.
-    """
-
-    fails_at: int = 1_000_000
-    failure: BaseException = dataclasses.field(default_factory=Killed)
-    short_write_bytes: int = 1_000_000
-    done: list[str] = dataclasses.field(default_factory=list)
-    names: dict[int, str] = dataclasses.field(default_factory=dict)
-
-    def _do(self, what: str) -> None:
-        self.done.append(what)
-        if len(self.done) - 1 == self.fails_at:
-            raise self.failure
-
-    def make_folder(self, path: Path) -> None:
-        """Write down, then make the folder."""
-        self._do(f"make {path.name}")
-        super().make_folder(path)
-
-    def fsync_folder(self, path: Path) -> None:
-        """Write down, then sync the folder."""
-        self._do(f"fsync folder {path.name}")
-
-    def open_folder(self, name: str, *, at: Path) -> int:
-        """Open the folder and remember which it is."""
-        descriptor = super().open_folder(name, at=at)
-        self.names[descriptor] = "folder"
-        return descriptor
-
-    def create(self, name: str, *, at: int) -> int:
-        """Write down, then create the file."""
-        self._do("create temporary" if name.endswith(".tmp") else "create")
-        descriptor = super().create(name, at=at)
-        self.names[descriptor] = "file"
-        return descriptor
-
-    def write(self, file: int, data: memoryview) -> int:
-        """Write down, then write some."""
-        self._do("write")
-        return super().write(file, data[: self.short_write_bytes])
-
-    def fsync(self, descriptor: int) -> None:
-        """Write down what is synced, then sync it."""
-        self._do(f"fsync {self.names[descriptor]}")
-        super().fsync(descriptor)
-
-    def close(self, descriptor: int) -> None:
-        """Write down which is closed, then close it."""
-        super().close(descriptor)
-        if self.names.pop(descriptor, None) == "file":
-            self._do("close file")
-
-    def rename(self, old: str, new: str, *, at: int) -> None:
-        """Write down, then rename."""
-        self._do("rename")
-        super().rename(old, new, at=at)
-
-
-def staged_of(put: Put, payload: bytes) -> Staged:
-    """Return the reference a row would hold."""
-    return Staged(3, 1, len(payload), put.sha256, "msgpack", put.file, put.body, None, 1, None)
-
-
-def files_below(directory: Path) -> list[Path]:
-    """Return all files below `directory`, whatever their names."""
-    return [path for path in directory.rglob("*") if not path.is_dir()]
-
-
-def open_descriptors() -> int:
-    """Return how many descriptors this process has open."""
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  (no Path needed)
+from tests.store.staging import (
+    LARGE,
+    WHERE,
+    Killed,
+    OwnedFiles,
+    files_below,
+    open_descriptors,
+    staged_file,
+    staged_of,
+)
 
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
     """Return a stage in a directory that does not exist yet."""
     return Stage(tmp_path / "stage" / "id")
-
-
-def staged_file(stage: Stage) -> tuple[Staged, Path]:
-    """Stage a large payload; return its reference and its path."""
-    put = stage.put(LARGE, **WHERE)
-    assert put.file is not None
-    return staged_of(put, LARGE), stage.directory / put.file
-
-
-# ---- what is promised when all goes well -----------------------------------------------
 
 
 def test_a_small_payload_stays_in_the_row(stage: Stage) -> None:
@@ -262,7 +161,7 @@ def test_a_death_at_any_operation_leaves_at_most_an_orphan(tmp_path: Path, dies_
     successor = Stage(tmp_path / "stage" / "id")
     put = successor.put(LARGE, **{**WHERE, "epoch": 5})
     assert put.file is not None
-    orphans = successor.orphans({put.file}, instance_key="nightly-7")
+    orphans = [name for name in successor.names(instance_key="nightly-7") if name != put.file]
     successor.remove(orphans)
 
     assert len(orphans) <= 1
@@ -285,146 +184,7 @@ def test_a_stage_beside_no_store_is_refused(tmp_path: Path) -> None:
         Stage(tmp_path / "gone" / "stage" / "id").put(LARGE, **WHERE)
 
 
-def test_a_file_or_a_link_where_the_folder_should_be_is_refused(tmp_path: Path) -> None:
-    """Nobody leads our writes elsewhere."""
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (tmp_path / "stage" / "id").mkdir(parents=True)
-    trap = tmp_path / "stage" / "id" / folder_of("nightly-7")
-
-    trap.symlink_to(elsewhere)
-    with pytest.raises(StoreUnusable):
-        Stage(tmp_path / "stage" / "id").put(LARGE, **WHERE)
-    trap.unlink()
-    trap.write_text("not a folder", encoding="utf-8")
-    with pytest.raises(StoreUnusable):
-        Stage(tmp_path / "stage" / "id").put(LARGE, **WHERE)
-
-    assert list(elsewhere.iterdir()) == []
-
-
-# ---- what is read ----------------------------------------------------------------------
-
-
-def _cut(path: Path) -> None:
-    path.write_bytes(LARGE[:-1])
-
-
-def _longer(path: Path) -> None:
-    path.write_bytes(LARGE + b"x")
-
-
-def _changed(path: Path) -> None:
-    path.write_bytes(LARGE[:-1] + b"x")
-
-
-def _fifo(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
-
-
-def _folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def _link_to_the_same(path: Path) -> None:
-    path.rename(path.with_name("moved"))
-    path.symlink_to("moved")
-
-
-def _folder_is_a_link(path: Path) -> None:
-    moved = path.parent.with_name("moved")
-    path.parent.rename(moved)
-    path.parent.symlink_to(moved)
-
-
-def _folder_is_gone(path: Path) -> None:
-    path.unlink()
-    path.parent.rmdir()
-
-
-@pytest.mark.parametrize(
-    ("damage", "why"),
-    [
-        (Path.unlink, "missing"),
-        (_cut, "69,999 bytes, not 70,000"),
-        (_longer, "70,001 bytes, not 70,000"),
-        (_changed, "not what was committed"),
-        (_fifo, "not a regular file"),
-        (_folder, "not a regular file"),
-        (_link_to_the_same, "cannot be read"),
-        (_folder_is_a_link, "cannot be read"),
-        (_folder_is_gone, "missing"),
-    ],
-    ids=lambda part: part.__name__ if callable(part) else "",
-)
-def test_a_damaged_or_foreign_file_is_named_and_not_used(
-    stage: Stage, damage: Callable[[Path], None], why: str
-) -> None:
-    """Also a FIFO, without waiting for it, and a link, without following it."""
-    reference, path = staged_file(stage)
-    damage(path)
-    before = open_descriptors()
-
-    with pytest.raises(StagedDataDamaged, match=why) as refusal:
-        stage.read(reference)
-
-    assert path.name in refusal.value.message
-    assert open_descriptors() == before
-
-
-def test_a_damaged_body_is_named_and_not_used(stage: Stage) -> None:
-    """SQLite has no checksum of its own for what lies in a row."""
-    put = stage.put(b"small", **WHERE)
-    reference = staged_of(put, b"small")
-
-    with pytest.raises(StagedDataDamaged, match="not what was committed"):
-        stage.read(reference._replace(body=b"smell"))
-    with pytest.raises(StagedDataDamaged, match="4 bytes, not 5"):
-        stage.read(reference._replace(body=b"smal"))
-    with pytest.raises(StagedDataDamaged, match="0 bytes, not 5"):
-        stage.read(reference._replace(body=None))
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        "/etc/passwd",
-        "../secret",
-        "nightly-7-0123456789abcdef/../../secret",
-        "nightly-7-0123456789abcdef/../x/g1.a.v1.a.n0.e1.0123456789abcdef.msgpack",
-        "../g1.a.v1.a.n0.e1.0123456789abcdef.msgpack",
-        "/g1.a.v1.a.n0.e1.0123456789abcdef.msgpack",
-        "a/b/g1.a.v1.a.n0.e1.0123456789abcdef.msgpack",
-        "g1.a.v1.a.n0.e1.0123456789abcdef.msgpack",
-        "nightly-7-0123456789abcdef/statepipe.db",
-        "nightly-7-0123456789abcdef/g1.a.v1.a.n0.e1.0123456789abcdef.msgpack\n",
-        "nightly-7-0123456789abcdef/g1.a/b.v1.a.n0.e1.0123456789abcdef.msgpack",
-        "nightly-7-0123456789abcdef/g1.a.v1.a.n0.e1.0123456789abcdef.msgpack\x00",
-    ],
-)
-def test_a_name_that_we_never_give_leads_nowhere(stage: Stage, name: str) -> None:
-    """Rows of a hostile store name neither files to read nor files to delete (R13)."""
-    secret = stage.directory.parents[1] / "secret"
-    secret.write_bytes(LARGE)
-    reference, path = staged_file(stage)
-
-    with pytest.raises(StagedDataDamaged, match="name that we never give"):
-        stage.read(reference._replace(file=name))
-    assert reference.file is not None
-    with pytest.raises(StagedDataDamaged, match="name that we never give"):
-        stage.remove([reference.file, name])
-
-    assert secret.exists()
-    assert path.exists()
-
-
-# ---- what is deleted -------------------------------------------------------------------
-
-
-def test_a_sweep_sees_only_our_own_names_of_one_instance(stage: Stage) -> None:
+def test_names_are_only_our_own_of_one_instance(stage: Stage) -> None:
     """Other instances may be staging; other people's files are theirs."""
     reference, path = staged_file(stage)
     left = path.with_name(path.name + ".tmp")
@@ -433,10 +193,11 @@ def test_a_sweep_sees_only_our_own_names_of_one_instance(stage: Stage) -> None:
     stage.put(LARGE, **{**WHERE, "instance_key": "other"})
     assert reference.file is not None
 
-    orphans = stage.orphans({reference.file}, instance_key="nightly-7")
+    names = stage.names(instance_key="nightly-7")
 
-    assert orphans == [f"{reference.file}.tmp"]
-    assert stage.orphans(set(), instance_key="nobody") == []
+    assert names == [reference.file, f"{reference.file}.tmp"]
+    assert stage.names(instance_key="nobody") == []
+    assert len(stage.all_names()) == 3
 
 
 def test_removing_is_durable_and_may_be_repeated(stage: Stage) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from statepipe.model import Rejects, Stay
+from statepipe.model import Attachment, Change, Rejects, Stay
 from statepipe.store import staged
 from statepipe.store.codec import encode
 from statepipe.store.committer import Committer, Verdict
@@ -53,7 +53,7 @@ def test_a_source_goes_on_after_its_last_batch(store: Store) -> None:
     """The cursor is the last one's, by number."""
     assert staged.last_cursor(store.connection, 1, STAY) == encode(2)
     assert staged.last_cursor(store.connection, 1, Stay(2, "s0", 1)) is None
-    assert staged.count_batches(store.connection, 1, STAY) == 3
+    assert stores.count_batches(store.connection, 1, STAY) == 3
 
 
 def test_the_files_of_an_instance_are_its_own_with_its_rejects(store: Store) -> None:
@@ -66,12 +66,18 @@ def test_the_files_of_an_instance_are_its_own_with_its_rejects(store: Store) -> 
 
 
 def test_giving_batches_back_keeps_rejects_and_neighbours(store: Store) -> None:
-    """Quarantine stays to be read after the instance is done."""
-    staged.release(store, 1)
+    """In the commit that ends the instance; quarantine stays to be read."""
+    n, epoch, seq = store.connection.execute(
+        "SELECT n, epoch, seq FROM instance WHERE id = 'a'"
+    ).fetchone()
+    done = Change(n, epoch, seq, "done", 1, "ok", 1, None, "done", "s0", "m", None)
+    given_back = Attachment(STAY, "s0", releases=True)
 
-    assert staged.count_batches(store.connection, 1, STAY) == 0
+    assert Committer(store).commit([done], {0: given_back}, policies={}) == [Verdict.COMMITTED]
+
+    assert stores.count_batches(store.connection, 1, STAY) == 0
     assert staged.files_of(store.connection, 1) == {"folder/r.rejects.msgpack"}
-    assert staged.count_batches(store.connection, 2, STAY) == 1
+    assert stores.count_batches(store.connection, 2, STAY) == 1
     assert violations(store.path) == []
 
 

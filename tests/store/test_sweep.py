@@ -1,0 +1,58 @@
+"""Staged files that no row names go, and no others."""
+
+from pathlib import Path
+
+from statepipe.store.committer import Committer, Verdict
+from statepipe.store.stage import Stage, stage_directory
+from statepipe.store.sweep import sweep, sweep_finished
+from tests.store import stores
+from tests.store.staging import LARGE, WHERE
+
+
+def put(stage: Stage, instance: str) -> str:
+    """Stage one file of an instance that no row names, and return its name."""
+    staged = stage.put(LARGE, **{**WHERE, "instance_key": instance})
+    assert staged.file is not None
+    return staged.file
+
+
+def test_a_sweep_takes_what_no_row_names_of_its_own_instance_only(tmp_path: Path) -> None:
+    """The other instance may be staging at this moment."""
+    store = stores.opened(tmp_path)
+    stage = Stage(stage_directory(store.path, store_id=store.store_id))
+    stores.created(store, "one", "two")
+    put(stage, "one")
+    other = put(stage, "two")
+
+    sweep(stage, store.connection, n=1, instance_id="one")
+
+    assert stage.all_names() == [other]
+
+
+def test_what_a_death_after_done_left_behind_is_swept_and_unfinished_ones_are_spared(
+    tmp_path: Path,
+) -> None:
+    """Nobody drives a done instance again, so its own sweep will never come."""
+    store = stores.opened(tmp_path)
+    stage = Stage(stage_directory(store.path, store_id=store.store_id))
+    stores.created(store, "ended", "going on")
+    worker = stores.registered(store)
+    ended = next(each for each in stores.claimed(store, worker) if each.id == "ended")
+    done = stores.plain(ended, "done", status="done")
+    assert Committer(store).commit([done], {}, policies={}) == [Verdict.COMMITTED]
+    put(stage, "ended")
+    spared = put(stage, "going on")
+
+    sweep_finished(stage, store.connection)
+
+    assert stage.all_names() == [spared]
+
+
+def test_a_sweep_where_nothing_was_ever_staged_finds_nothing(tmp_path: Path) -> None:
+    """Most stores have no stage directory at all."""
+    store = stores.opened(tmp_path)
+    stage = Stage(stage_directory(store.path, store_id=store.store_id))
+
+    sweep_finished(stage, store.connection)
+
+    assert not stage.directory.exists()
