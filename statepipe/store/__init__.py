@@ -3,7 +3,8 @@ Remembering: the only floor that speaks SQL to the checkpoint store.
 
     connection  open it, and the one way to write
     place       where a store may lie
-    schema      its tables                      walguard   a lock against an SQLite bug
+    schema      its tables                      wal        its log, when it is emptied
+    walguard    a lock against an SQLite bug
     committer   the group commit                claims     the right to drive an instance
     workers     who drives, and its lease       liveness   who of them still lives
     steering    what people do to instances

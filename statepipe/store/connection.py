@@ -30,11 +30,10 @@ from statepipe.sqlite import WAL_RESET_FIXED, sqlite3
 from statepipe.store.liveness import is_dead, workers
 from statepipe.store.place import make_empty, refuse_bad_place, unusable
 from statepipe.store.schema import APPLICATION_ID, SCHEMA_VERSION, ensure_schema
+from statepipe.store.wal import WAL_BYTES_MAX, Wal
 from statepipe.store.walguard import WalGuard
 
 BUSY_MS = 30_000
-WAL_BYTES_MAX = 4 * 1024 * 1024
-CHECKPOINT_RETRY_MS = 1_000
 
 #: Above this size the integrity check after an unclean end is left to `doctor`
 #: unless the machine itself went down (docs/decisions/0010).
@@ -72,9 +71,8 @@ class Store:
         self.clock = clock
         self.connection = connection
         self._guard = None if WAL_RESET_FIXED else WalGuard(path, clock=clock, wait_ms=BUSY_MS)
-        self._wal_path = path.with_name(path.name + "-wal")
+        self._wal = Wal(path, connection, guard=self._guard, clock=clock)
         self.in_doubt = False
-        self._checkpoint_not_before_ms = 0
         opened = path.stat()
         self._identity = (opened.st_dev, opened.st_ino)
         self.store_id: str = connection.execute("SELECT store_id FROM store").fetchone()[0]
@@ -113,35 +111,13 @@ class Store:
 
     def checkpoint_wal(self, *, above_bytes: int = WAL_BYTES_MAX) -> bool:
         """
-        Move the WAL into the main file and empty it, if it has outgrown `above_bytes`.
+        Move the WAL into the main file, if it has outgrown `above_bytes`; 0 empties it.
 
-        Returns True if the WAL is now empty; False if it was small, or somebody
-        reads or commits right now, in which case the next call tries again.
+        Returns True if that was done; False if the WAL was small, or somebody reads or
+        commits right now, in which case a later call tries again.
         """
-        try:
-            if self._wal_path.stat().st_size <= above_bytes:
-                return False
-        except FileNotFoundError:
-            return False
-        # A reader that holds its snapshot would cost every commit the wait below.
-        now_ms = self.clock.boot_ms()
-        if now_ms < self._checkpoint_not_before_ms:
-            return False
-        with self._guard.exclusive() if self._guard else nullcontext(enter_result=True) as alone:
-            if not alone:
-                return False
-            # The pragma answers busy=1 and has then done less than asked, without
-            # an error (F12); only the row tells.
-            self.connection.execute("PRAGMA busy_timeout = 100")
-            try:
-                busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            except sqlite3.Error as error:
-                raise self._translated(error) from error
-            finally:
-                self.connection.execute(f"PRAGMA busy_timeout = {BUSY_MS:d}")
-        if busy:
-            self._checkpoint_not_before_ms = now_ms + CHECKPOINT_RETRY_MS
-        return not busy
+        with self.translating():
+            return self._wal.checkpoint(above_bytes=above_bytes, busy_ms=BUSY_MS)
 
     @contextmanager
     def translating(self) -> Generator[None]:
