@@ -28,12 +28,13 @@ from statepipe.errors import (
     Refused,
     StatepipeError,
 )
-from statepipe.machine.definition import Machine
+from statepipe.machine.definition import Load, Machine
 from statepipe.machine.digest import describe_changes
 from statepipe.machine.params import bind_params
 from statepipe.model import Status
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.loop import POLL_MS, Loop, Observer
+from statepipe.runtime.picture import Picture
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Program
 from statepipe.runtime.renewal import Renewal
@@ -258,6 +259,7 @@ class Engine:
             to=to,
             loaded=lookup.batches_loaded(connection, found.n),
         )
+        known = Picture.read(picture)
         steering.rewind(
             self._store,
             instance_id=instance_id,
@@ -265,6 +267,8 @@ class Engine:
             state=to,
             picture=picture,
             reason=reason,
+            visit=known.visit(to),
+            loads=known.input if isinstance(machine.state(to).task, Load) else None,
         )
 
     def stop(self, reason: str) -> None:

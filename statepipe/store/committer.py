@@ -333,7 +333,7 @@ def _attach(connection: sqlite3.Connection, change: Change, attachment: Attachme
             whose = (change.n, *stay, task, loaded.number, change.epoch)
             _insert_rejects(connection, whose, loaded.rejects)
     if attachment.plan:
-        _insert_plan(connection, change, attachment.plan)
+        insert_plan(connection, change.n, attachment.plan)
     if attachment.releases:
         connection.execute(_GIVE_BACK, (change.n,))
 
@@ -356,13 +356,14 @@ def _insert_rejects(
     connection.execute(_REJECT, facts)
 
 
-def _insert_plan(connection: sqlite3.Connection, change: Change, plan: Plan) -> None:
+def insert_plan(connection: sqlite3.Connection, instance: int, plan: Plan) -> None:
+    """Fix what a stay will load, inside the caller's transaction."""
     generation, state, visit = plan.stay
     source_generation, source_state, source_visit = plan.source
     connection.execute(
         _PLAN,
         {
-            "instance": change.n,
+            "instance": instance,
             "generation": generation,
             "state": state,
             "visit": visit,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from statepipe.errors import InstanceExists, Refused
-from statepipe.model import CANCELLED_STATE, Status
+from statepipe.model import CANCELLED_STATE, Plan, Status, Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store.claims import (
     JOURNAL_OF_STEERING,
@@ -20,7 +20,7 @@ from statepipe.store.claims import (
     not_found,
     refuse_if_driven,
 )
-from statepipe.store.committer import count_transitions
+from statepipe.store.committer import count_transitions, insert_plan
 from statepipe.store.connection import Store
 
 _DEFINE = """
@@ -237,6 +237,8 @@ def rewind(
     state: str,
     picture: bytes | None,
     reason: str | None,
+    visit: int = 1,
+    loads: Stay | None = None,
 ) -> None:
     """
     Put an instance back to rest in an earlier state, in a new generation.
@@ -248,6 +250,8 @@ def rewind(
         state: Where to.
         picture: What was known when it entered `state`, encoded.
         reason: Why, for the journal.
+        visit: Which visit to `state` that is.
+        loads: The stay whose batches `state` loads; None if it loads nothing.
 
     Raises:
         NotFound: No such instance.
@@ -278,5 +282,7 @@ def rewind(
         connection.execute(
             JOURNAL_OF_STEERING, {"n": n, "event": "rewind", "source": source, "note": reason}
         )
-        machine = load_checkpoint(connection, n).machine
-        count_transitions(connection, {(machine, source, "rewind", state): 1})
+        now = load_checkpoint(connection, n)
+        if loads is not None:  # what is loaded is fixed on entering, and this is entering
+            insert_plan(connection, n, Plan(Stay(now.generation, state, visit), loads))
+        count_transitions(connection, {(now.machine, source, "rewind", state): 1})

@@ -1,0 +1,54 @@
+"""A rewind into loading loads again, from the batches that are still staged."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from statepipe.config import load_config
+from statepipe.engine import Engine
+from statepipe.machine.definition import Load, Machine, Run, State, Transition
+from statepipe.model import Batch, Task
+from statepipe.sqlite import sqlite3
+from statepipe.testing import violations
+
+
+def source(task: Task) -> Iterator[Batch]:
+    """Yield three batches of one record."""
+    for number in range(task.cursor or 0, 3):
+        yield Batch([{"id": number}], cursor=number + 1)
+
+
+def test_a_rewind_into_loading_loads_every_batch_again(tmp_path: Path) -> None:
+    """The new generation has a plan of its own: without one, nothing would be loaded."""
+    warehouse = tmp_path / "warehouse.db"
+    inline = {"executor": "inline"}
+    states = (
+        State(
+            name="extracting",
+            task=Run(function=source),
+            on=(Transition(event="ok", target="loading"),),
+            settings=inline,
+        ),
+        State(
+            name="loading",
+            task=Load(to=f"sqlite:///{warehouse}", table="t", key=("id",)),
+            on=(Transition(event="ok", target="done"),),
+            settings=inline,
+            retry={"max_attempts": 1},
+        ),
+        State(name="done", final="success"),
+    )
+    machine = Machine(name="m", initial="extracting", states=states)
+    config = load_config(start=tmp_path, environ={})
+    with Engine(config, machines=[machine]) as engine:
+        engine.create("m", instance_id="i")
+        warehouse.mkdir()  # so that loading fails
+        assert engine.run(["i"]) == {"i": "failed"}
+        warehouse.rmdir()
+
+        engine.rewind("i", to="loading")
+        assert engine.run(["i"]) == {"i": "done"}
+
+    with closing(sqlite3.connect(warehouse)) as connection:
+        assert connection.execute("SELECT id FROM t ORDER BY id").fetchall() == [(0,), (1,), (2,)]
+    assert violations(config.store) == []
