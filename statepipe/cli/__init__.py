@@ -138,8 +138,11 @@ def _run(args: list[str]) -> int:
             sys.stdout.flush()
             os._exit(error.exit_code)
         return error.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:  # a bare group: its help is the answer
         error.show()
+        return error.exit_code
+    except click.UsageError as error:
+        _tell(_one_line(error), meaning="nothing was read or changed", next_step=_help_of(error))
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return 128 + signal.SIGINT
@@ -148,6 +151,15 @@ def _run(args: list[str]) -> int:
     except Exception as error:  # noqa: BLE001  (the last door: whatever it is, say what it means)
         return _defect(error, wants_trace="--debug" in args)
     return result if isinstance(result, int) else 0
+
+
+def _one_line(error: click.UsageError) -> str:
+    text = error.format_message().rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _help_of(error: click.UsageError) -> str:
+    return f"{error.ctx.command_path if error.ctx else 'statepipe'} --help"
 
 
 def _defect(error: Exception, *, wants_trace: bool) -> int:

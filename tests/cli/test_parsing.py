@@ -92,6 +92,40 @@ def test_an_unknown_command_gets_the_nearest_one_offered(project: Project) -> No
     assert 'did you mean "resume"?' in said.err
 
 
+@pytest.mark.parametrize(
+    ("typed", "message", "next_step"),
+    [
+        ("-o xml ls", "invalid value for '-o' / '--output': 'xml'", "statepipe --help"),
+        ("ls --limit 0", "invalid value for '--limit': 0", "statepipe ls --help"),
+        ("rewind one", "missing option '--to'", "statepipe rewind --help"),
+        ("policy explain", "missing argument 'MACHINE.STATE'", "statepipe policy explain --help"),
+        ("resume --all --failed", "name instances, or give one of", "statepipe resume --help"),
+        ("resum one", "there is no command 'resum'", "statepipe --help"),
+    ],
+)
+def test_what_cannot_be_parsed_is_refused_in_the_house_form(
+    project: Project, typed: str, message: str, next_step: str
+) -> None:
+    """What happened, what it means, what to type: in the parser's refusals, too."""
+    said = project.call("-o", "json", *typed.split())
+
+    assert said.code == 2
+    assert said.out == ""
+    happened, meaning, then = said.err.splitlines()
+    assert happened.startswith(f"statepipe: {message}")
+    assert meaning == "  meaning: nothing was read or changed"
+    assert then == f"  next:    {next_step}"
+
+
+@pytest.mark.parametrize("group", ["", "policy", "quarantine"])
+def test_a_group_alone_shows_its_help(project: Project, group: str) -> None:
+    """Whoever types half a command wants to know the other half."""
+    said = project.call(*group.split())
+
+    assert said.code == 2
+    assert "\nCommands:\n" in said.err
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_shows_examples(project: Project, name: str) -> None:
     """Help begins with what one can type."""
