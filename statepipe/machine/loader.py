@@ -97,6 +97,12 @@ def find_machine(name: str, machines_dir: Path) -> Path:
     path = machines_dir / f"{name}.toml"
     if path.is_file():
         return path
+    if path.exists():
+        raise NotFound(
+            f"{path} is not a file",
+            meaning="nothing was run",
+            next_step=f"ls -ld {path}   # a machine is one TOML file there",
+        )
     known = list_machines(machines_dir)
     raise NotFound(
         f'there is no machine "{name}" in {machines_dir}{did_you_mean(name, known)}',
@@ -113,7 +119,8 @@ def list_machines(machines_dir: Path) -> list[str]:
             check_name("machine", path.stem)
         except DefinitionError:
             continue  # a TOML file of another kind: no machine can have its name
-        names.append(path.stem)
+        if path.is_file():
+            names.append(path.stem)
     return sorted(names)
 
 

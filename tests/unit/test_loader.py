@@ -323,6 +323,15 @@ def test_a_machine_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
     assert list_machines(tmp_path / "gone") == []
 
 
+def test_a_folder_where_a_machine_should_be_is_named(tmp_path: Path) -> None:
+    """It is no machine, and is not offered as one."""
+    (tmp_path / "flights.toml").mkdir()
+
+    assert list_machines(tmp_path) == []
+    with pytest.raises(NotFound, match=r"flights\.toml is not a file$"):
+        find_machine("flights", tmp_path)
+
+
 def test_the_machine_that_ships_is_sound() -> None:
     """machines/flights.toml loads, in six states."""
     machine = load_machine(ROOT / "machines" / "flights.toml")
