@@ -192,7 +192,9 @@ def age(at_ms: int, *, now_ms: int) -> str:
 
 def first_line(text: str | None, *, chars_max: int = 70) -> str:
     """Return the beginning of an error text, as much as a table can show."""
-    line = (text or "").strip().partition("\n")[0]
+    line, _, more = (text or "").strip().partition("\n")
+    if more and line.endswith(":"):  # it announces what is not shown here
+        line += " …"
     return line if len(line) <= chars_max else line[: chars_max - 1] + "…"
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import termios
 
+from statepipe.cli.render import first_line
 from tests.cli.project import Project
 
 
@@ -64,3 +65,12 @@ def _at_a_terminal(project: Project, *argv: str, typed: str = "", **environ: str
     process.wait(timeout=20)
     os.close(ours)
     return shown.decode().replace("\r\n", "\n")
+
+
+def test_a_line_that_announces_more_says_that_more_follows() -> None:
+    """Of a crash with its last words a table shows the first line; it must not end in a colon."""
+    assert first_line("killed by SIGSEGV; its last words:\nFatal") == (
+        "killed by SIGSEGV; its last words: …"
+    )
+    assert first_line("it failed\nfor a reason") == "it failed"
+    assert first_line(None) == ""
