@@ -31,7 +31,7 @@ _SHOW_CURSOR: Final = b"\x1b[?25h"
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 #: Instances that one call of the engine drives; each turn of its loop asks for all of them.
-CHUNK: Final = 200
+DRIVEN_AT_ONCE_MAX: Final = 200
 
 
 class Signals:
@@ -114,12 +114,12 @@ class Drivers:
     ) -> dict[str, str]:
         """Resume instances, some at a time; return the statuses of those that were reached."""
         statuses: dict[str, str] = {}
-        for start in range(0, len(ids), CHUNK):
+        for start in range(0, len(ids), DRIVEN_AT_ONCE_MAX):
             if self.is_stopped:
                 break
-            chunk = ids[start : start + CHUNK]
+            some = ids[start : start + DRIVEN_AT_ONCE_MAX]
             statuses |= self.engine.resume(
-                chunk, reason=reason, definition=definition, on_refusal=on_refusal
+                some, reason=reason, definition=definition, on_refusal=on_refusal
             )
         return statuses
 
