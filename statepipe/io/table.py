@@ -13,8 +13,6 @@ from enum import Enum
 
 from statepipe.errors import DefinitionError
 
-#: SQLite's own limit of columns in one table.
-COLUMNS_MAX = 2_000
 _NAME_BYTES_MAX = 255
 _RESERVED = ("sqlite_", "_statepipe_")
 
