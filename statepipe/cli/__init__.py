@@ -138,12 +138,8 @@ def _run(args: list[str]) -> int:
             sys.stdout.flush()
             os._exit(error.exit_code)
         return error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:  # a bare group: its help is the answer
-        error.show()
-        return error.exit_code
     except click.UsageError as error:
-        _tell(_one_line(error), meaning="nothing was read or changed", next_step=_help_of(error))
-        return error.exit_code
+        return _refuse(error)
     except (KeyboardInterrupt, click.Abort):
         return 128 + signal.SIGINT
     except BrokenPipeError:
@@ -153,13 +149,18 @@ def _run(args: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _one_line(error: click.UsageError) -> str:
+def _refuse(error: click.UsageError) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # a bare group: help is the answer
+        error.show()
+        return error.exit_code
     text = error.format_message().rstrip(".")
-    return text[:1].lower() + text[1:]
-
-
-def _help_of(error: click.UsageError) -> str:
-    return f"{error.ctx.command_path if error.ctx else 'statepipe'} --help"
+    asked = error.ctx.command_path if error.ctx else "statepipe"
+    _tell(
+        text[:1].lower() + text[1:],
+        meaning="nothing was read or changed",
+        next_step=f"{asked} --help",
+    )
+    return error.exit_code
 
 
 def _defect(error: Exception, *, wants_trace: bool) -> int:
