@@ -5,6 +5,7 @@ All by the boot clock, so that setting the wall clock neither kills nor spares a
 """
 
 import heapq
+from itertools import count
 
 from statepipe.clock import Clock
 from statepipe.errors import TaskTimeout
@@ -21,6 +22,8 @@ class Deadlines:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._heap: list[tuple[int, int, int, Drive]] = []
+        # Parts attempts that are due at the same moment; drives cannot be compared.
+        self._order = count()
 
     def claimed(self, drive: Drive) -> None:
         """
@@ -36,7 +39,8 @@ class Deadlines:
 
     def watch(self, drive: Drive) -> None:
         """Keep an eye on the attempt that has just begun."""
-        heapq.heappush(self._heap, (self._due_ms(drive), drive.n, drive.attempt_id, drive))
+        watched = (self._due_ms(drive), next(self._order), drive.attempt_id, drive)
+        heapq.heappush(self._heap, watched)
 
     def next_ms(self) -> int | None:
         """Return when, by the boot clock, the next attempt may be overdue."""

@@ -15,11 +15,13 @@ from statepipe.machine.definition import Load, Machine, Run, State, Transition
 from statepipe.machine.table import Table
 from statepipe.model import Checkpoint, Status, Task
 from statepipe.policy import ExecutorKind, Policy
+from statepipe.runtime.deadlines import Deadlines
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.inbox import Finished, Inbox, Question
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Part, PlainMove, Program
 from statepipe.runtime.waiting import Waiting
+from statepipe.testing import ManualClock
 
 
 def nothing(task: Task) -> None:
@@ -193,3 +195,16 @@ def test_nobody_waits_for_an_answer_of_a_loop_that_ends() -> None:
     for question in questions:
         with pytest.raises(TaskCancelled):
             question.wait()
+
+
+def test_two_drives_of_one_instance_may_be_due_at_the_same_moment() -> None:
+    """A lease passed, a rewind took it away, it was claimed again: all within a millisecond."""
+    of = program(acting("a", Transition(event="ok", target="done")))
+    deadlines = Deadlines(ManualClock())
+    first, second = drive(of, 1, "a"), drive(of, 1, "a")
+
+    for each in (first, second):
+        each.future = Future()
+        deadlines.watch(each)
+
+    assert deadlines.next_ms() == first.part.policy.timeout_ms
