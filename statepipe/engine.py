@@ -190,8 +190,8 @@ class Engine:
             reason: Why, for the journal.
             definition: "pinned" refuses an instance whose machine has changed since;
                 "latest" goes on with the machine as it is now.
-            on_refusal: Told of an instance that cannot be resumed, while the others are.
-                Without it, the first refusal is raised and none after it is resumed.
+            on_refusal: Told of an instance that cannot be resumed, while the others
+                are; without it, the first refusal is raised and nothing is driven.
 
         Raises:
             NotFound, DefinitionChanged: As `run`.
@@ -199,11 +199,13 @@ class Engine:
             Busy: A live process drives one; the message names it.
         """
         taken = []
-        for each in ids:
+        for each in dict.fromkeys(ids):
             try:
                 taken.append(self._take_back(each, reason=reason, definition=definition))
             except (NotFound, DefinitionChanged, Refused, Busy) as error:
                 if on_refusal is None:
+                    if taken:
+                        self._let_all_go()
                     raise
                 on_refusal(each, error)
         return self._drive(taken)
@@ -219,11 +221,11 @@ class Engine:
         Raises:
             As `run`.
         """
-        names = list(machines) if machines is not None else self.catalog.names()
+        names = self.catalog.names() if machines is None else machines
         definitions = frozenset(self._program(name).definition for name in names)
-        loop = self._ready_loop()
-        loop.scope = Scope(definitions=definitions)
         sweep_finished(self._stage, self._store.connection)
+        loop = self._ready_loop()
+        loop.limit_to(Scope(definitions=definitions))
         self._turn(lambda: until_idle and loop.is_idle)
 
     def cancel(self, instance_id: str, *, reason: str | None = None) -> bool:
@@ -250,14 +252,13 @@ class Engine:
             Busy: A live process drives it.
         """
         found = self._same_definition(self._find(instance_id), adopt="pinned")
-        connection = self._store.connection
         machine = self._program(found.machine).table.machine
         picture = rewound(
-            [Step(*row) for row in lookup.steps_of(connection, found.n)],
+            [Step(*row) for row in lookup.steps_of(self._store.connection, found.n)],
             found=found,
             machine=machine,
             to=to,
-            loaded=lookup.batches_loaded(connection, found.n),
+            loaded=lookup.batches_loaded(self._store.connection, found.n),
         )
         known = Picture.read(picture)
         steering.rewind(
@@ -316,17 +317,22 @@ class Engine:
     def _drive(self, found: Sequence[Found]) -> dict[str, str]:
         loop = self._ready_loop()
         numbers = frozenset(each.n for each in found)
-        loop.scope = Scope(instances=numbers)
-        connection = self._store.connection
+        loop.limit_to(Scope(instances=numbers))
 
         def settled() -> bool:
             return not loop.drives and Status.READY not in set(
-                lookup.statuses(connection, numbers).values()
+                lookup.statuses(self._store.connection, numbers).values()
             )
 
         self._turn(settled)
-        status_of = lookup.statuses(connection, numbers)
+        status_of = lookup.statuses(self._store.connection, numbers)
         return {each.id: status_of[each.n] for each in found}
+
+    def _let_all_go(self) -> None:
+        loop = self._ready_loop()
+        loop.limit_to(Scope(instances=frozenset()))
+        loop.let_all_go()
+        self._turn(lambda: not loop.drives)
 
     def _turn(self, is_over: Callable[[], bool]) -> None:
         loop = self._ready_loop()
@@ -348,7 +354,6 @@ class Engine:
                 pools=self._pools,
                 stage=self._stage,
                 rng=self._rng,
-                scope=Scope(instances=frozenset()),
                 in_flight_max=self._in_flight_max,
                 observe=self._observe,
             )

@@ -5,6 +5,7 @@ The driver's side of one attempt: the call it is given, the answers it gets, how
     answer_of   what a question about data is answered with; None is an answer, too
     commit_of   the batch a question asks to commit
     ended_of    what the future says, as an event
+    kill        end it, ask_to_stop because somebody wished so
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from statepipe.model import ERROR, TIMEOUT, Loaded, Rejects, Staged
 from statepipe.runtime.changes import Ended, Failure
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.failure import message_of, names_of
+from statepipe.runtime.pools import Pools
 from statepipe.store import staged
 from statepipe.store.codec import decode
 from statepipe.store.connection import Store
@@ -107,6 +109,19 @@ def ended_of(future: Future[Mapping[str, Any]]) -> Ended:
     if names[0] == TaskCancelled.__name__:
         return CANCELLED_ATTEMPT
     return _failed(ERROR, Failure(names, failed["message"], failed["retry_after_ms"]))
+
+
+def kill(drive: Drive, pools: Pools, error: BaseException, *, grace_ms: int | None = None) -> None:
+    """End the attempt under way, by force after `grace_ms`, or else what its policy grants."""
+    assert drive.future is not None
+    policy = drive.part.policy
+    grace_ms = policy.grace_ms if grace_ms is None else grace_ms
+    pools.get(policy.executor).kill(drive.future, error, grace_ms=grace_ms)
+
+
+def ask_to_stop(drive: Drive, pools: Pools) -> None:
+    """End the attempt under way because of a wish; it is then no failure."""
+    kill(drive, pools, TaskCancelled("the attempt was asked to stop"))
 
 
 def _failed(event: str, failure: Failure) -> Ended:

@@ -3,12 +3,14 @@ The changes on their way to the store, until they share one commit.
 
     Entry       one change, and the message of an attempt that waits for it
     Group       collects entries, says when it is time, and commits them
+    refused     what to raise if the schema would not have one
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 from statepipe.clock import Clock
+from statepipe.errors import StatepipeError
 from statepipe.model import Attachment, Change
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.inbox import Finished, Question
@@ -92,3 +94,12 @@ class Group:
         for entry in entries:
             entry.drive.pending = False
         return list(zip(entries, verdicts, strict=True))
+
+
+def refused(entry: Entry) -> StatepipeError:
+    """Return the error that says that a constraint refused `entry`: a defect of ours."""
+    return StatepipeError(
+        f"the store refused to move {entry.drive.id!r}: {entry.change}",
+        meaning="nothing of it was committed; this is a defect of statepipe",
+        next_step=f"statepipe inspect {entry.drive.id}   # and report it",
+    )

@@ -115,7 +115,21 @@ class Inbox:
     def __init__(self) -> None:
         self._queue: SimpleQueue[Question | Finished] = SimpleQueue()
         self._kept: list[Question | Finished] = []
+        self._is_closed = False
         self.put = self._queue.put
+
+    def ask(self, drive: Drive, attempt_id: int, request: Mapping[str, Any]) -> Any:  # noqa: ANN401  (plain data)
+        """
+        Ask the loop and wait for its answer; for the executors' threads.
+
+        Raises:
+            TaskCancelled: If the attempt must stop, or nobody will answer any more.
+        """
+        question = Question(drive, attempt_id, request)
+        self.put(question)
+        if self._is_closed:  # it may have come too late to be refused with the others
+            question.refuse()
+        return question.wait()
 
     def keep(self, message: Question | Finished) -> None:
         """Hear `message` again, with the next `take`."""
@@ -139,7 +153,8 @@ class Inbox:
         return messages
 
     def refuse_all(self) -> None:
-        """Let nobody wait for an answer that will not come."""
+        """Let nobody wait, now or later, for an answer that will not come."""
+        self._is_closed = True
         for message in self.take(wait_ms=0, limit=self._queue.qsize() + len(self._kept)):
             if isinstance(message, Question):
                 message.refuse()

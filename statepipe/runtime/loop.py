@@ -25,7 +25,7 @@ from statepipe.runtime.attempts import perform
 from statepipe.runtime.changes import Ended, batched
 from statepipe.runtime.deadlines import Deadlines
 from statepipe.runtime.drive import Drive
-from statepipe.runtime.group import GROUP_MAX, LINGER_MS, Entry, Group
+from statepipe.runtime.group import GROUP_MAX, LINGER_MS, Entry, Group, refused
 from statepipe.runtime.inbox import Finished, Inbox, Question
 from statepipe.runtime.outcomes import farewell, outcome
 from statepipe.runtime.pools import Pools
@@ -55,14 +55,12 @@ class Loop:
         pools: Where tasks run.
         stage: Where staged batches lie.
         rng: For jitter.
-        scope: Which instances `claim` may take.
         in_flight_max: How many instances it drives at a time.
         observe: Told of each change, after its commit.
 
     Attributes:
         drives: What it drives right now, by the instance's number.
         fenced: Ids of instances that were taken over by another process.
-        scope: Which instances `claim` may take; may be replaced between ticks.
     """
 
     def __init__(
@@ -73,13 +71,12 @@ class Loop:
         pools: Pools,
         stage: Stage,
         rng: random.Random,
-        scope: Scope,
         in_flight_max: int,
         observe: Observer | None = None,
     ) -> None:
         self.drives: dict[int, Drive] = {}
         self.fenced: list[str] = []
-        self.scope = scope
+        self._scope = Scope(instances=frozenset())
         self._store = store
         self._clock = store.clock
         self._worker = worker
@@ -113,6 +110,8 @@ class Loop:
         """
         if self._clock.boot_ms() >= self._poll_at_ms:
             self._claim()
+            if not self.drives:
+                return  # whoever waits for that sees it now, and not after a wait
         self._deadlines.kill_overdue(self._pools)
         self._dispatch()
         self._drain(0 if self._group else min(wait_ms, self._patience_ms()))
@@ -124,6 +123,12 @@ class Loop:
         self._programs[program.definition] = program
         self._group.policies.update(program.policies)
 
+    def limit_to(self, scope: Scope) -> None:
+        """Claim from now on what is in `scope`, and look for it at once."""
+        self._scope = scope
+        self._polled = False
+        self._poll_at_ms = 0
+
     def adopt(self, checkpoint: Checkpoint) -> None:
         """Drive an instance that this worker has just claimed."""
         drive = Drive(checkpoint, self._programs[checkpoint.definition])
@@ -131,13 +136,13 @@ class Loop:
         self._deadlines.claimed(drive)
         self._waiting.put(drive)
         if checkpoint.epoch > 1:  # somebody drove it before, and may have died in the middle
-            sweep(self._stage, self._store.connection, n=drive.n, instance_id=drive.id)
+            self._sweep(drive)
 
     def abandon(self) -> None:
         """Kill what still runs and let nobody wait; what is not committed did not happen."""
         for drive in self.drives.values():
             if drive.future is not None:
-                self._kill(drive, TaskCancelled("the process ends"), grace_ms=0)
+                attempts.kill(drive, self._pools, TaskCancelled("the process ends"), grace_ms=0)
         self._inbox.refuse_all()
 
     def stop(self, reason: str) -> None:
@@ -152,7 +157,7 @@ class Loop:
 
     def _patience_ms(self) -> int:
         """Return how long to wait without being late for anything, in milliseconds."""
-        moments = (self._poll_at_ms, self._deadlines.next_ms(), self._next_timer_ms)
+        moments = (self._poll_at_ms, self._deadlines.next_ms())
         soonest = min(moment for moment in moments if moment is not None)
         return max(0, soonest - self._clock.boot_ms())
 
@@ -165,17 +170,19 @@ class Loop:
             workers.renew(self._store, self._worker)
             self._renew_at_ms = now_ms + self._worker.lease_ms // 3
         if self._stopping:
-            self._ask_all_to_stop()
+            self.let_all_go()
             return
         self._notice_wishes()
         limit = min(self._in_flight_max - len(self.drives), GROUP_MAX)
+        self._polled = False
+        self._next_timer_ms = None  # without room, nobody can be woken
         if limit > 0:
-            claimed = claims.claim_ready(self._store, self._worker, scope=self.scope, limit=limit)
+            claimed = claims.claim_ready(self._store, self._worker, scope=self._scope, limit=limit)
             for checkpoint in claimed:
                 self.adopt(checkpoint)
             if len(claimed) == limit:  # there may be more, ready and not yet claimed
                 self._poll_at_ms = now_ms
-            self._next_timer_ms = claims.next_timer_boot_ms(self._store, scope=self.scope)
+            self._wake_at(claims.next_timer_boot_ms(self._store, scope=self._scope))
             self._polled = len(claimed) < limit
         if not self.drives:
             self._store.checkpoint_wal(above_bytes=0)
@@ -193,20 +200,15 @@ class Loop:
             if drive is not None and not drive.pending and self._reread(drive):
                 self._waiting.hurry(drive)
                 if drive.future is not None and drive.wish != "pause":
-                    self._kill(drive, TaskCancelled("the attempt was asked to stop"))
+                    attempts.ask_to_stop(drive, self._pools)
 
-    def _ask_all_to_stop(self) -> None:
+    def let_all_go(self) -> None:
+        """Let every instance go at its next boundary; it is, once `drives` is empty."""
         for drive in self.drives.values():
             drive.wish = drive.wish or "stop"
             # A pause waits for the next boundary; an end does not wait for a pause.
             if drive.future is not None:
-                self._kill(drive, TaskCancelled("the attempt was asked to stop"))
-
-    def _kill(self, drive: Drive, error: BaseException, *, grace_ms: int | None = None) -> None:
-        assert drive.future is not None
-        policy = drive.part.policy
-        grace_ms = policy.grace_ms if grace_ms is None else grace_ms
-        self._pools.get(policy.executor).kill(drive.future, error, grace_ms=grace_ms)
+                attempts.ask_to_stop(drive, self._pools)
 
     # Dispatch
 
@@ -238,16 +240,10 @@ class Loop:
             self._finish(Finished(drive, kind, self._inbox, drive.future))
             return
         self._fresh += 1
-        ask = partial(self._ask, drive, drive.attempt_id)
+        ask = partial(self._inbox.ask, drive, drive.attempt_id)
         drive.future = self._pools.get(kind).submit(perform, call, ask)
         self._deadlines.watch(drive)
         drive.future.add_done_callback(Finished(drive, kind, self._inbox))
-
-    def _ask(self, drive: Drive, attempt_id: int, request: Mapping[str, Any]) -> Any:  # noqa: ANN401  (plain data)
-        """Wait for the loop's answer; runs in an executor's thread."""
-        question = Question(drive, attempt_id, request)
-        self._inbox.put(question)
-        return question.wait()
 
     def _ask_inline(self, drive: Drive, attempt_id: int, request: Mapping[str, Any]) -> Any:  # noqa: ANN401  (plain data)
         """Answer at once: the task runs in the loop's own thread and holds it up."""
@@ -338,11 +334,7 @@ class Loop:
             if verdict is Verdict.COMMITTED:
                 self._acknowledge(entry)
             elif verdict is Verdict.REFUSED:
-                raise StatepipeError(
-                    f"the store refused to move {entry.drive.id!r}: {entry.change}",
-                    meaning="nothing of it was committed; this is a defect of statepipe",
-                    next_step=f"statepipe inspect {entry.drive.id}   # and report it",
-                )
+                raise refused(entry)
             elif self._reread(entry.drive):
                 self._again(entry)
             elif isinstance(entry.message, Question):
@@ -371,14 +363,21 @@ class Loop:
 
     def _let_go(self, drive: Drive, change: Change) -> None:
         del self.drives[drive.n]
-        if not self._polled:
+        if not self._polled or not self.drives:
             self._poll_at_ms = 0  # there is room again for what is ready and not yet claimed
-        wake_ms = change.detail and change.detail.wake_boot_ms
+        self._wake_at(change.detail and change.detail.wake_boot_ms)
+        if change.status == Status.DONE and drive.picture.input is not None:
+            # Its rows went with the commit: row first, file after, and never a hole.
+            self._sweep(drive)
+
+    def _wake_at(self, wake_ms: int | None) -> None:
         if wake_ms is not None:
             self._next_timer_ms = min(self._next_timer_ms or wake_ms, wake_ms)
-        elif change.status == Status.DONE and drive.picture.input is not None:
-            # Its rows went with the commit: row first, file after, and never a hole.
-            sweep(self._stage, self._store.connection, n=drive.n, instance_id=drive.id)
+            self._poll_at_ms = min(self._poll_at_ms, wake_ms)
+
+    def _sweep(self, drive: Drive) -> None:
+        n, name, epoch = drive.n, drive.id, drive.epoch
+        sweep(self._stage, self._store.connection, n=n, instance_id=name, epoch=epoch)
 
     def _again(self, entry: Entry) -> None:
         """Decide once more, now that the row was read again: somebody asked for something."""
@@ -396,5 +395,6 @@ class Loop:
         del self.drives[drive.n]
         self.fenced.append(drive.id)
         if drive.future is not None:
-            self._kill(drive, Fenced(f"{drive.id!r} was taken over by another process"))
+            gone = Fenced(f"{drive.id!r} was taken over by another process")
+            attempts.kill(drive, self._pools, gone)
         return False

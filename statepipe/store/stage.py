@@ -6,7 +6,7 @@ Staged batches on disk: immutable files, whole and durable before any row names 
     names     what is there of an instance, for a sweep
     remove    delete what no row names any more
 
-The order in `put` is reliability.md, step 2: temporary name, write, fsync, rename,
+The order in `put` (R5 of docs/reliability.md): temporary name, write, fsync, rename,
 fsync of the directory. A file's name carries whose it is, the epoch it was written
 under and a random part, so it is never used twice and a late writer overwrites nothing.
 Names come back from rows of a store that may be anybody's, so they are matched
@@ -36,7 +36,7 @@ INLINE_BYTES_MAX: Final = 65_536
 
 _FOLDER: Final = re.compile(r"[A-Za-z0-9_-]{1,40}-[0-9a-f]{16}")
 _FILE: Final = re.compile(
-    r"g\d+\.[A-Za-z0-9_-]{1,60}\.v\d+\.[A-Za-z0-9_-]{1,60}\.n\d+\.e\d+\.[0-9a-f]{16}"
+    r"g\d+\.[A-Za-z0-9_-]{1,60}\.v\d+\.[A-Za-z0-9_-]{1,60}\.n\d+\.e(\d+)\.[0-9a-f]{16}"
     r"(?:\.rejects)?\.(?:msgpack|arrow)"
 )
 _TEMPORARY: Final = ".tmp"
@@ -282,6 +282,13 @@ def folder_of(instance_key: str) -> str:
     """Return the name of an instance's folder: readable, bounded, one for each key."""
     digest = hashlib.sha256(instance_key.encode(errors="surrogatepass")).hexdigest()
     return f"{_UNSAFE.sub('_', instance_key[:40]) or '_'}-{digest[:16]}"
+
+
+def epoch_of(name: str) -> int:
+    """Return the epoch under which the file `name`, one of ours, was written."""
+    found = _FILE.fullmatch(name.partition("/")[2].removesuffix(_TEMPORARY))
+    assert found is not None, "only names of ours are listed"
+    return int(found[1])
 
 
 def _safe(word: str) -> str:

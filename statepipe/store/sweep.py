@@ -10,15 +10,18 @@ be taken for an orphan.
 
 from statepipe.sqlite import sqlite3
 from statepipe.store import staged
-from statepipe.store.stage import Stage, folder_of
+from statepipe.store.stage import Stage, epoch_of, folder_of
 
 
-def sweep(stage: Stage, connection: sqlite3.Connection, *, n: int, instance_id: str) -> None:
+def sweep(
+    stage: Stage, connection: sqlite3.Connection, *, n: int, instance_id: str, epoch: int
+) -> None:
     """
-    Delete the staged files of instance `n` that no row names.
+    Delete the staged files of instance `n`, of `epoch` or before, that no row names.
 
-    The caller holds the instance under a new epoch: what is in no row now never comes
-    into one.
+    The caller holds, or has just ended, the instance under `epoch`: what is in no row now
+    never comes into one. Should it have slept meanwhile, others may be staging for a
+    later epoch; theirs is not ours to judge.
 
     Raises:
         StoreUnusable: If the disk fails.
@@ -26,7 +29,7 @@ def sweep(stage: Stage, connection: sqlite3.Connection, *, n: int, instance_id: 
     names = stage.names(instance_key=instance_id)
     if names:
         kept = staged.files_of(connection, n)
-        stage.remove([name for name in names if name not in kept])
+        stage.remove([name for name in names if name not in kept and epoch_of(name) <= epoch])
 
 
 def sweep_finished(stage: Stage, connection: sqlite3.Connection) -> None:

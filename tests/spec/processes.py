@@ -185,13 +185,13 @@ class Process:
             pools=Played(self),
             stage=stage,
             rng=random.Random(0),
-            scope=Scope(),
             in_flight_max=64,
             observe=self._observe,
         )
         catalog = Catalog(config, [machine()])
         self.program = catalog.program("model", self.store, stage_dir=stage.directory)
         self.loop.learn(self.program)
+        self.loop.limit_to(Scope())
 
     def _observe(self, drive: Drive, change: Change) -> None:
         self.told.append((change.n, change.seq + 1, change.event, change.state))

@@ -24,9 +24,22 @@ def test_a_sweep_takes_what_no_row_names_of_its_own_instance_only(tmp_path: Path
     put(stage, "one")
     other = put(stage, "two")
 
-    sweep(stage, store.connection, n=1, instance_id="one")
+    sweep(stage, store.connection, n=1, instance_id="one", epoch=WHERE["epoch"])
 
     assert stage.all_names() == [other]
+
+
+def test_a_sweep_that_slept_spares_what_its_successor_is_staging(tmp_path: Path) -> None:
+    """A process stopped before its sweep may wake after another took the instance over."""
+    store = stores.opened(tmp_path)
+    stage = Stage(stage_directory(store.path, store_id=store.store_id))
+    stores.created(store, "one")
+    put(stage, "one")
+    staged = stage.put(LARGE, **{**WHERE, "instance_key": "one", "epoch": WHERE["epoch"] + 1})
+
+    sweep(stage, store.connection, n=1, instance_id="one", epoch=WHERE["epoch"])
+
+    assert stage.all_names() == [staged.file]
 
 
 def test_what_a_death_after_done_left_behind_is_swept_and_unfinished_ones_are_spared(
