@@ -2,7 +2,7 @@
 Time as an input: the wall clock people read, and the boot clock that leases and timers trust.
 
 The wall clock may jump either way, so nothing is ever decided by it while the
-machine stays up (reliability.md, R10). The boot clock counts through suspend
+machine stays up (R10 of docs/reliability.md). The boot clock counts through suspend
 and belongs to one boot, which `boot_id` names.
 """
 

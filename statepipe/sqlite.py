@@ -4,7 +4,7 @@ The one module that chooses the SQLite library.
 `pysqlite3` (the `sqlite` extra) carries a SQLite without the WAL-reset bug and
 wins if it can be imported; sqlite-utils makes the same choice by itself. Two
 SQLite libraries on one file in one process drop each other's POSIX locks and
-lose acknowledged commits (reliability.md, F4), so nothing else may import either.
+lose acknowledged commits (F4 of docs/reliability.md), so nothing else may import either.
 """
 
 try:

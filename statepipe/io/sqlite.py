@@ -1,7 +1,7 @@
 """
 The SQLite destination: each batch exactly once, by a ledger in the destination itself.
 
-    SqliteDestination.load     one batch, one transaction (reliability.md, step 4):
+    SqliteDestination.load     one batch, one transaction (R4 of docs/reliability.md):
         BEGIN IMMEDIATE        a bounded wait, then Busy
         the fence row          our epoch, where the stored one is not higher; else Fenced
         the ledger row         there already: the same batch is answered from it, another

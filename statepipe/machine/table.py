@@ -9,7 +9,7 @@ The rule table: state + event + facts -> target. The only file that knows `trans
 What it answers the same way every time is read out into a dict, and deciding is one
 lookup. A pair with guards or visit limits is asked of the library itself, on a view that
 lives for that one question: no instance is ever its model, and no work is its callback
-(0.07 us against 8 us, and 140 us for `add_model`; libraries.md section 2). That the
+(0.07 us against 8 us, and 140 us for `add_model`). That the
 dict and the library agree is proved by tests/unit/test_table.py.
 """
 

@@ -5,7 +5,7 @@ From the text "flights:extract" to the author's function, and what kind of task 
     kind_of     "source", "map" or "call", read from the signature alone
 
 Importing runs the author's module; only text of a machine file that the operator
-named reaches `resolve`, never text of a store (reliability.md, R13).
+named reaches `resolve`, never text of a store (R13 of docs/reliability.md).
 """
 
 import collections.abc

@@ -6,7 +6,7 @@ What must hold between the rows of every store, whatever happened to its writers
 
 from statepipe.sqlite import sqlite3
 
-# Each query returns one text a violation (reliability.md, R2 and R5).
+# Each query returns one text a violation (R2 and R5 of docs/reliability.md).
 _CHECKS = (
     """
 SELECT 'instance ' || i.id || ': journal seq has gaps or twins'

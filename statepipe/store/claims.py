@@ -7,7 +7,7 @@ The right to drive an instance: epoch + 1, committed before anything is done.
 There is no recovery mode: the statement that claims a new instance also claims
 one whose worker is dead. A timer fires by the boot clock on the boot that armed
 it; on another boot when the wall clock has passed it, and at most one delay after
-start-up (reliability.md, step 6).
+start-up (R6 of docs/reliability.md).
 """
 
 from collections.abc import Sequence

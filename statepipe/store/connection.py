@@ -8,7 +8,7 @@ Opening the store, and the one way to write to it.
 
 Nothing here, or anywhere in this process, opens the store's files except through
 SQLite: closing any other descriptor of them drops SQLite's locks and loses
-acknowledged commits (reliability.md, F4). `stat` is allowed, `open` is not.
+acknowledged commits (F4 of docs/reliability.md). `stat` is allowed, `open` is not.
 """
 
 import os

@@ -2,7 +2,7 @@
 What is around the store's file: permissions, file system, room, speed, and who holds its lock.
 
 Nothing here opens the store, its WAL or its shared memory in this process: closing them
-again would drop SQLite's locks (reliability.md, F4). The lock is asked for by a helper
+again would drop SQLite's locks (F4). The lock is asked for by a helper
 process, the speed is that of a temporary file beside the store.
 """
 

@@ -2,7 +2,7 @@
 Where a store may lie: a regular file of ours, on a disk of this machine.
 
 Only `stat` is asked of a file that may be open already; opening and closing it would drop
-SQLite's locks (reliability.md, F4).
+SQLite's locks (F4 of docs/reliability.md).
 """
 
 import os

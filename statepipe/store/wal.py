@@ -1,7 +1,7 @@
 """
 The write-ahead log beside the store: when it is moved into the main file, and how.
 
-Only the committer does it, between groups (reliability.md, step 9). While work goes on
+Only the committer does it, between groups (F11 of docs/reliability.md). While work goes on
 the file is kept and written from the start again, because a commit that extends a file
 costs more than one that overwrites it: a lone instance was 1.4 times as fast
 (docs/decisions/0015). It is emptied when nothing is driven, and at close.

@@ -1,5 +1,5 @@
 """
-The guard against the WAL-reset bug of SQLite before 3.51.3 (reliability.md, F11).
+The guard against the WAL-reset bug of SQLite before 3.51.3 (F11 of docs/reliability.md).
 
 Two connections, a checkpoint that completes, a second that begins as a commit
 resets the WAL: later checkpoints then skip frames. So every commit holds this

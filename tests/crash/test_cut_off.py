@@ -1,5 +1,5 @@
 """
-A commit cut off at any of SQLite's steps is whole or absent (reliability.md, step 3).
+A commit cut off at any of SQLite's steps is whole or absent (R1).
 
 SQLite is made to abandon its work at its 1st step, its 2nd, and so on until one transaction is
 not cut. After each cut another connection must see the store exactly as it was, or exactly as

@@ -108,6 +108,19 @@ def test_every_setting_is_in_the_guide_with_its_default() -> None:
     assert retries == Policy().max_attempts - 1
 
 
+def test_every_promise_and_fact_that_is_named_by_number_is_explained() -> None:
+    """Whoever reads one in a comment finds it on one page; the page has no others."""
+    number = re.compile(r"\b[RF][1-9][0-9]?\b")
+    page = _read(Path("docs/reliability.md"))
+    explained = set(re.findall(r"^\| ([RF]\d+) ", page, flags=re.MULTILINE))
+    named: set[str] = set()
+    for path in files():
+        if path.suffix == ".py" and path.parts[0] in ("statepipe", "tests"):
+            named.update(number.findall(_read(path)))
+
+    assert named == explained
+
+
 def _value(key: str, text: str) -> object:
     """Return a cell of the table as people would write it in TOML."""
     if key == "errors":

@@ -1,5 +1,5 @@
 """
-The exactly-once promise of the SQLite destination (reliability.md, R3, R4 and step 4).
+The exactly-once promise of the SQLite destination (R3, R4).
 
 No window of the protocol is left out: connections die or fail at the n-th statement.
 """

@@ -152,7 +152,7 @@ def test_a_plain_value_comes_back_exactly(value: object) -> None:
 
 
 def test_the_table_of_values_is_as_long_as_promised() -> None:
-    """Reliability.md, R7: 78 values and more."""
+    """R7: 78 values and more."""
     assert len(EXACT) >= 78
 
 
