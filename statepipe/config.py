@@ -4,6 +4,7 @@
     load_config         the file, the environment and the command line as one frozen Config
     resolve_policy      what governs a state, and where each part of it came from
     refuse_unknown_overrides    overrides of states that a machine does not have
+    refuse_unknown_machines     overrides of machines that are not there
 
 Who wins, highest first: command line, `STATEPIPE_*`, the overlay `[env.NAME]`, the rest of
 `statepipe.toml`, the machine file, the defaults. A policy is merged field by field.
@@ -214,6 +215,23 @@ def refuse_unknown_overrides(config: Config, *, machine: str, states: Collection
                     f"{layer.where}: [{layer.prefix}machines.{machine}.states.{state}]:"
                     f' machine "{machine}" has no state "{state}"{did_you_mean(state, states)}',
                     next_step=f"its states are {', '.join(states)}",
+                )
+
+
+def refuse_unknown_machines(config: Config, *, machines: Collection[str]) -> None:
+    """
+    Refuse overrides of a machine that is not there; nothing else would notice them.
+
+    Raises:
+        DefinitionError: If there is one.
+    """
+    for layer in config.layers:
+        for name in layer.machines:
+            if name not in machines:
+                raise _refusal(
+                    f"{layer.where}: [{layer.prefix}machines.{name}]:"
+                    f' there is no machine "{name}"{did_you_mean(name, machines)}',
+                    next_step=f"correct the name, or write {config.machines_dir / name}.toml",
                 )
 
 

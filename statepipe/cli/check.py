@@ -10,7 +10,13 @@ from statepipe.cli.options import command
 from statepipe.cli.places import config_here
 from statepipe.cli.render import Output, plural
 from statepipe.cli.session import Session
-from statepipe.config import Config, refuse_unknown_overrides, resolve_policy
+from statepipe.config import (
+    FILE_NAME,
+    Config,
+    refuse_unknown_machines,
+    refuse_unknown_overrides,
+    resolve_policy,
+)
 from statepipe.errors import DefinitionError, NotFound
 from statepipe.io.contract import Contract
 from statepipe.machine.checker import Finding
@@ -40,12 +46,14 @@ def check(*, machines: tuple[str, ...]) -> int:
             next_step="statepipe init demo   # makes one to begin with",
         )
     found = {name: findings(name, config) for name in names}
+    if not machines:
+        found |= _strangers(config, known=names)
     if out.is_json:
-        out.values([_facts(name, each) for name in names for each in found[name]])
+        out.values([_facts(name, each) for name in found for each in found[name]])
     else:
-        for name in names:
+        for name in found:
             _print(out, name, found[name])
-    failed = any(each.severity == "error" for name in names for each in found[name])
+    failed = any(each.severity == "error" for name in found for each in found[name])
     return EXIT_FOUND if failed else 0
 
 
@@ -83,6 +91,14 @@ def _overrides(machine: Machine, config: Config) -> list[Finding]:
     except DefinitionError as error:
         return [_error(error)]
     return []
+
+
+def _strangers(config: Config, *, known: list[str]) -> dict[str, list[Finding]]:
+    try:
+        refuse_unknown_machines(config, machines=known)
+    except DefinitionError as error:
+        return {FILE_NAME: [_error(error)]}
+    return {}
 
 
 def _error(error: DefinitionError) -> Finding:

@@ -47,6 +47,19 @@ def test_a_file_that_cannot_be_loaded_is_a_finding(project: Project) -> None:
     assert "broken: 1 error" in said.out
 
 
+def test_an_override_of_a_machine_that_is_not_there_is_found(project: Project) -> None:
+    """A slip in the name would leave the machine as it was, and nobody would notice."""
+    slip = "[machines.nmubers.states.loading]\ntimeout = '5m'\n"
+    Path("statepipe.toml").write_text(CONFIG + slip, encoding="utf-8")
+
+    said = project.call("check")
+
+    assert said.code == 6
+    assert "numbers: ok" in said.out
+    assert '[machines.nmubers]: there is no machine "nmubers"; did you mean "numbers"?' in said.out
+    assert project.call("check", "numbers").code == 0
+
+
 def test_a_path_is_no_machine(project: Project) -> None:
     """`../` never leaves the folder of the machines."""
     assert project.call("check", "../numbers").code == 2
