@@ -6,6 +6,7 @@ All by the boot clock, so that setting the wall clock neither kills nor spares a
 
 import heapq
 from itertools import count
+from typing import Final
 
 from statepipe.clock import Clock
 from statepipe.errors import TaskTimeout
@@ -14,6 +15,9 @@ from statepipe.runtime.changes import Ended, Failure
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.pools import Pools
 from statepipe.units import format_duration
+
+#: How many are watched, at least, before those that are over are looked for.
+_TIDY_MIN: Final = 1_024
 
 
 class Deadlines:
@@ -24,6 +28,7 @@ class Deadlines:
         self._heap: list[tuple[int, int, int, Drive]] = []
         # Parts attempts that are due at the same moment; drives cannot be compared.
         self._order = count()
+        self._tidy_above = _TIDY_MIN
 
     def claimed(self, drive: Drive) -> None:
         """
@@ -41,6 +46,11 @@ class Deadlines:
         """Keep an eye on the attempt that has just begun."""
         watched = (self._due_ms(drive), next(self._order), drive.attempt_id, drive)
         heapq.heappush(self._heap, watched)
+        if len(self._heap) > self._tidy_above:
+            # One that takes long may hold up the clearing of thousands behind it.
+            self._heap = [each for each in self._heap if not self._is_over(each)]
+            heapq.heapify(self._heap)
+            self._tidy_above = max(_TIDY_MIN, 2 * len(self._heap))
 
     def next_ms(self) -> int | None:
         """Return when, by the boot clock, the next attempt may be overdue."""
