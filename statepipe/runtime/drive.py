@@ -89,7 +89,7 @@ class Drive:
         self.picture = Picture.read(checkpoint.picture)
         if checkpoint.request == "cancel":
             self.wish = "cancel"
-        elif checkpoint.request == "pause" and self.wish is None:
+        elif checkpoint.request == "pause":  # also if we only wanted to stop: it was promised
             self.wish = "pause"
 
     def committed(self, change: Change) -> None:

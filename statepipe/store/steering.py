@@ -36,7 +36,7 @@ VALUES (:id, :definition, :params, :now_ms, 0, 1, 1, 'ready', :state, 0, 0, 0, :
         'create')
 """
 
-_FIND = "SELECT n, status, state, worker, epoch, seq FROM instance WHERE id = ?"
+_FIND = "SELECT n, status, state, worker, request FROM instance WHERE id = ?"
 
 _CANCEL = """
 UPDATE instance
@@ -198,18 +198,24 @@ def request(
 
     Raises:
         NotFound: No such instance.
-        Refused: It has already finished.
+        Refused: It has already finished, or is about to be cancelled.
     """
     dead = dead_workers(store, me=None)
     with store.write() as connection:
         row = connection.execute(_FIND, (instance_id,)).fetchone()
         if row is None:
             raise not_found(instance_id)
-        n, status, state, holder, _, _ = row
+        n, status, state, holder, asked = row
         if status in Status.FINISHED or status == Status.PAUSED == wish + "d":
             raise Refused(
                 f"instance {instance_id!r} is already {status}",
                 meaning="nothing was changed",
+                next_step=f"statepipe inspect {instance_id}",
+            )
+        if asked == "cancel" != wish:  # what was promised to one is not undone by another
+            raise Refused(
+                f"instance {instance_id!r} is about to be cancelled",
+                meaning="nothing was changed; it ends at its next boundary",
                 next_step=f"statepipe inspect {instance_id}",
             )
         driven = holder is not None and not any(number == holder for number, _ in dead)
@@ -263,7 +269,7 @@ def rewind(
         row = connection.execute(_FIND, (instance_id,)).fetchone()
         if row is None:
             raise not_found(instance_id)
-        n, _, source, holder, _, _ = row
+        n, _, source, holder, _ = row
         if holder is not None:
             refuse_if_driven(connection, instance_id, holder=holder, dead=dead)
         facts = {

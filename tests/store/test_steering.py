@@ -99,6 +99,17 @@ def test_whoever_is_driven_is_asked(store: Store, wish: Wish) -> None:
     assert violations(store.path) == []
 
 
+def test_a_pause_does_not_undo_a_cancel_that_was_promised(store: Store) -> None:
+    """The driver may not have seen the first wish yet when the second comes."""
+    stores.claimed(store, stores.registered(store))
+    assert not steering.request(store, instance_id="a", wish="cancel", reason=None)
+
+    with pytest.raises(Refused, match="about to be cancelled"):
+        steering.request(store, instance_id="a", wish="pause", reason=None)
+
+    assert stores.row(store)["request"] == "cancel"
+
+
 @pytest.mark.parametrize("wish", WISHES)
 def test_whoever_was_driven_by_the_dead_obeys_at_once(store: Store, wish: Wish) -> None:
     """Nobody is left to ask."""
