@@ -8,8 +8,8 @@ Blocks of a batch in frames, so that no cut and no flipped bit goes unnoticed.
     frame   = crc32, kind, records, unpacked length, packed length, payload
 
 A msgpack or zlib stream that was cut reads well to where it ends. Here the end frame
-says how many blocks and records came before it, nothing may follow it, and each checksum starts from the one before, so that
-frames cannot be lost, repeated or exchanged either.
+says how many blocks and records came before it, nothing may follow it, and each checksum
+starts from the one before, so that frames cannot be lost, repeated or exchanged either.
 """
 
 import struct
