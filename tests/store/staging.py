@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,13 @@ def files_below(directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*") if not path.is_dir()]
 
 
-def open_descriptors() -> int:
-    """Return how many descriptors this process has open."""
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  (no Path needed)
+def open_descriptors(below: Path) -> int:
+    """Return how many descriptors of this process point below a folder; others come and go."""
+    found = 0
+    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208  (no Path needed)
+        with suppress(FileNotFoundError):  # the listing's own is closed by now
+            found += Path(f"/proc/self/fd/{number}").readlink().is_relative_to(below)
+    return found
 
 
 def staged_file(stage: Stage) -> tuple[Staged, Path]:

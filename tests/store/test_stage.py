@@ -125,7 +125,7 @@ def test_a_failing_operation_leaves_no_file_and_says_which_kind(
     """Whichever fails: a clear error, nothing left, and the next try is whole."""
     files = OwnedFiles(fails_at=fails_at, failure=OSError(code, os.strerror(code)))
     stage = Stage(tmp_path / "stage" / "id", files=files)
-    before = open_descriptors()
+    before = open_descriptors(tmp_path)
 
     with pytest.raises(StoreUnusable) as refusal:
         stage.put(LARGE, **WHERE)
@@ -136,7 +136,7 @@ def test_a_failing_operation_leaves_no_file_and_says_which_kind(
     assert ("bytes free" in refusal.value.message) == full
     assert refusal.value.meaning.startswith("nothing was committed")
     assert files_below(tmp_path) == []
-    assert open_descriptors() == before
+    assert open_descriptors(tmp_path) == before
     assert stage.read(staged_of(stage.put(LARGE, **WHERE), LARGE)) == LARGE
 
 

@@ -103,13 +103,13 @@ def test_a_damaged_or_foreign_file_is_named_and_not_used(
     """Also a FIFO, without waiting for it, and a link, without following it."""
     reference, path = staged_file(stage)
     damage(path)
-    before = open_descriptors()
+    before = open_descriptors(path.parent)
 
     with pytest.raises(StagedDataDamaged, match=why) as refusal:
         stage.read(reference)
 
     assert path.name in refusal.value.message
-    assert open_descriptors() == before
+    assert open_descriptors(path.parent) == before
 
 
 def test_a_damaged_body_is_named_and_not_used(stage: Stage) -> None:
