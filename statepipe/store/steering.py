@@ -8,9 +8,9 @@ and honours the wish. The order of transactions decides between done and cancell
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from statepipe.errors import InstanceExists, Refused
+from statepipe.errors import BadParameter, InstanceExists, Refused
 from statepipe.model import CANCELLED_STATE, Plan, Status, Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store.claims import (
@@ -112,6 +112,10 @@ UPDATE instance
 """
 
 
+#: As the schema says.
+ID_CHARS_MAX: Final = 200
+
+
 class NewInstance(NamedTuple):
     """What `create` needs of one instance; `params` are encoded by the codec."""
 
@@ -160,7 +164,10 @@ def create(
 
     Raises:
         InstanceExists: One of the ids is taken; nothing was created.
+        BadParameter: An id is empty or too long; nothing was created.
     """
+    for new in instances:
+        _refuse_bad_id(new.id)
     now_ms = store.clock.now_ms()
     with store.write() as connection:
         numbers = []
@@ -188,6 +195,15 @@ def create(
             numbers.append(n)
         count_transitions(connection, {(machine, "", "create", initial): len(instances)})
     return numbers
+
+
+def _refuse_bad_id(instance_id: str) -> None:
+    if not 1 <= len(instance_id) <= ID_CHARS_MAX:
+        raise BadParameter(
+            f"an instance's id has 1 to {ID_CHARS_MAX} characters, this one {len(instance_id)}",
+            meaning="nothing was created or changed",
+            next_step="statepipe run MACHINE --id ID   # choose a shorter one, or let one be made",
+        )
 
 
 def request(

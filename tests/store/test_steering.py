@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from statepipe.errors import Busy, InstanceExists, NotFound, Refused
+from statepipe.errors import BadParameter, Busy, InstanceExists, NotFound, Refused
 from statepipe.model import Checkpoint
 from statepipe.store import claims, steering
 from statepipe.store.codec import encode
@@ -97,6 +97,18 @@ def test_whoever_is_driven_is_asked(store: Store, wish: Wish) -> None:
     assert claims.wished(store.connection, worker) == [at.n]
     assert journal(store)[-1] == ("request", wish, "s0", "s0", None)
     assert violations(store.path) == []
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201])
+def test_an_id_that_cannot_be_kept_is_not_taken_for_one_that_is_there(
+    store: Store, name: str
+) -> None:
+    """Whoever attaches to what exists would be told that it does."""
+    new = [NewInstance("fine", b""), NewInstance(name, b"")]
+    with pytest.raises(BadParameter, match="1 to 200 characters"):
+        steering.create(store, machine="m", definition=1, initial="s0", instances=new)
+
+    assert store.connection.execute("SELECT id FROM instance").fetchall() == [("a",)]
 
 
 def test_a_pause_does_not_undo_a_cancel_that_was_promised(store: Store) -> None:
