@@ -13,6 +13,7 @@ Opening an engine runs nothing by itself.
 import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
@@ -286,9 +287,9 @@ class Engine:
         if self._renewal is not None:
             self._renewal.stop()
         if "_store" in self.__dict__:
-            if self._worker is not None and not self._store.in_doubt:
-                workers.stop(self._store, self._worker)
-            self._store.close()
+            with closing(self._store) as store:
+                if self._worker is not None and not store.in_doubt:
+                    workers.stop(store, self._worker)
 
     # Inside
 
@@ -329,8 +330,7 @@ class Engine:
         return {each.id: status_of[each.n] for each in found}
 
     def _let_all_go(self) -> None:
-        loop = self._ready_loop()
-        loop.limit_to(Scope(instances=frozenset()))
+        (loop := self._ready_loop()).limit_to(Scope(instances=frozenset()))
         loop.let_all_go()
         self._turn(lambda: not loop.drives)
 

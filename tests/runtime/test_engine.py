@@ -9,12 +9,13 @@ import pytest
 from statepipe.clock import SystemClock
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.errors import NotFound, TaskCancelled
+from statepipe.errors import NotFound, StoreUnusable, TaskCancelled
 from statepipe.machine.definition import Machine, Run, State, Transition
 from statepipe.model import Task
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.inbox import Inbox
 from statepipe.runtime.loop import POLL_MS, Loop
+from statepipe.sqlite import sqlite3
 
 CALLS: list[str] = []
 PATIENCE_MS: list[int] = []
@@ -135,3 +136,17 @@ def test_an_attempt_that_asks_after_the_end_is_refused() -> None:
 
     with pytest.raises(TaskCancelled):
         inbox.ask(Drive.__new__(Drive), 1, {"ask": "beat"})
+
+
+def test_a_close_that_fails_leaves_no_descriptor_behind(engine: Engine) -> None:
+    """Saying goodbye needs the store; closing it does not."""
+    engine.create("m", instance_id="one")
+    engine.run(["one"])
+    engine._store.path.rename(engine._store.path.with_name("moved.db"))
+
+    with pytest.raises(StoreUnusable, match="removed or replaced"):
+        engine.close()
+
+    with pytest.raises(sqlite3.ProgrammingError):
+        engine._store.connection.execute("SELECT 1")
+    del engine._store
