@@ -24,6 +24,7 @@ from statepipe.config import Config
 from statepipe.errors import (
     Busy,
     DefinitionChanged,
+    DefinitionError,
     InstanceExists,
     NotFound,
     Refused,
@@ -33,14 +34,14 @@ from statepipe.machine.definition import Load, Machine
 from statepipe.machine.digest import describe_changes
 from statepipe.machine.params import bind_params
 from statepipe.model import Status
-from statepipe.runtime.catalog import Catalog
+from statepipe.runtime.catalog import Catalog, changed
 from statepipe.runtime.loop import POLL_MS, Loop, Observer
 from statepipe.runtime.picture import Picture
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Program
 from statepipe.runtime.renewal import Renewal
 from statepipe.runtime.rewinding import rewound
-from statepipe.runtime.way import Step
+from statepipe.runtime.way import Passage
 from statepipe.store import claims, lookup, steering, workers
 from statepipe.store.claims import Scope
 from statepipe.store.codec import encode
@@ -70,7 +71,8 @@ class Engine:
         clock: Time; a test may own it.
         rng: For jitter and new ids; a test may seed it.
 
-    Every method raises StoreUnusable or Busy, as `open_store`, if the store cannot be used.
+    Every method raises StoreUnusable or Busy, as `open_store`, if the store cannot be used;
+    close the engine then, or what it drives stays claimed.
     """
 
     def __init__(
@@ -255,7 +257,7 @@ class Engine:
         found = self._same_definition(self._find(instance_id), adopt="pinned")
         machine = self._program(found.machine).table.machine
         picture = rewound(
-            [Step(*row) for row in lookup.steps_of(self._store.connection, found.n)],
+            [Passage(*row) for row in lookup.steps_of(self._store.connection, found.n)],
             found=found,
             machine=machine,
             to=to,
@@ -318,7 +320,9 @@ class Engine:
     def _drive(self, found: Sequence[Found]) -> dict[str, str]:
         loop = self._ready_loop()
         numbers = frozenset(each.n for each in found)
-        loop.limit_to(Scope(instances=numbers))
+        # One that another process resumes with a changed machine meanwhile is left to it.
+        known = frozenset(each.definition for each in self._programs.values())
+        loop.limit_to(Scope(instances=numbers, definitions=known))
 
         def settled() -> bool:
             return not loop.drives and Status.READY not in set(
@@ -376,24 +380,16 @@ class Engine:
         """Refuse an instance whose machine is not what it began with."""
         try:
             program = self._program(found.machine)
-        except NotFound as error:
-            raise self._changed(found, [f"machine {found.machine!r} is gone"]) from error
+        except (NotFound, DefinitionError) as error:
+            raise changed(found, [error.message], adoptable=False) from error
         if program.definition == found.definition:
             return found
-        target = found.failed_state or found.state
-        if adopt == "latest" and program.table.acting(target):
+        adoptable = program.table.acting(found.failed_state or found.state)
+        if adopt == "latest" and adoptable:
             return found
         body = lookup.definition_body(self._store.connection, found.definition)
         changes = describe_changes(json.loads(body), self.catalog.form(program.table.machine))
-        raise self._changed(found, changes)
-
-    def _changed(self, found: Found, changes: Sequence[str]) -> DefinitionChanged:
-        return DefinitionChanged(
-            f"machine {found.machine!r} changed since {found.id!r} began: " + "; ".join(changes),
-            meaning="nothing was changed; the instance rests in "
-            f"{found.failed_state or found.state!r}",
-            next_step=f"restore the machine, or: statepipe resume {found.id} --definition latest",
-        )
+        raise changed(found, changes, adoptable=adoptable)
 
     def _new_id(self, machine: str) -> str:
         day = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC).strftime("%Y%m%d")

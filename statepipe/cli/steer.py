@@ -20,7 +20,7 @@ from statepipe.errors import Refused
 from statepipe.machine.loader import find_machine, load_machine
 from statepipe.model import Status
 from statepipe.runtime.rewinding import rewound
-from statepipe.runtime.way import Step
+from statepipe.runtime.way import Passage
 from statepipe.store.inspection import Inspection
 from statepipe.store.lookup import Found
 
@@ -159,7 +159,7 @@ def _refuse_impossible(found: Inspection, *, to: str) -> None:
     for (state, _, _), (_, done) in found.planned.items():
         loaded[state] = loaded.get(state, 0) + done
     rewound(
-        [Step(*step) for step in found.steps],
+        [Passage(*row) for row in found.steps],
         found=where,
         machine=load_machine(find_machine(found.machine, config.machines_dir)),
         to=to,

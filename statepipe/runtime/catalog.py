@@ -4,16 +4,18 @@ The machines this process knows: files beside `statepipe.toml`, and those built 
     Catalog.machine     a definition by name
     Catalog.sound       the same, if it can be driven
     Catalog.program     the same, ready to be driven, its definition written into the store
+    changed             the error for an instance that began with another definition
 """
 
 import hashlib
 import json
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from statepipe.config import Config, refuse_unknown_overrides, resolve_policy
-from statepipe.errors import DefinitionError
+from statepipe.errors import DefinitionChanged, DefinitionError
 from statepipe.machine.definition import Load, Machine, Run, State, Validate
 from statepipe.machine.digest import canonical, digest
 from statepipe.machine.loader import find_machine, list_machines, load_machine
@@ -21,6 +23,7 @@ from statepipe.machine.table import Table
 from statepipe.policy import Policy
 from statepipe.runtime.program import Part, Program
 from statepipe.store.connection import Store
+from statepipe.store.lookup import Found
 from statepipe.store.stage import INLINE_BYTES_MAX
 from statepipe.store.steering import define
 
@@ -185,3 +188,22 @@ def _importable(run: Run, *, machine: Machine, state: State) -> str:
             next_step='give "module:function", or settings={"executor": "thread"}',
         )
     return run.reference
+
+
+def changed(found: Found, changes: Sequence[str], *, adoptable: bool) -> DefinitionChanged:
+    """
+    Return the error for an instance whose machine is not what it began with.
+
+    Args:
+        found: Where the instance stands.
+        changes: What changed, a sentence each.
+        adoptable: True if the machine as it is now could go on with it.
+    """
+    resume = f"statepipe resume {shlex.quote(found.id)}"
+    return DefinitionChanged(
+        f"machine {found.machine!r} changed since {found.id!r} began: " + "; ".join(changes),
+        meaning=f"nothing was changed; the instance rests in {found.failed_state or found.state!r}",
+        next_step=f"restore the machine, or: {resume} --definition latest"
+        if adoptable
+        else f"restore the machine as it was, then: {resume}",
+    )

@@ -298,9 +298,9 @@ def _learned(drive: Drive, ended: Ended, target: str) -> Picture:
     if ended.value is not None:
         results = {**results, source: decode(ended.value)}
     visits = dict(before.visits)
-    edge = table.counted(source, ended.event, target)
-    if edge is not None:
-        visits[edge] = visits.get(edge, 0) + 1
+    counted = table.counted(source, ended.event, target)
+    if counted is not None:
+        visits[counted] = visits.get(counted, 0) + 1
     if target in table.cyclic_states:
         # The initial state is entered by no move: its first visit is not counted.
         seen = visits.get(target, 1 if target == table.machine.initial else 0)

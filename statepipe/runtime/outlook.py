@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from statepipe.model import OK, Status, Stay
 from statepipe.runtime.picture import Picture
-from statepipe.runtime.way import Step, entries
+from statepipe.runtime.way import Passage, entries
 from statepipe.store.inspection import Inspection, Tally
 
 Place = Literal["behind", "here", "ahead"]
@@ -64,7 +64,7 @@ def outlook(found: Inspection) -> Outlook:
     done = found.status == Status.DONE
     here = found.resume_state
     picture = Picture.read(found.picture)
-    way = [each for each in entries(Step(*step) for step in found.steps) if each.state in states]
+    way = [each for each in entries(Passage(*row) for row in found.steps) if each.state in states]
     behind = [(each.state, each.generation) for each in way if _acts(states, each.state)]
     if not done and (here, found.generation) in behind:
         # Where it rests is the last state it entered; an earlier visit is not shown twice.

@@ -12,12 +12,12 @@ from statepipe.errors import NotFound, Refused
 from statepipe.machine.definition import Load, Machine
 from statepipe.model import CANCELLED_STATE, Status
 from statepipe.runtime.picture import Picture
-from statepipe.runtime.way import Step, entries
+from statepipe.runtime.way import Passage, entries
 from statepipe.store.lookup import Found
 
 
 def rewound(
-    steps: Iterable[Step],
+    passages: Iterable[Passage],
     *,
     found: Found,
     machine: Machine,
@@ -28,7 +28,7 @@ def rewound(
     Return the picture an instance had when it last entered `to`, encoded.
 
     Args:
-        steps: Its journal.
+        passages: Its journal.
         found: Where it stands.
         machine: What it is an instance of.
         to: The state to go back to.
@@ -39,7 +39,7 @@ def rewound(
         Refused: `to` is final, rows were appended that nobody could take back, or the
             batches it would need were given back when it ended.
     """
-    way = entries(steps)
+    way = entries(passages)
     places = [index for index, entry in enumerate(way) if entry.state == to]
     if not places:
         been = ", ".join(dict.fromkeys(entry.state for entry in way))

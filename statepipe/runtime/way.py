@@ -1,7 +1,7 @@
 """
 The way an instance went, worked out from its journal.
 
-    Step        what a journal row says of it
+    Passage        what a journal row says of it
     Entry       one state it entered, with what it knew then
     entries     the way, without what resumes and rewinds have undone
 """
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
     picture: bytes | None
 
 
-class Step(NamedTuple):
+class Passage(NamedTuple):
     """The part of a journal row that tells where the instance went."""
 
     seq: int
@@ -38,21 +38,21 @@ class Step(NamedTuple):
     picture: bytes | None
 
 
-def entries(steps: Iterable[Step]) -> list[Entry]:
+def entries(passages: Iterable[Passage]) -> list[Entry]:
     """
     Return the states an instance entered, oldest first, as they stand now.
 
     A resume takes back the failure, a rewind everything after the state it went to.
     """
     way: list[Entry] = []
-    for step in steps:
-        if step.kind in ("create", "move", "cancel"):
-            known = way[-1].picture if way and step.picture is None else step.picture
-            way.append(Entry(step.target, step.seq, step.generation, known))
-        elif step.kind in ("resume", "rewind") and step.source != step.target:
-            while way and way[-1].state != step.target:
+    for passage in passages:
+        if passage.kind in ("create", "move", "cancel"):
+            known = way[-1].picture if way and passage.picture is None else passage.picture
+            way.append(Entry(passage.target, passage.seq, passage.generation, known))
+        elif passage.kind in ("resume", "rewind") and passage.source != passage.target:
+            while way and way[-1].state != passage.target:
                 way.pop()
             assert way, "an instance goes back only to where it was"
-        if step.kind == "rewind":
-            way[-1] = way[-1]._replace(generation=step.generation)
+        if passage.kind == "rewind":
+            way[-1] = way[-1]._replace(generation=passage.generation)
     return way

@@ -165,7 +165,7 @@ _POLICY = "INSERT INTO policy (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHIN
 
 
 #: What a transition is counted under.
-_EDGE = attrgetter("machine", "source", "event", "state")
+_TRANSITION = attrgetter("machine", "source", "event", "state")
 
 #: How many of a change's fields the plain statements take.
 _BOUND = 8
@@ -304,13 +304,13 @@ def _apply_one(
 
 
 def _count(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
-    """Add the group's transitions to the counters: one row an edge, not one a transition."""
+    """Add the group's transitions to the counters: one row for all alike, not one each."""
     moves = [
         change
         for change in changes
         if change.detail is None or change.detail.kind in ("move", "cancel")
     ]
-    taken = Counter(map(_EDGE, moves))
+    taken = Counter(map(_TRANSITION, moves))
     count_transitions(connection, taken)
 
 
@@ -319,7 +319,9 @@ def count_transitions(
 ) -> None:
     """Add to the counters by (machine, source, event, target), inside the caller's transaction."""
     if taken:
-        connection.executemany(_COUNT, [(*edge, times) for edge, times in taken.items()])
+        connection.executemany(
+            _COUNT, [(*transition, times) for transition, times in taken.items()]
+        )
 
 
 def _attach(connection: sqlite3.Connection, change: Change, attachment: Attachment) -> None:

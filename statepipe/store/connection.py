@@ -253,7 +253,18 @@ def open_reader(path: Path) -> sqlite3.Connection:
         StoreUnusable: As `open_store`.
     """
     refuse_bad_place(path, create=False)
-    connection = _connect(path, mode="ro")
+    try:
+        return _reader(path, mode="ro")
+    except StoreUnusable:
+        # SQLite wants to make a -shm file even to read, and a full or read-only disk
+        # has no place for it. Where no WAL lies, nobody writes: the file is all there is.
+        if _leftover_wal(path):
+            raise
+        return _reader(path, mode="ro&immutable=1")
+
+
+def _reader(path: Path, *, mode: str) -> sqlite3.Connection:
+    connection = _connect(path, mode=mode)
     try:
         _refuse_foreign(connection, path, create=False)
         connection.execute("PRAGMA query_only = ON")
@@ -276,8 +287,9 @@ def translated(error: sqlite3.Error, *, path: Path) -> StatepipeError:
             meaning="nothing was committed; every instance rests where it was",
             next_step="statepipe doctor   # names the process that holds the lock; then retry",
         )
-    if code == sqlite3.SQLITE_FULL:
-        room = os.statvfs(path.parent)
+    room = os.statvfs(path.parent)
+    # Some file systems say EIO where they mean ENOSPC, for a mapped file for example.
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and room.f_bavail == 0):
         return StoreFull(
             f"no room to commit to {path}: {room.f_bavail * room.f_frsize} bytes are free there",
             meaning="nothing was committed; every instance rests where it was",

@@ -157,7 +157,7 @@ def test_an_edit_is_refused_and_named_and_changes_nothing(
             later.rewind("i", to="one")
 
         assert told.value.exit_code == 5
-        assert "--definition latest" in told.value.next_step
+        assert "restore the machine" in told.value.next_step
         assert stores.row(later._store, "i") == before
         if (edit, name) == ("another name", "two"):
             with pytest.raises(DefinitionChanged):
@@ -182,13 +182,24 @@ def test_a_machine_that_was_deleted_is_refused_and_named(folder: Path) -> None:
     """And comes back with its file."""
     path = folder / "machines" / "m.toml"
     path.unlink()
-    with engine(folder) as later, pytest.raises(DefinitionChanged, match="'m' is gone"):
+    with engine(folder) as later, pytest.raises(DefinitionChanged, match='no machine "m"'):
         later.resume(["i"])
 
     path.write_text(MACHINE, encoding="utf-8")
     with engine(folder) as again:
         again.resume(["i"])
         assert stores.row(again._store, "i")["failed_state"] != "two"
+
+
+def test_a_machine_that_cannot_be_read_any_more_is_refused_and_named(folder: Path) -> None:
+    """It is an edit like any other; what is wrong with it is said."""
+    path = folder / "machines" / "m.toml"
+    path.write_text(MACHINE.replace("machine =", "machin ="), encoding="utf-8")
+
+    with engine(folder) as later, pytest.raises(DefinitionChanged, match="machin") as told:
+        later.resume(["i"])
+
+    assert "--definition latest" not in told.value.next_step, "that could not mend it"
 
 
 def test_words_that_change_nothing_are_no_change(folder: Path) -> None:

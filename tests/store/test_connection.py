@@ -336,3 +336,17 @@ def test_six_processes_that_open_first_at_once_make_one_store(tmp_path: Path) ->
     assert {child.returncode for child in children} == {0}, said
     assert len({out for out, _ in said}) == 1
     assert violations(path) == []
+
+
+def test_a_store_at_rest_can_be_read_where_no_file_can_be_made(tmp_path: Path) -> None:
+    """A full or a read-only disk: SQLite wants a -shm file even to read, and cannot have it."""
+    store = stores.opened(tmp_path)
+    stores.created(store, "a")
+    store.close()
+    shm = store.path.with_name(store.path.name + "-shm")
+    shm.mkdir()  # what stands there cannot be opened as a file
+
+    reader = open_reader(store.path)
+
+    assert reader.execute("SELECT id FROM instance").fetchall() == [("a",)]
+    reader.close()
