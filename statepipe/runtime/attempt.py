@@ -69,7 +69,9 @@ def answer_of(drive: Drive, request: Mapping[str, Any], store: Store) -> Any:  #
                 "sha256": planned.sha256,
                 "loaded": planned.loaded is not None,
             }
-            for planned in staged.load_plan(store.connection, drive.n, drive.stay)
+            for planned in staged.load_plan(
+                store.connection, drive.n, drive.stay, first=request["from"]
+            )
         ]
     assert request["ask"] == "beat", request
     return None

@@ -9,7 +9,7 @@ state, the destination's own ledger, the checkpoint. Before it ends, the ledger 
 the plan row for row; what a destination has lost meanwhile is loaded again, once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,7 @@ def load(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
 
 def _load_all(call: Mapping[str, Any], ask: Ask, destination: Destination) -> dict[str, Any]:
     staging = Staging(call, ask)
-    plan: Sequence[Planned] = ask({"ask": "plan"})
-    for planned in plan:
+    for planned in _plan(ask):
         if planned["loaded"]:
             continue
         landed = _load_one(call, staging, destination, planned)
@@ -90,13 +89,13 @@ def _load_all(call: Mapping[str, Any], ask: Ask, destination: Destination) -> di
         )
         staging.records += landed.records
         staging.rejected += len(landed.rejects)
-    for planned in _missing(call, destination, plan):
+    for planned in _missing(call, destination, _plan(ask)):
         _load_one(call, staging, destination, planned)
-    if still := _missing(call, destination, plan):
+    if still := _missing(call, destination, _plan(ask)):
         raise LedgerMismatch(
             f"{_destination_of(call)} does not have batch"
-            f" {', '.join(str(planned['number']) for planned in still[:10])} of"
-            f" {len(plan)} planned, although it was just loaded",
+            f" {', '.join(str(planned['number']) for planned in still[:10])},"
+            f" {len(still)} of the plan in all, although just loaded",
             meaning="the destination forgets what it committed; the instance did not end",
             next_step="check that nothing else empties or restores the destination, then resume",
         )
@@ -135,8 +134,16 @@ def _load_one(
     )
 
 
+def _plan(ask: Ask) -> Iterator[Planned]:
+    """Yield the plan's batches in order, asked for page by page."""
+    first = 0
+    while page := ask({"ask": "plan", "from": first}):
+        yield from page
+        first = page[-1]["number"] + 1
+
+
 def _missing(
-    call: Mapping[str, Any], destination: Destination, plan: Sequence[Planned]
+    call: Mapping[str, Any], destination: Destination, plan: Iterable[Planned]
 ) -> list[Planned]:
     """Return the planned batches of which the ledger has no row, or not that row."""
     rows = {

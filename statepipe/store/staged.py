@@ -4,12 +4,15 @@ Rows about data: staged batches, load plans, and their removal when nobody needs
 The files themselves are `stage.py`'s; a row here is what makes a file exist.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from statepipe.model import Staged, Stay
 from statepipe.sqlite import sqlite3
 
 # A state has one task, of its own name; without it the key would be searched by half.
+#: Batches of a plan that are read at a time: a plan may be longer than one answer can be.
+PLAN_PAGE: Final = 1_000
+
 _ONE = """
 SELECT number, records, bytes, sha256, format, file, body, cursor, read
   FROM batch
@@ -40,8 +43,9 @@ SELECT (SELECT coalesce(sum(records), 0)
 _PLAN = """
 SELECT number, source_generation, source_state, source_visit, records, sha256, loaded
   FROM plan
- WHERE instance = ? AND generation = ? AND state = ? AND visit = ?
+ WHERE instance = ? AND generation = ? AND state = ? AND visit = ? AND number >= ?
  ORDER BY number
+ LIMIT ?
 """
 
 _PLAN_SOURCE = """
@@ -95,9 +99,15 @@ def handled(connection: sqlite3.Connection, instance: int, stay: Stay) -> tuple[
     return row
 
 
-def load_plan(connection: sqlite3.Connection, instance: int, stay: Stay) -> list[Planned]:
-    """Return the plan that was fixed when the stay was entered, in order."""
-    rows = connection.execute(_PLAN, (instance, *stay)).fetchall()
+def load_plan(
+    connection: sqlite3.Connection, instance: int, stay: Stay, *, first: int = 0
+) -> list[Planned]:
+    """
+    Return a page of the plan that was fixed when the stay was entered, in order.
+
+    It begins at batch `first`; [] if there is none from there on.
+    """
+    rows = connection.execute(_PLAN, (instance, *stay, first, PLAN_PAGE)).fetchall()
     return [
         Planned(number, Stay(generation, state, visit), records, sha256, loaded)
         for number, generation, state, visit, records, sha256, loaded in rows

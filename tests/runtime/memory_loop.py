@@ -39,7 +39,8 @@ class Loop:
             number = request["number"]
             return self.inputs[number]._asdict() if number < len(self.inputs) else None
         elif request["ask"] == "plan":
-            return self.plan
+            first = request["from"]
+            return [dict(each) for each in self.plan[first : first + 2]]  # pages of two
         elif request["ask"] == "loaded":
             self.plan[request["number"]]["loaded"] = True
             if request["rejects"] is not None:

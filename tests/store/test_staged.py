@@ -85,3 +85,21 @@ def test_no_plan_is_an_empty_plan(store: Store) -> None:
     """And has no source."""
     assert staged.load_plan(store.connection, 1, STAY) == []
     assert staged.plan_source(store.connection, 1, STAY, 0) is None
+
+
+def test_a_plan_longer_than_a_page_is_read_page_by_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan of 100,000 batches is longer than one answer to a worker process may be."""
+    monkeypatch.setattr(staged, "PLAN_PAGE", 2)
+    store = stores.opened(tmp_path)
+    stores.created(store, "a")
+    with store.write() as connection:
+        connection.executemany(
+            "INSERT INTO plan VALUES (1, 1, 's0', 1, ?, 1, 'x', 1, 'x', 5, zeroblob(32), NULL)",
+            [(number,) for number in range(5)],
+        )
+
+    pages = [staged.load_plan(store.connection, 1, STAY, first=first) for first in (0, 2, 4, 5)]
+
+    assert [[each.number for each in page] for page in pages] == [[0, 1], [2, 3], [4], []]
