@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import cached_property
-from types import TracebackType
 from typing import Any, Literal, Self
 
 from statepipe.clock import Clock, SystemClock
@@ -104,12 +103,7 @@ class Engine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # Instances
@@ -230,6 +224,15 @@ class Engine:
         loop = self._ready_loop()
         loop.limit_to(Scope(definitions=definitions))
         self._turn(lambda: until_idle and loop.is_idle)
+
+    def left_alone(self) -> dict[str, int]:
+        """
+        Return how many ready instances `work` leaves alone, by machine.
+
+        No machine here has the definition they began with: it has changed, or is gone.
+        """
+        known = [self._program(name).definition for name in self.catalog.names()]
+        return lookup.ready_of_others(self._store.connection, known)
 
     def cancel(self, instance_id: str, *, reason: str | None = None) -> bool:
         """

@@ -125,6 +125,11 @@ class Drivers:
 
     def work(self, machines: Sequence[str], *, until_idle: bool) -> int:
         """Drive whatever is ready and return the exit code."""
+        for machine, count in self.engine.left_alone().items():
+            self.out.note(
+                f"{plural(count, 'instance')} of {machine} left alone: the machine is not the one"
+                f" they began with   next: statepipe resume --all --machine {machine} --dry-run"
+            )
         self.engine.work(machines or None, until_idle=until_idle)
         self._progress.close()
         ended = self._progress.ended

@@ -80,3 +80,16 @@ def statuses(connection: sqlite3.Connection, numbers: Collection[int]) -> dict[i
     listed = ", ".join(f"{n:d}" for n in numbers)
     sql = f"SELECT n, status FROM instance WHERE n IN ({listed})"  # noqa: S608  (our own numbers)
     return dict(connection.execute(sql).fetchall())
+
+
+def ready_of_others(connection: sqlite3.Connection, known: Collection[int]) -> dict[str, int]:
+    """Return how many ready instances, by machine, began with none of the definitions `known`."""
+    listed = ", ".join(f"{n:d}" for n in known)
+    sql = f"""
+SELECT d.machine, count(*)
+  FROM instance i
+  JOIN definition d ON d.n = i.definition
+ WHERE i.status = 'ready' AND i.status <> 'done' AND i.definition NOT IN ({listed})
+ GROUP BY d.machine
+"""  # noqa: S608  (our own numbers)
+    return dict(connection.execute(sql).fetchall())

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,21 @@ def test_a_worker_drives_everything_that_is_ready(project: Project) -> None:
     assert said.code == 0
     assert said.out.splitlines()[-1] == "2 instances done, 0 failed"
     assert {each["status"] for each in project.call("ls", "--all", "-o", "json").json} == {"done"}
+
+
+def test_a_worker_says_what_it_leaves_alone(project: Project) -> None:
+    """An instance of a machine that was edited since is not passed over in silence."""
+    project.call("start", "numbers", "--id", "old")
+    machine = Path("machines/numbers.toml")
+    text = machine.read_text(encoding="utf-8")
+    machine.write_text(text.replace("version = 1", "version = 2"), encoding="utf-8")
+    project.call("start", "numbers", "--id", "new")
+
+    said = project.call("worker", "--until-idle")
+
+    assert said.code == 0
+    assert "1 instance of numbers left alone" in said.err
+    assert "1 instance done" in said.out
 
 
 def test_detailed_says_every_batch(project: Project) -> None:
