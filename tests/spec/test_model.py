@@ -160,8 +160,10 @@ class Promises(Theatre):
         assert self.cli is not None
         instance = self._any(pick)
         at = self._moment(None)
-        refused = instance.status in ("done", "failed", "cancelled") or (
-            (instance.status, wish) == ("paused", "pause")
+        refused = (
+            instance.status in ("done", "failed", "cancelled")
+            or (instance.status, wish) == ("paused", "pause")
+            or (instance.request, wish) == ("cancel", "pause")  # a promised end stays promised
         )
         driven = instance.is_driven(at)
         answer = _answer(
