@@ -12,7 +12,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the engine may know about time. All values are integer milliseconds."""
+    """What the engine may know about time. All values are integers, their units in the names."""
 
     @property
     def boot_id(self) -> str:
@@ -23,6 +23,9 @@ class Clock(Protocol):
 
     def boot_ms(self) -> int:
         """CLOCK_BOOTTIME: since boot, suspend included, never set back."""
+
+    def boot_us(self) -> int:
+        """Return the same in microseconds, for what is over in less than a millisecond."""
 
 
 class SystemClock:
@@ -38,3 +41,7 @@ class SystemClock:
     def boot_ms(self) -> int:
         """CLOCK_BOOTTIME: since boot, suspend included, never set back."""
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+    def boot_us(self) -> int:
+        """CLOCK_BOOTTIME in microseconds."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000

@@ -44,9 +44,10 @@ from statepipe.runtime.way import Passage
 from statepipe.store import claims, lookup, steering, workers
 from statepipe.store.claims import Scope
 from statepipe.store.codec import encode
-from statepipe.store.connection import Store, open_store
+from statepipe.store.connection import Store
 from statepipe.store.liveness import Worker
 from statepipe.store.lookup import Found
+from statepipe.store.opening import open_store
 from statepipe.store.stage import Stage, stage_directory
 from statepipe.store.sweep import sweep_finished
 from statepipe.store.workers import Identity
@@ -134,8 +135,7 @@ class Engine:
             InstanceExists: The id is taken and `if_exists` is "fail".
         """
         today = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC).date()
-        bound = bind_params(self.catalog.sound(machine), params or {}, today=today)
-        encoded = encode(bound)
+        encoded = encode(bind_params(self.catalog.sound(machine), params or {}, today=today))
         program = self._program(machine)
         name = instance_id or self._new_id(machine)
         try:
@@ -352,7 +352,8 @@ class Engine:
     def _ready_loop(self) -> Loop:
         """Register this process as a worker and make its loop, when first needed."""
         if self._loop is None:
-            self._worker = workers.register(self._store, Identity.of_this_process())
+            me = Identity.of_this_process()
+            self._worker = workers.register(self._store, me, slots=self._in_flight_max)
             self._renewal = Renewal(self._store.path, self._worker, clock=self._clock)
             self._renewal.start()
             self._loop = Loop(

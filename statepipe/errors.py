@@ -32,7 +32,7 @@ Every error statepipe raises on purpose: what happened, what it means, what to t
 `Reject` is not an error of the run: a task raises it to put one record into quarantine.
 """
 
-from typing import Any
+from typing import Any, Final
 
 
 class StatepipeError(Exception):
@@ -186,6 +186,23 @@ class WorkerLost(TaskError):
 
 class TaskCancelled(TaskError):
     """The attempt was asked to stop: a cancel, a pause, or a graceful shutdown."""
+
+
+#: Classes that an error counts as in metrics without being declared in a policy.
+ENGINE_ERRORS: Final = (
+    "Throttled",
+    "Fatal",
+    "TaskTimeout",
+    "TaskCrashed",
+    "TaskCancelled",
+    "WorkerLost",
+    "DeadlineExceeded",
+    "ValueRefused",
+    "StagedDataDamaged",
+    "LedgerMismatch",
+    "DataError",
+    "NoTransition",
+)
 
 
 class Reject(Exception):

@@ -231,6 +231,8 @@ class Change(NamedTuple):
     status: str
     source: str
     machine: str
+    stayed_ms: int  # in `source`, if this leaves it; from 0
+    lived_ms: int  # since it was created; from 0
     detail: "Detail | None"
 
 
@@ -261,6 +263,8 @@ class Detail(NamedTuple):
     rejected: int | None
     learned: Blob | None  # the picture after the move, if the move changed it
     note: str | None
+    error_kind: str | None  # what the error counts as: a class that is declared, or "other"
+    read: int | None  # records the batch was made from
 
 
 class Plan(NamedTuple):

@@ -8,7 +8,7 @@ For tests, ours and yours: a clock to own, and the checks that must hold of ever
 from pathlib import Path
 
 from statepipe.store import checks
-from statepipe.store.connection import open_reader
+from statepipe.store.opening import open_reader
 
 __all__ = ["ManualClock", "violations"]
 
@@ -28,6 +28,10 @@ class ManualClock:
     def boot_ms(self) -> int:
         """Since boot."""
         return self._boot_ms
+
+    def boot_us(self) -> int:
+        """Since boot, in microseconds."""
+        return self._boot_ms * 1_000
 
     def advance(self, ms: int) -> None:
         """Let `ms` pass on both clocks."""

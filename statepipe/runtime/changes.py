@@ -14,7 +14,8 @@ before the commit was acknowledged.
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from statepipe.errors import DataError
+from statepipe.errors import ENGINE_ERRORS, DataError
+from statepipe.figures import OTHER
 from statepipe.model import (
     CANCEL,
     CANCELLED_STATE,
@@ -173,6 +174,8 @@ def moved(
         status,
         source,
         drive.program.name,
+        _since(drive.entered_at_ms, at_ms),
+        _since(drive.created_at_ms, at_ms),
         detail,
     )
     return change, attachment
@@ -193,8 +196,15 @@ def _plain_change(
         plain.status,
         drive.state,
         drive.program.name,
+        _since(drive.entered_at_ms, at_ms),
+        _since(drive.created_at_ms, at_ms),
         None,
     )
+
+
+def _since(then_ms: int, now_ms: int) -> int:
+    """Return how long ago that was; the wall clock may have been set back meanwhile."""
+    return now_ms - then_ms if now_ms > then_ms else 0
 
 
 def retry_later(
@@ -210,6 +220,7 @@ def retry_later(
         wake_boot_id=pause.boot_id,
         error_class=ended.failure.names[0],
         error=ended.failure.message[:ERROR_CHARS_MAX],
+        error_kind=_kind_of(drive, ended.failure),
         task=drive.state,
         tried=drive.attempt + 1,
         records=ended.records,
@@ -224,6 +235,7 @@ def batched(
 ) -> tuple[Change, Attachment]:
     """Return the change that makes one staged, or one loaded, batch part of the checkpoint."""
     is_load = isinstance(done, Loaded)
+    rejected = done.rejects.records if done.rejects else 0
     detail = _unchanged(drive, kind="batch")._replace(
         worker=worker,
         lost=0,
@@ -231,7 +243,8 @@ def batched(
         task=drive.state,
         records=done.records,
         bytes=None if isinstance(done, Loaded) else done.bytes,
-        rejected=done.rejects.records if done.rejects else 0,
+        rejected=rejected,
+        read=done.records + rejected if isinstance(done, Loaded) else done.read,
         note=f"batch {done.number}",
     )
     event = "loaded" if is_load else "staged"
@@ -276,6 +289,7 @@ def _move_detail(
         failed_state=drive.state if failed else None,
         error_class=failure.names[0] if failure else None,
         error=failure.message[:ERROR_CHARS_MAX] if failure else None,
+        error_kind=_kind_of(drive, failure) if failure else None,
         entered_at_ms=at_ms,
         finished_at_ms=None if status == Status.READY else at_ms,
         task=drive.state,
@@ -284,6 +298,12 @@ def _move_detail(
         rejected=ended.rejected,
         learned=None if picture is drive.picture_bytes else picture,
     )
+
+
+def _kind_of(drive: Drive, failure: Failure) -> str:
+    """Return what a failure counts as: a label that no author's code can make up."""
+    declared = (*drive.part.policy.errors, *ENGINE_ERRORS)
+    return next((name for name in failure.names if name in declared), OTHER)
 
 
 def _learned(drive: Drive, ended: Ended, target: str) -> Picture:
@@ -333,6 +353,8 @@ def _resting(drive: Drive, *, event: str, at_ms: int, detail: Detail) -> Change:
         status=Status.READY,
         source=drive.state,
         machine=drive.program.name,
+        stayed_ms=0,
+        lived_ms=_since(drive.created_at_ms, at_ms),
         detail=detail,
     )
 
@@ -362,4 +384,6 @@ def _unchanged(drive: Drive, *, kind: str) -> Detail:
         rejected=None,
         learned=None,
         note=None,
+        error_kind=None,
+        read=None,
     )

@@ -12,8 +12,9 @@ from pathlib import Path
 from statepipe.clock import Clock
 from statepipe.errors import StatepipeError
 from statepipe.store import workers
-from statepipe.store.connection import Store, open_store
+from statepipe.store.connection import Store
 from statepipe.store.liveness import Worker
+from statepipe.store.opening import open_store
 
 
 class Renewal:

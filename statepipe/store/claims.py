@@ -17,9 +17,9 @@ from statepipe.errors import Busy, NotFound, Refused
 from statepipe.model import Checkpoint, Status
 from statepipe.sqlite import sqlite3
 from statepipe.store import liveness, workers
-from statepipe.store.committer import count_transitions
 from statepipe.store.connection import Store
 from statepipe.store.liveness import Worker
+from statepipe.store.metrics.counters import Counters
 
 _SELECT = """
 SELECT i.n, i.id, d.machine, i.definition, i.params, i.created_at_ms, i.epoch, i.seq,
@@ -33,23 +33,23 @@ SELECT i.n, i.id, d.machine, i.definition, i.params, i.created_at_ms, i.epoch, i
 # Three ways to be ready, each by an index of its own. The placeholders are for
 # lists of numbers made by us: never for text that came from outside.
 _FREE = """
-SELECT n FROM instance
+SELECT n, updated_at_ms FROM instance
  WHERE status = 'ready' AND worker IS NULL AND wake_at_ms IS NULL{scope}
  LIMIT :limit
 """
 _TIMER_THIS_BOOT = """
-SELECT n FROM instance
+SELECT n, wake_at_ms FROM instance
  WHERE wake_boot_id = :boot_id AND wake_boot_ms <= :boot_ms{scope}
  LIMIT :limit
 """
 _TIMER_OTHER_BOOT = """
-SELECT n FROM instance
+SELECT n, wake_at_ms FROM instance
  WHERE wake_boot_id IS NOT NULL AND wake_boot_id <> :boot_id
    AND (wake_at_ms <= :now_ms OR wake_delay_ms <= :boot_ms){scope}
  LIMIT :limit
 """
 _HELD_BY_DEAD = """
-SELECT n FROM instance WHERE worker IN ({dead}){scope} LIMIT :limit
+SELECT n, NULL FROM instance WHERE worker IN ({dead}){scope} LIMIT :limit
 """
 
 _TAKE = """
@@ -93,8 +93,18 @@ UPDATE instance
 """
 
 JOURNAL_OF_STEERING = """
-INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, note)
-SELECT n, seq, epoch, generation, updated_at_ms, change, :event, :source, state, :note
+INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, note,
+                     ended)
+SELECT n, seq, epoch, generation, updated_at_ms, change, :event, :source, state, :note,
+       CASE change WHEN 'cancel' THEN 'cancelled' END
+  FROM instance
+ WHERE n = :n
+"""
+
+_JOURNAL_OF_CLAIM = """
+INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, note,
+                     waited_ms)
+SELECT n, seq, epoch, generation, updated_at_ms, 'claim', :event, state, state, :note, :waited_ms
   FROM instance
  WHERE n = :n
 """
@@ -133,7 +143,10 @@ def claim_ready(store: Store, worker: Worker, *, scope: Scope, limit: int) -> li
         found = _find_ready(
             store, dead={(w.n, w.beat): w.name for w in still_dead}, scope=scope, limit=limit
         )
-        return [_take(store, connection, worker, n, lost_by=lost_by) for n, lost_by in found]
+        counters = Counters()
+        taken = [_take(store, connection, worker, each, counters) for each in found]
+        counters.write(connection)
+        return taken
 
 
 def claim_resume(
@@ -157,12 +170,12 @@ def claim_resume(
     dead = dead_workers(store, me=worker)
     with store.write() as connection:
         row = connection.execute(
-            "SELECT n, status, state, failed_state, worker FROM instance WHERE id = ?",
+            "SELECT n, status, state, failed_state, worker, definition FROM instance WHERE id = ?",
             (instance_id,),
         ).fetchone()
         if row is None:
             raise not_found(instance_id)
-        n, status, state, failed_state, holder = row
+        n, status, state, failed_state, holder, began_with = row
         if status == Status.DONE:
             raise Refused(
                 f"instance {instance_id!r} is done",
@@ -181,12 +194,17 @@ def claim_resume(
         }
         workers.keep(connection, worker, clock=store.clock)
         connection.execute(_RESUME, facts)
+        event = "resume" if definition in (None, began_with) else "adopt"
         connection.execute(
-            JOURNAL_OF_STEERING, {"n": n, "event": "resume", "source": state, "note": reason}
+            JOURNAL_OF_STEERING, {"n": n, "event": event, "source": state, "note": reason}
         )
         checkpoint = _load(connection, n)
+        counters = Counters()
+        cause = "manual" if event == "resume" else "migration"
+        counters.count("resumes", checkpoint.machine, label=cause)
         if state != target:
-            count_transitions(connection, {(checkpoint.machine, state, "resume", target): 1})
+            counters.transition(checkpoint.machine, state, event, target)
+        counters.write(connection)
         return checkpoint
 
 
@@ -249,19 +267,27 @@ def dead_workers(store: Store, *, me: Worker | None) -> dict[tuple[int, int], st
     }
 
 
+class _Ready(NamedTuple):
+    """An instance that may be claimed: since when, or from which dead worker."""
+
+    n: int
+    since_ms: int | None
+    lost_by: str | None
+
+
 def _find_ready(
     store: Store, *, dead: dict[tuple[int, int], str], scope: Scope, limit: int
-) -> list[tuple[int, str | None]]:
-    """Return (instance number, name of the dead worker it is taken from) pairs."""
+) -> list[_Ready]:
     facts = {**_moment(store), "limit": limit}
     within = _scope_sql(scope)
-    found: list[tuple[int, str | None]] = []
+    found: list[_Ready] = []
     for sql in (_FREE, _TIMER_THIS_BOOT, _TIMER_OTHER_BOOT):
         rows = store.connection.execute(sql.format(scope=within), facts)
-        found.extend((n, None) for (n,) in rows)
+        found.extend(_Ready(n, since_ms, None) for n, since_ms in rows)
     for (worker, _), name in dead.items():
         sql = _HELD_BY_DEAD.format(dead=f"{worker:d}", scope=within)
-        found.extend((n, name) for (n,) in store.connection.execute(sql, facts))
+        rows = store.connection.execute(sql, facts)
+        found.extend(_Ready(n, None, name) for n, _since_ms in rows)
     return found[:limit]
 
 
@@ -284,19 +310,21 @@ def _numbers(numbers: Sequence[int] | frozenset[int]) -> str:
 
 
 def _take(
-    store: Store, connection: sqlite3.Connection, worker: Worker, n: int, *, lost_by: str | None
+    store: Store, connection: sqlite3.Connection, worker: Worker, ready: _Ready, counters: Counters
 ) -> Checkpoint:
-    connection.execute(_TAKE, {"n": n, "worker": worker.n, "now_ms": store.clock.now_ms()})
+    n, now_ms = ready.n, store.clock.now_ms()
+    connection.execute(_TAKE, {"n": n, "worker": worker.n, "now_ms": now_ms})
     checkpoint = _load(connection, n)
-    connection.execute(
-        JOURNAL_OF_STEERING,
-        {
-            "n": n,
-            "event": "claim" if lost_by is None else "takeover",
-            "source": checkpoint.state,
-            "note": worker.name if lost_by is None else f"{worker.name} from {lost_by}",
-        },
-    )
+    machine, state = checkpoint.machine, checkpoint.state
+    facts = {"n": n, "event": "claim", "note": worker.name, "waited_ms": None}
+    if ready.since_ms is None:
+        facts |= {"event": "takeover", "note": f"{worker.name} from {ready.lost_by}"}
+        counters.count("attempts", machine, state, "lost")
+        counters.count("resumes", machine, label="crash")
+    else:
+        facts["waited_ms"] = waited_ms = max(0, now_ms - ready.since_ms)
+        counters.time("queue", machine, us=waited_ms * 1_000, at_ms=now_ms, instance=n)
+    connection.execute(_JOURNAL_OF_CLAIM, facts)
     return checkpoint
 
 

@@ -12,26 +12,28 @@ by member in savepoints, so that the cost of a savepoint is paid only then
 """
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from itertools import compress
-from operator import attrgetter
 
 from statepipe.model import Attachment, Change, Detail, Plan, Rejects, Staged, Status, Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store.connection import Store
+from statepipe.store.metrics.counters import Counters
 
 # A plain move, in 8 values: ?1 n, ?2 epoch, ?3 seq, ?4 state, ?5 at_ms, ?6 event,
 # ?7 took_ms, ?8 policy. The journal takes the rest from the row, before it is updated.
 # ?8 is in each statement, because SQLite wants as many values as the highest number.
-_JOURNAL_MOVE = """
+_JOURNAL_PLAIN = """
 INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, task,
-                     attempt, took_ms, policy)
-SELECT n, seq + 1, epoch, generation, ?5, 'move', ?6, state, ?4, state, attempt + 1, ?7, ?8
+                     attempt, took_ms, policy, stayed_ms, ended)
+SELECT n, seq + 1, epoch, generation, ?5, 'move', ?6, state, ?4, state, attempt + 1, ?7, ?8,
+       max(0, ?5 - entered_at_ms), {ended}
   FROM instance
  WHERE n = ?1 AND epoch = ?2 AND seq = ?3
 """
+_JOURNAL_MOVE = _JOURNAL_PLAIN.format(ended="NULL")
+_JOURNAL_FINISH = _JOURNAL_PLAIN.format(ended="'done'")
 
 # An instance that stays with its worker: no indexed column is touched.
 _MOVE = """
@@ -72,9 +74,11 @@ UPDATE instance
 _JOURNAL = """
 INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, task,
                      attempt, took_ms, policy, records, bytes, rejected, error_class, error,
-                     picture, note)
+                     picture, note, stayed_ms, ended, error_kind, read)
 SELECT n, seq + 1, epoch, generation, :at_ms, :kind, :event, state, :state, :task, :tried, :took_ms,
-       :policy, :records, :bytes, :rejected, :error_class, :error, :learned, :note
+       :policy, :records, :bytes, :rejected, :error_class, :error, :learned, :note,
+       CASE :kind WHEN 'move' THEN max(0, :at_ms - entered_at_ms) END,
+       CASE WHEN :status IN ('done', 'failed', 'cancelled') THEN :status END, :error_kind, :read
   FROM instance
  WHERE n = :n AND epoch = :epoch AND seq = :seq
 """
@@ -122,12 +126,6 @@ UPDATE instance
 
 _FENCE = "SELECT epoch, seq FROM instance WHERE n = ?"
 
-_COUNT = """
-INSERT INTO transition_count (machine, source, event, target, taken)
-VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET taken = taken + excluded.taken
-"""
-
 _BATCH = """
 INSERT INTO batch (instance, generation, state, visit, task, number, epoch, records, bytes, sha256,
                    format, file, body, cursor, read)
@@ -163,9 +161,6 @@ _GIVE_BACK = "DELETE FROM batch WHERE instance = ?"
 
 _POLICY = "INSERT INTO policy (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHING"
 
-
-#: What a transition is counted under.
-_TRANSITION = attrgetter("machine", "source", "event", "state")
 
 #: How many of a change's fields the plain statements take.
 _BOUND = 8
@@ -210,7 +205,7 @@ class Committer:
             with self._store.write() as connection:
                 self._keep_policies(connection, policies)
                 _apply_all(connection, changes, attached)
-                _count(connection, changes)
+                self._count(connection, changes)
         except (_SomeoneFencedError, sqlite3.IntegrityError):
             return self._commit_one_by_one(changes, attached, policies=policies)
         self._policies_known.update(policies)
@@ -230,7 +225,12 @@ class Committer:
                 for index, change in enumerate(changes)
             ]
             landed = [verdict is Verdict.COMMITTED for verdict in verdicts]
-            _count(connection, list(compress(changes, landed)))
+            fenced = [verdict is Verdict.FENCED for verdict in verdicts]
+            self._count(
+                connection,
+                list(compress(changes, landed)),
+                fenced=[change.machine for change in compress(changes, fenced)],
+            )
         self._policies_known.update(policies)
         return verdicts
 
@@ -238,6 +238,19 @@ class Committer:
         new = [item for item in policies.items() if item[0] not in self._policies_known]
         if new:
             connection.executemany(_POLICY, new)
+
+    def _count(
+        self, connection: sqlite3.Connection, changes: Sequence[Change], fenced: Sequence[str] = ()
+    ) -> None:
+        """Add the group to the figures: one row for all alike, not one each."""
+        counters = Counters()
+        counters.count("changes", by=len(changes))
+        for change in changes:
+            counters.change(change)
+        for machine in fenced:
+            counters.count("fenced", machine)
+        self._store.timings.hand_over(counters)
+        counters.write(connection)
 
 
 class _SomeoneFencedError(Exception):
@@ -259,9 +272,12 @@ def _apply_all(
         else:
             assert change.status == Status.DONE, "every other end has its detail"
             finishes.append(change[:_BOUND])
-    for update, plain in ((_MOVE, moves), (_FINISH, finishes)):
+    for journal, update, plain in (
+        (_JOURNAL_MOVE, _MOVE, moves),
+        (_JOURNAL_FINISH, _FINISH, finishes),
+    ):
         if plain:
-            connection.executemany(_JOURNAL_MOVE, plain)
+            connection.executemany(journal, plain)
             updated += connection.executemany(update, plain).rowcount
     if updated != len(changes):
         raise _SomeoneFencedError
@@ -301,27 +317,6 @@ def _apply_one(
         return Verdict.REFUSED
     connection.execute("RELEASE member")
     return Verdict.COMMITTED
-
-
-def _count(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
-    """Add the group's transitions to the counters: one row for all alike, not one each."""
-    moves = [
-        change
-        for change in changes
-        if change.detail is None or change.detail.kind in ("move", "cancel")
-    ]
-    taken = Counter(map(_TRANSITION, moves))
-    count_transitions(connection, taken)
-
-
-def count_transitions(
-    connection: sqlite3.Connection, taken: Mapping[tuple[str, str, str, str], int]
-) -> None:
-    """Add to the counters by (machine, source, event, target), inside the caller's transaction."""
-    if taken:
-        connection.executemany(
-            _COUNT, [(*transition, times) for transition, times in taken.items()]
-        )
 
 
 def _attach(connection: sqlite3.Connection, change: Change, attachment: Attachment) -> None:

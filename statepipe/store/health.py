@@ -18,7 +18,8 @@ from statepipe.model import Rejects, Staged
 from statepipe.sqlite import WAL_RESET_FIXED, sqlite3
 from statepipe.store import disk, liveness
 from statepipe.store.checks import violations
-from statepipe.store.connection import open_reader, translated
+from statepipe.store.connection import translated
+from statepipe.store.opening import open_reader
 from statepipe.store.place import file_system
 from statepipe.store.stage import Stage, stage_directory
 

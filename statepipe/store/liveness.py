@@ -14,7 +14,7 @@ from statepipe.sqlite import sqlite3
 
 _WORKERS = """
 SELECT n, name, host, pid, pid_started, pid_space, boot_id, lease_ms, beat, deadline_boot_ms,
-       stopped_at_ms
+       stopped_at_ms, slots
   FROM worker
 """
 
@@ -33,6 +33,7 @@ class Worker(NamedTuple):
     beat: int
     deadline_boot_ms: int
     stopped_at_ms: int | None
+    slots: int  # how many instances it drives at most
 
 
 def workers(connection: sqlite3.Connection) -> list[Worker]:

@@ -21,9 +21,10 @@ from typing import NamedTuple, Self
 from statepipe.clock import Clock, SystemClock
 from statepipe.sqlite import sqlite3
 from statepipe.store import inspection, listing, liveness, quarantine
-from statepipe.store.connection import open_reader, translated
+from statepipe.store.connection import translated
 from statepipe.store.inspection import Inspection, find_number
 from statepipe.store.listing import Filter, Listed, Resumable
+from statepipe.store.opening import open_reader
 from statepipe.store.quarantine import Reason, Rejected
 from statepipe.store.stage import Stage, stage_directory
 

@@ -7,11 +7,11 @@ seq, so that the driver's next commit is refused as stale, it reads the row agai
 and honours the wish. The order of transactions decides between done and cancelled.
 """
 
-from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
 from statepipe.errors import BadParameter, InstanceExists, Refused
-from statepipe.model import CANCELLED_STATE, Plan, Status, Stay
+from statepipe.model import CANCELLED_STATE, Checkpoint, Plan, Status, Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store.claims import (
     JOURNAL_OF_STEERING,
@@ -20,8 +20,9 @@ from statepipe.store.claims import (
     not_found,
     refuse_if_driven,
 )
-from statepipe.store.committer import count_transitions, insert_plan
+from statepipe.store.committer import insert_plan
 from statepipe.store.connection import Store
+from statepipe.store.metrics.counters import Counters
 
 _DEFINE = """
 INSERT INTO definition (machine, version, digest, body, created_at_ms)
@@ -193,7 +194,9 @@ def create(
                 JOURNAL_OF_STEERING, {"n": n, "event": "create", "source": "", "note": reason}
             )
             numbers.append(n)
-        count_transitions(connection, {(machine, "", "create", initial): len(instances)})
+        counters = Counters()
+        counters.transition(machine, "", "create", initial, times=len(instances))
+        counters.write(connection)
     return numbers
 
 
@@ -246,9 +249,24 @@ def request(
             JOURNAL_OF_STEERING, {"n": n, "event": wish, "source": state, "note": reason}
         )
         if wish == "cancel" and not driven:
-            machine = load_checkpoint(connection, n).machine
-            count_transitions(connection, {(machine, state, "cancel", CANCELLED_STATE): 1})
+            _count_cancel(connection, load_checkpoint(connection, n), source=state, facts=facts)
         return not driven
+
+
+def _count_cancel(
+    connection: sqlite3.Connection, now: Checkpoint, *, source: str, facts: Mapping[str, Any]
+) -> None:
+    at_ms = facts["now_ms"]
+    counters = Counters()
+    counters.transition(now.machine, source, "cancel", CANCELLED_STATE)
+    counters.finished(
+        now.machine,
+        Status.CANCELLED,
+        instance=now.n,
+        at_ms=at_ms,
+        lived_ms=max(0, at_ms - now.created_at_ms),
+    )
+    counters.write(connection)
 
 
 def rewind(
@@ -307,4 +325,6 @@ def rewind(
         now = load_checkpoint(connection, n)
         if loads is not None:  # what is loaded is fixed on entering, and this is entering
             insert_plan(connection, n, Plan(Stay(now.generation, state, visit), loads))
-        count_transitions(connection, {(now.machine, source, "rewind", state): 1})
+        counters = Counters()
+        counters.transition(now.machine, source, "rewind", state)
+        counters.write(connection)

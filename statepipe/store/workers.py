@@ -14,14 +14,15 @@ from statepipe.clock import Clock
 from statepipe.sqlite import sqlite3
 from statepipe.store.connection import Store
 from statepipe.store.liveness import Worker, is_dead, pid_space, pid_started, workers
+from statepipe.store.metrics.counters import Counters
 
 LEASE_MS = 30_000
 
 _REGISTER = """
 INSERT INTO worker (name, host, pid, pid_started, pid_space, boot_id, lease_ms, deadline_boot_ms,
-                    started_at_ms)
+                    started_at_ms, slots)
 VALUES (:name, :host, :pid, :pid_started, :pid_space, :boot_id, :lease_ms, :deadline_boot_ms,
-        :now_ms)
+        :now_ms, :slots)
 """
 
 # Never of the highest number, which the next worker would be given again while this
@@ -37,9 +38,9 @@ DELETE FROM worker
 # A worker that slept for longer than its lease may have been forgotten meanwhile.
 _RENEW = """
 INSERT INTO worker (n, name, host, pid, pid_started, pid_space, boot_id, lease_ms, beat,
-                    deadline_boot_ms, started_at_ms)
+                    deadline_boot_ms, started_at_ms, slots)
 VALUES (:n, :name, :host, :pid, :pid_started, :pid_space, :boot_id, :lease_ms, :beat,
-        :deadline_boot_ms, :now_ms)
+        :deadline_boot_ms, :now_ms, :slots)
     ON CONFLICT (n) DO UPDATE
    SET beat             = worker.beat + 1,
        deadline_boot_ms = excluded.deadline_boot_ms
@@ -66,8 +67,18 @@ class Identity:
         return cls(host=socket.gethostname(), pid=pid, pid_started=started, pid_space=pid_space())
 
 
-def register(store: Store, identity: Identity, *, lease_ms: int = LEASE_MS) -> Worker:
-    """Write this process's row, clear away those that no instance needs, and return it."""
+def register(
+    store: Store, identity: Identity, *, lease_ms: int = LEASE_MS, slots: int = 0
+) -> Worker:
+    """
+    Write this process's row, clear away those that no instance needs, and return it.
+
+    Args:
+        store: The open store.
+        identity: Who this process is.
+        lease_ms: How long it may be silent before others take over.
+        slots: How many instances it drives at most, for those who watch.
+    """
     clock = store.clock
     facts = {
         "name": f"{identity.host}:{identity.pid}:{uuid4().hex[:8]}",
@@ -79,6 +90,7 @@ def register(store: Store, identity: Identity, *, lease_ms: int = LEASE_MS) -> W
         "lease_ms": lease_ms,
         "deadline_boot_ms": clock.boot_ms() + lease_ms,
         "now_ms": clock.now_ms(),
+        "slots": slots,
     }
     known = workers(store.connection)
     gone = [(worker.n, worker.beat) for worker in known if is_dead(worker, clock=clock)]
@@ -106,5 +118,8 @@ def keep(connection: sqlite3.Connection, worker: Worker, *, clock: Clock) -> Non
 
 def stop(store: Store, worker: Worker) -> None:
     """Say that this process has ended in order; what it holds may be taken at once."""
+    counters = Counters()
+    store.timings.hand_over(counters)
     with store.write() as connection:
         connection.execute(_STOP, (store.clock.now_ms(), worker.n))
+        counters.write(connection)

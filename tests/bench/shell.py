@@ -20,7 +20,7 @@ from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.store import steering
 from statepipe.store.codec import encode
-from statepipe.store.connection import open_reader
+from statepipe.store.opening import open_reader
 
 COMMAND = str(Path(sys.executable).with_name("statepipe"))
 #: Nobody waits longer than this for a commit, in seconds.

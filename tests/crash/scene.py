@@ -26,7 +26,7 @@ from statepipe.model import Change, Rejects, Staged, Status
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.pools import Pools
 from statepipe.sqlite import sqlite3
-from statepipe.store.connection import open_reader
+from statepipe.store.opening import open_reader
 from statepipe.store.records import decode_records
 from statepipe.store.stage import Stage, stage_directory
 from statepipe.store.staged import files_of

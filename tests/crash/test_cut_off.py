@@ -30,8 +30,8 @@ from statepipe.store import claims, steering, workers
 from statepipe.store.claims import Scope
 from statepipe.store.codec import encode
 from statepipe.store.committer import Committer, Verdict
-from statepipe.store.connection import open_reader, open_store
 from statepipe.store.liveness import Worker
+from statepipe.store.opening import open_reader, open_store
 from statepipe.store.workers import Identity
 from statepipe.testing import ManualClock, violations
 
@@ -82,8 +82,8 @@ class Scene:
     def change(self, name: str, state: str, **more: Any) -> Change:  # noqa: ANN401 any field
         """Return a plain move of an instance, changed where `more` says so."""
         n, epoch, seq = self.row(name)
-        plain = Change(n, epoch, seq, state, 1, "ok", 5, "p", Status.READY, "extracting", "m", None)
-        return plain._replace(**more)
+        kept = (Status.READY, "extracting", "m", 0, 0, None)
+        return Change(n, epoch, seq, state, 1, "ok", 5, "p", *kept)._replace(**more)
 
     def reopen(self) -> None:
         """End the store that is in doubt, as its process would; open it anew."""

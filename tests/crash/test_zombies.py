@@ -18,8 +18,8 @@ import pytest
 from statepipe.clock import SystemClock
 from statepipe.errors import Busy
 from statepipe.model import Status
-from statepipe.store import connection, steering, workers
-from statepipe.store.connection import open_store
+from statepipe.store import opening, steering, workers
+from statepipe.store.opening import open_store
 from statepipe.store.workers import Identity
 from tests.crash import scene
 from tests.crash.processes import ended, epoch_of, start, stopped, until
@@ -128,7 +128,7 @@ def test_a_sleeper_inside_a_store_transaction_holds_others_up_for_a_bounded_time
 ) -> None:
     """They are told that it is locked, and nothing changes; when it wakes all is well (F7)."""
     root = scene.set_up(tmp_path / "shop")
-    monkeypatch.setattr(connection, "BUSY_MS", 100)
+    monkeypatch.setattr(opening, "BUSY_MS", 100)
     with sleeper(root, "before store COMMIT#14", lease_ms=60_000) as zombie:
         store = open_store(scene.store_of(root), create=False, clock=SystemClock())
         with pytest.raises(Busy, match="stayed locked"):

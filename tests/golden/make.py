@@ -29,8 +29,8 @@ from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.model import Change
 from statepipe.runtime.drive import Drive
-from statepipe.store.connection import open_store
 from statepipe.store.files import Files
+from statepipe.store.opening import open_store
 from statepipe.store.schema import SCHEMA_VERSION
 from statepipe.store.workers import Identity
 from statepipe.testing import ManualClock
@@ -106,7 +106,7 @@ def engine_of(clock: ManualClock, *, seed: int, observe: Callable[[Drive, Change
     owned = ExitStack()
     owned.enter_context(patch.object(Identity, "of_this_process", return_value=who))
     owned.enter_context(patch("statepipe.store.workers.uuid4", uuid))
-    owned.enter_context(patch("statepipe.store.connection.uuid4", uuid))
+    owned.enter_context(patch("statepipe.store.opening.uuid4", uuid))
     owned.enter_context(patch("statepipe.store.files.Files.token", token))
     owned.enter_context(patch("statepipe.runtime.catalog.INLINE_BYTES_MAX", INLINE_BYTES_MAX))
     config = load_config(start=FOLDER, environ={})

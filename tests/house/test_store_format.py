@@ -17,8 +17,8 @@ import pytest
 from statepipe.clock import SystemClock
 from statepipe.io import ledger
 from statepipe.store.codec import encode
-from statepipe.store.connection import open_store
 from statepipe.store.frames import Block, read_frames, write_frames
+from statepipe.store.opening import open_store
 from statepipe.store.schema import APPLICATION_ID, SCHEMA_VERSION
 from tests.house.repository import ROOT
 

@@ -14,7 +14,7 @@ from statepipe.machine.definition import Machine, Run, State, Transition
 from statepipe.model import Batch, Change, Outcome, Task
 from statepipe.runtime.drive import Drive
 from statepipe.store import steering
-from statepipe.store.connection import open_store
+from statepipe.store.opening import open_store
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
 

@@ -24,7 +24,8 @@ from statepipe.sqlite import sqlite3
 from statepipe.store import workers
 from statepipe.store.claims import Scope
 from statepipe.store.codec import encode
-from statepipe.store.connection import Store, open_store
+from statepipe.store.connection import Store
+from statepipe.store.opening import open_store
 from statepipe.store.stage import Stage
 from statepipe.store.workers import Identity
 from statepipe.testing import ManualClock

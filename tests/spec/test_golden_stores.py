@@ -16,7 +16,7 @@ from statepipe.clock import SystemClock
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.model import Status
-from statepipe.store.connection import open_store
+from statepipe.store.opening import open_store
 from statepipe.store.schema import SCHEMA_VERSION
 from statepipe.testing import violations
 

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 from statepipe.errors import Busy, Refused
 from statepipe.store import claims, steering
 from statepipe.store.codec import encode
+from statepipe.store.metrics import recount
 from statepipe.store.steering import NewInstance
 from tests.spec.promises import Instance
 from tests.spec.theatre import Theatre
@@ -230,6 +231,7 @@ class Promises(Theatre):
         try:
             if self.cli is not None:
                 self._end_well()
+                assert recount.differences(self.cli.connection) == [], "R17"
         finally:
             for slot, process in enumerate(self.slots):
                 if process is not None:

@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from statepipe.runtime.inbox import Question
 from statepipe.store import liveness
-from statepipe.store.connection import Store, open_store
+from statepipe.store.connection import Store
+from statepipe.store.opening import open_store
 from statepipe.testing import ManualClock, violations
 from tests.spec.processes import Play, Process
 from tests.spec.promises import Instance, Moment, Row, Wake

@@ -12,8 +12,10 @@ from statepipe.sqlite import sqlite3
 from statepipe.store import claims, steering, workers
 from statepipe.store.claims import Scope
 from statepipe.store.codec import encode
-from statepipe.store.connection import Store, open_store
+from statepipe.store.connection import Store
 from statepipe.store.liveness import Worker
+from statepipe.store.metrics.counters import Counters
+from statepipe.store.opening import open_store
 from statepipe.store.steering import NewInstance
 from statepipe.store.workers import Identity
 from statepipe.testing import ManualClock
@@ -76,7 +78,27 @@ def resumed(store: Store, worker: Worker, instance: str = "a") -> Checkpoint:
 
 def plain(at: Checkpoint, target: str, *, status: str = "ready", at_ms: int = 1) -> Change:
     """Return the move that says nothing but where to."""
-    return Change(at.n, at.epoch, at.seq, target, at_ms, "ok", 3, None, status, at.state, "m", None)
+    kept = (status, at.state, "m", 0, 0, None)
+    return Change(at.n, at.epoch, at.seq, target, at_ms, "ok", 3, None, *kept)
+
+
+def stolen(store: Store, instance: str) -> None:
+    """Take an instance in `s0` over, as another process would."""
+    with store.write() as connection:
+        connection.execute(
+            "UPDATE instance SET epoch = epoch + 1, seq = seq + 1, change = 'claim' WHERE id = ?",
+            (instance,),
+        )
+        connection.execute(
+            "INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source,"
+            " target) SELECT n, seq, epoch, generation, 1, 'claim', 'takeover', state, state"
+            " FROM instance WHERE id = ?",
+            (instance,),
+        )
+        counters = Counters()
+        counters.count("attempts", "m", "s0", "lost")
+        counters.count("resumes", "m", label="crash")
+        counters.write(connection)
 
 
 def detail(at: Checkpoint, **facts: object) -> Detail:

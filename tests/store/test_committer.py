@@ -11,8 +11,9 @@ from statepipe.model import Attachment, Change, Checkpoint, Loaded, Plan, Reject
 from statepipe.sqlite import sqlite3
 from statepipe.store import staged, steering
 from statepipe.store.committer import Committer, Verdict
-from statepipe.store.connection import Store, open_store
+from statepipe.store.connection import Store
 from statepipe.store.liveness import Worker
+from statepipe.store.opening import open_store
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
 
@@ -38,21 +39,6 @@ def scene(tmp_path: Path) -> Scene:
     worker = stores.registered(store)
     stores.created(store, "a", "b", "c")
     return Scene(store, worker, stores.claimed(store, worker))
-
-
-def steal(scene: Scene, instance: str) -> None:
-    """Take an instance over, as another process would."""
-    with scene.store.write() as connection:
-        connection.execute(
-            "UPDATE instance SET epoch = epoch + 1, seq = seq + 1, change = 'claim' WHERE id = ?",
-            (instance,),
-        )
-        connection.execute(
-            "INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source,"
-            " target) SELECT n, seq, epoch, generation, 1, 'claim', 'takeover', state, state"
-            " FROM instance WHERE id = ?",
-            (instance,),
-        )
 
 
 def test_a_group_lands_whole_with_its_journal_and_counters(scene: Scene) -> None:
@@ -81,7 +67,7 @@ def test_a_group_lands_whole_with_its_journal_and_counters(scene: Scene) -> None
 @pytest.mark.parametrize("detailed", [False, True])
 def test_whoever_was_taken_over_is_refused_alone(scene: Scene, detailed: bool) -> None:  # noqa: FBT001
     """R3: a lower epoch never writes, and the others lose nothing by it."""
-    steal(scene, "b")
+    stores.stolen(scene.store, "b")
     before = stores.row(scene.store, "b")
     make = stores.detailed if detailed else stores.plain
 
@@ -157,7 +143,7 @@ def test_a_batch_lands_with_its_cursor_and_rejects(scene: Scene) -> None:
 
 def test_a_fenced_batch_leaves_no_row_of_any_table(scene: Scene) -> None:
     """The one beside it in the group keeps its own."""
-    steal(scene, "a")
+    stores.stolen(scene.store, "a")
     first, one = stores.batched(scene.at[0], scene.worker, stores.batch(0))
     second, two = stores.batched(scene.at[1], scene.worker, stores.batch(0))
 
@@ -372,7 +358,7 @@ def test_a_member_that_fills_the_disk_ends_the_group_at_once(scene: Scene) -> No
 
     Had the group gone on, the last member's rows would have landed alone, in autocommit.
     """
-    steal(scene, "a")  # so that the group goes member by member
+    stores.stolen(scene.store, "a")  # so that the group goes member by member
     big = stores.detailed(scene.at[1], "s1", worker=scene.worker.n, picture=bytes(500_000))
     fill(scene.store)
 

@@ -13,9 +13,9 @@ import pytest
 
 from statepipe.errors import Busy, StatepipeError, StoreUnusable
 from statepipe.sqlite import sqlite3
-from statepipe.store import connection as opening
-from statepipe.store import place
-from statepipe.store.connection import open_reader, open_store
+from statepipe.store import opening, place
+from statepipe.store.connection import BUSY_MS
+from statepipe.store.opening import open_reader, open_store
 from statepipe.store.schema import APPLICATION_ID, SCHEMA_VERSION
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
@@ -232,7 +232,7 @@ def test_every_pragma_is_set_and_read_back(tmp_path: Path) -> None:
         "wal_autocheckpoint": (0,),
         "trusted_schema": (0,),
         "cell_size_check": (1,),
-        "busy_timeout": (opening.BUSY_MS,),
+        "busy_timeout": (BUSY_MS,),
     }
 
 
@@ -301,7 +301,7 @@ _OPEN_FIRST = """
 import sys
 from pathlib import Path
 from statepipe.clock import SystemClock
-from statepipe.store.connection import open_store
+from statepipe.store.opening import open_store
 print("ready", flush=True)
 sys.stdin.readline()
 store = open_store(Path(sys.argv[1]), create=True, clock=SystemClock())

@@ -22,7 +22,7 @@ from statepipe.model import Staged, Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store import staged
 from statepipe.store.committer import Committer
-from statepipe.store.connection import open_reader
+from statepipe.store.opening import open_reader
 from statepipe.store.stage import Stage
 from statepipe.testing import ManualClock
 from tests.store import stores

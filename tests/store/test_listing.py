@@ -8,8 +8,8 @@ import pytest
 
 from statepipe.clock import SystemClock
 from statepipe.store.codec import encode
-from statepipe.store.connection import open_store
 from statepipe.store.listing import Filter
+from statepipe.store.opening import open_store
 from statepipe.store.reading import Reader
 from statepipe.store.steering import NewInstance, create, define
 

@@ -8,9 +8,10 @@ import pytest
 
 from statepipe.model import Attachment, Plan, Rejects
 from statepipe.sqlite import sqlite3
-from statepipe.store import claims, schema, staged
+from statepipe.store import claims, staged
 from statepipe.store.committer import Committer
 from statepipe.store.connection import Store
+from statepipe.store.migrations import figures, first_release
 from statepipe.store.schema import SCHEMA_VERSION, ensure_schema
 from statepipe.testing import ManualClock
 from tests.store import stores
@@ -96,6 +97,23 @@ REFUSED = [
     "UPDATE plan SET loaded = records + 1",
     "UPDATE plan SET instance = 99",
     "UPDATE transition_count SET taken = -1",
+    "UPDATE transition_count SET pruned = taken + 1",
+    "UPDATE worker SET slots = -1",
+    "UPDATE counter SET value = -1",
+    "UPDATE counter SET pruned = value + 1",
+    "UPDATE duration SET le_us = -2",
+    "UPDATE duration SET n = 0",
+    "UPDATE duration SET sum_us = -1",
+    "UPDATE duration SET last_us = -1",
+    "UPDATE duration SET pruned_n = n + 1",
+    "UPDATE duration SET pruned_sum_us = sum_us + 1",
+    "UPDATE latest SET metric = 'ever'",
+    "INSERT INTO output VALUES (1, 1, 1, 's', 0, 1, 1, 'log', 'INFO', 'attempt')",
+    "INSERT INTO output VALUES (1, 1, 1, 's', 1, 1, 1, 'source', 'INFO', 'x')",
+    "INSERT INTO output VALUES (1, 99, 1, 's', 1, 1, 1, 'log', 'INFO', 'nobody')",
+    "INSERT INTO notice VALUES (1, 'k', 'e', 't', 'm', 'i', '{}', 1, -1, 1, NULL, NULL, 'tries')",
+    "INSERT INTO notice VALUES (1, 'k', 'e', 't', 'm', 'i', '{}', 1, 0, 1, 1, 'lost', 'outcome')",
+    "INSERT INTO notice VALUES (1, 'k', 'e', 't', 'm', 'i', '{}', 1, 0, 1, 1, NULL, 'outcome')",
 ]
 
 _REST = {
@@ -106,7 +124,8 @@ _REST = {
     "reject": ", generation, state, visit, task, number, epoch, records, bytes, sha256, file, body,"
     " reasons FROM reject",
     "journal": ", epoch, generation, at_ms, kind, event, source, target, task, attempt, took_ms,"
-    " policy, records, bytes, rejected, error_class, error, picture, note"
+    " policy, records, bytes, rejected, error_class, error, picture, note, stayed_ms, waited_ms,"
+    " ended, error_kind, read"
     " FROM journal WHERE instance = 1 AND seq = 1",
 }
 
@@ -117,28 +136,53 @@ def test_the_schema_refuses_what_must_not_be(store: Store, sql: str) -> None:
     before = stores.dump(store.connection)
 
     with pytest.raises(sqlite3.IntegrityError), store.write() as connection:
-        connection.execute(sql.format(**_REST))
+        connection.execute(sql.format_map(_REST) if " SELECT " in sql else sql)
 
     assert stores.dump(store.connection) == before
 
 
-@pytest.mark.parametrize("column", ["attempt = 0", "took_ms = -1", "records = -1", "bytes = -1"])
+@pytest.mark.parametrize(
+    "column",
+    [
+        "attempt = 0",
+        "took_ms = -1",
+        "records = -1",
+        "bytes = -1",
+        "stayed_ms = -1",
+        "waited_ms = -1",
+        "ended = 'badly'",
+        "read = -1",
+    ],
+)
 def test_the_journal_refuses_impossible_numbers(store: Store, column: str) -> None:
     """Tried on a copy, since the journal itself takes no update at all."""
     name, value = column.split(" = ")
     sql = f"INSERT INTO journal SELECT 99, instance, 98{_REST['journal']}"
 
     with pytest.raises(sqlite3.IntegrityError), store.write() as connection:
-        connection.execute(sql.replace(f" {name},", f" {value},"))
+        connection.execute(re.sub(rf" {name}\b", f" {value}", sql, count=1))
 
 
 def test_every_check_is_tripped_by_some_test() -> None:
     """A constraint that nobody has seen refuse may be misspelt."""
-    tried = " ".join([*REFUSED, "attempt took_ms records bytes rejected kind epoch seq generation"])
+    of_the_journal = "attempt took_ms records bytes rejected kind epoch seq generation stayed_ms"
+    tried = " ".join([*REFUSED, of_the_journal, "waited_ms ended"])
 
-    for table in schema._TABLES:
+    for table in (*first_release.STATEMENTS, *figures.STATEMENTS):
         for column in re.findall(r"CHECK \((?:length\()?(\w+)", table):
             assert column in tried or column in {"status", "worker", "only_row"}, column
+
+
+def test_only_a_finished_instance_that_is_being_pruned_can_be_deleted(store: Store) -> None:
+    """A row in `pruning` opens the way for the finished one alone, and for its journal."""
+    a, b = (n for (n,) in store.connection.execute("SELECT n FROM instance ORDER BY id"))
+    with store.write() as connection:
+        connection.executemany("INSERT INTO pruning VALUES (?)", [(a,), (b,)])
+        connection.execute("DELETE FROM journal WHERE instance = ?", (b,))
+        connection.execute("DELETE FROM instance WHERE n = ?", (b,))
+
+    with pytest.raises(sqlite3.IntegrityError, match="after its end"), store.write() as connection:
+        connection.execute("DELETE FROM instance WHERE n = ?", (a,))
 
 
 def test_a_finished_instance_may_be_resumed_and_rewound(store: Store) -> None:

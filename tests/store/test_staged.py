@@ -70,7 +70,7 @@ def test_giving_batches_back_keeps_rejects_and_neighbours(store: Store) -> None:
     n, epoch, seq = store.connection.execute(
         "SELECT n, epoch, seq FROM instance WHERE id = 'a'"
     ).fetchone()
-    done = Change(n, epoch, seq, "done", 1, "ok", 1, None, "done", "s0", "m", None)
+    done = Change(n, epoch, seq, "done", 1, "ok", 1, None, "done", "s0", "m", 0, 0, None)
     given_back = Attachment(STAY, "s0", releases=True)
 
     assert Committer(store).commit([done], {0: given_back}, policies={}) == [Verdict.COMMITTED]

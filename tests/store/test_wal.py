@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from statepipe.store import wal
-from statepipe.store.connection import Store, open_reader
+from statepipe.store.connection import Store
+from statepipe.store.opening import open_reader
 from tests.store import stores
 
 

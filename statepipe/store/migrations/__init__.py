@@ -1,0 +1,6 @@
+"""
+The schema's history: one module a migration, each kept as it shipped.
+
+    first_release   0001, schema version 1
+    figures         0002, schema version 2: everything that is watched
+"""
