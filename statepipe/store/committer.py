@@ -244,9 +244,7 @@ class Committer:
     ) -> None:
         """Add the group to the figures: one row for all alike, not one each."""
         counters = Counters()
-        counters.count("changes", by=len(changes))
-        for change in changes:
-            counters.change(change)
+        counters.changes(changes)
         for machine in fenced:
             counters.count("fenced", machine)
         self._store.timings.hand_over(counters)

@@ -2,7 +2,7 @@
 What one transaction adds to the figures: summed in memory, written by a few upserts.
 
     Counters            collects; `write` puts the sums into the caller's transaction
-    Counters.change     everything one committed change counts
+    Counters.changes    everything that a group of changes counts
 
 The cost is one upsert for each distinct series a group touches, not one a change. What is
 counted and what each metric means: checkpoints/README.md; that it is exactly what the
@@ -10,7 +10,9 @@ journal says: `recount.py`.
 """
 
 from collections import Counter
-from typing import Final
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from statepipe.figures import BOUNDS_US, bucket_of
 from statepipe.model import ERROR, TIMEOUT, Change, Detail, Status
@@ -51,6 +53,20 @@ _MS_US: Final = 1_000
 _Series = tuple[str, str, str, str]
 
 
+class _Bucket(NamedTuple):
+    n: int = 0
+    sum_us: int = 0
+    last_us: int = 0
+    last_at_ms: int = 0
+    last_instance: int | None = None
+
+
+_NONE: Final = _Bucket()
+
+#: What plain moves that are counted together have in common.
+_PLAIN: Final = attrgetter("machine", "source", "event", "state", "stayed_ms")
+
+
 class Counters:
     """Sums on their way into one transaction."""
 
@@ -59,7 +75,7 @@ class Counters:
     def __init__(self) -> None:
         self._transitions: Counter[_Series] = Counter()
         self._counts: Counter[_Series] = Counter()
-        self._timings: dict[tuple[str, str, str, str, int], list[int | None]] = {}
+        self._timings: dict[tuple[str, str, str, str, int], _Bucket] = {}
         self._latest: dict[tuple[str, str], int] = {}
 
     def write(self, connection: sqlite3.Connection) -> None:
@@ -97,16 +113,12 @@ class Counters:
         us: int,
         at_ms: int,
         instance: int | None = None,
+        times: int = 1,
     ) -> None:
-        """Observe a duration of `us` microseconds that ended at `at_ms`."""
+        """Observe a duration of `us` microseconds, `times` times, the last one at `at_ms`."""
         key = (metric, machine, state, label, bucket_of(us, BOUNDS_US[metric]))
-        bucket = self._timings.get(key)
-        if bucket is None:
-            self._timings[key] = [1, us, us, at_ms, instance]
-            return
-        bucket[0] += 1  # type: ignore[operator]  # only the last of them may be None
-        bucket[1] += us  # type: ignore[operator]
-        bucket[2:] = us, at_ms, instance
+        old = self._timings.get(key, _NONE)
+        self._timings[key] = _Bucket(old.n + times, old.sum_us + us * times, us, at_ms, instance)
 
     def finished(
         self, machine: str, result: str, *, instance: int, at_ms: int, lived_ms: int
@@ -119,8 +131,24 @@ class Counters:
         if result == Status.DONE:
             self._moment("success", machine, at_ms)
 
-    def change(self, change: Change) -> None:
-        """Count everything that `change` says, once it is to be committed."""
+    def changes(self, changes: Sequence[Change]) -> None:
+        """Count everything that `changes` say, once they are to be committed."""
+        self.count("changes", by=len(changes))
+        # Plain moves come by the thousand and are alike but for the milliseconds: they are
+        # told apart and counted by C code, and looked at once for all that are the same.
+        plain = []
+        for change in changes:
+            if change.detail is None and change.status == Status.READY:
+                plain.append(change)
+            else:
+                self._change(change)
+        keys = list(map(_PLAIN, plain))
+        latest = dict(zip(keys, plain, strict=True))
+        for key, times in Counter(keys).items():
+            self._moved(latest[key], times=times)
+            self._attempted(latest[key], times=times)
+
+    def _change(self, change: Change) -> None:
         detail = change.detail
         if detail is None:
             self._moved(change)
@@ -143,11 +171,19 @@ class Counters:
         if detail.error_kind is not None:
             self.count("errors", change.machine, change.source, detail.error_kind)
 
-    def _moved(self, change: Change) -> None:
+    def _moved(self, change: Change, *, times: int = 1) -> None:
         machine, source, event = change.machine, change.source, change.event
-        self._transitions[machine, source, event, change.state] += 1
-        us, outcome = change.stayed_ms * _MS_US, _outcome(event)
-        self.time("state", machine, source, outcome, us=us, at_ms=change.at_ms, instance=change.n)
+        self.transition(machine, source, event, change.state, times=times)
+        self.time(
+            "state",
+            machine,
+            source,
+            _outcome(event),
+            us=change.stayed_ms * _MS_US,
+            at_ms=change.at_ms,
+            instance=change.n,
+            times=times,
+        )
         if change.status in Status.FINISHED:
             self._ended(change)
 
@@ -160,9 +196,10 @@ class Counters:
             lived_ms=change.lived_ms,
         )
 
-    def _attempted(self, change: Change) -> None:
+    def _attempted(self, change: Change, *, times: int = 1) -> None:
         if change.took_ms is not None:  # None: it was refused before it began
-            self._counts["attempts", change.machine, change.source, _outcome(change.event)] += 1
+            outcome = _outcome(change.event)
+            self.count("attempts", change.machine, change.source, outcome, by=times)
 
     def _batch(self, change: Change, detail: Detail) -> None:
         machine, state = change.machine, change.source
