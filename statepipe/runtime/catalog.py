@@ -21,6 +21,7 @@ from statepipe.machine.digest import canonical, digest
 from statepipe.machine.loader import find_machine, list_machines, load_machine
 from statepipe.machine.table import Table
 from statepipe.policy import Policy
+from statepipe.runtime.functions import refuse_missing
 from statepipe.runtime.program import Part, Program
 from statepipe.store.connection import Store
 from statepipe.store.lookup import Found
@@ -136,6 +137,8 @@ class Catalog:
                 function = run.function
                 if policy.executor == "process" and not isinstance(function, str):
                     function = _importable(run, machine=machine, state=state)
+                if isinstance(function, str):
+                    refuse_missing(function, self._config.machines_dir)
                 call |= {"work": "run", "function": function}
             case Validate(contract=contract):
                 path = self._config.machines_dir / contract

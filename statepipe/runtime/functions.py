@@ -3,6 +3,7 @@ From the text "flights:extract" to the author's function, and what kind of task 
 
     resolve     import the function, from exactly the file beside the machine if there is one
     kind_of     "source", "map" or "call", read from the signature alone
+    refuse_missing      see that the module is there, importing nothing
 
 Importing runs the author's module; only text of a machine file that the operator
 named reaches `resolve`, never text of a store (R13 of docs/reliability.md).
@@ -82,6 +83,22 @@ def resolve(ref: str, machines_dir: Path) -> Callable[..., Any]:
     return typing.cast(Callable[..., Any], found)
 
 
+def refuse_missing(ref: str, machines_dir: Path) -> None:
+    """
+    Refuse a function whose module is not there; import nothing, so that looking is cheap.
+
+    Raises:
+        DefinitionError: If neither `machines_dir` nor `sys.path` has the module.
+    """
+    name = ref.partition(":")[0]
+    top = name.partition(".")[0]
+    if (machines_dir / f"{top}.py").is_file() or (machines_dir / top).is_dir():
+        return
+    if top in sys.modules or (top.isidentifier() and importlib.util.find_spec(top) is not None):
+        return
+    raise _no_module(name, machines_dir)
+
+
 def kind_of(function: Callable[..., Any]) -> Kind:
     """
     Return what kind of task `function` is.
@@ -158,16 +175,21 @@ def _module(name: str, machines_dir: Path) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            files = [path.stem for path in folder.glob("*.py")]
-            raise DefinitionError(
-                f'there is no module "{name}": no {beside}, and nothing of that name is installed'
-                f"{did_you_mean(name, files)}",
-                meaning="nothing was run",
-                next_step=f"write {beside}, or correct the machine's file",
-            ) from None
+            raise _no_module(name, folder) from None
         raise _import_failed(name, error) from error
     except Exception as error:
         raise _import_failed(name, error) from error
+
+
+def _no_module(name: str, folder: Path) -> DefinitionError:
+    beside = folder / f"{name}.py"
+    files = [path.stem for path in folder.glob("*.py")]
+    return DefinitionError(
+        f'there is no module "{name}": no {beside}, and nothing of that name is installed'
+        f"{did_you_mean(name, files)}",
+        meaning="nothing was run",
+        next_step=f"write {beside}, or correct the machine's file",
+    )
 
 
 def _from_file(name: str, path: Path) -> ModuleType:

@@ -175,3 +175,20 @@ def test_the_quarantine_shows_each_record_and_its_rule(failed: Project) -> None:
     assert (shown["record"], shown["batch"], shown["position"]) == ({"n": 3}, 1, 1)
     assert '{"n": 3}' in people
     assert failed.call("quarantine", "ls", "nobody").code == 3
+
+
+def test_functions_that_were_deleted_are_a_change_and_change_nothing(failed: Project) -> None:
+    """A machine is its file and its module; without one of them nothing is begun."""
+    module = failed.root / "machines" / "numbers_.py"
+    kept = module.read_text(encoding="utf-8")
+    before = failed.call("history", "one", "-o", "json").json
+    module.unlink()
+
+    with failed.spawn("resume", "one") as resuming:
+        said = resuming.communicate(timeout=30)[1]
+
+    assert resuming.returncode == 5
+    assert 'there is no module "numbers_"' in said
+    assert failed.call("history", "one", "-o", "json").json == before
+    module.write_text(kept, encoding="utf-8")
+    assert failed.call("resume", "one").code == 0
