@@ -25,6 +25,7 @@ from statepipe.errors import (
     DefinitionChanged,
     DefinitionError,
     InstanceExists,
+    InstancePruned,
     NotFound,
     Refused,
     StatepipeError,
@@ -147,8 +148,8 @@ class Engine:
                 instances=[steering.NewInstance(name, encoded)],
                 reason=reason,
             )
-        except InstanceExists:
-            if if_exists == "fail":
+        except InstanceExists as error:
+            if if_exists == "fail" or (if_exists == "attach" and isinstance(error, InstancePruned)):
                 raise
             return name if if_exists == "attach" else None
         return name
@@ -226,11 +227,7 @@ class Engine:
         self._turn(lambda: until_idle and loop.is_idle)
 
     def left_alone(self) -> dict[str, int]:
-        """
-        Return how many ready instances `work` leaves alone, by machine.
-
-        No machine here has the definition they began with: it has changed, or is gone.
-        """
+        """Return by machine how many ready instances began with a definition no machine has now."""
         known = [self._program(name).definition for name in self.catalog.names()]
         return lookup.ready_of_others(self._store.connection, known)
 

@@ -6,6 +6,7 @@ Every error statepipe raises on purpose: what happened, what it means, what to t
     │   ├── DefinitionError             a machine or statepipe.toml is wrong
     │   ├── BadParameter                a parameter is unknown, missing or of the wrong type
     │   ├── InstanceExists              the id is taken
+    │   │   └── InstancePruned          the id was taken, and its instance is gone
     │   └── Refused                     the instance's state does not allow the request
     ├── NotFound                        exit 3; no such machine, instance or state
     ├── NoTransition                    exit 1; the state does not accept the event, or not now
@@ -82,6 +83,10 @@ class BadParameter(UsageError):
 
 class InstanceExists(UsageError):
     """An instance with this id is already in the store."""
+
+
+class InstancePruned(InstanceExists):
+    """An instance with this id was in the store and was pruned; ids are not given twice."""
 
 
 class Refused(UsageError):

@@ -46,6 +46,7 @@ COMMANDS: Final = {
     "migrate": ("migrate", "Bring the store to this release's schema."),
     "pause": ("steer", "Let an instance rest until it is resumed."),
     "policy": ("policy", "What governs a state, and where it comes from."),
+    "prune": ("prune", "Let go of instances that ended long ago."),
     "quarantine": ("quarantine", "Rejected records, by reason and one by one."),
     "resume": ("resume", "Go on from the last commit."),
     "rewind": ("steer", "Put an instance back into an earlier state."),

@@ -6,14 +6,12 @@ from typing import Any
 
 import click
 
-from statepipe.cli.options import command
+from statepipe.cli.options import command, duration_ms
 from statepipe.cli.places import open_reader
 from statepipe.cli.render import age, first_line, moment
 from statepipe.cli.session import Session
 from statepipe.clock import SystemClock
-from statepipe.errors import UsageError
 from statepipe.store.listing import Filter, Listed
-from statepipe.units import parse_duration_ms
 
 
 @command(
@@ -50,7 +48,7 @@ def ls(
         failed=failed,
         stalled=stalled,
         all=everything,
-        since_ms=None if since is None else now_ms - _duration_ms(since),
+        since_ms=None if since is None else now_ms - duration_ms(since, option="--since"),
     )
     with open_reader() as reader:
         found = reader.instances(wanted, limit=limit + 1)
@@ -99,14 +97,3 @@ def _why(each: Listed, *, now_ms: int) -> str:
     if each.request:
         said.append(f"{each.request} asked for")
     return "; ".join(said)
-
-
-def _duration_ms(text: str) -> int:
-    try:
-        return parse_duration_ms(text)
-    except (ValueError, OverflowError) as error:
-        raise UsageError(
-            f"--since: {error}",
-            meaning="nothing was read",
-            next_step="statepipe ls --since 2h",
-        ) from None

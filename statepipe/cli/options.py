@@ -5,6 +5,7 @@ Options that commands share, and how their values are read.
     common_options      --store, --env, --config, --output, --quiet, --no-color, --debug
     instance_id         the argument ID, checked
     parsed_params       `-p key=value` and `-p key:=json` as a mapping
+    duration_ms         "2h", "90d" as an option's value
     confirm             ask before something is changed
 
 The common options are accepted before and after the name of the command.
@@ -21,6 +22,7 @@ import click
 from statepipe.cli.render import escape
 from statepipe.cli.session import FORMATS, Session
 from statepipe.errors import BadParameter, Refused, UsageError
+from statepipe.units import parse_duration_ms
 
 ID_CHARS_MAX: Final = 200
 
@@ -98,6 +100,23 @@ def parsed_params(given: Sequence[str]) -> dict[str, Any]:
         except ValueError as error:
             raise _bad(f"the value of {name!r} is not JSON: {error}") from None
     return params
+
+
+def duration_ms(text: str, *, option: str) -> int:
+    """
+    Return a duration given as the value of `option`, in milliseconds.
+
+    Raises:
+        BadParameter: It is none.
+    """
+    try:
+        return parse_duration_ms(text)
+    except (ValueError, OverflowError) as error:
+        raise BadParameter(
+            f"{option}: {error}",
+            meaning="nothing was read or changed",
+            next_step=f"{option} 2h",
+        ) from None
 
 
 def confirm(question: str, *, yes: bool, again: str = "the same command with --yes") -> None:

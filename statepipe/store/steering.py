@@ -10,7 +10,7 @@ and honours the wish. The order of transactions decides between done and cancell
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
-from statepipe.errors import BadParameter, InstanceExists, Refused
+from statepipe.errors import BadParameter, InstanceExists, InstancePruned, Refused
 from statepipe.model import CANCELLED_STATE, Checkpoint, Plan, Status, Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store.claims import (
@@ -165,6 +165,7 @@ def create(
 
     Raises:
         InstanceExists: One of the ids is taken; nothing was created.
+        InstancePruned: One of the ids was taken, and its instance pruned; nothing was created.
         BadParameter: An id is empty or too long; nothing was created.
     """
     for new in instances:
@@ -173,6 +174,7 @@ def create(
     with store.write() as connection:
         numbers = []
         for new in instances:
+            _refuse_pruned(connection, new.id)
             facts = {
                 "id": new.id,
                 "definition": definition,
@@ -206,6 +208,17 @@ def _refuse_bad_id(instance_id: str) -> None:
             f"an instance's id has 1 to {ID_CHARS_MAX} characters, this one {len(instance_id)}",
             meaning="nothing was created or changed",
             next_step="statepipe run MACHINE --id ID   # choose a shorter one, or let one be made",
+        )
+
+
+def _refuse_pruned(connection: sqlite3.Connection, instance_id: str) -> None:
+    sql = "SELECT 1 FROM pruned WHERE id = ?"
+    if connection.execute(sql, (instance_id,)).fetchone() is not None:
+        raise InstancePruned(
+            f"there was an instance {instance_id!r} in this store; it was pruned",
+            meaning="nothing was created: destinations keep their ledgers by the id, and would"
+            " take what a new one loads for what the old one had loaded",
+            next_step="choose another --id, or let one be made",
         )
 
 

@@ -3,6 +3,7 @@ The figures once more, the slow way: from the journal, which has every move.
 
     differences     what the figures say otherwise than the journal; nothing, ever
     fill            figures for a store that had none
+    fold_pruned     what a prune takes from the journal, into the `pruned` columns
 
 What was pruned from the journal is taken from the `pruned` columns. Three metrics are of
 no instance's making and stand in no journal: writes that were fenced off, what a group
@@ -119,6 +120,31 @@ SELECT metric, machine, state, label, le_us, n, sum_us, last_us, last_at_ms, las
 )
 
 
+_ONLY_PRUNED: Final = " AND j.instance IN (SELECT instance FROM pruning)"
+
+# Each row is there already, or the figures were not what the journal said.
+_FOLD: Final = (
+    f"""
+INSERT INTO transition_count (machine, source, event, target, taken)
+SELECT * FROM ({_TRANSITIONS}) WHERE true
+    ON CONFLICT DO UPDATE SET pruned = pruned + excluded.taken
+""",  # noqa: S608 our own names
+    f"""
+INSERT INTO counter (metric, machine, state, label, value) {_COUNTED}
+    ON CONFLICT DO UPDATE SET pruned = pruned + excluded.value
+""",
+    f"""
+INSERT INTO duration (metric, machine, state, label, le_us, n, sum_us, last_us, last_at_ms)
+SELECT metric, machine, state, label, le_us, n, sum_us, last_us, last_at_ms
+  FROM ({_TIMED})
+ WHERE true
+    ON CONFLICT DO UPDATE
+   SET pruned_n      = pruned_n + excluded.n,
+       pruned_sum_us = pruned_sum_us + excluded.sum_us
+""",  # noqa: S608 our own names
+)
+
+
 class Difference(NamedTuple):
     """One figure that is not what the journal says; None where one of them has no such row."""
 
@@ -176,3 +202,13 @@ def fill(connection: sqlite3.Connection) -> None:
     """Work the figures out for a store that kept none, inside the caller's transaction."""
     for sql in _FILL:
         connection.execute(sql.format(only=""))
+
+
+def fold_pruned(connection: sqlite3.Connection) -> None:
+    """
+    Add to the `pruned` columns what the journal says of the instances in `pruning`.
+
+    Inside the transaction that deletes them, before it does.
+    """
+    for sql in _FOLD:
+        connection.execute(sql.format(only=_ONLY_PRUNED))

@@ -4,7 +4,7 @@ Migration 0002, schema version 2: everything that is watched.
     counter, duration, latest   figures, written in the transaction of what they count
     output                      what attempts printed and logged
     notice                      notifications on their way out
-    pruning                     the instances that a running prune may delete
+    pruned, pruning             ids that are gone for good, and those that are about to
 
 The journal learns what the figures are worked out from, so that they can be checked: how
 long a state was stayed in, how long an instance waited for its claim, how it ended, what an
@@ -146,6 +146,11 @@ CREATE TABLE notice (
 # An instance goes, with all of its rows, only in a transaction that says so and that adds
 # what its journal said to the `pruned` columns.
 _PRUNING: Final = (
+    """
+CREATE TABLE pruned (
+  id    TEXT PRIMARY KEY,
+  at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID""",
     """
 CREATE TABLE pruning (
   instance INTEGER PRIMARY KEY

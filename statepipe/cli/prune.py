@@ -1,0 +1,83 @@
+"""
+`statepipe prune`: let go of instances that ended long ago.
+"""
+
+from contextlib import closing
+from typing import Final
+
+import click
+
+from statepipe.cli.options import command, confirm, duration_ms
+from statepipe.cli.places import config_here
+from statepipe.cli.render import plural
+from statepipe.cli.session import Session
+from statepipe.clock import SystemClock
+from statepipe.model import Status
+from statepipe.store.opening import open_reader, open_store
+from statepipe.store.prune import Which, prunable
+from statepipe.store.prune import prune as let_go
+from statepipe.store.stage import Stage, stage_directory
+
+_STATUSES: Final = (Status.DONE, Status.FAILED, Status.CANCELLED)
+_AGAIN: Final = "the same command with --yes, or with --dry-run"
+
+
+@command(
+    "prune",
+    examples=[
+        "statepipe prune --older-than 90d --dry-run",
+        "statepipe prune --older-than 90d --keep-last 10 --yes",
+        "statepipe prune --older-than 1w --status cancelled --machine flights",
+    ],
+)
+@click.option("--older-than", required=True, metavar="DURATION", help="That ended before.")
+@click.option("--keep-last", type=click.IntRange(min=0), default=0, help="The newest, a machine.")
+@click.option("--machine", metavar="MACHINE", help="Only of this machine.")
+@click.option(
+    "--status", "statuses", type=click.Choice(_STATUSES), multiple=True, help="Default: done."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would go; change nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def prune(
+    *,
+    older_than: str,
+    keep_last: int,
+    machine: str | None,
+    statuses: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """
+    Delete instances that have ended, their journal, quarantine and staged files.
+
+    Figures keep what they counted, so no counter falls. Ids are not given again. Failed and
+    cancelled instances could still be resumed; they go only if --status names them.
+    """
+    out = Session.current().out()
+    clock = SystemClock()
+    which = Which(
+        before_ms=clock.now_ms() - duration_ms(older_than, option="--older-than"),
+        statuses=statuses or (Status.DONE,),
+        machine=machine,
+        keep_last=keep_last,
+    )
+    path = config_here().store
+    with closing(open_reader(path)) as reader:
+        found = prunable(reader, which)
+    total = sum(each.instances for each in found)
+    if dry_run or not total:
+        out.rows(
+            ("MACHINE", "STATUS", "INSTANCES", "REJECTED"),
+            [each._asdict() for each in found],
+            cells=("machine", "status", "instances", "rejected"),
+        )
+        return
+    rejected = sum(each.rejected for each in found)
+    with_them = f" and {plural(rejected, 'record')} in quarantine" if rejected else ""
+    confirm(f"delete {plural(total, 'instance')}{with_them}?", yes=yes, again=_AGAIN)
+    with closing(open_store(path, create=False, clock=clock)) as store:
+        stage = Stage(stage_directory(path, store_id=store.store_id))
+        gone = sum(let_go(store, stage, which))
+    if out.is_json:
+        out.value({"deleted": gone})
+    out.say(f"{plural(gone, 'instance')} deleted")

@@ -1,0 +1,171 @@
+"""Pruning: whole instances go, what they counted stays, and their ids are never given again."""
+
+from pathlib import Path
+
+import pytest
+
+from statepipe.errors import InstancePruned
+from statepipe.store import prune, steering
+from statepipe.store.codec import encode
+from statepipe.store.committer import Committer
+from statepipe.store.metrics import recount
+from statepipe.store.prune import Prunable, Which
+from statepipe.store.stage import Stage, stage_directory
+from statepipe.store.steering import NewInstance
+from statepipe.testing import violations
+from tests.store import stores
+
+EVER = 10**15
+
+
+class Scene:
+    """A store in which `a`, `b` are done, `c` failed and `d` goes on, each with a staged file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = stores.opened(folder)
+        worker = stores.registered(self.store)
+        stores.created(self.store, "a", "b", "c", "d")
+        at = stores.claimed(self.store, worker)
+        self.stage = Stage(stage_directory(self.store.path, store_id=self.store.store_id))
+        changes = [
+            stores.plain(at[0], "done", status="done", at_ms=100),
+            stores.plain(at[1], "done", status="done", at_ms=200),
+            stores.failing(at[2]),
+        ]
+        Committer(self.store).commit(changes, {}, policies={})
+
+    def prune(self, which: Which) -> int:
+        """Prune; return how many instances went."""
+        return sum(prune.prune(self.store, self.stage, which))
+
+    def ids(self) -> str:
+        """Return the ids that are there."""
+        rows = self.store.connection.execute("SELECT id FROM instance ORDER BY n")
+        return "".join(each for (each,) in rows)
+
+    def counters(self) -> list[tuple[object, ...]]:
+        """Return all figures but what pruning itself counts."""
+        connection = self.store.connection
+        return [
+            *connection.execute("SELECT metric, state, label, value FROM counter"),
+            *connection.execute("SELECT metric, state, label, n, sum_us FROM duration"),
+            *connection.execute(
+                "SELECT source, event, target, taken FROM transition_count WHERE event <> 'prune'"
+            ),
+        ]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    """Make the scene."""
+    return Scene(tmp_path)
+
+
+def test_what_is_pruned_is_gone_and_what_it_counted_stays(scene: Scene) -> None:
+    """No counter falls (R17), and a recount of what is left still adds up."""
+    before = scene.counters()
+
+    assert scene.prune(Which(before_ms=EVER)) == 2
+
+    assert scene.ids() == "cd"
+    assert scene.counters() == before
+    assert recount.differences(scene.store.connection) == []
+    assert violations(scene.store.path) == []
+    for table in ("journal", "batch", "reject", "plan", "output"):
+        sql = f"SELECT count(*) FROM {table} WHERE instance NOT IN (SELECT n FROM instance)"
+        assert scene.store.connection.execute(sql).fetchone() == (0,)
+
+
+def test_the_number_of_instances_in_a_state_falls_with_them(scene: Scene) -> None:
+    """It is what came into the state less what went out of it, and these went."""
+    scene.prune(Which(before_ms=EVER))
+
+    sql = "SELECT source, taken, pruned FROM transition_count WHERE event = 'prune'"
+    assert scene.store.connection.execute(sql).fetchall() == [("done", 2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("which", "left"),
+    [
+        (Which(before_ms=99), "abcd"),
+        (Which(before_ms=100), "bcd"),
+        (Which(before_ms=EVER, keep_last=1), "bcd"),
+        (Which(before_ms=EVER, keep_last=2), "abcd"),
+        (Which(before_ms=EVER, statuses=("failed",)), "abd"),
+        (Which(before_ms=EVER, statuses=("done", "failed")), "d"),
+        (Which(before_ms=EVER, machine="m"), "cd"),
+        (Which(before_ms=EVER, machine="other"), "abcd"),
+    ],
+)
+def test_only_what_was_asked_for_goes(scene: Scene, which: Which, left: str) -> None:
+    """What has not ended never does; and the preview says the same."""
+    foreseen = prune.prunable(scene.store.connection, which)
+
+    gone = scene.prune(which)
+
+    assert scene.ids() == left
+    assert sum(each.instances for each in foreseen) == gone == 4 - len(left)
+
+
+def test_the_preview_counts_what_is_in_quarantine(scene: Scene) -> None:
+    """Rejected records go with their instance, so whoever prunes is told."""
+    with scene.store.write() as connection:
+        connection.execute(
+            "INSERT INTO reject (instance, generation, state, visit, task, number, epoch, records,"
+            " bytes, sha256, body, reasons) VALUES (1, 1, 's0', 1, 's0', 0, 1, 7, 1,"
+            " zeroblob(32), x'00', '{}')"
+        )
+
+    assert prune.prunable(scene.store.connection, Which(before_ms=EVER)) == [
+        Prunable("m", "done", 2, 7)
+    ]
+
+
+def test_an_id_that_was_pruned_is_not_given_again(scene: Scene) -> None:
+    """The destination's ledger would take the new one's batches for loaded."""
+    scene.prune(Which(before_ms=EVER))
+
+    with pytest.raises(InstancePruned, match="it was pruned"):
+        steering.create(
+            scene.store,
+            machine="m",
+            definition=1,
+            initial="s0",
+            instances=[NewInstance("a", encode({}))],
+        )
+
+    assert scene.ids() == "cd"
+
+
+def test_staged_files_go_after_their_rows(scene: Scene) -> None:
+    """Of the pruned instance, and of no other."""
+    files = [
+        scene.stage.put(
+            b"x" * 10,
+            instance_key=name,
+            generation=1,
+            state="s0",
+            visit=1,
+            task="s0",
+            number=0,
+            epoch=1,
+            format="msgpack",
+            inline_bytes_max=1,
+        ).file
+        for name in ("a", "d")
+    ]
+
+    scene.prune(Which(before_ms=EVER))
+
+    assert scene.stage.all_names() == [files[1]]
+
+
+def test_many_go_in_transactions_of_some(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others write in between; ended in the middle, whole instances are gone and no other."""
+    monkeypatch.setattr(prune, "_NEXT", prune._NEXT.replace(f"LIMIT {prune.GROUP}", "LIMIT 1"))
+    going = prune.prune(scene.store, scene.stage, Which(before_ms=EVER))
+
+    assert next(going) == 1
+    assert scene.ids() == "bcd"
+    assert violations(scene.store.path) == []
+    assert list(going) == [1]
