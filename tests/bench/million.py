@@ -81,7 +81,8 @@ SELECT n, 3, 1, 1, created_at_ms + 9000, 'retry', 'error', 'extracting', 'extrac
 INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, task,
                      attempt, took_ms, policy, error_class, error, error_kind, stayed_ms, ended)
 SELECT n, 4, 1, 1, finished_at_ms, 'move', 'error', 'extracting', 'failed', 'extracting', 2,
-       n % 3000, 'p', 'ConnectionError', 'the other side hung up', 'ConnectionError', 20000, 'failed'
+       n % 3000, 'p', 'ConnectionError', 'the other side hung up', 'ConnectionError', 20000,
+       'failed'
   FROM instance
  WHERE status = 'failed'
 """,
@@ -95,9 +96,7 @@ SELECT n, {step + 3}, 1, 1, created_at_ms + {(step + 1) * 5_000}, 'move', 'ok', 
   FROM instance
  WHERE status = 'done'
 """
-        for step, (source, target) in enumerate(
-            zip(_STATES, (*_STATES[1:], "done"), strict=True)
-        )
+        for step, (source, target) in enumerate(zip(_STATES, (*_STATES[1:], "done"), strict=True))
     ),
 )
 
