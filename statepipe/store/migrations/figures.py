@@ -4,6 +4,7 @@ Migration 0002, schema version 2: everything that is watched.
     counter, duration, latest   figures, written in the transaction of what they count
     output                      what attempts printed and logged
     notice                      notifications on their way out
+    watermark                   how far each machine has loaded
     pruned, pruning             ids that are gone for good, and those that are about to
 
 The journal learns what the figures are worked out from, so that they can be checked: how
@@ -135,6 +136,19 @@ CREATE TABLE notice (
   error      TEXT,
   CHECK ((outcome IS NULL) = (done_at_ms IS NULL))
 ) STRICT""",
+    """
+CREATE TABLE watermark (
+  n        INTEGER PRIMARY KEY,
+  machine  TEXT    NOT NULL,
+  state    TEXT    NOT NULL,
+  value    BLOB    NOT NULL,
+  at_ms    INTEGER NOT NULL,
+  instance TEXT,
+  reason   TEXT,
+  CHECK ((instance IS NULL) = (reason IS NOT NULL))
+) STRICT""",
+    # where the next instance starts
+    "CREATE INDEX watermark_of ON watermark (machine, state, n)",
     # logs: what an instance printed, in order
     "CREATE INDEX output_instance ON output (instance, n)",
     # sending: what is due, oldest first
