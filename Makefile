@@ -4,11 +4,14 @@
 BIN   := .venv/bin
 READY := .venv/.ready
 
+# What the shipped dashboards are compiled against, from npm at the versions of its package.json.
+GRAFANA := tests/observe/grafana
+
 # A shell may forbid bytecode; then every process compiles everything again, and each timing lies.
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup fmt check lint types layers test demo soak bench tools clean
+.PHONY: help setup fmt check lint types layers test grafana demo soak bench tools clean
 
 help:    ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +36,10 @@ layers: $(READY)  ## Imports run one way, libraries stay behind their fences
 	$(BIN)/lint-imports --no-cache
 
 test: $(READY)  ## Every test but soak and bench
+	-@$(MAKE) --no-print-directory grafana
 	$(BIN)/pytest -n 2 --dist worksteal
+
+grafana: $(GRAFANA)/node_modules/.ready  ## Install Grafana's types, for the test of the dashboards
 
 demo: $(READY)  ## A real pipeline: killed midway, resumed, counted
 	$(BIN)/python machines/demo.py
@@ -44,15 +50,19 @@ soak: $(READY)  ## Kill, cut and fuzz, for minutes
 bench: $(READY)  ## Measure beside raw SQLite, and print
 	$(BIN)/pytest -m bench -s -p no:randomly tests/bench
 
-tools:   ## Install what the crash tests need from Debian: strace (as root)
-	@if command -v strace >/dev/null; then exit 0; fi; \
+tools:   ## Install what tests need from Debian: strace, Prometheus, npm (as root)
+	@missing=; \
+	for need in strace:strace promtool:prometheus "npm:nodejs npm"; do \
+	    command -v "$${need%%:*}" >/dev/null || missing="$$missing $${need#*:}"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" -ne 0 ]; then \
-	    echo "strace is missing and only root can install it. Type: sudo make tools" >&2; exit 1; \
+	    echo "only root can install$$missing. Type: sudo make tools" >&2; exit 1; \
 	fi; \
-	export DEBIAN_FRONTEND=noninteractive; \
-	apt-get update -qq && apt-get install -y -qq --no-install-recommends strace
+	$(INSTALL_WITHOUT_STARTING)
 
 clean:   ## Remove what make made: .venv, caches, builds; never a store
+	rm -rf $(GRAFANA)/node_modules
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* build dist
 	find statepipe machines tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -64,6 +74,27 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	$(BIN)/python -m compileall -qq -j 0 .venv/lib/python3*/site-packages statepipe || true
 	@touch $@
+
+# No lock file: it would name the registry that this machine happens to use.
+$(GRAFANA)/node_modules/.ready: $(GRAFANA)/package.json
+	@cd $(GRAFANA) && npm install --silent --ignore-scripts --no-audit --no-fund --no-package-lock
+	@touch $@
+
+# Tests want the programs only. Debian would start their services, now and at every boot.
+define INSTALL_WITHOUT_STARTING
+set -e; \
+export DEBIAN_FRONTEND=noninteractive; \
+policy=/usr/sbin/policy-rc.d; \
+if [ ! -e "$$policy" ]; then \
+    trap 'rm -f "$$policy"' EXIT; \
+    printf '#!/bin/sh\nexit 101\n' > "$$policy"; chmod 755 "$$policy"; \
+fi; \
+apt-get update -qq; \
+apt-get install -y -qq --no-install-recommends $$missing; \
+case "$$missing" in *prometheus*) \
+    if command -v systemctl >/dev/null; then systemctl --quiet disable prometheus || true; fi;; \
+esac
+endef
 
 # A .venv that works is kept. Otherwise the first Python from 3.11 on makes one, by whatever this
 # machine has: the standard library's venv (Debian ships it apart, as python3-venv), virtualenv, uv.
