@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "init": ("init", "Make a runnable example in a new folder."),
     "inspect": ("inspect", "One instance: where it stands, why, what to type next."),
     "ls": ("ls", "List instances, newest first."),
+    "metrics": ("metrics", "Watch: dashboards, alert rules, scrape configuration."),
     "migrate": ("migrate", "Bring the store to this release's schema."),
     "pause": ("steer", "Let an instance rest until it is resumed."),
     "policy": ("policy", "What governs a state, and where it comes from."),

@@ -150,7 +150,7 @@ _HISTOGRAMS: Final = (
     Metric(
         name="statepipe_store_commit_duration_seconds",
         kind="histogram",
-        help="Time of one group commit, from BEGIN to the return of COMMIT.",
+        help="Time of one group commit, from the write lock to the acknowledgement.",
         unit="seconds",
     ),
 )
