@@ -35,7 +35,9 @@ types: $(READY)  ## mypy, strict, tests included
 layers: $(READY)  ## Imports run one way, libraries stay behind their fences
 	$(BIN)/lint-imports --no-cache
 
+# What only root can install is installed if root asks; otherwise the tests say what is missing.
 test: $(READY)  ## Every test but soak and bench
+	@if [ "$$(id -u)" -eq 0 ]; then $(MAKE) --no-print-directory tools; fi
 	-@$(MAKE) --no-print-directory grafana
 	$(BIN)/pytest -n 2 --dist worksteal
 
