@@ -10,7 +10,7 @@ one and none falls. What a metric means is specified in checkpoints/README.md.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 _SECOND_US: Final = 1_000_000
@@ -34,6 +34,9 @@ BOUNDS_US: Final = {
     "queue": STATE_BOUNDS_US,
     "commit": COMMIT_BOUNDS_US,
 }
+
+#: So many ready instances are counted; beyond that their number is worked out.
+QUEUE_COUNTED_MAX: Final = 100_000
 
 #: What an error is counted as if nobody declared its class.
 OTHER: Final = "other"
@@ -87,3 +90,64 @@ class Moment(NamedTuple):
     metric: str  # "success" or "completion"
     machine: str
     at_ms: int
+
+
+class Taken(NamedTuple):
+    """One row of `transition_count`; the source is "" where instances were created."""
+
+    machine: str
+    source: str
+    event: str
+    target: str
+    times: int
+    pruned: int  # of these, by instances that are no longer in the store
+
+
+class Known(NamedTuple):
+    """A machine as it was last registered; `body` is its canonical form, JSON."""
+
+    machine: str
+    version: int
+    digest: str
+    body: str
+
+
+class Snapshot(NamedTuple):
+    """
+    Everything that a store says of itself at one moment.
+
+    Attributes:
+        taken: Moves by transition.
+        counts: All counters.
+        timings: All buckets of all histograms, those of one histogram in order of `le_us`.
+        moments: When something last happened.
+        ids: Ids of instances by number: those that recent observations are of.
+        recent_after_ms: Only later observations are worth an exemplar.
+        machines: What each machine was last registered as.
+        stalled: Instances held by dead workers, by machine; only machines that have some.
+        oldest_at_ms: When the oldest unfinished instance was created, likewise.
+        queue_depth: How many instances are ready and free; not above QUEUE_COUNTED_MAX.
+        queue_since_ms: Since when the first of them has been ready, None if there is none.
+        held: Instances that some worker holds, dead or alive.
+        workers: Live workers.
+        slots: Instances that these drive at most.
+        slots_in_use: Instances that these drive.
+        pending: Notices not settled yet, by target; only targets that have some.
+    """
+
+    taken: Sequence[Taken]
+    counts: Sequence[Count]
+    timings: Sequence[Timing]
+    moments: Sequence[Moment]
+    ids: Mapping[int, str]
+    recent_after_ms: int
+    machines: Sequence[Known]
+    stalled: Mapping[str, int]
+    oldest_at_ms: Mapping[str, int]
+    queue_depth: int
+    queue_since_ms: int | None
+    held: int
+    workers: int
+    slots: int
+    slots_in_use: int
+    pending: Mapping[str, int]

@@ -11,6 +11,7 @@ Remembering: the only floor that speaks SQL to the checkpoint store.
     staged      rows about batches and plans    lookup     the engine's few questions
     reading     what people ask                     listing     lists, and bulk resumes
     inspection  one instance, whole                 quarantine  rejected records
+    snapshot    what a scrape reads                 metrics     figures, and the journal's
     health      what `doctor` finds                 disk        around the store's file
     checks      what must hold between the rows
 

@@ -73,26 +73,30 @@ def open_store(path: Path, *, create: bool, clock: Clock) -> Store:
     return store
 
 
-def open_reader(path: Path) -> sqlite3.Connection:
+def open_reader(path: Path, *, busy_ms: int = BUSY_MS) -> sqlite3.Connection:
     """
     Open the store for looking only; imports nothing heavy and changes nothing.
+
+    Args:
+        path: The store's file.
+        busy_ms: How long to wait where another process keeps it locked.
 
     Raises:
         StoreUnusable: As `open_store`.
     """
     refuse_bad_place(path, create=False)
     try:
-        return _reader(path, mode="ro")
+        return _reader(path, mode="ro", busy_ms=busy_ms)
     except StoreUnusable:
         # SQLite wants to make a -shm file even to read, and a full or read-only disk
         # has no place for it. Where no WAL lies, nobody writes: the file is all there is.
         if _leftover_wal(path):
             raise
-        return _reader(path, mode="ro&immutable=1")
+        return _reader(path, mode="ro&immutable=1", busy_ms=busy_ms)
 
 
-def _reader(path: Path, *, mode: str) -> sqlite3.Connection:
-    connection = _connect(path, mode=mode)
+def _reader(path: Path, *, mode: str, busy_ms: int) -> sqlite3.Connection:
+    connection = _connect(path, mode=mode, busy_ms=busy_ms)
     try:
         _refuse_foreign(connection, path, create=False)
         _refuse_older(connection, path)
@@ -107,13 +111,13 @@ def _reader(path: Path, *, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _connect(path: Path, *, mode: str) -> sqlite3.Connection:
+def _connect(path: Path, *, mode: str, busy_ms: int = BUSY_MS) -> sqlite3.Connection:
     try:
         return sqlite3.connect(
             f"file:{quote(str(path.absolute()))}?mode={mode}",
             uri=True,
             isolation_level=None,
-            timeout=BUSY_MS / 1000,
+            timeout=busy_ms / 1000,
             check_same_thread=False,
             cached_statements=256,
         )

@@ -24,6 +24,8 @@ from statepipe.store import inspection, listing, liveness, quarantine
 from statepipe.store.connection import translated
 from statepipe.store.inspection import Inspection, find_number
 from statepipe.store.listing import Filter, Listed, Resumable
+from statepipe.store.metrics import recount
+from statepipe.store.metrics.recount import Difference
 from statepipe.store.opening import open_reader
 from statepipe.store.quarantine import Reason, Rejected
 from statepipe.store.stage import Stage, stage_directory
@@ -233,6 +235,11 @@ class Reader:
         with self._moment() as connection:
             rows = [Transitions(*row) for row in connection.execute(sql)]
         return [row for row in rows if machine in (None, row.machine)]
+
+    def miscounted(self) -> list[Difference]:
+        """Return every figure that is not what the journal says; reads the whole journal."""
+        with self._moment() as connection:
+            return recount.differences(connection)
 
     @contextmanager
     def _moment(self) -> Generator[sqlite3.Connection]:
