@@ -4,4 +4,12 @@ Watching: what tells people, and their Prometheus and Grafana, how the machines 
     catalogue   every metric: name, kind, labels, help, unit
     shipped     dashboards for Grafana (grafana/), rules and scrape configuration for Prometheus
                 (prometheus/), as text to print
+    shape       what a machine implies: all its label values
+    series      from what stores say to series
+    exposition  the series as text, and for prometheus-client
+    exporter    one collection of all stores
+    server      the endpoint that is scraped        access      who may scrape
+    textfile    for node_exporter                   gateway     for a Pushgateway
+
+It is given plain values and reads no store; what it serves it was told.
 """
