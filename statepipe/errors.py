@@ -17,6 +17,7 @@ Every error statepipe raises on purpose: what happened, what it means, what to t
     ├── DefinitionChanged               exit 5; the machine is not the one the instance began with
     ├── Busy                            exit 75; a live process holds the store or the instance
     ├── Fenced                          exit 76; another process has taken the instance over
+    ├── Unreachable                     exit 1; another server did not answer, or refused
     └── DataError                       exit 1; data that cannot be kept or used
         ├── ValueRefused                a value that a checkpoint cannot hold, with its path
         ├── StagedDataDamaged           a staged batch is missing or not what was committed
@@ -137,6 +138,10 @@ class Fenced(StatepipeError):
     """The instance was taken over; the late write was refused whole."""
 
     exit_code = 76
+
+
+class Unreachable(StatepipeError):
+    """Another server, such as a Pushgateway, did not answer or refused; the store is as it was."""
 
 
 class DataError(StatepipeError):
