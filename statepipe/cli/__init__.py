@@ -9,6 +9,7 @@ The command line: `statepipe COMMAND`, also `python -m statepipe`.
     session     the common options as given         places  configuration and store
     render      tables, JSON, progress; what comes from a store is escaped
     driving     signals, progress and exit codes of commands that drive instances
+    exporting   the stores that metrics are collected from, and the endpoint
 
 With `-o json` or `-o jsonl` only JSON goes to standard output. Exit codes are part of
 the contract: 0 success, 1 the instance ended failed, 2 usage, 3 not found, 4 store
@@ -43,7 +44,7 @@ COMMANDS: Final = {
     "init": ("init", "Make a runnable example in a new folder."),
     "inspect": ("inspect", "One instance: where it stands, why, what to type next."),
     "ls": ("ls", "List instances, newest first."),
-    "metrics": ("metrics", "Watch: dashboards, alert rules, scrape configuration."),
+    "metrics": ("metrics", "Watch: metrics for Prometheus, dashboards, alert rules."),
     "migrate": ("migrate", "Bring the store to this release's schema."),
     "pause": ("steer", "Let an instance rest until it is resumed."),
     "policy": ("policy", "What governs a state, and where it comes from."),

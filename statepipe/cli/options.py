@@ -43,12 +43,17 @@ def common_options() -> list[click.Parameter]:
 def command(
     name: str, *, examples: Iterable[str]
 ) -> Callable[[Callable[..., int | None]], click.Command]:
-    """Make a function a command that has the common options, and examples in its help."""
+    """
+    Make a function a command that has the common options, and examples in its help.
+
+    An option of its own wins over a common one of the same name.
+    """
     epilog = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
 
     def made(function: Callable[..., int | None]) -> click.Command:
         wrapped = click.command(name, epilog=epilog)(function)
-        wrapped.params.extend(common_options())
+        own = {name for param in wrapped.params for name in param.opts}
+        wrapped.params.extend(each for each in common_options() if own.isdisjoint(each.opts))
         return wrapped
 
     return made

@@ -2,7 +2,8 @@
 `statepipe run`, `start` and `worker`: create instances, drive them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -10,7 +11,10 @@ import click
 from statepipe.cli.driving import Drivers, driving
 from statepipe.cli.inspect import shown_id
 from statepipe.cli.options import command, instance_id, parsed_params
+from statepipe.cli.places import config_here
+from statepipe.cli.session import Session
 from statepipe.engine import IfExists
+from statepipe.errors import UsageError
 
 _PARAM = click.option(
     "-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="Text, or KEY:=JSON."
@@ -94,6 +98,7 @@ def start(
         "statepipe worker",
         "statepipe worker --machine flights --concurrency 4",
         "statepipe worker --until-idle",
+        "statepipe worker --metrics-listen 127.0.0.1:9464",
     ],
 )
 @click.option(
@@ -102,12 +107,52 @@ def start(
 @click.option("--concurrency", type=click.IntRange(1, 1_024), help="Instances at a time.")
 @click.option("--until-idle", is_flag=True, help="Return once nothing is ready or waiting.")
 @click.option("--detailed", is_flag=True, help="Say every batch.")
+@click.option("--metrics-listen", metavar="HOST:PORT", help="Serve metrics meanwhile.")
+@click.option("--metrics-tls-cert", metavar="FILE", help="As of `metrics serve`.")
+@click.option("--metrics-tls-key", metavar="FILE", help="As of `metrics serve`.")
+@click.option("--metrics-auth-file", metavar="FILE", help="As of `metrics serve`.")
 def worker(
-    *, machines: tuple[str, ...], concurrency: int | None, until_idle: bool, detailed: bool
+    *,
+    machines: tuple[str, ...],
+    concurrency: int | None,
+    until_idle: bool,
+    detailed: bool,
+    metrics_listen: str | None,
+    metrics_tls_cert: str | None,
+    metrics_tls_key: str | None,
+    metrics_auth_file: str | None,
 ) -> int:
     """Drive whatever is ready, new or left behind by a dead process, until SIGTERM."""
-    with driving(create=False, detailed=detailed, concurrency=concurrency) as drivers:
+    guards = (metrics_tls_cert, metrics_tls_key, metrics_auth_file)
+    with (
+        driving(create=False, detailed=detailed, concurrency=concurrency) as drivers,
+        _watched(metrics_listen, *guards),
+    ):
         return drivers.work(machines, until_idle=until_idle)
+
+
+@contextmanager
+def _watched(
+    listen: str | None, cert: str | None, key: str | None, auth_file: str | None
+) -> Generator[None]:
+    """Serve the metrics of the store while the block runs, if an address was given."""
+    if listen is None:
+        if cert or key or auth_file:
+            raise UsageError(
+                "nothing is served, so there is nothing to guard",
+                meaning="nothing was driven",
+                next_step="--metrics-listen 127.0.0.1:9464",
+            )
+        yield
+        return
+    # prometheus-client takes 80 ms, for those alone who serve.
+    from statepipe.cli.exporting import make_exporter, open_endpoint  # noqa: PLC0415
+
+    out = Session.current().out()
+    exporter = make_exporter(config_here(), (), out=out)
+    with open_endpoint(exporter, listen, cert=cert, key=key, auth_file=auth_file) as endpoint:
+        out.note(f"serving {endpoint.url}/metrics")
+        yield
 
 
 def _create(

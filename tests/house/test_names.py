@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 import statepipe
+from statepipe.cli import COMMANDS
 from tests.house.repository import ROOT, modules
 
 #: Each costs 15 to 100 ms of start-up, or is an extra that may be missing.
@@ -77,6 +78,15 @@ def test_starting_up_loads_no_heavy_library(statement: str) -> None:
     loaded = _loaded_by(statement)
 
     assert loaded.isdisjoint(HEAVY), f"{statement} loads {sorted(loaded & set(HEAVY))}"
+
+
+def test_only_the_metrics_command_loads_the_library_of_prometheus() -> None:
+    """It takes 80 ms; a worker that serves metrics loads it when it does."""
+    modules = {module for module, _ in COMMANDS.values()} - {"metrics"}
+    imports = ", ".join(f"statepipe.cli.{module}" for module in sorted(modules))
+
+    assert "prometheus_client" not in _loaded_by(f"import {imports}")
+    assert "prometheus_client" in _loaded_by("import statepipe.cli.metrics")
 
 
 def test_a_shipped_machine_uses_the_public_names_only() -> None:
