@@ -1,5 +1,5 @@
 """
-Durations as people write them: "90s", "10m", "1h30m", "250ms", "2d", "PT15M".
+Durations as people write them: "90s", "10m", "1h30m", "250ms", "2d", "PT15M"; and counts.
 
 Everything inside the engine is integer milliseconds.
 """
@@ -47,3 +47,9 @@ def format_duration(ms: int) -> str:
     if hours:
         return f"{hours}h {minutes}m"
     return f"{minutes}m {seconds}s"
+
+
+def plural(count: int, word: str) -> str:
+    """Return "1 batch", "7 batches", "6,104 records"."""
+    ending = "" if count == 1 else "es" if word.endswith(("ch", "s")) else "s"
+    return f"{count:,} {word}{ending}"

@@ -8,7 +8,7 @@ import click
 
 from statepipe.cli.options import command
 from statepipe.cli.places import config_here
-from statepipe.cli.render import Output, plural
+from statepipe.cli.render import Output
 from statepipe.cli.session import Session
 from statepipe.config import (
     FILE_NAME,
@@ -24,6 +24,7 @@ from statepipe.machine.checker import check as findings_of
 from statepipe.machine.definition import Machine
 from statepipe.machine.loader import find_machine, list_machines, load_machine
 from statepipe.runtime.functions import kind_of, resolve
+from statepipe.units import plural
 
 EXIT_FOUND: Final = 6
 

@@ -18,13 +18,14 @@ from typing import Any, Final
 from statepipe.cli.inspect import shown_id
 from statepipe.cli.places import config_here, open_reader
 from statepipe.cli.progress import Progress
-from statepipe.cli.render import Output, first_line, plural
+from statepipe.cli.render import Output, first_line
 from statepipe.cli.session import Session
 from statepipe.engine import Adopt, Engine
 from statepipe.errors import StatepipeError
 from statepipe.model import Status
 from statepipe.runtime.pools import Pools
 from statepipe.store.reading import Reader
+from statepipe.units import plural
 
 EXIT_FAILED: Final = 1
 _SHOW_CURSOR: Final = b"\x1b[?25h"

@@ -10,11 +10,11 @@ import click
 
 from statepipe.cli.options import command, instance_id
 from statepipe.cli.places import open_reader
-from statepipe.cli.render import Output, first_line, moment, plural
+from statepipe.cli.render import Output, first_line, moment
 from statepipe.cli.session import Session
 from statepipe.model import Status
 from statepipe.store.reading import Entry, Reader
-from statepipe.units import format_duration
+from statepipe.units import format_duration, plural
 
 _PAGE = 1_000
 _FOLLOW_S = 0.2

@@ -8,13 +8,13 @@ import click
 
 from statepipe.cli.options import command, instance_id
 from statepipe.cli.places import open_reader
-from statepipe.cli.render import Output, age, escape, jsonable, moment, plural
+from statepipe.cli.render import Output, age, escape, jsonable, moment
 from statepipe.cli.session import Session
 from statepipe.clock import SystemClock
 from statepipe.model import Status
 from statepipe.runtime.outlook import Leg, Outlook, outlook
 from statepipe.store.inspection import Inspection
-from statepipe.units import format_duration
+from statepipe.units import format_duration, plural
 
 _CURSOR_CHARS_MAX = 120
 _ERROR_LINES_MAX = 12

@@ -11,10 +11,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-from statepipe.cli.render import Output, escape, first_line, moment, plural, silence
+from statepipe.cli.render import Output, escape, first_line, moment, silence
 from statepipe.model import Change
 from statepipe.runtime.drive import Drive
-from statepipe.units import format_duration
+from statepipe.units import format_duration, plural
 
 #: Instances in the live table; beyond it they are only counted.
 _SHOWN_MAX: Final = 12

@@ -9,7 +9,6 @@ import click
 
 from statepipe.cli.options import command, confirm, duration_ms
 from statepipe.cli.places import config_here
-from statepipe.cli.render import plural
 from statepipe.cli.session import Session
 from statepipe.clock import SystemClock
 from statepipe.model import Status
@@ -17,6 +16,7 @@ from statepipe.store.opening import open_reader, open_store
 from statepipe.store.prune import Which, prunable
 from statepipe.store.prune import prune as let_go
 from statepipe.store.stage import Stage, stage_directory
+from statepipe.units import plural
 
 _STATUSES: Final = (Status.DONE, Status.FAILED, Status.CANCELLED)
 _AGAIN: Final = "the same command with --yes, or with --dry-run"

@@ -205,12 +205,6 @@ def silence() -> None:
     os.close(nowhere)
 
 
-def plural(count: int, word: str) -> str:
-    """Return "1 batch", "7 batches", "6,104 records"."""
-    ending = "" if count == 1 else "es" if word.endswith(("ch", "s")) else "s"
-    return f"{count:,} {word}{ending}"
-
-
 def _scalar(value: Any) -> Any:  # noqa: ANN401  (plain data in, JSON data out)
     if value is None or isinstance(value, bool | int | str):
         return value

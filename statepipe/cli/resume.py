@@ -12,12 +12,13 @@ import click
 from statepipe.cli.inspect import resume_plan, shown_id
 from statepipe.cli.options import command, confirm, instance_id
 from statepipe.cli.places import open_reader
-from statepipe.cli.render import Output, plural
+from statepipe.cli.render import Output
 from statepipe.cli.session import Session
 from statepipe.errors import StatepipeError
 from statepipe.model import Status
 from statepipe.runtime.outlook import outlook
 from statepipe.store.reading import Reader
+from statepipe.units import plural
 
 
 @command(

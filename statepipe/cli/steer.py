@@ -13,7 +13,6 @@ import click
 from statepipe.cli.inspect import shown_id
 from statepipe.cli.options import command, confirm, instance_id
 from statepipe.cli.places import config_here, open_reader
-from statepipe.cli.render import plural
 from statepipe.cli.session import Session
 from statepipe.engine import Engine
 from statepipe.errors import Refused
@@ -23,6 +22,7 @@ from statepipe.runtime.rewinding import rewound
 from statepipe.runtime.way import Passage
 from statepipe.store.inspection import Inspection
 from statepipe.store.lookup import Found
+from statepipe.units import plural
 
 _ID = click.argument("instance", metavar="ID", callback=instance_id)
 _REASON = click.option("--reason", metavar="TEXT", help="Why, for the journal.")
