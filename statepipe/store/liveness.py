@@ -7,7 +7,7 @@ never asked, so a resume right after kill -9 takes over at once.
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from statepipe.clock import Clock
 from statepipe.sqlite import sqlite3
@@ -17,6 +17,10 @@ SELECT n, name, host, pid, pid_started, pid_space, boot_id, lease_ms, beat, dead
        stopped_at_ms, slots
   FROM worker
 """
+
+
+#: It said so; its machine was switched off; its process is gone; its lease has passed.
+Death = Literal["stopped", "rebooted", "gone", "overdue"]
 
 
 class Worker(NamedTuple):
@@ -48,11 +52,18 @@ def is_dead(worker: Worker, *, clock: Clock) -> bool:
     A worker whose lease passed while it slept counts as dead: should it wake, the
     epoch refuses whatever it writes.
     """
-    if worker.stopped_at_ms is not None or worker.boot_id != clock.boot_id:
-        return True
-    if clock.boot_ms() >= worker.deadline_boot_ms:
-        return True
-    return worker.pid_space == pid_space() and pid_started(worker.pid) != worker.pid_started
+    return death(worker, clock=clock) is not None
+
+
+def death(worker: Worker, *, clock: Clock) -> Death | None:
+    """Return by what `worker` is known to be dead, None if it lives."""
+    if worker.stopped_at_ms is not None:
+        return "stopped"
+    if worker.boot_id != clock.boot_id:
+        return "rebooted"
+    if worker.pid_space == pid_space() and pid_started(worker.pid) != worker.pid_started:
+        return "gone"
+    return "overdue" if clock.boot_ms() >= worker.deadline_boot_ms else None
 
 
 def pid_started(pid: int) -> int | None:
