@@ -6,9 +6,9 @@ What people ask of a store: lists, inspections, histories; looked up, never chan
     Transitions     one counter of moves
 
 Lists are made by `listing.py`, what one instance shows by `inspection.py`, rejected
-records by `quarantine.py`; the store's own health is `health.py`'s. Each answer is read
-whole in one short transaction, so that nobody holds a snapshot, and with it the WAL,
-while it is printed.
+records by `quarantine.py`, what takes more than a look by `questions/`; the store's own
+health is `health.py`'s. Each answer is read whole in one short transaction, so that nobody
+holds a snapshot, and with it the WAL, while it is printed.
 """
 
 from collections import Counter
@@ -88,13 +88,17 @@ class Reader:
         path: The store's file.
         clock: Time; a test may own it.
 
+    Attributes:
+        path: The store's file.
+        clock: Time.
+
     Raises:
         StoreUnusable: Missing, a folder, empty, foreign, newer, or damaged.
     """
 
     def __init__(self, path: Path, *, clock: Clock | None = None) -> None:
         self.path = path
-        self._clock = clock or SystemClock()
+        self.clock = clock or SystemClock()
         self._connection = open_reader(path)
 
     def __enter__(self) -> Self:
@@ -114,7 +118,7 @@ class Reader:
 
     def instances(self, wanted: Filter | None = None, *, limit: int = 50) -> list[Listed]:
         """Return up to `limit` instances that `wanted` lets through, newest first."""
-        with self._moment() as connection:
+        with self.moment() as connection:
             return listing.instances(
                 connection, wanted or Filter(), dead=self._dead(connection), limit=limit
             )
@@ -126,8 +130,8 @@ class Reader:
         Raises:
             NotFound: There is no such instance.
         """
-        with self._moment() as connection:
-            return inspection.inspect(connection, instance_id, clock=self._clock)
+        with self.moment() as connection:
+            return inspection.inspect(connection, instance_id, clock=self.clock)
 
     def history(
         self,
@@ -150,7 +154,7 @@ class Reader:
             NotFound: There is no such instance.
         """
         sql = _HISTORY.format(order="DESC" if reverse else "ASC")
-        with self._moment() as connection:
+        with self.moment() as connection:
             n = find_number(connection, instance_id)
             facts = {"n": n, "after_seq": after_seq, "limit": limit}
             return [Entry(*row) for row in connection.execute(sql, facts)]
@@ -162,7 +166,7 @@ class Reader:
         Raises:
             NotFound: There is no such instance.
         """
-        with self._moment() as connection:
+        with self.moment() as connection:
             n = find_number(connection, instance_id)
             row = connection.execute("SELECT status FROM instance WHERE n = ?", (n,)).fetchone()
         status: str = row[0]
@@ -175,7 +179,7 @@ class Reader:
         What a live process drives, what is done, and what a person cancelled or paused
         is left out.
         """
-        with self._moment() as connection:
+        with self.moment() as connection:
             return listing.resumable(
                 connection, machine=machine, failed=failed, dead=self._dead(connection)
             )
@@ -184,7 +188,7 @@ class Reader:
         self, *, machine: str | None = None, failed: bool = False
     ) -> Counter[tuple[str, str, str, str | None]]:
         """Return how many `resumable` there are by machine, standing, state and error class."""
-        with self._moment() as connection:
+        with self.moment() as connection:
             return listing.resumable_counts(
                 connection, machine=machine, failed=failed, dead=self._dead(connection)
             )
@@ -199,7 +203,7 @@ class Reader:
         Raises:
             NotFound: It is neither.
         """
-        with self._moment() as connection:
+        with self.moment() as connection:
             return quarantine.reasons(connection, subject)
 
     def rejected(self, instance_id: str, *, limit: int = 20) -> list[Rejected]:
@@ -210,7 +214,7 @@ class Reader:
             NotFound: There is no such instance.
             StagedDataDamaged: A quarantine file is missing or not what was committed.
         """
-        with self._moment() as connection:
+        with self.moment() as connection:
             rows = quarantine.rows(connection, instance_id)
             store_id = connection.execute("SELECT store_id FROM store").fetchone()[0]
         directory = stage_directory(self.path, store_id=store_id)
@@ -223,7 +227,7 @@ class Reader:
         Raises:
             NotFound: There is no such instance.
         """
-        with self._moment() as connection:
+        with self.moment() as connection:
             n = find_number(connection, instance_id)
             loaded: int = connection.execute(_LOADED, {"n": n}).fetchone()[0]
             rejected = sum(row.rejects.records for row in quarantine.rows(connection, instance_id))
@@ -232,7 +236,7 @@ class Reader:
     def transitions(self, *, machine: str | None = None) -> list[Transitions]:
         """Return the counters of moves, by machine, source, event and target."""
         sql = "SELECT machine, source, event, target, taken FROM transition_count"
-        with self._moment() as connection:
+        with self.moment() as connection:
             rows = [Transitions(*row) for row in connection.execute(sql)]
         return [row for row in rows if machine in (None, row.machine)]
 
@@ -242,7 +246,7 @@ class Reader:
             return recount.differences(connection)
 
     @contextmanager
-    def _moment(self) -> Generator[sqlite3.Connection]:
+    def moment(self) -> Generator[sqlite3.Connection]:
         """Give the connection for as long as one answer is read, all of it at one moment."""
         try:
             self._connection.execute("BEGIN")
@@ -258,5 +262,5 @@ class Reader:
         return frozenset(
             worker.n
             for worker in liveness.workers(connection)
-            if liveness.is_dead(worker, clock=self._clock)
+            if liveness.is_dead(worker, clock=self.clock)
         )
