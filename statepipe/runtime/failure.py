@@ -3,6 +3,7 @@ An exception as plain data, and back: what crosses between a task and its driver
 
     describe    any exception -> names, message, traceback; never fails, whatever the exception
     rebuild     names and message -> an exception of the nearest class that both sides know
+    known_names one name -> the names of its bases as well, if the class is known here
 
 Exceptions are not pickled: half of them do not survive it, and unpickling runs code.
 """
@@ -81,6 +82,14 @@ def rebuild(names: Sequence[str], message: str) -> BaseException:
         if plain and (name == names[0] or kind not in {Exception, RuntimeError}):
             return error
     return TaskError(f"{names[0]}: {message}" if names else message)
+
+
+def known_names(name: str) -> list[str] | None:
+    """Return the names of a class and its bases, as `names_of`; None unless ours or a builtin."""
+    kind = getattr(errors, name, None) or getattr(builtins, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+        return None
+    return [each.__name__ for each in kind.__mro__ if each not in {object, BaseException}]
 
 
 def _traceback_of(error: BaseException) -> str:

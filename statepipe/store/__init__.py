@@ -12,6 +12,7 @@ Remembering: the only floor that speaks SQL to the checkpoint store.
     reading     what people ask                     listing     lists, and bulk resumes
     inspection  one instance, whole                 quarantine  rejected records
     snapshot    what a scrape reads                 metrics     figures, and the journal's
+    questions/  what takes more than a look
     health      what `doctor` finds                 disk        around the store's file
     checks      what must hold between the rows
 

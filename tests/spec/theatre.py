@@ -12,9 +12,13 @@ from unittest import mock
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from statepipe.runtime.inbox import Question
+from statepipe.runtime.reasons.standing import reasons
+from statepipe.runtime.reasons.states import of_state
+from statepipe.runtime.reasons.story import told
 from statepipe.store import liveness
 from statepipe.store.connection import Store
 from statepipe.store.opening import open_store
+from statepipe.store.questions.evidence import gathered
 from statepipe.testing import ManualClock, violations
 from tests.spec.processes import Play, Process
 from tests.spec.promises import Instance, Moment, Row, Wake
@@ -125,6 +129,20 @@ class Theatre(RuleBasedStateMachine):
                 visit = model.again + 1
                 assert staged.get((model.n, visit), 0) == model.batches, "no batch lost or doubled"
         assert violations(self.cli.path) == []
+
+    @invariant()
+    def everything_has_a_reason(self) -> None:
+        """`why` answers whatever has happened, of an instance and of its states; one in turn."""
+        if self.cli is None or not self.instances:
+            return
+        model = self._any(self.seen)
+        state = ("extracting", "deciding", "failed")[self.seen % 3]
+        known = gathered(self.cli.connection, model.id, state=state, clock=self.clock)
+        now_ms = self.clock.now_ms()
+        for said in (reasons(known, now_ms=now_ms), of_state(known, state, now_ms=now_ms)):
+            assert said, f"{model.id} in {model.state}, {model.status}, {state}"
+            assert len({each.code for each in said}) == len(said)
+        assert all(told(row) for row in known.journal.rows)
 
     # ---- inside -----------------------------------------------------------------------
 

@@ -1,0 +1,147 @@
+"""
+`statepipe why ID`: why an instance ran, waits, retries, failed, was taken over, or rests.
+"""
+
+from typing import Any
+
+import click
+
+from statepipe.cli.inspect import next_command, resume_plan, shown_id
+from statepipe.cli.options import command, instance_id
+from statepipe.cli.places import open_reader
+from statepipe.cli.render import Output, age, escape, first_line, moment
+from statepipe.cli.session import Session
+from statepipe.clock import SystemClock
+from statepipe.model import Status
+from statepipe.runtime.outlook import outlook
+from statepipe.runtime.reasons.reason import Reason
+from statepipe.runtime.reasons.standing import reasons
+from statepipe.runtime.reasons.states import of_state
+from statepipe.runtime.reasons.story import told
+from statepipe.store.questions.evidence import Evidence, Excerpt, Row, evidence
+from statepipe.units import plural
+
+#: How many moves of the story people are shown, the newest; JSON has more of them.
+_SHOWN_MAX = 15
+_LINE_CHARS_MAX = 160
+#: A reason and its moment share a line up to here.
+_WIDTH = 120
+
+
+@command(
+    "why",
+    examples=[
+        "statepipe why ID",
+        "statepipe why ID --state validating",
+        "statepipe why ID -o json",
+    ],
+)
+@click.argument("instance", metavar="ID", callback=instance_id)
+@click.option("--state", metavar="STATE", help="Why it was entered, left, skipped, or never seen.")
+def why(*, instance: str, state: str | None) -> None:
+    """Say why an instance is where it is, from what the store has seen; then what to type."""
+    out = Session.current().out()
+    with open_reader() as reader:
+        known = evidence(reader, instance, state=state)
+    now_ms = SystemClock().now_ms()
+    if state is None:
+        said, journal = reasons(known, now_ms=now_ms), known.journal
+    else:
+        said, journal = of_state(known, state, now_ms=now_ms), known.there or known.journal
+    if out.is_json:
+        out.value(_facts(known, state, said, journal))
+        return
+    _head(out, known)
+    _reasons(out, said, now_ms=now_ms)
+    _story(out, journal, instance=known.found.id)
+    _end(out, known, said)
+
+
+def _head(out: Output, known: Evidence) -> None:
+    # Colours are ours, the rest is escaped word by word.
+    found = known.found
+    where = "" if found.status == Status.DONE else escape(f"in {found.failed_state or found.state}")
+    name = f"{escape(found.id)}  {escape(found.machine)} v{found.version}"
+    out.raw(f"{name}  {out.paint(found.standing)} {where}".rstrip())
+
+
+def _reasons(out: Output, said: list[Reason], *, now_ms: int) -> None:
+    head = "why"
+    for reason in said:
+        when = ""
+        if reason.at_ms is not None:
+            when = f"{moment(reason.at_ms)} ({age(reason.at_ms, now_ms=now_ms)})"
+        lines = reason.text.split("\n")
+        if when and len(lines) == 1 and len(lines[0]) + len(when) < _WIDTH:
+            lines = [f"{lines[0]}, {when}"]
+        elif when:
+            lines.append(f"  {when}")
+        for line in lines:
+            out.say(f"  {head:<6} {line}")
+            head = ""
+
+
+def _story(out: Output, journal: Excerpt, *, instance: str) -> None:
+    head = "story"
+    older = journal.left_out + max(0, len(journal.rows) - _SHOWN_MAX)
+    if older:
+        out.say(
+            f"  {head:<6} {plural(older, 'move')} before: statepipe history {shown_id(instance)}"
+        )
+        head = ""
+    for row in journal.rows[-_SHOWN_MAX:]:
+        text = first_line(told(row), chars_max=_LINE_CHARS_MAX)
+        out.say(f"  {head:<6} {moment(row.at_ms)}  {text}")
+        head = ""
+
+
+def _end(out: Output, known: Evidence, said: list[Reason]) -> None:
+    found = known.found
+    if found.status != Status.DONE and found.standing != "running":
+        skips, runs = resume_plan(found, outlook(found))
+        out.say(f"  a resume skips {skips}")
+        out.say(f"           runs {runs}")
+    if any(reason.code == "error" for reason in said):
+        out.say(f"  policy statepipe policy explain {found.machine}.{found.resume_state}")
+    out.say(f"  next   {_next(known)}")
+
+
+def _next(known: Evidence) -> str:
+    """Return the command that leads on, also if the machine has changed since."""
+    found = known.found
+    if found.standing in ("done", "running") or known.newest.digest == found.digest:
+        return next_command(found)
+    return f"statepipe resume {shown_id(found.id)} --definition latest"
+
+
+def _facts(
+    known: Evidence, state: str | None, said: list[Reason], journal: Excerpt
+) -> dict[str, Any]:
+    found = known.found
+    return {
+        "id": found.id,
+        "machine": found.machine,
+        "version": found.version,
+        "status": found.standing,
+        "state": found.state,
+        "failed_state": found.failed_state,
+        "generation": found.generation,
+        "asked_of": state,
+        "because": [
+            {
+                "code": reason.code,
+                "text": reason.text,
+                "at": moment(reason.at_ms) or None,
+                "at_ms": reason.at_ms,
+                "facts": reason.facts,
+            }
+            for reason in said
+        ],
+        "story": [_row(row) for row in journal.rows],
+        "story_left_out": journal.left_out,
+        "next": _next(known).partition("   #")[0],
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {"text": told(row), "at": moment(row.at_ms), **row._asdict()}
