@@ -1,6 +1,7 @@
 """
 What is printed, and how: people's tables on a terminal, plain lines elsewhere, or JSON.
 
+    Table       heads and rows, all text
     Output      the answer to standard output, everything else to standard error
     escape      text from a store, harmless to a terminal
     jsonable    plain data as JSON has it
@@ -17,12 +18,15 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from statepipe.units import format_duration
 
 #: Closer than this a moment is now.
 _NOW_MS: Final = 1_000
+
+#: Between two columns.
+_GAP: Final = 2
 
 #: Colours of words on a terminal, as rich names them.
 STYLES: Final = {
@@ -31,6 +35,8 @@ STYLES: Final = {
     "stalled": "bold red",
     "cancelled": "yellow",
     "paused": "yellow",
+    "failing": "bold red",
+    "unattended": "bold red",
     "waiting": "yellow",
     "running": "cyan",
     "error": "bold red",
@@ -38,6 +44,25 @@ STYLES: Final = {
     "warning": "yellow",
     "ok": "green",
 }
+
+
+class Table(NamedTuple):
+    """Heads and rows, all of it text, not yet escaped."""
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    spare: Sequence[str] = ()  # heads of columns that a narrow page leaves out, the first first
+
+    def fitted(self, width: int) -> "Table":
+        """Return the table with as many of its spare columns left out as `width` asks for."""
+        heads = list(self.heads)
+        widths = [max(map(len, column)) for column in zip(heads, *self.rows, strict=True)]
+        left = list(range(len(heads)))
+        for head in self.spare:
+            if sum(widths[at] + _GAP for at in left) - _GAP > width:
+                left.remove(heads.index(head))
+        rows = [[row[at] for at in left] for row in self.rows]
+        return Table([heads[at] for at in left], rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +104,15 @@ class Output:
         if self.is_json:
             self.values([{k: v for k, v in row.items() if not k.startswith("_")} for row in rows])
             return
-        table = [[escape(str(row[cell])) for cell in cells] for row in rows]
+        self.table(Table(columns, [[str(row[cell]) for cell in cells] for row in rows]))
+
+    def table(self, table: Table) -> None:
+        """Print a table for people."""
+        rows = [[escape(cell) for cell in row] for row in table.rows]
         if self.is_terminal:
-            self._rich_table(columns, table)
+            self._rich_table(table._replace(rows=rows))
         else:
-            self._plain_table(columns, table)
+            self._plain_table(table.heads, rows)
 
     def values(self, values: Sequence[Any]) -> None:
         """Print a list as JSON: one array, or one line each."""
@@ -135,17 +164,24 @@ class Output:
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
             sys.stdout.write("  ".join(cells).rstrip() + "\n")
 
-    def _rich_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def _rich_table(self, table: Table) -> None:
         from rich.console import Console  # noqa: PLC0415  (60 ms, for terminals only)
-        from rich.table import Table  # noqa: PLC0415  (as above)
-        from rich.text import Text  # noqa: PLC0415  (as above)
 
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-        Console(no_color=not self.color, highlight=False).print(table)
+        console = Console(no_color=not self.color, highlight=False)
+        console.print(rich_table(table.fitted(console.width)))
+
+
+def rich_table(table: Table) -> Any:  # noqa: ANN401  (rich's own type)
+    """Return a table, already escaped, as rich draws it, words of our own in their colours."""
+    from rich.table import Table as RichTable  # noqa: PLC0415  (60 ms, for terminals only)
+    from rich.text import Text  # noqa: PLC0415  (as above)
+
+    drawn = RichTable(box=None, pad_edge=False, header_style="bold")
+    for head in table.heads:
+        drawn.add_column(head, overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+    return drawn
 
 
 def escape(text: str, *, lines: bool = False) -> str:

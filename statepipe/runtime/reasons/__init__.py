@@ -7,5 +7,6 @@ Why an instance is where it is, worked out from stored facts alone; in sentences
                 pause        why a pause is as long as it is
     drivers     nobody       why nobody drives it
     story       told         one journal row as a sentence
+    health      health       one word for how a machine is doing
     reason      Reason       one sentence, and what it is made of
 """

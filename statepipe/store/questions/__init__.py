@@ -2,6 +2,8 @@
 What people ask of a store as a whole, or of one instance in earnest; answered read-only.
 
     evidence    why an instance is where it is: the facts that tell
+    fleet       how all machines are doing          finishes    what finished in a window
+    moments     where in the journal a moment is
 
 What the facts mean is for the walk to say (`runtime.reasons`).
 """
