@@ -54,6 +54,7 @@ COMMANDS: Final = {
     "rewind": ("steer", "Put an instance back into an earlier state."),
     "run": ("run", "Create an instance and drive it to its end."),
     "start": ("run", "Create an instance; a worker drives it."),
+    "stats": ("stats", "How long states take, week by week, and whether it grows."),
     "top": ("top", "How the machines are doing, live."),
     "why": ("why", "Why an instance ran, waits, failed or rests."),
     "worker": ("run", "Drive whatever is ready."),

@@ -11,7 +11,7 @@ The walk: what takes an instance from one commit to the next.
     catalog     the machines known here             program    one of them, ready to be driven
     rewinding   where an instance can go back to    renewal    the lease's heartbeat
     way         where an instance went              outlook    what a resume would do
-    reasons/    why an instance is where it is
+    reasons/    why an instance is where it is      trends     percentiles by week, their slope
     builtin     tasks of ours: contract and load    staging    batches, on the worker's side
     failure     an exception as plain data          waiting    whose turn to be called is next
     asynchronous    `async def` tasks
