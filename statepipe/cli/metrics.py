@@ -18,12 +18,12 @@ from statepipe.cli.exporting import make_exporter, open_endpoint
 from statepipe.cli.metrics_assets import dashboard, rules, scrape_config
 from statepipe.cli.options import command, duration_ms
 from statepipe.cli.places import config_here, open_reader
-from statepipe.cli.render import plural
 from statepipe.cli.session import Session
 from statepipe.observe.access import read_users
 from statepipe.observe.exposition import render
 from statepipe.observe.gateway import Group
 from statepipe.observe.textfile import write_textfile
+from statepipe.units import plural
 
 EXIT_DIFFERENT: Final = 6
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)

@@ -242,7 +242,7 @@ class Reader:
 
     def miscounted(self) -> list[Difference]:
         """Return every figure that is not what the journal says; reads the whole journal."""
-        with self._moment() as connection:
+        with self.moment() as connection:
             return recount.differences(connection)
 
     @contextmanager
