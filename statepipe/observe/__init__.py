@@ -10,6 +10,7 @@ Watching: what tells people, and their Prometheus and Grafana, how the machines 
     exporter    one collection of all stores
     server      the endpoint that is scraped        access      who may scrape
     textfile    for node_exporter                   gateway     for a Pushgateway
+    redact      secrets, replaced before anything is stored, written or shown
 
 It is given plain values and reads no store; what it serves it was told.
 """
