@@ -283,3 +283,36 @@ class Attachment(NamedTuple):
     loaded: Loaded | None = None
     plan: Plan | None = None
     releases: bool = False  # the instance is done: its staged batches are given back
+
+
+class Line(NamedTuple):
+    """One line that an attempt printed, or one record that it logged: redacted and cut."""
+
+    at_ms: int
+    source: str  # "stdout", "stderr", "log"; "note" is ours
+    level: str | None  # of a record: "debug", "info", "warning", "error", "critical"
+    text: str
+
+
+class Stored(NamedTuple):
+    """Which of an attempt's last lines are in the store, and what is no longer there."""
+
+    last: tuple[tuple[int, int], ...] = ()  # number of the row, characters; the oldest first
+    note: int | None = None  # the row that says what was left out
+    skipped_lines: int = 0
+    skipped_bytes: int = 0
+
+
+class Parcel(NamedTuple):
+    """What an attempt has said since the last time: for the store, refused if it was fenced."""
+
+    instance: int  # the row's number
+    epoch: int
+    generation: int
+    state: str
+    attempt: int
+    first: list[Line]
+    last: list[Line]  # after so much that not all of it is kept
+    skipped_lines: int  # between the two
+    skipped_bytes: int
+    stored: Stored

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from statepipe import errors
 from statepipe.errors import TaskError, Throttled
+from statepipe.observe import redact
 
 NAMES_MAX: Final = 32
 MESSAGE_CHARS_MAX: Final = 4_000
@@ -47,19 +48,21 @@ def names_of(error: BaseException) -> list[str]:
 
 
 def message_of(error: BaseException) -> str:
-    """Return its text; a note that it cannot be printed, if it cannot."""
+    """Return its text without secrets; a note that it cannot be printed, if it cannot."""
     try:
         text = str(error)
     except BaseException as second:  # noqa: BLE001 the author's __str__ may raise anything
         return f"(an exception that cannot be printed: its __str__ raised {type(second).__name__})"
-    return clean(text, chars_max=MESSAGE_CHARS_MAX)
+    more = len(text) - MESSAGE_CHARS_MAX
+    shown = _unicode(redact.beginning(text, chars_max=MESSAGE_CHARS_MAX))
+    return shown if more <= 0 else f"{shown}… ({more:,} more characters)"
 
 
 def clean(text: str, *, chars_max: int) -> str:
     """Return `text` with its end cut to the limit, and what is no Unicode written as escapes."""
     if len(text) > chars_max:
         text = f"{text[:chars_max]}… ({len(text) - chars_max:,} more characters)"
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return _unicode(text)
 
 
 def rebuild(names: Sequence[str], message: str) -> BaseException:
@@ -97,9 +100,14 @@ def _traceback_of(error: BaseException) -> str:
         text = "".join(traceback.format_exception(error))
     except BaseException as second:  # noqa: BLE001 the author's exception may break the formatting
         return f"(no traceback: formatting it raised {type(second).__name__})"
-    if len(text) > TRACEBACK_CHARS_MAX:
-        # The end names the cause; the beginning is our own frames.
-        text = f"… ({len(text) - TRACEBACK_CHARS_MAX:,} characters)\n{text[-TRACEBACK_CHARS_MAX:]}"
+    # The end names the cause; the beginning is our own frames.
+    more = len(text) - TRACEBACK_CHARS_MAX
+    shown = _unicode(redact.end(text, chars_max=TRACEBACK_CHARS_MAX))
+    return shown if more <= 0 else f"… ({more:,} characters)\n{shown}"
+
+
+def _unicode(text: str) -> str:
+    """Return `text` with what is no Unicode written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -139,6 +139,11 @@ def raise_10_mb() -> None:
     raise ValueError("z" * 10_000_000)
 
 
+def raise_text(text: str) -> None:
+    """Raise a given story."""
+    raise ValueError(text)
+
+
 def sys_exit_with_status() -> None:
     """Leave politely."""
     sys.exit(3)

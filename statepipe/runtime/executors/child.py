@@ -4,11 +4,11 @@ The program of a worker process: take a call, run it, send its result, again.
     main        arm the ways to die, then serve calls until the driver closes the wire
     _Child      one worker: the wire, the flag, and what a call may have left behind
 
-It is started by worker.py with two descriptors, the wire and the lifeline, and the
-driver's import path. It dies with its driver in two independent ways: the kernel's
-parent-death signal, and a SIGKILL to its whole process group when the driver's end of
-the lifeline closes; neither needs the interpreter, so both work while a task holds the
-GIL in C. It has no store handle.
+It is started by worker.py with three descriptors, the wire, the lifeline and a pipe for
+log records, and the driver's import path. It dies with its driver in two independent
+ways: the kernel's parent-death signal, and a SIGKILL to its whole process group when the
+driver's end of the lifeline closes; neither needs the interpreter, so both work while a
+task holds the GIL in C. It has no store handle.
 
 SIGTERM asks the task to stop: it raises the flag behind `task.cancelled` and kills
 nothing. The driver follows with SIGKILL when the grace is over.
@@ -18,6 +18,7 @@ import ctypes
 import faulthandler
 import fcntl
 import importlib
+import logging
 import os
 import select
 import signal
@@ -26,11 +27,14 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
-from typing import Any, Final, NoReturn
+from io import TextIOWrapper
+from typing import Any, Final, NoReturn, cast
 
 from statepipe.errors import DataError, TaskCancelled
+from statepipe.observe import redact
 from statepipe.runtime import failure
 from statepipe.runtime.executors import cancellation, wire
+from statepipe.runtime.output.records import PipeHandler, listen
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -50,16 +54,23 @@ _RESTORED: Final = (
 
 
 def main() -> NoReturn:
-    """Serve calls until the driver closes the wire; the arguments are two descriptors."""
-    wire_fd, lifeline = int(sys.argv[1]), int(sys.argv[2])
+    """Serve calls until the driver closes the wire; the arguments are three descriptors."""
+    wire_fd, lifeline, records = map(int, sys.argv[1:4])
     sys.argv = ["statepipe-worker"]
-    for fd in (wire_fd, lifeline):
+    for fd in (wire_fd, lifeline, records):
         os.set_inheritable(fd, False)  # noqa: FBT003 the standard signature
     _die_with_the_driver(lifeline)
     faulthandler.enable()
-    child = _Child(wire_fd, lifeline)
+    for stream in (sys.stdout, sys.stderr):
+        # Whoever follows the output sees each line when it is printed.
+        cast("TextIOWrapper", stream).reconfigure(line_buffering=True, errors="backslashreplace")
+    child = _Child(wire_fd, lifeline, PipeHandler(records))
+    redact.on_hide(child.tell_secret)
     while (message := wire.receive(wire_fd)) is not None:
-        child.serve(message)
+        if message[0] == "hide":
+            redact.hide(message[1])
+        else:
+            child.serve(message)
     os._exit(0)
 
 
@@ -80,9 +91,10 @@ def _die_with_the_driver(lifeline: int) -> None:
 class _Child:
     """What lives from call to call."""
 
-    def __init__(self, wire_fd: int, lifeline: int) -> None:
+    def __init__(self, wire_fd: int, lifeline: int, handler: logging.Handler) -> None:
         self._wire = wire_fd
         self._lifeline = lifeline
+        self._handler = handler
         self._pid = os.getpid()
         self._flag = cancellation.PlainFlag(own_process=True)
         self._asking = threading.Lock()
@@ -98,6 +110,8 @@ class _Child:
     def serve(self, message: wire.Message) -> None:
         """Run one call and send what came of it."""
         _kind, name, args, kwargs, proxied = message
+        if self._handler not in logging.getLogger().handlers:  # a call may have taken it away
+            listen(self._handler)
         for place in proxied:
             proxy = partial(self._ask, self._calls, place)
             if isinstance(place, int):
@@ -123,6 +137,13 @@ class _Child:
         except DataError as error:
             frame = wire.pack(["error", failure.names_of(error), str(error), "", worn])
         wire.send(self._wire, frame)
+
+    def tell_secret(self, value: str) -> None:
+        """Let the driver, which stores what we print, replace `value` as well."""
+        if os.getpid() != self._pid:
+            return
+        with self._asking, suppress(OSError, DataError):
+            wire.send(self._wire, wire.pack(["hide", value]))
 
     def _ask(self, call: int, place: int | str, *args: object, **kwargs: object) -> object:
         """Stand for a callable of the driver: send the arguments, wait for the answer."""

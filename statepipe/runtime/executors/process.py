@@ -14,8 +14,9 @@ crash fails one call; the next one finds a fresh worker.
     the process exits, dies, breaks the wire     TaskCrashed, with the signal and the last words
     `kill`, whatever the task does then          the error given to `kill`
 
-Standard output and error of a worker are read and forgotten but for their ends. Processes
-that a call leaves running are killed before its future is done.
+What a worker prints and logs goes to the capture of a `Captured` function, whole, before
+its future is done; of any other it is read and forgotten but for the end. Processes that
+a call leaves running are killed before its future is done.
 """
 
 import logging
@@ -32,6 +33,8 @@ from statepipe.runtime import failure
 from statepipe.runtime.executors import wire
 from statepipe.runtime.executors.reaper import Reaper
 from statepipe.runtime.executors.worker import Worker
+from statepipe.runtime.output.capture import Capture
+from statepipe.runtime.output.streams import Captured
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,7 +80,9 @@ class ProcessExecutor(Executor):
         """
         if self._down:
             raise RuntimeError("cannot submit a call after shutdown")
-        future = CallFuture(_name_of(fn), list(args), dict(kwargs))
+        output = fn.capture if isinstance(fn, Captured) else None
+        name = _name_of(fn.function if isinstance(fn, Captured) else fn)
+        future = CallFuture(name, list(args), dict(kwargs), output=output)
         self._queue.put(future)
         if len(self._slots) < self._workers:
             self._add_slot()
@@ -165,7 +170,9 @@ class ProcessExecutor(Executor):
         except OSError as error:
             future.conclude(error=TaskCrashed(f"no worker process could be started: {error}"))
             return None
-        message = worker.call(frame, future.answer) if future.attach(worker) else None
+        message = None
+        if future.attach(worker):
+            message = worker.call(frame, future.answer, output=future.output)
         if future.detach() or message is None or worker.worn:
             death = worker.bury()
             worker = None
@@ -181,10 +188,21 @@ class CallFuture(Future[Any]):
 
     Between `attach` and `detach` there is a worker to signal; both, and the signals,
     hold the lock, so that nothing is ever sent to a worker that serves another call.
+
+    Attributes:
+        output: Where what the call prints and logs goes, if anybody wants it.
     """
 
-    def __init__(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        *,
+        output: Capture | None = None,
+    ) -> None:
         super().__init__()
+        self.output = output
         self._name = name
         self._args = args
         self._kwargs = kwargs

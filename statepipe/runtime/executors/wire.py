@@ -12,6 +12,7 @@ A message is a list that begins with its kind:
     ask     place, args, kwargs                 worker to driver: call the real callable
     answer  value                               driver to worker
     raised  names, message                      driver to worker: the callable raised
+    hide    value                               either way: a secret, to be replaced from now on
     result  value, worn                         worker to driver: the call returned
     error   names, message, traceback, worn     worker to driver: the call raised
 

@@ -6,9 +6,10 @@ One worker process, as its driver sees it.
     Worker.ask_to_stop, Worker.end    SIGTERM to the group; SIGKILL to everything, from any thread
     Worker.bury     end it, reap it and everything it started, say how it died
 
-All waiting is one `poll` over the wire, the process (a pidfd), and its two outputs. So a
-worker that stalls in the middle of a frame, prints without end, or dies while a child of
-its own keeps the wire open, cannot hold the driver's thread.
+All waiting is one `poll` over the wire, the process (a pidfd), and its three outputs: the
+standard streams, and a pipe for log records. So a worker that stalls in the middle of a
+frame, prints without end, or dies while a child of its own keeps the wire open, cannot
+hold the driver's thread.
 """
 
 import os
@@ -23,15 +24,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from statepipe.observe import redact
 from statepipe.runtime.executors import processes, wire
+from statepipe.runtime.output.capture import Capture
 
 _BOOT: Final = (
-    "import sys; sys.path[:] = sys.argv[3:];"
+    "import sys; sys.path[:] = sys.argv[4:];"
     " from statepipe.runtime.executors.child import main; main()"
 )
 _READ_BYTES: Final = 1 << 18
 _ENDING_MS_MAX: Final = 1_000
-_SHOWN_BYTES_MAX: Final = 2_000
+_SHOWN_CHARS_MAX: Final = 2_000
+#: Reads of what is left in a pipe after a call; it holds less, unless somebody goes on writing.
+_LAST_READS_MAX: Final = 4
 
 Answer = Callable[[wire.Message], bytes]
 
@@ -50,6 +55,7 @@ class Worker:
         *,
         link: socket.socket,
         lifeline: int,
+        records: int,
         token: str,
         output_bytes_max: int,
     ) -> None:
@@ -69,15 +75,22 @@ class Worker:
         self._poll = select.poll()
         self._poll.register(link, select.POLLIN)
         self._poll.register(self._pidfd, select.POLLIN)
-        self._outputs: dict[int, bytes] = {}
+        self._capture: Capture | None = None
+        self._told_secrets = 0
+        self._records = records
+        assert process.stderr is not None, "Popen was asked for pipes"
+        assert process.stdout is not None, "Popen was asked for pipes"
+        self._outputs = {
+            process.stderr.fileno(): "stderr",
+            process.stdout.fileno(): "stdout",
+            records: "log",
+        }
+        self._ends = dict.fromkeys(self._outputs, b"")
         self._output_bytes_max = output_bytes_max
-        self._open_outputs: set[int] = set()
-        for stream in (process.stderr, process.stdout):
-            assert stream is not None, "Popen was asked for pipes"
-            os.set_blocking(stream.fileno(), False)
-            self._outputs[stream.fileno()] = b""
-            self._open_outputs.add(stream.fileno())
-            self._poll.register(stream, select.POLLIN)
+        self._open_outputs = set(self._outputs)
+        for fd in self._outputs:
+            os.set_blocking(fd, False)
+            self._poll.register(fd, select.POLLIN)
 
     @classmethod
     def start(cls, *, output_bytes_max: int) -> "Worker":
@@ -91,10 +104,12 @@ class Worker:
         token = os.urandom(12).hex()
         ours, theirs = socket.socketpair()
         watched, lifeline = os.pipe()
+        records, logged = os.pipe()
         # -P: what lies in the folder somebody happens to stand in is nobody's module.
         # The worker imports from where its driver does, and from nowhere else.
         path = [str(Path.cwd()) if each == "" else each for each in sys.path]
-        command = [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), str(watched), *path]
+        passed = (theirs.fileno(), watched, logged)
+        command = [sys.executable, "-P", "-c", _BOOT, *map(str, passed), *path]
         try:
             process = processes.start(
                 command,
@@ -103,21 +118,24 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 close_fds=True,
-                pass_fds=(theirs.fileno(), watched),
+                pass_fds=passed,
                 start_new_session=True,
             )
         except BaseException:
             ours.close()
             os.close(lifeline)
+            os.close(records)
             raise
         finally:
             theirs.close()
             os.close(watched)
+            os.close(logged)
         ours.setblocking(False)  # noqa: FBT003 the standard signature
         return cls(
             process,
             link=ours,
             lifeline=lifeline,
+            records=records,
             token=token,
             output_bytes_max=output_bytes_max,
         )
@@ -129,39 +147,49 @@ class Worker:
         poll.register(self._pidfd, select.POLLIN)
         return not poll.poll(0)
 
-    def call(self, frame: bytes, answer: Answer) -> wire.Message | None:
+    def call(
+        self, frame: bytes, answer: Answer, *, output: Capture | None = None
+    ) -> wire.Message | None:
         """
         Send the call `frame` and return the worker's last message, "result" or "error".
 
         Args:
             frame: The packed call.
             answer: Given each "ask" message, returns the packed reply.
+            output: Given what the worker prints and logs meanwhile, until `bury` if it dies.
 
         Returns:
             None if the worker died, or its wire cannot be trusted any more; `bury` says which.
         """
-        for fd in self._outputs:
-            self._outputs[fd] = b""
+        self._capture = None
+        self._drain_all()  # what threads of the last call print between calls is nobody's
+        self._ends = dict.fromkeys(self._outputs, b"")
+        self._capture = output
+        for secret in redact.hidden(since=self._told_secrets):
+            self._outgoing += wire.pack(["hide", secret])
+            self._told_secrets += 1
         self._outgoing += frame
         while True:
             sending = select.POLLOUT if self._outgoing else 0
             self._poll.modify(self._link, select.POLLIN | sending)
             ready = dict(self._poll.poll())
-            for fd in ready.keys() & self._outputs.keys():
-                self._drain(fd)
             events = ready.get(self._link.fileno(), 0)
             if events & select.POLLOUT:
                 self._push()
-            open_ = self._pull() if events & ~select.POLLOUT else True
+            open_ = self._pull()
             try:
-                while (message := self._inbox.take()) is not None:
-                    if message[0] in {"result", "error"}:
-                        self.worn |= bool(message[-1])
-                        return message
-                    self._outgoing += answer(message)
+                message = self._serve(answer)
             except wire.WireDamaged as error:
                 self._complaint = f"something wrote to the worker's own descriptors ({error})"
                 return None
+            # After the wire: a secret is told there before it can be printed.
+            for fd in ready.keys() & self._open_outputs:
+                self._drain(fd)
+            if message is not None:
+                self._drain_all()
+                self._capture = None
+                self.worn |= bool(message[-1])
+                return message
             if self._pidfd in ready and not events:
                 return None  # it ended, and what it had sent has been read
             if not open_:
@@ -194,21 +222,32 @@ class Worker:
             How it died and its last words, for people. Waits until the kernel lets go
             of the process, for ever if it never does: then it is still at work.
         """
-        for fd in list(self._outputs):
-            self._drain(fd)
         self.end()
         with self._lock:
             status = self._process.wait()
             left = [*(each for each in self._killed if each.pid != self._pid)]
             processes.bury([*left, *processes.zombies_of(self._pid)])
             self._reaped = True
+        self._drain_all()
         self._link.close()
         os.close(self._lifeline)
         os.close(self._pidfd)
+        os.close(self._records)
         for stream in (self._process.stdout, self._process.stderr):
             assert stream is not None, "Popen was asked for pipes"
             stream.close()
         return f"{self._complaint or _describe(status)}{self._last_words()}"
+
+    def _serve(self, answer: Answer) -> wire.Message | None:
+        """Answer what the worker asks; return its last message, None if it has not come."""
+        while (message := self._inbox.take()) is not None:
+            if message[0] == "hide":
+                redact.hide(message[1])
+            elif message[0] == "ask":
+                self._outgoing += answer(message)
+            else:
+                return message
+        return None
 
     def _push(self) -> None:
         try:
@@ -230,20 +269,29 @@ class Worker:
         self._inbox.feed(data)
         return bool(data)
 
-    def _drain(self, fd: int) -> None:
-        """Read one output, and keep its tail."""
+    def _drain_all(self) -> None:
+        """Read what the outputs hold now."""
+        for fd in list(self._open_outputs):
+            reads = 0
+            while reads < _LAST_READS_MAX and self._drain(fd):
+                reads += 1
+
+    def _drain(self, fd: int) -> bool:
+        """Read one output, and keep its tail; False if it held nothing."""
         try:
             data = os.read(fd, _READ_BYTES)
         except BlockingIOError:
-            return
+            return False
         if data:
-            self._outputs[fd] = (self._outputs[fd] + data)[-self._output_bytes_max :]
-            return
+            self._ends[fd] = (self._ends[fd] + data)[-self._output_bytes_max :]
+            if self._capture is not None:
+                self._capture.feed(self._outputs[fd], data)
+            return True
         # Closed by the task: another call would find it closed.
         self.worn = True
-        if fd in self._open_outputs:
-            self._open_outputs.remove(fd)
-            self._poll.unregister(fd)
+        self._open_outputs.remove(fd)
+        self._poll.unregister(fd)
+        return False
 
     def _await_end(self) -> None:
         # A dying process closes its files a moment before it is dead.
@@ -255,10 +303,12 @@ class Worker:
             )
 
     def _last_words(self) -> str:
-        said = next((tail for tail in self._outputs.values() if tail.strip()), b"")
-        if not said.strip():
+        printed = [tail for fd, tail in self._ends.items() if self._outputs[fd] != "log"]
+        said = next((tail for tail in printed if tail.strip()), b"")
+        text = said.decode("utf-8", "replace").strip()
+        if not text:
             return ""
-        return f"; its last words:\n{said[-_SHOWN_BYTES_MAX:].decode('utf-8', 'replace').strip()}"
+        return f"; its last words:\n{redact.end(text, chars_max=_SHOWN_CHARS_MAX).strip()}"
 
 
 def _describe(status: int) -> str:

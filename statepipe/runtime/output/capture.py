@@ -1,0 +1,231 @@
+"""
+What one attempt says, line by line, until the loop has stored it.
+
+    Capture.feed    bytes of one of its streams, as they come, from any thread
+    Capture.log     a log record
+    Capture.end     nothing more comes
+    Outbox          which captures have something; `take` gives it to the loop
+
+Everything is bounded: a line, the first lines of an attempt and its last ones, each by
+number and by bytes. What is between is counted and forgotten. Lines are made of bytes,
+redacted and cut only when they are taken: of a task that prints without end, few ever are.
+"""
+
+import threading
+from collections import deque
+from typing import Final, NamedTuple
+
+from statepipe.clock import Clock
+from statepipe.model import Line, Parcel, Stored
+from statepipe.observe import redact
+from statepipe.runtime.output import records
+
+#: How long a line may wait until it is stored, if nothing else is committed meanwhile.
+STORE_WITHIN_MS: Final = 1_000
+
+#: What is kept of the beginning of an attempt's output, and as much again of its end.
+LINES_MAX: Final = 500
+BYTES_MAX: Final = 128 * 1024
+LINE_CHARS_MAX: Final = 4_000
+#: How much of a line is held: enough to find a secret that begins before its cut.
+_HELD_BYTES_MAX: Final = {"stdout": 16_384, "stderr": 16_384, "log": 65_536}
+#: And how much of it is shown. A traceback was cut before, by whoever made it.
+_SHOWN_CHARS_MAX: Final = {"stdout": LINE_CHARS_MAX, "stderr": LINE_CHARS_MAX, "log": 20_000}
+
+_SLICE: Final = 1 << 18
+
+
+class _Held(NamedTuple):
+    """A line as it came. A record of a worker process is still JSON, and has no level yet."""
+
+    at_ms: int
+    source: str
+    level: str | None
+    raw: bytes
+    cut_bytes: int
+
+
+class Capture:
+    """
+    The output of one attempt.
+
+    Args:
+        outbox: Who is told that there is something to store.
+        whose: Instance (number), epoch, generation, state and attempt, as its rows name them.
+    """
+
+    def __init__(self, outbox: "Outbox", whose: tuple[int, int, int, str, int]) -> None:
+        self._outbox = outbox
+        self._whose = whose
+
+    # Class attributes stand for what most attempts never need: they say nothing.
+    stored = Stored()
+    _ended = False
+    _waits = False
+    _rests: dict[str, tuple[bytes, int]] | None = None
+    _first: list[_Held]
+    _last: deque[_Held]
+    _first_lines = LINES_MAX
+    _first_bytes = BYTES_MAX
+    _last_bytes = 0
+    _skipped_lines = 0
+    _skipped_bytes = 0
+
+    def feed(self, source: str, data: bytes) -> None:
+        """Take what came out of "stdout", "stderr" or, as `PipeHandler` writes it, "log"."""
+        if self._ended or not data:
+            return
+        at_ms = self._outbox.clock.now_ms()
+        with self._outbox.lock:
+            for start in range(0, len(data), _SLICE):
+                self._feed(source, data[start : start + _SLICE], at_ms)
+
+    def log(self, level: str, text: str, at_ms: int | None = None) -> None:
+        """Take a log record, or a traceback."""
+        if self._ended:
+            return
+        raw = text.encode("utf-8", "backslashreplace")
+        at_ms = self._outbox.clock.now_ms() if at_ms is None else at_ms
+        with self._outbox.lock:
+            self._hold(_Held(at_ms, "log", level, raw, 0))
+
+    def end(self, traceback: str | None = None) -> None:
+        """Take what lacks its line break, and why the attempt failed; nothing after it."""
+        if self._ended:
+            return
+        if self._rests is not None:
+            at_ms = self._outbox.clock.now_ms()
+            with self._outbox.lock:
+                for source, (rest, cut) in self._rests.items():
+                    if rest:
+                        self._hold(_Held(at_ms, source, None, rest, cut))
+                self._rests = None
+        if traceback is not None:
+            self.log("error", traceback)
+        self._ended = True
+
+    def parcel(self) -> Parcel:
+        """Return what has come since the last time, ready to be stored."""
+        with self._outbox.lock:
+            first, last = self._first, self._last
+            skipped = (self._skipped_lines, self._skipped_bytes)
+            self._begin()
+        return Parcel(
+            *self._whose, [*map(_line, first)], [*map(_line, last)], *skipped, self.stored
+        )
+
+    def _feed(self, source: str, data: bytes, at_ms: int) -> None:
+        if self._rests is None:
+            self._rests = {}
+        rest, cut = self._rests.get(source, (b"", 0))
+        bytes_max = _HELD_BYTES_MAX[source]
+        most = LINES_MAX if self._first_lines <= 0 else -1
+        pieces = data.rsplit(b"\n", most)
+        if most > 0 and (breaks := pieces[0].count(b"\n")):
+            # Of this flood only the end can be among the last lines: the rest is not even split.
+            self._wait()
+            self._skipped_lines += breaks
+            head, _, pieces[0] = pieces[0].rpartition(b"\n")
+            self._skipped_bytes += len(rest) + cut + len(head)
+            rest, cut = b"", 0
+        for piece in pieces[:-1]:
+            rest, cut = _joined(rest, cut, piece, bytes_max=bytes_max)
+            self._hold(_Held(at_ms, source, None, rest, cut))
+            rest, cut = b"", 0
+        self._rests[source] = _joined(rest, cut, pieces[-1], bytes_max=bytes_max)
+
+    def _hold(self, held: _Held) -> None:
+        self._wait()
+        size = len(held.raw)
+        if self._first_lines > 0 and self._first_bytes >= size:
+            self._first_lines -= 1
+            self._first_bytes -= size
+            self._first.append(held)
+            return
+        self._first_lines = 0  # nothing after one of the last is one of the first
+        self._last.append(held)
+        self._last_bytes += size
+        while len(self._last) > LINES_MAX or self._last_bytes > BYTES_MAX:
+            gone = self._last.popleft()
+            self._last_bytes -= len(gone.raw)
+            self._skipped_lines += 1
+            self._skipped_bytes += len(gone.raw) + gone.cut_bytes
+
+    def _wait(self) -> None:
+        """Be among those that have something to store."""
+        if not self._waits:
+            self._begin()
+            self._waits = True
+            self._outbox.waiting.append(self)
+
+    def _begin(self) -> None:
+        self._waits = False
+        self._first, self._last = [], deque()
+        self._last_bytes = self._skipped_lines = self._skipped_bytes = 0
+
+
+class Outbox:
+    """
+    The captures of one loop, and which of them have something to store.
+
+    Args:
+        clock: Time.
+
+    Attributes:
+        lock: Held for every change of a capture.
+        waiting: Captures with something to store.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        # Reentrant, because a collection of garbage may print from within.
+        self.lock = threading.RLock()
+        self.waiting: list[Capture] = []
+        self._since_ms: int | None = None
+
+    @property
+    def is_due(self) -> bool:
+        """True if something has waited long enough to be stored by a commit of its own."""
+        if not self.waiting:
+            self._since_ms = None
+            return False
+        now_ms = self.clock.boot_ms()
+        if self._since_ms is None:
+            self._since_ms = now_ms
+        return now_ms - self._since_ms >= STORE_WITHIN_MS
+
+    def take(self) -> list[tuple[Capture, Parcel]]:
+        """Return everything there is to store, by capture."""
+        if not self.waiting:
+            return []
+        with self.lock:
+            captures, self.waiting = self.waiting, []
+        self._since_ms = None
+        return [(capture, capture.parcel()) for capture in captures]
+
+
+def _joined(rest: bytes, cut_bytes: int, piece: bytes, *, bytes_max: int) -> tuple[bytes, int]:
+    """Return the line so far, and how many bytes of it are not held."""
+    if cut_bytes:
+        return rest, cut_bytes + len(piece)
+    rest += piece
+    if len(rest) <= bytes_max:
+        return rest, 0
+    shown = rest[rest.rfind(b"\r", 0, -1) + 1 :]  # the rest a terminal would have written over
+    return shown[:bytes_max], max(0, len(shown) - bytes_max)
+
+
+def _line(held: _Held) -> Line:
+    """Return a line as it is stored: text, without secrets, cut."""
+    at_ms, source, level, raw, cut = held
+    if source == "log" and level is None:
+        sent_ms, level, text = records.read(raw)
+        at_ms = sent_ms or at_ms
+    else:
+        text = raw.decode("utf-8", "backslashreplace")
+    if source != "log":
+        text = text.rstrip("\r").rpartition("\r")[2]
+    chars_max = _SHOWN_CHARS_MAX[source]
+    more = max(0, len(text) - chars_max) + cut
+    shown = redact.beginning(text, chars_max=chars_max)
+    return Line(at_ms, source, level, f"{shown}… ({more:,} more)" if more else shown)
