@@ -316,3 +316,29 @@ class Parcel(NamedTuple):
     skipped_lines: int  # between the two
     skipped_bytes: int
     stored: Stored
+
+
+class Fact(NamedTuple):
+    """Something that happened to an instance, told after its commit: a journal row, and more."""
+
+    kind: str  # as in the journal; also "fenced", which is in no journal
+    event: str
+    at_ms: int
+    machine: str
+    instance: str
+    source: str  # the state it was in, "" if it was created
+    target: str  # the state it is in now
+    status: str
+    seq: int
+    epoch: int
+    generation: int
+    attempt: int | None = None  # which one this ends, from 1
+    took_ms: int | None = None  # of that attempt
+    records: int | None = None
+    bytes: int | None = None
+    rejected: int | None = None
+    wake_at_ms: int | None = None  # when it is tried again
+    error_class: str | None = None
+    error: str | None = None
+    traceback: str | None = None
+    note: str | None = None
