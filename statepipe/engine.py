@@ -10,7 +10,6 @@ The engine: what the command line and Python programs drive instances with.
 Opening an engine runs nothing by itself.
 """
 
-import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -23,7 +22,6 @@ from statepipe.config import Config
 from statepipe.errors import (
     Busy,
     DefinitionChanged,
-    DefinitionError,
     InstanceExists,
     InstancePruned,
     NotFound,
@@ -31,11 +29,12 @@ from statepipe.errors import (
     StatepipeError,
 )
 from statepipe.machine.definition import Load, Machine
-from statepipe.machine.digest import describe_changes
 from statepipe.machine.params import bind_params
 from statepipe.model import Status
-from statepipe.runtime.catalog import Catalog, changed
-from statepipe.runtime.loop import POLL_MS, Loop, Observer
+from statepipe.runtime.agenda import POLL_MS
+from statepipe.runtime.catalog import Catalog, new_id
+from statepipe.runtime.loop import Loop
+from statepipe.runtime.observers import Log, Observer, Observers
 from statepipe.runtime.picture import Picture
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Program
@@ -69,6 +68,8 @@ class Engine:
         pools: Where tasks run; by default one process a core, and 32 threads.
         in_flight_max: How many instances are driven at a time.
         observe: Told of each change, after its commit.
+        log: Told of everything that is journaled, after its commit, and of fences; for
+            example `statepipe.observe.lines.log_fact`.
         clock: Time; a test may own it.
         rng: For jitter and new ids; a test may seed it.
 
@@ -76,7 +77,7 @@ class Engine:
     close the engine then, or what it drives stays claimed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (the parts that a program may choose)
         self,
         config: Config,
         *,
@@ -85,6 +86,7 @@ class Engine:
         pools: Pools | None = None,
         in_flight_max: int = 64,
         observe: Observer | None = None,
+        log: Log | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -95,7 +97,7 @@ class Engine:
         self._create = create
         self._pools = pools or Pools()
         self._in_flight_max = in_flight_max
-        self._observe = observe
+        self._observers = Observers(observe=observe, log=log)
         self._programs: dict[str, Program] = {}
         self._loop: Loop | None = None
         self._worker: Worker | None = None
@@ -138,9 +140,9 @@ class Engine:
         today = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC).date()
         encoded = encode(bind_params(self.catalog.sound(machine), params or {}, today=today))
         program = self._program(machine)
-        name = instance_id or self._new_id(machine)
+        name = instance_id or new_id(machine, at_ms=self._clock.now_ms(), rng=self._rng)
         try:
-            steering.create(
+            (n,) = steering.create(
                 self._store,
                 machine=machine,
                 definition=program.definition,
@@ -152,6 +154,7 @@ class Engine:
             if if_exists == "fail" or (if_exists == "attach" and isinstance(error, InstancePruned)):
                 raise
             return name if if_exists == "attach" else None
+        self._observers.journaled(self._store, n, seq=1)
         return name
 
     def run(self, ids: Sequence[str]) -> dict[str, str]:
@@ -238,11 +241,11 @@ class Engine:
         Raises:
             NotFound, Refused: No such instance, or it has already finished.
         """
-        return steering.request(self._store, instance_id=instance_id, wish="cancel", reason=reason)
+        return self._ask(instance_id, "cancel", reason=reason)
 
     def pause(self, instance_id: str, *, reason: str | None = None) -> bool:
         """Let an instance rest at its next boundary until it is resumed; else as `cancel`."""
-        return steering.request(self._store, instance_id=instance_id, wish="pause", reason=reason)
+        return self._ask(instance_id, "pause", reason=reason)
 
     def rewind(self, instance_id: str, *, to: str, reason: str | None = None) -> None:
         """
@@ -274,6 +277,7 @@ class Engine:
             visit=known.visit(to),
             loads=known.input if isinstance(machine.state(to).task, Load) else None,
         )
+        self._observers.journaled(self._store, found.n, found.seq + 1)
 
     def stop(self, reason: str) -> None:
         """Make `run`, `resume` or `work` return soon, everything resumable; safe in a signal."""
@@ -302,6 +306,13 @@ class Engine:
     @cached_property
     def _stage(self) -> Stage:
         return Stage(stage_directory(self._config.store, store_id=self._store.store_id))
+
+    def _ask(
+        self, instance_id: str, wish: Literal["cancel", "pause"], *, reason: str | None
+    ) -> bool:
+        done = steering.request(self._store, instance_id=instance_id, wish=wish, reason=reason)
+        self._observers.asked(self._store, instance_id, kind=wish if done else "request")
+        return done
 
     def _take_back(self, instance_id: str, *, reason: str | None, definition: Adopt) -> Found:
         found = self._same_definition(self._find(instance_id), adopt=definition)
@@ -360,7 +371,7 @@ class Engine:
                 stage=self._stage,
                 rng=self._rng,
                 in_flight_max=self._in_flight_max,
-                observe=self._observe,
+                observers=self._observers,
             )
             if self._stop_reason is not None:
                 self._loop.stop(self._stop_reason)
@@ -378,20 +389,7 @@ class Engine:
         return lookup.find_instance(self._store.connection, instance_id)
 
     def _same_definition(self, found: Found, *, adopt: Adopt) -> Found:
-        """Refuse an instance whose machine is not what it began with."""
-        try:
-            program = self._program(found.machine)
-        except (NotFound, DefinitionError) as error:
-            raise changed(found, [error.message], adoptable=False) from error
-        if program.definition == found.definition:
-            return found
-        adoptable = program.table.acting(found.failed_state or found.state)
-        if adopt == "latest" and adoptable:
-            return found
-        body = lookup.definition_body(self._store.connection, found.definition)
-        changes = describe_changes(json.loads(body), self.catalog.form(program.table.machine))
-        raise changed(found, changes, adoptable=adoptable)
-
-    def _new_id(self, machine: str) -> str:
-        day = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC).strftime("%Y%m%d")
-        return f"{machine}-{day}-{self._rng.getrandbits(32):08x}"
+        """Return `found`, unless its machine is not what it began with."""
+        adopts = adopt == "latest"
+        self.catalog.refuse_changed(found, self._program, store=self._store, adopts=adopts)
+        return found

@@ -4,7 +4,7 @@ The driver's side of one attempt: the call it is given, the answers it gets, how
     call_of     what `perform` needs to know
     answer_of   what a question about data is answered with; None is an answer, too
     commit_of   the batch a question asks to commit
-    ended_of    what the future says, as an event
+    ended_of    what the future says, as an event; traceback_of, as people debug it
     kill        end it, ask_to_stop because somebody wished so
 """
 
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from statepipe.errors import TaskCancelled, TaskTimeout
 from statepipe.model import ERROR, TIMEOUT, Loaded, Rejects, Staged
+from statepipe.observe import redact
 from statepipe.runtime.changes import Ended, Failure
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.failure import message_of, names_of
@@ -110,7 +111,17 @@ def ended_of(future: Future[Mapping[str, Any]]) -> Ended:
     names = tuple(failed["names"])
     if names[0] == TaskCancelled.__name__:
         return CANCELLED_ATTEMPT
-    return _failed(ERROR, Failure(names, failed["message"], failed["retry_after_ms"]))
+    # Once more: a worker may not have known all secrets when it described the failure.
+    message = redact.redacted(failed["message"])
+    return _failed(ERROR, Failure(names, message, failed["retry_after_ms"]))
+
+
+def traceback_of(future: Future[Mapping[str, Any]]) -> str | None:
+    """Return the traceback of an attempt that raised; None if it ended in another way."""
+    if future.exception() is not None:
+        return None
+    failed = future.result().get("failed")
+    return None if failed is None else redact.redacted(failed["traceback"])
 
 
 def kill(drive: Drive, pools: Pools, error: BaseException, *, grace_ms: int | None = None) -> None:

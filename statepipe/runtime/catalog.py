@@ -4,27 +4,30 @@ The machines this process knows: files beside `statepipe.toml`, and those built 
     Catalog.machine     a definition by name
     Catalog.sound       the same, if it can be driven
     Catalog.program     the same, ready to be driven, its definition written into the store
-    changed             the error for an instance that began with another definition
+    Catalog.refuse_changed   an instance that began with another definition
+    new_id              an id for an instance of a machine
 """
 
 import hashlib
 import json
+import random
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from statepipe.config import Config, refuse_unknown_overrides, resolve_policy
-from statepipe.errors import DefinitionChanged, DefinitionError
+from statepipe.errors import DefinitionChanged, DefinitionError, NotFound
 from statepipe.machine.definition import Load, Machine, Run, State, Validate
-from statepipe.machine.digest import canonical, digest
+from statepipe.machine.digest import canonical, describe_changes, digest
 from statepipe.machine.loader import find_machine, list_machines, load_machine
 from statepipe.machine.table import Table
 from statepipe.policy import Policy
 from statepipe.runtime.functions import refuse_missing
 from statepipe.runtime.program import Part, Program
 from statepipe.store.connection import Store
-from statepipe.store.lookup import Found
+from statepipe.store.lookup import Found, definition_body
 from statepipe.store.stage import INLINE_BYTES_MAX
 from statepipe.store.steering import define
 
@@ -121,6 +124,34 @@ class Catalog:
             deadline_ms=machine.deadline_ms,
         )
 
+    def refuse_changed(
+        self, found: Found, program_of: Callable[[str], Program], *, store: Store, adopts: bool
+    ) -> None:
+        """
+        Refuse an instance whose machine is not what it began with.
+
+        Args:
+            found: Where the instance stands.
+            program_of: Gives its machine, ready to be driven.
+            store: Which has the definition it began with.
+            adopts: True to let it go on with the machine as it is now, if that can be.
+
+        Raises:
+            DefinitionChanged: What changed, and what to do.
+        """
+        try:
+            program = program_of(found.machine)
+        except (NotFound, DefinitionError) as error:
+            raise _changed(found, [error.message], adoptable=False) from error
+        if program.definition == found.definition:
+            return
+        adoptable = program.table.acting(found.failed_state or found.state)
+        if adopts and adoptable:
+            return
+        body = definition_body(store.connection, found.definition)
+        changes = describe_changes(json.loads(body), self.form(program.table.machine))
+        raise _changed(found, changes, adoptable=adoptable)
+
     def _part(self, machine: Machine, state: State, *, store: Store, stage_dir: Path) -> Part:
         policy = self._policy(machine, state)
         call: dict[str, Any] = {
@@ -182,6 +213,12 @@ class Catalog:
             ) from error
 
 
+def new_id(machine: str, *, at_ms: int, rng: random.Random) -> str:
+    """Return an id nobody else has: machine, day, and something drawn."""
+    day = datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%Y%m%d")
+    return f"{machine}-{day}-{rng.getrandbits(32):08x}"
+
+
 def _importable(run: Run, *, machine: Machine, state: State) -> str:
     """Return the name by which a worker process can import a function given as itself."""
     if "<" in run.reference or run.reference.startswith("__main__:"):
@@ -193,15 +230,8 @@ def _importable(run: Run, *, machine: Machine, state: State) -> str:
     return run.reference
 
 
-def changed(found: Found, changes: Sequence[str], *, adoptable: bool) -> DefinitionChanged:
-    """
-    Return the error for an instance whose machine is not what it began with.
-
-    Args:
-        found: Where the instance stands.
-        changes: What changed, a sentence each.
-        adoptable: True if the machine as it is now could go on with it.
-    """
+def _changed(found: Found, changes: Sequence[str], *, adoptable: bool) -> DefinitionChanged:
+    """Return the error that says what changed; `adoptable` if the machine could go on with it."""
     resume = f"statepipe resume {shlex.quote(found.id)}"
     return DefinitionChanged(
         f"machine {found.machine!r} changed since {found.id!r} began: " + "; ".join(changes),

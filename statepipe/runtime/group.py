@@ -2,7 +2,8 @@
 The changes on their way to the store, until they share one commit.
 
     Entry       one change, and the message of an attempt that waits for it
-    Group       collects entries, says when it is time, and commits them
+    Group       collects entries, says when it is time, and commits them, and with them
+                what attempts have said meanwhile
     refused     what to raise if the schema would not have one
 """
 
@@ -14,8 +15,10 @@ from statepipe.errors import StatepipeError
 from statepipe.model import Attachment, Change
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.inbox import Finished, Question
+from statepipe.runtime.output.capture import Outbox
 from statepipe.store.committer import Committer, Verdict
 from statepipe.store.connection import Store
+from statepipe.store.output import Output
 
 #: Changes in one commit, at most.
 GROUP_MAX: Final = 1_024
@@ -41,12 +44,14 @@ class Group:
 
     Args:
         store: The open store.
+        outbox: What attempts say; if nothing else is committed, it gets a commit of its own.
 
     Attributes:
         policies: Bodies (JSON) by digest of every policy a change may name.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, outbox: Outbox) -> None:
+        self._outbox = outbox
         self._clock: Clock = store.clock
         self._committer = Committer(store)
         self.policies: dict[str, str] = {}
@@ -85,11 +90,16 @@ class Group:
             Busy, StoreUnusable: As `Committer.commit`; nobody may be told anything.
         """
         entries, attached = self._entries, self._attached
-        if not entries:
+        if not entries and not self._outbox.is_due:
             return []
+        said = self._outbox.take()
+        output = Output([parcel for _, parcel in said]) if said else None
         verdicts = self._committer.commit(
-            [entry.change for entry in entries], attached, policies=self.policies
+            [entry.change for entry in entries], attached, policies=self.policies, output=output
         )
+        if output is not None:
+            for (capture, _), stored in zip(said, output.stored, strict=True):
+                capture.was_stored(stored)
         self._entries, self._attached = [], {}
         for entry in entries:
             entry.drive.pending = False

@@ -19,6 +19,7 @@ from typing import Any
 from statepipe.errors import TaskCancelled
 from statepipe.policy import ExecutorKind
 from statepipe.runtime.drive import Drive
+from statepipe.runtime.output.capture import Capture
 
 
 class Question:
@@ -83,15 +84,17 @@ class Finished:
         attempt_id: Which of its attempts it is.
         future: How it ended, once it has.
         executor: Which kind runs it and then has a slot free again.
+        capture: What it has printed and logged.
         took_ms: How long it took, once the loop has taken note of it.
     """
 
-    __slots__ = ("_inbox", "attempt_id", "drive", "executor", "future", "took_ms")
+    __slots__ = ("_inbox", "attempt_id", "capture", "drive", "executor", "future", "took_ms")
 
     def __init__(
         self,
         drive: Drive,
         executor: ExecutorKind,
+        capture: Capture,
         inbox: "Inbox",
         future: Future[Mapping[str, Any]] | None = None,
     ) -> None:
@@ -100,6 +103,7 @@ class Finished:
         if future is not None:
             self.future = future
         self.executor = executor
+        self.capture = capture
         self.took_ms: int | None = None
         self._inbox = inbox
 

@@ -14,20 +14,24 @@ the same statement, and both go on at `dispatch` from the last commit.
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from statepipe.errors import Fenced, StatepipeError, TaskCancelled
 from statepipe.model import Change, Checkpoint, Status
 from statepipe.runtime import attempt as attempts
+from statepipe.runtime.agenda import Agenda
 from statepipe.runtime.attempts import perform
 from statepipe.runtime.changes import Ended, batched
 from statepipe.runtime.deadlines import Deadlines
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.group import GROUP_MAX, LINGER_MS, Entry, Group, refused
 from statepipe.runtime.inbox import Finished, Inbox, Question
+from statepipe.runtime.observers import Observers
 from statepipe.runtime.outcomes import farewell, outcome
+from statepipe.runtime.output.capture import Capture, Outbox
+from statepipe.runtime.output.streams import Captured, nobody
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Program
 from statepipe.runtime.waiting import Waiting
@@ -38,11 +42,6 @@ from statepipe.store.connection import Store
 from statepipe.store.liveness import Worker
 from statepipe.store.stage import Stage
 from statepipe.store.sweep import sweep
-
-#: How often the store is asked for ready instances, dead workers and wishes.
-POLL_MS: Final = 200
-
-Observer = Callable[[Drive, Change], None]
 
 
 class Loop:
@@ -56,7 +55,7 @@ class Loop:
         stage: Where staged batches lie.
         rng: For jitter.
         in_flight_max: How many instances it drives at a time.
-        observe: Told of each change, after its commit.
+        observers: Who is told what was committed.
 
     Attributes:
         drives: What it drives right now, by the instance's number.
@@ -72,7 +71,7 @@ class Loop:
         stage: Stage,
         rng: random.Random,
         in_flight_max: int,
-        observe: Observer | None = None,
+        observers: Observers,
     ) -> None:
         self.drives: dict[int, Drive] = {}
         self.fenced: list[str] = []
@@ -85,15 +84,14 @@ class Loop:
         self._stage = stage
         self._rng = rng
         self._in_flight_max = in_flight_max
-        self._observe = observe
-        self._group = Group(store)
+        self._observers = observers
+        self._outbox = Outbox(self._clock)
+        self._group = Group(store, self._outbox)
         self._deadlines = Deadlines(self._clock)
         self._inbox = Inbox()
         self._waiting = Waiting(pools.slots)
         self._fresh = 0
-        self._poll_at_ms = self._renew_at_ms = 0
-        self._next_timer_ms: int | None = None
-        self._polled = False
+        self._agenda = Agenda(self._clock)
         self._seen_version = -1
         self._stopping: str | None = None
         self._broken: StatepipeError | None = None
@@ -108,13 +106,14 @@ class Loop:
             Busy, StoreUnusable: As `Committer.commit`. Nobody was told that anything is
                 committed; the loop must not be used again.
         """
-        if self._clock.boot_ms() >= self._poll_at_ms:
+        if self._agenda.is_due:
             self._claim()
             if not self.drives:
                 return  # whoever waits for that sees it now, and not after a wait
         self._deadlines.kill_overdue(self._pools)
         self._dispatch()
-        self._drain(0 if self._group else min(wait_ms, self._patience_ms()))
+        patience_ms = self._agenda.patience_ms(self._deadlines.next_ms())
+        self._drain(0 if self._group else min(wait_ms, patience_ms))
         self._gather()
         self._commit()
 
@@ -126,8 +125,8 @@ class Loop:
     def limit_to(self, scope: Scope) -> None:
         """Claim from now on what is in `scope`, and look for it at once."""
         self._scope = scope
-        self._polled = False
-        self._poll_at_ms = 0
+        self._agenda.saw_all = False
+        self._agenda.look_at_once()
 
     def adopt(self, checkpoint: Checkpoint) -> None:
         """Drive an instance that this worker has just claimed."""
@@ -135,6 +134,7 @@ class Loop:
         self.drives[drive.n] = drive
         self._deadlines.claimed(drive)
         self._waiting.put(drive)
+        self._observers.journaled(self._store, drive.n, drive.seq)
         if checkpoint.epoch > 1:  # somebody drove it before, and may have died in the middle
             self._sweep(drive)
 
@@ -148,42 +148,35 @@ class Loop:
     def stop(self, reason: str) -> None:
         """Claim nothing more, let every instance go at its next boundary; safe in a signal."""
         self._stopping = reason
-        self._poll_at_ms = 0
+        self._agenda.look_at_once()
 
     @property
     def is_idle(self) -> bool:
         """True if nothing is driven, and nothing in scope waits for its time."""
-        return not self.drives and self._polled and self._next_timer_ms is None
-
-    def _patience_ms(self) -> int:
-        """Return how long to wait without being late for anything, in milliseconds."""
-        moments = (self._poll_at_ms, self._deadlines.next_ms())
-        soonest = min(moment for moment in moments if moment is not None)
-        return max(0, soonest - self._clock.boot_ms())
+        agenda = self._agenda
+        return not self.drives and agenda.saw_all and agenda.next_timer_ms is None
 
     # Claim
 
     def _claim(self) -> None:
-        now_ms = self._clock.boot_ms()
-        self._poll_at_ms = now_ms + POLL_MS
-        if now_ms >= self._renew_at_ms:
+        agenda = self._agenda
+        agenda.look_later()
+        if agenda.renews(lease_ms=self._worker.lease_ms):
             workers.renew(self._store, self._worker)
-            self._renew_at_ms = now_ms + self._worker.lease_ms // 3
         if self._stopping:
             self.let_all_go()
             return
         self._notice_wishes()
         limit = min(self._in_flight_max - len(self.drives), GROUP_MAX)
-        self._polled = False
-        self._next_timer_ms = None  # without room, nobody can be woken
+        agenda.forget_timers()  # without room, nobody can be woken
         if limit > 0:
             claimed = claims.claim_ready(self._store, self._worker, scope=self._scope, limit=limit)
             for checkpoint in claimed:
                 self.adopt(checkpoint)
             if len(claimed) == limit:  # there may be more, ready and not yet claimed
-                self._poll_at_ms = now_ms
-            self._wake_at(claims.next_timer_boot_ms(self._store, scope=self._scope))
-            self._polled = len(claimed) < limit
+                agenda.look_at_once()
+            agenda.wake_at(claims.next_timer_boot_ms(self._store, scope=self._scope))
+            agenda.saw_all = len(claimed) < limit
         if not self.drives:
             self._store.checkpoint_wal(above_bytes=0)
 
@@ -229,29 +222,33 @@ class Loop:
         drive.attempt_id += 1
         drive.began_boot_ms = drive.heard_boot_ms = self._clock.boot_ms()
         call = attempts.call_of(drive, self._store)
+        whose = (drive.n, drive.epoch, drive.generation, drive.state, drive.attempt + 1)
+        capture = Capture(self._outbox, whose)
+        function = Captured(perform, capture)
         kind = drive.part.policy.executor
         self._pools.busy[kind] += 1
         drive.future = attempts.UNDER_WAY
         if kind == "inline":
             ask = partial(self._ask_inline, drive, drive.attempt_id)
-            drive.future = self._pools.get(kind).submit(perform, call, ask)
+            drive.future = self._pools.get(kind).submit(function, call, ask)
             if self._broken is not None:
                 raise self._broken
-            self._finish(Finished(drive, kind, self._inbox, drive.future))
+            self._finish(Finished(drive, kind, capture, self._inbox, drive.future))
             return
         self._fresh += 1
         ask = partial(self._inbox.ask, drive, drive.attempt_id)
-        drive.future = self._pools.get(kind).submit(perform, call, ask)
+        drive.future = self._pools.get(kind).submit(function, call, ask)
         self._deadlines.watch(drive)
-        drive.future.add_done_callback(Finished(drive, kind, self._inbox))
+        drive.future.add_done_callback(Finished(drive, kind, capture, self._inbox))
 
     def _ask_inline(self, drive: Drive, attempt_id: int, request: Mapping[str, Any]) -> Any:  # noqa: ANN401  (plain data)
         """Answer at once: the task runs in the loop's own thread and holds it up."""
         question = Question(drive, attempt_id, request)
         try:
-            self._respond(question)
-            while not question.is_answered:
-                self._commit()
+            with nobody():  # what we and our observers print is not the task's
+                self._respond(question)
+                while not question.is_answered:
+                    self._commit()
         except StatepipeError as error:
             # It passes through the author's code, which may take it for its own; `_act` raises it.
             self._broken = error
@@ -305,6 +302,7 @@ class Loop:
         drive = message.drive
         if message.took_ms is None:
             message.took_ms = self._clock.boot_ms() - drive.began_boot_ms
+            message.capture.end(attempts.traceback_of(message.future))
             self._pools.busy[message.executor] -= 1
             self._fresh -= 1
         if self.drives.get(drive.n) is not drive or drive.attempt_id != message.attempt_id:
@@ -345,7 +343,7 @@ class Loop:
 
     def _acknowledge(self, entry: Entry) -> None:
         drive, change, message = entry.drive, entry.change, entry.message
-        detail = change.detail
+        detail, attempt = change.detail, drive.attempt + 1
         drive.committed(change)
         if isinstance(message, Question):
             if self._stopping:  # an inline task holds up the loop that would say so
@@ -358,22 +356,16 @@ class Loop:
             self._waiting.put(drive)
         else:
             self._let_go(drive, change)
-        if self._observe is not None:
-            self._observe(drive, change)
+        self._observers.changed(entry, attempt=attempt)
 
     def _let_go(self, drive: Drive, change: Change) -> None:
         del self.drives[drive.n]
-        if not self._polled or not self.drives:
-            self._poll_at_ms = 0  # there is room again for what is ready and not yet claimed
-        self._wake_at(change.detail and change.detail.wake_boot_ms)
+        if not self._agenda.saw_all or not self.drives:
+            self._agenda.look_at_once()  # there is room for what is ready and not yet claimed
+        self._agenda.wake_at(change.detail and change.detail.wake_boot_ms)
         if change.status == Status.DONE and drive.picture.input is not None:
             # Its rows went with the commit: row first, file after, and never a hole.
             self._sweep(drive)
-
-    def _wake_at(self, wake_ms: int | None) -> None:
-        if wake_ms is not None:
-            self._next_timer_ms = min(self._next_timer_ms or wake_ms, wake_ms)
-            self._poll_at_ms = min(self._poll_at_ms, wake_ms)
 
     def _sweep(self, drive: Drive) -> None:
         n, name, epoch = drive.n, drive.id, drive.epoch
@@ -394,6 +386,7 @@ class Loop:
             return True
         del self.drives[drive.n]
         self.fenced.append(drive.id)
+        self._observers.fenced(drive, at_ms=self._clock.now_ms())
         if drive.future is not None:
             gone = Fenced(f"{drive.id!r} was taken over by another process")
             attempts.kill(drive, self._pools, gone)

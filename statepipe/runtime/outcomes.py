@@ -13,6 +13,7 @@ from statepipe.clock import Clock
 from statepipe.errors import StatepipeError
 from statepipe.machine.definition import FAILED_STATE
 from statepipe.model import ERROR, Attachment, Change
+from statepipe.observe import redact
 from statepipe.runtime.attempt import CANCELLED_ATTEMPT
 from statepipe.runtime.changes import (
     Ended,
@@ -109,7 +110,7 @@ def _failing(
 def _refusal(error: StatepipeError, first: Failure | None) -> Failure:
     """Return `error` as a failure that does not hide the one it was met on."""
     cause = "" if first is None else f"; it came upon {first.names[0]}: {first.message}"
-    return Failure(tuple(names_of(error)), error.message + cause)
+    return Failure(tuple(names_of(error)), redact.redacted(error.message) + cause)
 
 
 def _failed(failure: Failure) -> Ended:

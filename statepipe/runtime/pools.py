@@ -14,6 +14,7 @@ from statepipe.policy import ExecutorKind
 from statepipe.runtime.executors.inline import InlineExecutor
 from statepipe.runtime.executors.process import ProcessExecutor
 from statepipe.runtime.executors.thread import ThreadExecutor
+from statepipe.runtime.output import streams
 
 
 class Pool(Protocol):
@@ -46,6 +47,7 @@ class Pools:
         }
         self.busy: dict[ExecutorKind, int] = dict.fromkeys(self.slots, 0)
         self._made: dict[ExecutorKind, Pool] = {}
+        self._asks_whose = False
 
     def has_room(self, kind: ExecutorKind) -> bool:
         """Return True if a call would begin at once."""
@@ -62,10 +64,16 @@ class Pools:
         """End all of them; what still runs is not waited for."""
         for pool in self._made.values():
             pool.shutdown(wait=False, cancel_futures=True)
+        if self._asks_whose:
+            self._asks_whose = False
+            streams.uninstall()
 
     def _make(self, kind: ExecutorKind) -> Pool:
         if kind == "process":
             return ProcessExecutor(self.slots[kind])
+        if not self._asks_whose:  # what they print comes out of this process, like our own lines
+            self._asks_whose = True
+            streams.install()
         if kind == "thread":
             return ThreadExecutor(self.slots[kind])
         return InlineExecutor()

@@ -20,6 +20,7 @@ from statepipe.model import Attachment, Change, Detail, Plan, Rejects, Staged, S
 from statepipe.sqlite import sqlite3
 from statepipe.store.connection import Store
 from statepipe.store.metrics.counters import Counters
+from statepipe.store.output import Output
 
 # A plain move, in 8 values: ?1 n, ?2 epoch, ?3 seq, ?4 state, ?5 at_ms, ?6 event,
 # ?7 took_ms, ?8 policy. The journal takes the rest from the row, before it is updated.
@@ -188,6 +189,7 @@ class Committer:
         attached: Mapping[int, Attachment],
         *,
         policies: Mapping[str, str],
+        output: Output | None = None,
     ) -> list[Verdict]:
         """
         Commit a group; return what became of each change, in order.
@@ -196,6 +198,7 @@ class Committer:
             changes: At most one an instance.
             attached: By index in `changes`, rows that go with it.
             policies: Body (JSON) by digest, of the policies the changes name.
+            output: What attempts have said meanwhile; it needs no change.
 
         Raises:
             Busy, StoreFull, StoreUnusable: None of them was applied.
@@ -205,9 +208,12 @@ class Committer:
             with self._store.write() as connection:
                 self._keep_policies(connection, policies)
                 _apply_all(connection, changes, attached)
-                self._count(connection, changes)
+                if changes:
+                    self._count(connection, changes)
+                if output is not None:
+                    output.write(connection)
         except (_SomeoneFencedError, sqlite3.IntegrityError):
-            return self._commit_one_by_one(changes, attached, policies=policies)
+            return self._commit_one_by_one(changes, attached, policies=policies, output=output)
         self._policies_known.update(policies)
         return [Verdict.COMMITTED] * len(changes)
 
@@ -217,6 +223,7 @@ class Committer:
         attached: Mapping[int, Attachment],
         *,
         policies: Mapping[str, str],
+        output: Output | None,
     ) -> list[Verdict]:
         with self._store.write() as connection:
             self._keep_policies(connection, policies)
@@ -231,6 +238,8 @@ class Committer:
                 list(compress(changes, landed)),
                 fenced=[change.machine for change in compress(changes, fenced)],
             )
+            if output is not None:
+                output.write(connection)
         self._policies_known.update(policies)
         return verdicts
 

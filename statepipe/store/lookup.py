@@ -5,6 +5,7 @@ The few questions the engine asks of its own connection; reports are in `reading
 from collections.abc import Collection
 from typing import NamedTuple
 
+from statepipe.model import Fact
 from statepipe.sqlite import sqlite3
 from statepipe.store.claims import not_found
 
@@ -43,6 +44,18 @@ SELECT state, sum(loaded IS NOT NULL)
  GROUP BY state
 """
 
+# In the order of the fields of Fact; what these kinds of row make of the status is fixed.
+_JOURNALED = """
+SELECT j.kind, j.event, j.at_ms, d.machine, i.id, j.source, j.target,
+       CASE j.kind WHEN 'cancel' THEN 'cancelled' WHEN 'pause' THEN 'paused' ELSE 'ready' END,
+       j.seq, j.epoch, j.generation, j.attempt, j.took_ms, j.records, j.bytes, j.rejected,
+       NULL, j.error_class, j.error, NULL, j.note
+  FROM journal j
+  JOIN instance i ON i.n = j.instance
+  JOIN definition d ON d.n = i.definition
+ WHERE j.instance = ? AND j.seq = ?
+"""
+
 
 def find_instance(connection: sqlite3.Connection, instance_id: str) -> Found:
     """
@@ -55,6 +68,18 @@ def find_instance(connection: sqlite3.Connection, instance_id: str) -> Found:
     if row is None:
         raise not_found(instance_id)
     return Found(*row)
+
+
+def journaled(connection: sqlite3.Connection, n: int, seq: int) -> Fact:
+    """Return what the journal says of a claim, or of what people did to an instance."""
+    return Fact(*connection.execute(_JOURNALED, (n, seq)).fetchone())
+
+
+def newest_seq(connection: sqlite3.Connection, n: int, *, kind: str) -> int:
+    """Return the seq of the newest row of one kind; there must be one."""
+    sql = "SELECT max(seq) FROM journal WHERE instance = ? AND kind = ?"
+    seq: int = connection.execute(sql, (n, kind)).fetchone()[0]
+    return seq
 
 
 def definition_body(connection: sqlite3.Connection, n: int) -> str:

@@ -16,6 +16,12 @@ from typing import NoReturn
 from statepipe.observe import redact
 from statepipe.runtime import asynchronous
 
+#: No record that `PipeHandler` would write.
+SCRIBBLED = (
+    b'\xff no record\n[1, "loud", "x"]\n[1]\nnull\n[99999999999999999999, "info", "x"]\n'
+    b'[1, "info", "\\ud800"]\n[1, {}, "x"]\n'
+)
+
 log = logging.getLogger("statepipe.task.talkers.talking")
 
 
@@ -112,7 +118,7 @@ def write_through_the_log_pipe() -> None:
         each for each in logging.getLogger().handlers if type(each).__name__ == "PipeHandler"
     )
     pipe: int = handler._pipe  # type: ignore[attr-defined]
-    os.write(pipe, b'\xff no record\n[1, "loud", "x"]\n[1]\nnull\n')
+    os.write(pipe, SCRIBBLED)
     log.info("after it")
 
 

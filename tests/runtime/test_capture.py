@@ -1,5 +1,6 @@
 """The lines of one attempt: made of bytes in any pieces, bounded, redacted, counted."""
 
+import json
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statepipe.model import Line, Parcel
+from statepipe.model import Line, Parcel, Stored
 from statepipe.observe import redact
 from statepipe.runtime.output import capture as capturing
 from statepipe.runtime.output.capture import Capture, Outbox
@@ -36,7 +37,7 @@ def said(
     if ends:
         capture.end()
     taken = outbox.take()
-    return taken[0][1] if taken else Parcel(*WHOSE, [], [], 0, 0, capture.stored)
+    return taken[0][1] if taken else Parcel(*WHOSE, [], [], 0, 0, Stored())
 
 
 def texts(lines: Sequence[Line]) -> list[str]:
@@ -204,3 +205,27 @@ def test_what_was_left_out_is_counted_from_one_time_to_the_next() -> None:
 
     assert (len(first.first), len(first.last), first.skipped_lines) == (500, 100, 0)
     assert (len(second.first), len(second.last), second.skipped_lines) == (0, 500, 100)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    raw=st.binary(max_size=60)
+    | _JSON.map(lambda value: json.dumps(value).encode())
+    | st.tuples(st.integers(), st.sampled_from(["info", "loud", "\ud800"]), st.text()).map(
+        lambda fact: json.dumps(fact).encode()
+    )
+)
+def test_whatever_comes_through_the_log_pipe_can_be_stored(raw: bytes) -> None:
+    """A task can write into it what it likes; it must not take the loop down."""
+    parcel = said([raw, b"\n"], source="log")
+
+    for line in parcel.first:
+        line.text.encode("utf-8")
+        assert 0 < line.at_ms < 1 << 63
+        assert line.level in (None, "info")

@@ -12,9 +12,10 @@ from statepipe.engine import Engine
 from statepipe.errors import NotFound, StoreUnusable, TaskCancelled
 from statepipe.machine.definition import Machine, Run, State, Transition
 from statepipe.model import Task
+from statepipe.runtime.agenda import POLL_MS
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.inbox import Inbox
-from statepipe.runtime.loop import POLL_MS, Loop
+from statepipe.runtime.loop import Loop
 from statepipe.sqlite import sqlite3
 
 CALLS: list[str] = []
@@ -35,7 +36,7 @@ def late(task: Task) -> None:
             raise ConnectionError("no")
         return
     while len(PATIENCE_MS) < 20:
-        PATIENCE_MS.append(LOOPS[0]._patience_ms())
+        PATIENCE_MS.append(LOOPS[0]._agenda.patience_ms(None))
         threading.Event().wait(0.01)
 
 

@@ -18,6 +18,7 @@ from statepipe.policy import ExecutorKind, Policy
 from statepipe.runtime.deadlines import Deadlines
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.inbox import Finished, Inbox, Question
+from statepipe.runtime.output.capture import Capture, Outbox
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Part, PlainMove, Program
 from statepipe.runtime.waiting import Waiting
@@ -165,7 +166,8 @@ def test_what_is_kept_is_heard_again_first_and_nothing_twice() -> None:
     """A message that came while a change was under way keeps its place."""
     of = program(acting("slow", Transition(event="ok", target="done")))
     inbox = Inbox()
-    ended = Finished(drive(of, 1, "slow"), "thread", inbox)
+    silent = Capture(Outbox(ManualClock()), (1, 1, 1, "slow", 1))
+    ended = Finished(drive(of, 1, "slow"), "thread", silent, inbox)
     future: Future[Mapping[str, Any]] = Future()
     future.add_done_callback(ended)
     question = Question(drive(of, 2, "slow"), 0, {"ask": "beat"})

@@ -284,6 +284,9 @@ def test_what_is_scribbled_into_the_log_pipe_harms_nobody(processes: ProcessExec
         (None, '[1, "loud", "x"]'),
         (None, "[1]"),
         (None, "null"),
+        (None, '[99999999999999999999, "info", "x"]'),
+        ("info", "\\ud800"),
+        (None, '[1, {}, "x"]'),
         ("info", "after it"),
     ]
 

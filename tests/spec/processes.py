@@ -19,6 +19,7 @@ from statepipe.model import Batch, Change, Outcome, Task
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.loop import Loop
+from statepipe.runtime.observers import Observers
 from statepipe.runtime.pools import Pools
 from statepipe.sqlite import sqlite3
 from statepipe.store import workers
@@ -187,7 +188,7 @@ class Process:
             stage=stage,
             rng=random.Random(0),
             in_flight_max=64,
-            observe=self._observe,
+            observers=Observers(observe=self._observe),
         )
         catalog = Catalog(config, [machine()])
         self.program = catalog.program("model", self.store, stage_dir=stage.directory)

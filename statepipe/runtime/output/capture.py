@@ -59,7 +59,7 @@ class Capture:
         self._whose = whose
 
     # Class attributes stand for what most attempts never need: they say nothing.
-    stored = Stored()
+    _stored = Stored()
     _ended = False
     _waits = False
     _rests: dict[str, tuple[bytes, int]] | None = None
@@ -111,8 +111,15 @@ class Capture:
             skipped = (self._skipped_lines, self._skipped_bytes)
             self._begin()
         return Parcel(
-            *self._whose, [*map(_line, first)], [*map(_line, last)], *skipped, self.stored
+            *self._whose, [*map(_line, first)], [*map(_line, last)], *skipped, self._stored
         )
+
+    def was_stored(self, stored: Stored | None) -> None:
+        """Remember what the store has; nothing more comes if it refuses a fenced attempt."""
+        if stored is None:
+            self._ended = True
+        else:
+            self._stored = stored
 
     def _feed(self, source: str, data: bytes, at_ms: int) -> None:
         if self._rests is None:
@@ -228,4 +235,5 @@ def _line(held: _Held) -> Line:
     chars_max = _SHOWN_CHARS_MAX[source]
     more = max(0, len(text) - chars_max) + cut
     shown = redact.beginning(text, chars_max=chars_max)
+    shown = shown.encode("utf-8", "backslashreplace").decode()  # JSON can hold half a character
     return Line(at_ms, source, level, f"{shown}… ({more:,} more)" if more else shown)

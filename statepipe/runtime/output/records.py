@@ -105,9 +105,11 @@ def read(line: bytes) -> tuple[int | None, str | None, str]:
         at_ms, level, said = json.loads(text)
     except (ValueError, TypeError, RecursionError):
         return None, None, text
-    if type(at_ms) is int and level in _NAMES and isinstance(said, str):
+    is_moment = type(at_ms) is int and 0 < at_ms < _AT_MS_MAX
+    if is_moment and isinstance(level, str) and level in _NAMES and isinstance(said, str):
         return at_ms, level, said
     return None, None, text
 
 
+_AT_MS_MAX: Final = 1 << 53
 _NAMES: Final = frozenset({"debug", *(name for _, name in _LEVELS)})
