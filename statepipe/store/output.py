@@ -10,8 +10,9 @@ So whoever follows sees all lines as they come, and the store keeps a bounded pa
 An attempt that was fenced writes nothing: each parcel names the epoch it was made under.
 """
 
+import json
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from statepipe.model import Line, Parcel, Stored
 from statepipe.sqlite import sqlite3
@@ -64,6 +65,15 @@ class Said(NamedTuple):
     text: str
 
 
+class Wanted(NamedTuple):
+    """Which rows to read; None for all."""
+
+    after: int = 0  # only rows with a higher `n`
+    state: str | None = None
+    attempt: int | None = None
+    level: str | None = None  # only log records of at least this level
+
+
 class Output:
     """
     What attempts have said, on its way into the store.
@@ -88,37 +98,24 @@ class Output:
 def read(
     connection: sqlite3.Connection,
     instance: int,
+    wanted: Wanted,
     *,
-    after: int = 0,
-    state: str | None = None,
-    attempt: int | None = None,
-    levels: str | None = None,
     limit: int,
     newest: bool = False,
 ) -> list[Said]:
-    """
-    Return up to `limit` rows of an instance, in the order they were stored.
-
-    Args:
-        connection: The open store.
-        instance: The number of its row.
-        after: Only rows with a higher `n`.
-        state: Only of attempts in this state.
-        attempt: Only of attempts of this number.
-        levels: Only log records of these levels, a JSON array.
-        limit: At most so many.
-        newest: The last ones instead of the first.
-    """
-    facts: dict[str, Any] = {
-        "instance": instance,
-        "after": after,
-        "state": state,
-        "attempt": attempt,
-        "levels": levels,
-        "limit": limit,
-    }
+    """Return up to `limit` rows of an instance, the first or the newest, in their order."""
+    levels = None
+    if wanted.level is not None:
+        levels = json.dumps(LEVELS[LEVELS.index(wanted.level) :])
+    facts = {**wanted._asdict(), "instance": instance, "levels": levels, "limit": limit}
     rows = connection.execute(_READ.format(order="DESC" if newest else "ASC"), facts).fetchall()
     return [Said(*row) for row in (reversed(rows) if newest else rows)]
+
+
+def has_any(connection: sqlite3.Connection, instance: int) -> bool:
+    """Return whether an instance has printed or logged anything that is kept."""
+    sql = "SELECT 1 FROM output WHERE instance = ? LIMIT 1"
+    return connection.execute(sql, (instance,)).fetchone() is not None
 
 
 def _write(connection: sqlite3.Connection, parcel: Parcel) -> Stored | None:

@@ -20,13 +20,14 @@ from typing import NamedTuple, Self
 
 from statepipe.clock import Clock, SystemClock
 from statepipe.sqlite import sqlite3
-from statepipe.store import inspection, listing, liveness, quarantine
+from statepipe.store import inspection, listing, liveness, output, quarantine
 from statepipe.store.connection import translated
 from statepipe.store.inspection import Inspection, find_number
 from statepipe.store.listing import Filter, Listed, Resumable
 from statepipe.store.metrics import recount
 from statepipe.store.metrics.recount import Difference
 from statepipe.store.opening import open_reader
+from statepipe.store.output import Said
 from statepipe.store.quarantine import Reason, Rejected
 from statepipe.store.stage import Stage, stage_directory
 
@@ -158,6 +159,37 @@ class Reader:
             n = find_number(connection, instance_id)
             facts = {"n": n, "after_seq": after_seq, "limit": limit}
             return [Entry(*row) for row in connection.execute(sql, facts)]
+
+    def output(
+        self,
+        instance_id: str,
+        *,
+        after: int = 0,
+        state: str | None = None,
+        attempt: int | None = None,
+        level: str | None = None,
+        limit: int = 500,
+        newest: bool = False,
+    ) -> list[Said]:
+        """
+        Return up to `limit` lines that an instance printed or logged, in their order.
+
+        Args:
+            instance_id: Whose.
+            after: Only lines with a higher `n`.
+            state: Only of attempts in this state.
+            attempt: Only of attempts of this number.
+            level: Only log records of at least this level, one of `output.LEVELS`.
+            limit: At most so many lines, at least 1.
+            newest: The last ones instead of the first.
+
+        Raises:
+            NotFound: There is no such instance.
+        """
+        wanted = output.Wanted(after, state, attempt, level)
+        with self.moment() as connection:
+            n = find_number(connection, instance_id)
+            return output.read(connection, n, wanted, limit=limit, newest=newest)
 
     def status(self, instance_id: str) -> str:
         """

@@ -10,9 +10,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+from statepipe.model import Batch, Task
 from statepipe.observe import redact
 from statepipe.runtime import asynchronous
 
@@ -134,3 +135,37 @@ def print_a_flood() -> None:
     for _ in range(50_000_000 // len(block)):
         os.write(1, block)
     os.write(1, b"the end\n")
+
+
+# ---- tasks of machines ----------------------------------------------------------------
+
+
+def say_and_fail(task: Task) -> None:
+    """Say which attempt this is, know a secret, and fail with it; succeed the third time."""
+    redact.hide("hunter2hunter2")
+    print(f"attempt {task.attempt}, hunter2hunter2")  # noqa: T201
+    task.log.warning("%s is not well", task.instance)
+    if task.attempt < 3:
+        raise ConnectionError("no way to postgresql://ann:topsecret@db with hunter2hunter2")
+
+
+def say_and_crash(task: Task) -> None:
+    """Say something and be gone."""
+    print(f"{task.instance} was here")  # noqa: T201
+    os._exit(3)
+
+
+def say_and_wait(task: Task) -> None:
+    """Say something, and wait until somebody asks to stop."""
+    print("waiting")  # noqa: T201
+    while not task.cancelled:
+        threading.Event().wait(0.01)
+    print("asked to stop")  # noqa: T201
+
+
+def say_by_batch(task: Task) -> Iterator[Batch]:
+    """Say something about each batch."""
+    for number in range(task.cursor or 0, 3):
+        print(f"batch {number}")  # noqa: T201
+        yield Batch([{"n": number}], cursor=number + 1)
+    print("that was all")  # noqa: T201

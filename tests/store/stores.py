@@ -82,8 +82,8 @@ def plain(at: Checkpoint, target: str, *, status: str = "ready", at_ms: int = 1)
     return Change(at.n, at.epoch, at.seq, target, at_ms, "ok", 3, None, *kept)
 
 
-def stolen(store: Store, instance: str) -> None:
-    """Take an instance in `s0` over, as another process would."""
+def stolen(store: Store, instance: str, *, state: str = "s0") -> None:
+    """Take an instance in `state` over, as another process would."""
     with store.write() as connection:
         connection.execute(
             "UPDATE instance SET epoch = epoch + 1, seq = seq + 1, change = 'claim' WHERE id = ?",
@@ -96,7 +96,7 @@ def stolen(store: Store, instance: str) -> None:
             (instance,),
         )
         counters = Counters()
-        counters.count("attempts", "m", "s0", "lost")
+        counters.count("attempts", "m", state, "lost")
         counters.count("resumes", "m", label="crash")
         counters.write(connection)
 

@@ -178,18 +178,21 @@ class Worker:
                 self._push()
             open_ = self._pull()
             try:
-                message = self._serve(answer)
+                messages = self._heard()
             except wire.WireDamaged as error:
                 self._complaint = f"something wrote to the worker's own descriptors ({error})"
                 return None
-            # After the wire: a secret is told there before it can be printed.
-            for fd in ready.keys() & self._open_outputs:
+            # After the wire, where a secret is told before it can be printed; and before an
+            # answer, which may be the commit of what was printed about.
+            for fd in self._open_outputs & (self._outputs.keys() if messages else ready.keys()):
                 self._drain(fd)
-            if message is not None:
-                self._drain_all()
-                self._capture = None
-                self.worn |= bool(message[-1])
-                return message
+            for message in messages:
+                if message[0] != "ask":
+                    self._drain_all()
+                    self._capture = None
+                    self.worn |= bool(message[-1])
+                    return message
+                self._outgoing += answer(message)
             if self._pidfd in ready and not events:
                 return None  # it ended, and what it had sent has been read
             if not open_:
@@ -238,16 +241,15 @@ class Worker:
             stream.close()
         return f"{self._complaint or _describe(status)}{self._last_words()}"
 
-    def _serve(self, answer: Answer) -> wire.Message | None:
-        """Answer what the worker asks; return its last message, None if it has not come."""
+    def _heard(self) -> list[wire.Message]:
+        """Return what the worker asks, and its last message; secrets are hidden from now on."""
+        messages = []
         while (message := self._inbox.take()) is not None:
             if message[0] == "hide":
                 redact.hide(message[1])
-            elif message[0] == "ask":
-                self._outgoing += answer(message)
             else:
-                return message
-        return None
+                messages.append(message)
+        return messages
 
     def _push(self) -> None:
         try:
