@@ -37,10 +37,10 @@ class Observers:
     def changed(self, entry: Entry, *, attempt: int) -> None:
         """Tell of a committed change; `attempt` was under way, counted from 1."""
         drive, change = entry.drive, entry.change
-        if self._observe is not None:
-            self._observe(drive, change)
         if self._log is not None:
             self._log(_fact(drive, change, entry.message, attempt=attempt))
+        if self._observe is not None:
+            self._observe(drive, change)
 
     def journaled(self, store: Store, n: int, seq: int) -> None:
         """Tell of the row that instance number `n` has in the journal under `seq`."""
