@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from statepipe.errors import DefinitionError
+from statepipe.logsettings import LogSettings, log_fields, log_settings
 from statepipe.policy import Policy, policy_fields
 from statepipe.suggest import did_you_mean
 
@@ -28,7 +29,7 @@ DEFAULT_POLICY: Final = "default"
 
 FILE_BYTES_MAX: Final = 1_000_000
 
-_LAYER: Final = ("store", "policies", "machines")
+_LAYER: Final = ("store", "policies", "machines", "logging")
 _TOP: Final = (*_LAYER, "env")
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -58,6 +59,7 @@ class Layer:
         store: The store as written there, or None.
         policies: Fields of each policy, by the policy's name.
         machines: Overrides, by machine and state.
+        logging: What it says of log lines.
     """
 
     where: str
@@ -65,6 +67,7 @@ class Layer:
     store: str | None
     policies: Mapping[str, Mapping[str, Any]]
     machines: Mapping[str, Mapping[str, Override]]
+    logging: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,7 @@ class Config:
         store: The checkpoint store, absolute if `start` was.
         env: Name of the environment, or None.
         layers: The settings by level, the weakest first.
+        logging: Where log lines go, and what is secret.
     """
 
     path: Path | None
@@ -87,6 +91,7 @@ class Config:
     store: Path
     env: str | None
     layers: tuple[Layer, ...]
+    logging: LogSettings
 
     @property
     def policies(self) -> Mapping[str, Mapping[str, Any]]:
@@ -125,7 +130,8 @@ def load_config(
 
     Args:
         start: Where to look for `statepipe.toml`, there and in every folder above.
-        environ: STATEPIPE_STORE, STATEPIPE_ENV and STATEPIPE_CONFIG are read; "" is unset.
+        environ: STATEPIPE_STORE, STATEPIPE_ENV, STATEPIPE_CONFIG and STATEPIPE_LOG_… are
+            read; "" is unset.
         store: The store, from the command line; relative to `start`.
         env: The environment, from the command line.
         config: The file, from the command line; relative to `start`.
@@ -154,6 +160,9 @@ def load_config(
         store=place,
         env=chosen,
         layers=layers,
+        logging=log_settings(
+            [layer.logging for layer in layers], environ=environ, start=start, root=root
+        ),
     )
 
 
@@ -323,6 +332,7 @@ def _layer(values: Mapping[str, Any], *, where: str, prefix: str) -> Layer:
             name: _overrides(_table(machines, name, where=at), where=f"{at}machines.{name}")
             for name in machines
         },
+        logging=log_fields(_table(values, "logging", where=where), where=f"{at}logging"),
     )
 
 

@@ -31,6 +31,7 @@ from statepipe.errors import (
 from statepipe.machine.definition import Load, Machine
 from statepipe.machine.params import bind_params
 from statepipe.model import Status
+from statepipe.observe import redact
 from statepipe.runtime.agenda import POLL_MS
 from statepipe.runtime.catalog import Catalog, new_id
 from statepipe.runtime.loop import Loop
@@ -94,6 +95,8 @@ class Engine:
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()  # noqa: S311  (jitter, not secrets)
         self._config = config
+        for secret in config.logging.hidden:
+            redact.hide(secret)
         self._create = create
         self._pools = pools or Pools()
         self._in_flight_max = in_flight_max

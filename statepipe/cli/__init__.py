@@ -30,6 +30,7 @@ import click
 from statepipe import __version__
 from statepipe.cli.options import common_options
 from statepipe.cli.render import escape, silence
+from statepipe.cli.session import Told
 from statepipe.errors import StatepipeError, StoreInDoubt
 from statepipe.suggest import did_you_mean
 
@@ -43,6 +44,7 @@ COMMANDS: Final = {
     "history": ("history", "The journal of an instance."),
     "init": ("init", "Make a runnable example in a new folder."),
     "inspect": ("inspect", "One instance: where it stands, why, what to type next."),
+    "logs": ("logs", "What the tasks of an instance printed and logged."),
     "ls": ("ls", "List instances, newest first."),
     "metrics": ("metrics", "Watch: metrics for Prometheus, dashboards, alert rules."),
     "migrate": ("migrate", "Bring the store to this release's schema."),
@@ -137,14 +139,8 @@ def _run(args: list[str]) -> int:
             result = statepipe.invoke(context)
     except click.exceptions.Exit as ending:  # --help, --version
         return ending.exit_code
-    except StatepipeError as error:
-        _tell(error.message, meaning=error.meaning, next_step=error.next_step)
-        if isinstance(error, StoreInDoubt):
-            # At once: an orderly exit closes the store, and SQLite then syncs once more,
-            # which may report a success that the disk never had.
-            sys.stdout.flush()
-            os._exit(error.exit_code)
-        return error.exit_code
+    except (StatepipeError, Told) as error:
+        return _ended(error)
     except click.UsageError as error:
         return _refuse(error)
     except (KeyboardInterrupt, click.Abort):
@@ -154,6 +150,19 @@ def _run(args: list[str]) -> int:
     except Exception as error:  # noqa: BLE001  (the last door: whatever it is, say what it means)
         return _defect(error, wants_trace="--debug" in args)
     return result if isinstance(result, int) else 0
+
+
+def _ended(error: StatepipeError | Told) -> int:
+    if isinstance(error, Told):
+        error = error.error
+    else:
+        _tell(error.message, meaning=error.meaning, next_step=error.next_step)
+    if isinstance(error, StoreInDoubt):
+        # At once: an orderly exit closes the store, and SQLite then syncs once more,
+        # which may report a success that the disk never had.
+        sys.stdout.flush()
+        os._exit(error.exit_code)
+    return error.exit_code
 
 
 def _refuse(error: click.UsageError) -> int:
@@ -182,6 +191,9 @@ def _defect(error: Exception, *, wants_trace: bool) -> int:
 
 
 def _tell(message: str, *, meaning: str, next_step: str) -> None:
+    from statepipe.observe.redact import redacted  # noqa: PLC0415  (2 ms that only errors need pay)
+
+    message, meaning, next_step = map(redacted, (message, meaning, next_step))
     lines = [f"statepipe: {escape(message)}"]
     if meaning:
         lines.append(f"  meaning: {escape(meaning)}")

@@ -12,10 +12,12 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import Any, Final
 
 from statepipe.cli.inspect import shown_id
+from statepipe.cli.loglines import log_lines
 from statepipe.cli.places import config_here, open_reader
 from statepipe.cli.progress import Progress
 from statepipe.cli.render import Output, first_line
@@ -173,21 +175,25 @@ def driving(
     """
     out = Session.current().out()
     config = config_here()
-    progress = Progress(out, detailed=detailed)
     signals = Signals()
     try:
-        with Engine(
-            config,
-            create=create,
-            observe=progress.observe,
-            pools=Pools(processes=concurrency, threads=concurrency or 32),
-            in_flight_max=concurrency or 64,
-        ) as engine:
-            signals.stop(engine)
-            try:
-                yield Drivers(engine, out=out, signals=signals, progress=progress)
-            finally:
-                progress.close()
+        with log_lines(config, Session.current()) as lines:
+            if lines.on_stderr:  # they say all that progress and notes would
+                out = replace(out, quiet=True)
+            progress = Progress(out, detailed=detailed)
+            with Engine(
+                config,
+                create=create,
+                observe=progress.observe,
+                log=lines.log,
+                pools=Pools(processes=concurrency, threads=concurrency or 32),
+                in_flight_max=concurrency or 64,
+            ) as engine:
+                signals.stop(engine)
+                try:
+                    yield Drivers(engine, out=out, signals=signals, progress=progress)
+                finally:
+                    progress.close()
     finally:
         signals.restore()
 

@@ -153,6 +153,10 @@ def _tail(out: Output, found: Inspection, ahead: Outlook, *, now_ms: int) -> Non
         text = _bounded(failure.error or "")
         out.say(f"  cause       {failure.error_class}: {text}")
         out.say(f"              {tried}{moment(failure.at_ms)}")
+        if found.has_output:
+            attempt = f" --attempt {failure.attempt}" if failure.attempt else ""
+            where = f"--state {failure.state}{attempt}"
+            out.say(f"  logs        statepipe logs {shown_id(found.id)} {where}")
     elif found.standing == "stalled" and found.holder is not None:
         out.say(f"  cause       the process that drove it ({found.holder.pid}) died")
     good = found.good
@@ -212,6 +216,7 @@ def _facts(found: Inspection, ahead: Outlook) -> dict[str, Any]:
         "request": found.request,
         "driver": found.holder and found.holder._asdict(),
         "cause": failure and {**failure._asdict(), "at": moment(failure.at_ms)},
+        "has_output": found.has_output,
         "checkpoint": good and {**good._asdict(), "at": moment(good.at_ms)},
         "progress": [
             {

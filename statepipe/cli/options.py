@@ -3,6 +3,7 @@ Options that commands share, and how their values are read.
 
     command             a command with its examples and the options that all have
     common_options      --store, --env, --config, --output, --quiet, --no-color, --debug
+    log_options         --log-format, --log-file, --log-level, of commands that drive
     instance_id         the argument ID, checked
     parsed_params       `-p key=value` and `-p key:=json` as a mapping
     duration_ms         "2h", "90d" as an option's value
@@ -22,6 +23,8 @@ import click
 from statepipe.cli.render import escape
 from statepipe.cli.session import FORMATS, Session
 from statepipe.errors import BadParameter, Refused, UsageError
+from statepipe.logsettings import FORMATS as FORMATS_OF_LOGS
+from statepipe.logsettings import LEVELS
 from statepipe.units import parse_duration_ms
 
 ID_CHARS_MAX: Final = 200
@@ -40,20 +43,47 @@ def common_options() -> list[click.Parameter]:
     ]
 
 
+def log_options() -> list[click.Parameter]:
+    """Return the options that say where log lines go; each writes into the session."""
+    return [
+        _option(
+            ["--log-format"],
+            type=click.Choice(FORMATS_OF_LOGS),
+            help="Log lines (STATEPIPE_LOG_FORMAT); on standard error without a file.",
+        ),
+        _option(
+            ["--log-file"],
+            metavar="PATH",
+            help="Append log lines to it, as JSON unless said otherwise (STATEPIPE_LOG_FILE).",
+        ),
+        _option(
+            ["--log-level"],
+            type=click.Choice(LEVELS),
+            help="The least important; default debug for json, info for text.",
+        ),
+    ]
+
+
 def command(
-    name: str, *, examples: Iterable[str]
+    name: str, *, examples: Iterable[str], logs: bool = False
 ) -> Callable[[Callable[..., int | None]], click.Command]:
     """
     Make a function a command that has the common options, and examples in its help.
 
     An option of its own wins over a common one of the same name.
+
+    Args:
+        name: Its name.
+        examples: Calls of it.
+        logs: True if it has the options of log lines as well.
     """
     epilog = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
 
     def made(function: Callable[..., int | None]) -> click.Command:
         wrapped = click.command(name, epilog=epilog)(function)
         own = {name for param in wrapped.params for name in param.opts}
-        wrapped.params.extend(each for each in common_options() if own.isdisjoint(each.opts))
+        shared = [*(log_options() if logs else ()), *common_options()]
+        wrapped.params.extend(each for each in shared if own.isdisjoint(each.opts))
         return wrapped
 
     return made

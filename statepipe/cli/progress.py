@@ -102,7 +102,13 @@ class Progress:
 
             console = Console(no_color=not self._out.color, highlight=False)
             self._live = Live(
-                console=console, get_renderable=self._table, refresh_per_second=8, transient=True
+                console=console,
+                get_renderable=self._table,
+                refresh_per_second=8,
+                transient=True,
+                # What tasks print is caught before it could disturb the table.
+                redirect_stdout=False,
+                redirect_stderr=False,
             )
             self._live.start()
 

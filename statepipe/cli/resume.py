@@ -23,6 +23,7 @@ from statepipe.units import plural
 
 @command(
     "resume",
+    logs=True,
     examples=[
         "statepipe resume flights-20130208-1f2e3d4c",
         "statepipe resume --failed --machine flights --dry-run",

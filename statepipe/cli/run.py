@@ -34,6 +34,7 @@ _IF_EXISTS = click.option(
 
 @command(
     "run",
+    logs=True,
     examples=[
         "statepipe run flights",
         "statepipe run orders -p day=2013-02-08 -p limit:=10",
@@ -64,6 +65,7 @@ def run(
 
 @command(
     "start",
+    logs=True,
     examples=["statepipe start flights", "statepipe start orders -p day=2013-02-08 --id one"],
 )
 @click.argument("machine", metavar="MACHINE")
@@ -94,11 +96,13 @@ def start(
 
 @command(
     "worker",
+    logs=True,
     examples=[
         "statepipe worker",
         "statepipe worker --machine flights --concurrency 4",
         "statepipe worker --until-idle",
         "statepipe worker --metrics-listen 127.0.0.1:9464",
+        "statepipe worker --log-format json",
     ],
 )
 @click.option(

@@ -1,5 +1,8 @@
 """
 The common options as given; `cli.places` finds the configuration and the store by them.
+
+    Session     the options
+    Told        an error that was told already
 """
 
 import os
@@ -9,6 +12,7 @@ from typing import Final
 import click
 
 from statepipe.cli.render import Output
+from statepipe.errors import StatepipeError
 
 FORMATS: Final = ("table", "json", "jsonl")
 
@@ -26,6 +30,9 @@ class Session:
         quiet: True to say nothing but the answer.
         no_color: True for no colours.
         debug: True to print tracebacks of defects.
+        log_format: "text", "json" or "none", or None.
+        log_file: Where log lines are appended to, or None.
+        log_level: The least important level of log lines, or None.
     """
 
     store: str | None = None
@@ -35,6 +42,9 @@ class Session:
     quiet: bool = False
     no_color: bool = False
     debug: bool = False
+    log_format: str | None = None
+    log_file: str | None = None
+    log_level: str | None = None
 
     @classmethod
     def current(cls) -> "Session":
@@ -48,3 +58,16 @@ class Session:
             quiet=self.quiet,
             color=not self.no_color and not os.environ.get("NO_COLOR"),
         )
+
+
+class Told(Exception):
+    """
+    An error was told as a log line; what is left is its exit code.
+
+    Attributes:
+        error: Which.
+    """
+
+    def __init__(self, error: StatepipeError) -> None:
+        super().__init__(error.message)
+        self.error = error

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import click
 
 from statepipe.cli.inspect import shown_id
+from statepipe.cli.loglines import log_lines
 from statepipe.cli.options import command, confirm, instance_id
 from statepipe.cli.places import config_here, open_reader
 from statepipe.cli.session import Session
@@ -118,7 +119,11 @@ def rewind(*, instance: str, to: str, reason: str | None, dry_run: bool, yes: bo
 
 @contextmanager
 def _engine() -> Generator[Engine]:
-    with Engine(config_here(), create=False) as engine:
+    config = config_here()
+    with (
+        log_lines(config, Session.current()) as lines,
+        Engine(config, create=False, log=lines.log) as engine,
+    ):
         yield engine
 
 

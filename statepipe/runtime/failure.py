@@ -12,11 +12,16 @@ import builtins
 import math
 import traceback
 from collections.abc import Sequence
+from itertools import dropwhile
+from pathlib import Path
 from typing import Any, Final
 
 from statepipe import errors
 from statepipe.errors import TaskError, Throttled
 from statepipe.observe import redact
+
+#: Where files of our own lie.
+_OURS: Final = f"{Path(__file__).parents[1]}/"
 
 NAMES_MAX: Final = 32
 MESSAGE_CHARS_MAX: Final = 4_000
@@ -97,13 +102,25 @@ def known_names(name: str) -> list[str] | None:
 
 def _traceback_of(error: BaseException) -> str:
     try:
-        text = "".join(traceback.format_exception(error))
+        told = traceback.TracebackException.from_exception(error)
+        _forget_us(told)
+        text = "".join(told.format())
     except BaseException as second:  # noqa: BLE001 the author's exception may break the formatting
         return f"(no traceback: formatting it raised {type(second).__name__})"
-    # The end names the cause; the beginning is our own frames.
+    # The end names the cause.
     more = len(text) - TRACEBACK_CHARS_MAX
     shown = _unicode(redact.end(text, chars_max=TRACEBACK_CHARS_MAX))
     return shown if more <= 0 else f"… ({more:,} characters)\n{shown}"
+
+
+def _forget_us(told: traceback.TracebackException) -> None:
+    """Leave out the frames by which we came to the author's code, if it came to that."""
+    each: traceback.TracebackException | None = told
+    while each is not None:
+        frames = list(each.stack)
+        theirs = dropwhile(lambda frame: frame.filename.startswith(_OURS), frames)
+        each.stack = traceback.StackSummary.from_list(list(theirs) or frames)
+        each = each.__cause__ or each.__context__
 
 
 def _unicode(text: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from statepipe.clock import Clock
 from statepipe.model import Stay
 from statepipe.sqlite import sqlite3
-from statepipe.store import liveness, staged
+from statepipe.store import liveness, output, staged
 from statepipe.store.claims import not_found
 from statepipe.store.codec import decode
 
@@ -160,6 +160,7 @@ class Inspection:
         planned: Batches to load and loaded, by state, generation and visit.
         staged: Batches staged, by state, generation and visit.
         cursor: Where the source it is in goes on, or None.
+        has_output: True if something is kept of what its tasks printed and logged.
     """
 
     n: int
@@ -193,6 +194,7 @@ class Inspection:
     planned: Mapping[tuple[str, int, int], tuple[int, int]]
     staged: Mapping[tuple[str, int, int], int]
     cursor: Any
+    has_output: bool
 
     @property
     def standing(self) -> str:
@@ -248,6 +250,7 @@ def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -
         planned=planned,
         staged=stages,
         cursor=None if encoded is None else decode(encoded),
+        has_output=output.has_any(connection, n),
     )
 
 

@@ -19,7 +19,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -35,8 +35,8 @@ _BOOT: Final = (
 _READ_BYTES: Final = 1 << 18
 _ENDING_MS_MAX: Final = 1_000
 _SHOWN_CHARS_MAX: Final = 2_000
-#: Reads of what is left in a pipe after a call; it holds less, unless somebody goes on writing.
-_LAST_READS_MAX: Final = 4
+#: Reads of one output in a row: a pipe holds less, unless somebody goes on writing.
+_READS_MAX: Final = 4
 
 Answer = Callable[[wire.Message], bytes]
 
@@ -162,7 +162,9 @@ class Worker:
             None if the worker died, or its wire cannot be trusted any more; `bury` says which.
         """
         self._capture = None
-        self._drain_all()  # what threads of the last call print between calls is nobody's
+        self._drain_all(
+            self._outputs
+        )  # what threads of the last call print between calls is nobody's
         self._ends = dict.fromkeys(self._outputs, b"")
         self._capture = output
         for secret in redact.hidden(since=self._told_secrets):
@@ -184,11 +186,9 @@ class Worker:
                 return None
             # After the wire, where a secret is told before it can be printed; and before an
             # answer, which may be the commit of what was printed about.
-            for fd in self._open_outputs & (self._outputs.keys() if messages else ready.keys()):
-                self._drain(fd)
+            self._drain_all(self._outputs.keys() if messages else ready.keys())
             for message in messages:
                 if message[0] != "ask":
-                    self._drain_all()
                     self._capture = None
                     self.worn |= bool(message[-1])
                     return message
@@ -231,7 +231,7 @@ class Worker:
             left = [*(each for each in self._killed if each.pid != self._pid)]
             processes.bury([*left, *processes.zombies_of(self._pid)])
             self._reaped = True
-        self._drain_all()
+        self._drain_all(self._outputs)
         self._link.close()
         os.close(self._lifeline)
         os.close(self._pidfd)
@@ -271,11 +271,13 @@ class Worker:
         self._inbox.feed(data)
         return bool(data)
 
-    def _drain_all(self) -> None:
-        """Read what the outputs hold now."""
-        for fd in list(self._open_outputs):
+    def _drain_all(self, wanted: Collection[int]) -> None:
+        """Read what these outputs hold now, in the same order each time: first what is printed."""
+        for fd in self._outputs:
             reads = 0
-            while reads < _LAST_READS_MAX and self._drain(fd):
+            while (
+                fd in wanted and fd in self._open_outputs and reads < _READS_MAX and self._drain(fd)
+            ):
                 reads += 1
 
     def _drain(self, fd: int) -> bool:
