@@ -30,7 +30,7 @@ from statepipe.runtime.group import GROUP_MAX, LINGER_MS, Entry, Group, refused
 from statepipe.runtime.inbox import Finished, Inbox, Question
 from statepipe.runtime.observers import Observers
 from statepipe.runtime.outcomes import farewell, outcome
-from statepipe.runtime.output.capture import Capture, Outbox
+from statepipe.runtime.output.capture import Outbox
 from statepipe.runtime.output.streams import Captured, nobody
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Program
@@ -223,23 +223,22 @@ class Loop:
         drive.began_boot_ms = drive.heard_boot_ms = self._clock.boot_ms()
         call = attempts.call_of(drive, self._store)
         whose = (drive.n, drive.epoch, drive.generation, drive.state, drive.attempt + 1)
-        capture = Capture(self._outbox, whose)
-        function = Captured(perform, capture)
+        task = Captured(self._outbox, whose, perform)
         kind = drive.part.policy.executor
         self._pools.busy[kind] += 1
         drive.future = attempts.UNDER_WAY
         if kind == "inline":
             ask = partial(self._ask_inline, drive, drive.attempt_id)
-            drive.future = self._pools.get(kind).submit(function, call, ask)
+            drive.future = self._pools.get(kind).submit(task, call, ask)
             if self._broken is not None:
                 raise self._broken
-            self._finish(Finished(drive, kind, capture, self._inbox, drive.future))
+            self._finish(Finished(drive, kind, task, self._inbox, drive.future))
             return
         self._fresh += 1
         ask = partial(self._inbox.ask, drive, drive.attempt_id)
-        drive.future = self._pools.get(kind).submit(function, call, ask)
+        drive.future = self._pools.get(kind).submit(task, call, ask)
         self._deadlines.watch(drive)
-        drive.future.add_done_callback(Finished(drive, kind, capture, self._inbox))
+        drive.future.add_done_callback(Finished(drive, kind, task, self._inbox))
 
     def _ask_inline(self, drive: Drive, attempt_id: int, request: Mapping[str, Any]) -> Any:  # noqa: ANN401  (plain data)
         """Answer at once: the task runs in the loop's own thread and holds it up."""
@@ -302,16 +301,18 @@ class Loop:
         drive = message.drive
         if message.took_ms is None:
             message.took_ms = self._clock.boot_ms() - drive.began_boot_ms
-            message.capture.end(attempts.traceback_of(message.future))
             self._pools.busy[message.executor] -= 1
             self._fresh -= 1
         if self.drives.get(drive.n) is not drive or drive.attempt_id != message.attempt_id:
+            message.capture.end()
             return
         if drive.pending:
             self._inbox.keep(message)
             return
         drive.future = None
-        self._conclude(drive, attempts.ended_of(message.future), message)
+        ended = attempts.ended_of(message.future)
+        message.capture.end(ended.failure and attempts.traceback_of(message.future))
+        self._conclude(drive, ended, message)
 
     def _conclude(self, drive: Drive, ended: Ended, message: Finished | None) -> None:
         change, attachment = outcome(

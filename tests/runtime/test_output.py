@@ -18,7 +18,7 @@ from statepipe.runtime.executors.inline import InlineExecutor
 from statepipe.runtime.executors.process import ProcessExecutor
 from statepipe.runtime.executors.thread import ThreadExecutor
 from statepipe.runtime.output import streams
-from statepipe.runtime.output.capture import Capture, Outbox
+from statepipe.runtime.output.capture import Outbox
 from statepipe.runtime.output.streams import Captured, nobody
 from statepipe.testing import ManualClock
 from tests.runtime import hostile, talking
@@ -63,8 +63,8 @@ class Attempt:
         # Here and not in a fixture: pytest gives each phase of a test its own streams.
         streams.install()
         self._outbox = Outbox(ManualClock())
-        self.capture = Capture(self._outbox, (1, 1, 1, "talking", 1))
-        self.future = executor.submit(Captured(function, self.capture), *args)
+        self.capture = Captured(self._outbox, (1, 1, 1, "talking", 1), function)
+        self.future = executor.submit(self.capture, *args)
 
     def lines(self) -> list[Line]:
         """Wait for its end and return what it said."""

@@ -80,7 +80,7 @@ class ProcessExecutor(Executor):
         """
         if self._down:
             raise RuntimeError("cannot submit a call after shutdown")
-        output = fn.capture if isinstance(fn, Captured) else None
+        output = fn if isinstance(fn, Captured) else None
         name = _name_of(fn.function if isinstance(fn, Captured) else fn)
         future = CallFuture(name, list(args), dict(kwargs), output=output)
         self._queue.put(future)

@@ -35,6 +35,10 @@ _SHOWN_CHARS_MAX: Final = {"stdout": LINE_CHARS_MAX, "stderr": LINE_CHARS_MAX, "
 _SLICE: Final = 1 << 18
 
 
+#: Instance (number), epoch, generation, state, attempt.
+Whose = tuple[int, int, int, str, int]
+
+
 class _Held(NamedTuple):
     """A line as it came. A record of a worker process is still JSON, and has no level yet."""
 
@@ -51,10 +55,10 @@ class Capture:
 
     Args:
         outbox: Who is told that there is something to store.
-        whose: Instance (number), epoch, generation, state and attempt, as its rows name them.
+        whose: Which attempt, as its rows name it.
     """
 
-    def __init__(self, outbox: "Outbox", whose: tuple[int, int, int, str, int]) -> None:
+    def __init__(self, outbox: "Outbox", whose: Whose) -> None:
         self._outbox = outbox
         self._whose = whose
 

@@ -1,7 +1,7 @@
 """
 Which attempt a print or a log record belongs to, where several share a process.
 
-    Captured        a function whose output goes to a capture; executors know it
+    Captured        a function whose output is captured; executors know it
     nobody          inside the block, output belongs to no attempt
     install         from now on the standard streams and the root logger ask whose it is
     uninstall       they are as they were
@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, ParamSpec, TextIO, TypeVar, cast
 
-from statepipe.runtime.output.capture import Capture
+from statepipe.runtime.output.capture import Capture, Outbox, Whose
 from statepipe.runtime.output.records import level_of, listen, text_of
 
 P = ParamSpec("P")
@@ -34,25 +34,26 @@ _undo: list[Callable[[], object]] = []
 _SOURCES: Final = ("stdout", "stderr")
 
 
-class Captured:
+class Captured(Capture):
     """
-    A function whose output goes to a capture.
+    A function and the capture its output goes to: one object, as there are so many attempts.
 
     In a thread it is called as it is; an executor that runs it in another process sends
     the function, and feeds the capture with what that process writes.
+
+    Attributes:
+        function: What is called.
     """
 
-    __slots__ = ("capture", "function")
-
-    def __init__(self, function: Callable[..., Any], capture: Capture) -> None:
+    def __init__(self, outbox: Outbox, whose: Whose, function: Callable[..., Any]) -> None:
+        super().__init__(outbox, whose)
         self.function = function
-        self.capture = capture
 
-    def __call__(self, *args: object, **kwargs: object) -> Any:  # noqa: ANN401  (the function's)
+    def __call__(self, *args: object) -> Any:  # noqa: ANN401  (the function's)
         """Call the function."""
-        token = _current.set(self.capture)
+        token = _current.set(self)
         try:
-            return self.function(*args, **kwargs)
+            return self.function(*args)
         finally:
             _current.reset(token)
 
