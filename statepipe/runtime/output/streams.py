@@ -46,7 +46,9 @@ class Captured(Capture):
     """
 
     def __init__(self, outbox: Outbox, whose: Whose, function: Callable[..., Any]) -> None:
-        super().__init__(outbox, whose)
+        # Not through `super`: this is done for each attempt, however short.
+        self._outbox = outbox
+        self._whose = whose
         self.function = function
 
     def __call__(self, *args: object) -> Any:  # noqa: ANN401  (the function's)
