@@ -21,10 +21,8 @@ from typing import Any, Final
 import click
 
 from statepipe.cli.render import escape
-from statepipe.cli.session import FORMATS, Session
+from statepipe.cli.session import FORMATS, LOG_FORMATS, LOG_LEVELS, Session
 from statepipe.errors import BadParameter, Refused, UsageError
-from statepipe.logsettings import FORMATS as FORMATS_OF_LOGS
-from statepipe.logsettings import LEVELS
 from statepipe.units import parse_duration_ms
 
 ID_CHARS_MAX: Final = 200
@@ -48,7 +46,7 @@ def log_options() -> list[click.Parameter]:
     return [
         _option(
             ["--log-format"],
-            type=click.Choice(FORMATS_OF_LOGS),
+            type=click.Choice(LOG_FORMATS),
             help="Log lines (STATEPIPE_LOG_FORMAT); on standard error without a file.",
         ),
         _option(
@@ -58,7 +56,7 @@ def log_options() -> list[click.Parameter]:
         ),
         _option(
             ["--log-level"],
-            type=click.Choice(LEVELS),
+            type=click.Choice(LOG_LEVELS),
             help="The least important; default debug for json, info for text.",
         ),
     ]

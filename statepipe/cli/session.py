@@ -15,6 +15,9 @@ from statepipe.cli.render import Output
 from statepipe.errors import StatepipeError
 
 FORMATS: Final = ("table", "json", "jsonl")
+#: As `logsettings` has them, which `--help` need not import.
+LOG_FORMATS: Final = ("text", "json", "none")
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 @dataclass(slots=True, kw_only=True)

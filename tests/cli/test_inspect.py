@@ -18,6 +18,7 @@ one  numbers v1  failed in transforming
   cause       ConnectionError: the other side hung up
               with a second line
               attempt 1/1 of transforming, MOMENT
+  logs        statepipe logs one --state transforming --attempt 1
   checkpoint  seq 11: batch 0 of transforming, MOMENT (AGE)
   a resume    skips extracting, validating, 1 batch of 3 in transforming
               runs transforming from batch 1, then loading

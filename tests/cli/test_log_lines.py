@@ -10,9 +10,11 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from statepipe import logsettings
+from statepipe.cli import session
 from statepipe.observe import redact
 from statepipe.observe.lines import schema
-from tests.cli.project import Project
+from tests.cli.project import Project, until
 
 VALIDATOR = jsonschema_rs.validator_for(schema())
 
@@ -142,6 +144,12 @@ def test_settings_come_from_the_file_and_the_environment_wins(
     assert "four" not in (project.root / "b.jsonl").read_text(encoding="utf-8")
 
 
+def test_the_command_line_offers_what_the_file_does() -> None:
+    """The choices are written down twice, so that --help is fast; they are the same."""
+    assert session.LOG_FORMATS == logsettings.FORMATS
+    assert session.LOG_LEVELS == logsettings.LEVELS
+
+
 def test_interventions_are_logged_where_everything_is(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,11 +245,12 @@ def test_a_log_file_that_was_moved_away_is_made_anew(project: Project) -> None:
 
 
 def test_a_worker_s_takeover_of_a_killed_run_is_a_warning(project: Project) -> None:
-    """After kill -9 the log has no gap: the next process says from whom it took over."""
+    """After kill -9 the next process says from whom it took over, and goes on from there."""
     log = project.root / "log.jsonl"
     slow = ("run", "numbers", "--id", "one", "-p", "slow:=true", "--log-file", str(log))
     process = project.spawn(*slow)
     project.begun()
+    until(lambda: logged(log)[-1]["seq"] == 5)  # the task goes on a moment before the line is there
     process.send_signal(signal.SIGKILL)
     process.communicate()
     (project.root / "machines" / "go").touch()
