@@ -23,7 +23,7 @@ _HOMES: Final = {
     "Load": "statepipe.machine.definition",
     "Machine": "statepipe.machine.definition",
     "Outcome": "statepipe.model",
-    "Param": "statepipe.machine.definition",
+    "Param": "statepipe.machine.parameter",
     "Policy": "statepipe.policy",
     "Reader": "statepipe.store.reading",
     "Reject": "statepipe.errors",

@@ -11,11 +11,11 @@ from statepipe.io.files import read_csv as read_csv
 from statepipe.io.files import read_jsonl as read_jsonl
 from statepipe.machine.definition import Load as Load
 from statepipe.machine.definition import Machine as Machine
-from statepipe.machine.definition import Param as Param
 from statepipe.machine.definition import Run as Run
 from statepipe.machine.definition import State as State
 from statepipe.machine.definition import Transition as Transition
 from statepipe.machine.definition import Validate as Validate
+from statepipe.machine.parameter import Param as Param
 from statepipe.model import Batch as Batch
 from statepipe.model import Outcome as Outcome
 from statepipe.model import Task as Task

@@ -1,7 +1,8 @@
 """
 What a machine is and what it allows; pure: no clock, no store, no task is run here.
 
-    definition  the frozen values: Machine, State, tasks, Transition, Param (names: their checks)
+    definition  the frozen values: Machine, State, tasks, Transition (names: their checks)
+    parameter   what a machine declares: Param
     loader      a TOML file as a Machine; finding and listing files
     params      the parameters of one instance, typed (scalars: the types)
     guards      the expression language of `when` (operations: what it computes)

@@ -5,7 +5,6 @@ A machine as frozen values: what a TOML file says, or what Python builds directl
     State           a task, or a final kind; its transitions
     Run, Validate, Load     the three tasks
     Transition      event, target, guard, visit limit
-    Param           a declared parameter
 
 Each checks itself when built, so whatever holds a Machine holds a sound one. What takes
 looking at the whole graph (reachable, bounded, fed) is proved by `machine.checker`.
@@ -15,7 +14,6 @@ state gets `error` and `timeout` to `failed` unless its author says otherwise. `
 leads to `cancelled` from everywhere; neither is written down.
 """
 
-import datetime as dt
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,7 +23,7 @@ from typing import Any, Final, Literal, get_args
 from statepipe.errors import NotFound
 from statepipe.machine.guards import Guard
 from statepipe.machine.names import check_name, check_once, check_text, refusal
-from statepipe.machine.scalars import ParamType, convert
+from statepipe.machine.parameter import Param
 from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, TIMEOUT
 from statepipe.policy import DURATION_MS_MAX, STATE_KEYS, policy_fields
 from statepipe.suggest import did_you_mean
@@ -38,11 +36,7 @@ FAILED_STATE: Final = "failed"
 STATES_MAX: Final = 500
 VISITS_MAX: Final = 1_000_000
 
-_PARAM_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
-
-#: Today does not matter when a default is only checked.
-_ANY_DAY: Final = dt.date(2000, 1, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,47 +246,6 @@ class State:
                     " once with max_visits",
                     next_step='write it once and join the guards with "or"',
                 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Param:
-    """
-    A declared parameter.
-
-    Attributes:
-        name: Its name, as in `-p name=value`.
-        type: What its value is.
-        default: Its value if none is given; "today" for a date is the day of creation.
-        required: False if it may be left out; without a default it is None then.
-            A parameter with a default is never required.
-    """
-
-    name: str
-    type: ParamType = "text"
-    default: Any = None
-    required: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse a bad name, an unknown type and a default of another type."""
-        if not _PARAM_NAME.fullmatch(self.name):
-            raise refusal(
-                f'"{self.name}" is not a name for a parameter',
-                next_step="a name is a-z, then a-z, 0-9 or _, at most 64 characters",
-            )
-        if self.type not in get_args(ParamType):
-            raise refusal(
-                f"type is {self.type!r}{did_you_mean(str(self.type), get_args(ParamType))}",
-                next_step=f"type is one of {', '.join(get_args(ParamType))}",
-            )
-        if self.default is None:
-            return
-        object.__setattr__(self, "required", False)
-        try:
-            convert(self.type, self.default, today=_ANY_DAY)
-        except ValueError as error:
-            raise refusal(
-                f"default {error}", next_step=f"give a default of type {self.type}"
-            ) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

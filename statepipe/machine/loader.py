@@ -20,13 +20,13 @@ from statepipe.machine.definition import (
     FAILED_STATE,
     Load,
     Machine,
-    Param,
     Run,
     State,
     Transition,
     Validate,
 )
 from statepipe.machine.names import check_name, refusal
+from statepipe.machine.parameter import Param
 from statepipe.model import OK
 from statepipe.policy import STATE_KEYS
 from statepipe.suggest import did_you_mean

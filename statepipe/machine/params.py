@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from statepipe.errors import BadParameter
-from statepipe.machine.definition import Machine, Param
+from statepipe.machine.definition import Machine
+from statepipe.machine.parameter import Param
 from statepipe.machine.scalars import convert
 from statepipe.suggest import did_you_mean
 

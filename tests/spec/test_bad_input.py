@@ -12,7 +12,8 @@ from statepipe.clock import SystemClock
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.errors import BadParameter, NotFound, UsageError
-from statepipe.machine.definition import Machine, Param, Run, State, Transition
+from statepipe.machine.definition import Machine, Run, State, Transition
+from statepipe.machine.parameter import Param
 from statepipe.runtime.pools import Pools
 from statepipe.store.codec import decode
 from statepipe.testing import violations

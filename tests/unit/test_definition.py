@@ -6,7 +6,8 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from statepipe.errors import DefinitionError, NotFound
-from statepipe.machine.definition import Machine, Param, Run, State, Transition
+from statepipe.machine.definition import Machine, Run, State, Transition
+from statepipe.machine.parameter import Param
 from tests.unit.building import acting, pipeline, to
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from statepipe.errors import BadParameter, DefinitionError
-from statepipe.machine.definition import Machine, Param, State
+from statepipe.machine.definition import Machine, State
+from statepipe.machine.parameter import Param
 from statepipe.machine.params import bind_params
 from statepipe.machine.scalars import ParamType
 from tests.unit.building import acting, to
