@@ -274,6 +274,21 @@ class Plan(NamedTuple):
     source: Stay  # whose batches
 
 
+class Reached(NamedTuple):
+    """
+    How far the source in a state has come, once its instance is done.
+
+    Attributes:
+        state: The state.
+        since: Number of the watermark's row it started from; 0 if there was none.
+        value: The highest value it has read, plain data.
+    """
+
+    state: str
+    since: int
+    value: Any
+
+
 class Attachment(NamedTuple):
     """What some changes carry besides: rows of other tables, in the same transaction."""
 
@@ -283,6 +298,7 @@ class Attachment(NamedTuple):
     loaded: Loaded | None = None
     plan: Plan | None = None
     releases: bool = False  # the instance is done: its staged batches are given back
+    reached: tuple[Reached, ...] = ()  # and the watermarks of its machine move
 
 
 class Line(NamedTuple):

@@ -3,6 +3,7 @@ Columnar batches: the one module that knows pyarrow, imported when a table comes
 
     to_ipc      table (pyarrow, polars, pandas, DuckDB) -> Arrow IPC file, and its number of rows
     from_ipc    the way back, as a pyarrow.Table
+    column_values   a column as plain Python values
 
 The file form of Arrow IPC, not the stream: its footer is at the end, so a cut is
 always noticed, while a cut stream ends like a whole one.
@@ -61,6 +62,18 @@ def from_ipc(payload: bytes) -> Any:  # noqa: ANN401  (a pyarrow.Table; pyarrow 
             meaning="it was not used; nothing was changed",
             next_step="statepipe doctor; then statepipe rewind ID --to an earlier state",
         ) from error
+
+
+def column_values(records: Any, column: str) -> list[Any]:  # noqa: ANN401  (any library's table)
+    """
+    Return a column of the table `records` as plain Python values.
+
+    Raises:
+        DataError: If pyarrow is not installed.
+        KeyError: It has no such column.
+    """
+    values: list[Any] = _pyarrow().table(records).column(column).to_pylist()
+    return values
 
 
 def _pyarrow() -> Any:  # noqa: ANN401  (a module without types)

@@ -72,6 +72,7 @@ def check(
         *_reachability(machine),
         *_cycles(machine),
         *_batches(machine, roles),
+        *_watermarks(machine, roles),
     ]
     return sorted(findings, key=lambda each: each.severity != "error")
 
@@ -205,6 +206,33 @@ def _batches(machine: Machine, roles: dict[str, Role]) -> Iterator[Finding]:
                 state.name,
                 f"{_taking(state)}, and there is a path to it on which no state makes any",
                 "lead every path through a source: a generator function of one parameter",
+            )
+
+
+def _watermarks(machine: Machine, roles: dict[str, Role]) -> Iterator[Finding]:
+    """Only a source has a watermark; what it reads again must be upserted, not appended."""
+    appends = [
+        state.name
+        for state in machine.states
+        if isinstance(state.task, Load) and not state.task.key
+    ]
+    for state in machine.states:
+        mark = state.task.watermark if isinstance(state.task, Run) else None
+        if mark is None:
+            continue
+        if roles.get(state.name) not in {"source", "unknown"}:
+            yield _error(
+                state.name,
+                "has a watermark, and its function is no source",
+                "yield batches, or remove watermark",
+            )
+        if appends and (mark.lookback or mark.lookback_ms):
+            yield Finding(
+                severity="warning",
+                state=state.name,
+                message=f'looks back, and "{appends[0]}" appends: rows that are read again are'
+                " loaded twice",
+                fix=f'give the load of "{appends[0]}" a key, or remove lookback',
             )
 
 

@@ -24,6 +24,7 @@ from statepipe.errors import NotFound
 from statepipe.machine.guards import Guard
 from statepipe.machine.names import check_name, check_once, check_text, refusal
 from statepipe.machine.parameter import Param
+from statepipe.machine.watermark import Incremental
 from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, TIMEOUT
 from statepipe.policy import DURATION_MS_MAX, STATE_KEYS, policy_fields
 from statepipe.suggest import did_you_mean
@@ -46,9 +47,11 @@ class Run:
 
     Attributes:
         function: "module:name", or the function itself for a machine built in Python.
+        watermark: Of a source that reads only what is new: which column says so, or None.
     """
 
     function: str | Callable[..., Any]
+    watermark: Incremental | None = None
 
     def __post_init__(self) -> None:
         """Refuse what names no function."""

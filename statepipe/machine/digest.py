@@ -85,7 +85,9 @@ def _state(state: State, contract_digests: Mapping[str, str]) -> dict[str, Any]:
 
 def _task(task: Run | Validate | Load, contract_digests: Mapping[str, str]) -> dict[str, Any]:
     if isinstance(task, Run):
-        return {"run": task.reference}
+        # The lookback is policy: it may change between a crash and a resume.
+        mark = {} if task.watermark is None else {"watermark": task.watermark.column}
+        return {"run": task.reference, **mark}
     if isinstance(task, Validate):
         return {"contract": task.contract, "sha256": contract_digests[task.contract]}
     return {"load": task.to, "table": task.table, "key": list(task.key)}
@@ -148,7 +150,8 @@ def _task_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> 
 
 
 def _task_said(task: Mapping[str, Any]) -> str:
-    return next(f"{key} {task[key]!r}" for key in ("run", "contract", "load") if key in task)
+    said = next(f"{key} {task[key]!r}" for key in ("run", "contract", "load") if key in task)
+    return f"{said} with watermark {task['watermark']!r}" if "watermark" in task else said
 
 
 def _compared_events(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -178,6 +181,7 @@ def _choices_said(choices: list[Mapping[str, Any]]) -> str:
 
 _TASK_WORDS = {
     "run": "the function",
+    "watermark": "the watermark's column",
     "contract": "the contract",
     "load": "the destination",
     "table": "the table",

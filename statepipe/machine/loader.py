@@ -27,6 +27,7 @@ from statepipe.machine.definition import (
 )
 from statepipe.machine.names import check_name, refusal
 from statepipe.machine.parameter import Param
+from statepipe.machine.watermark import Incremental
 from statepipe.model import OK
 from statepipe.policy import STATE_KEYS
 from statepipe.suggest import did_you_mean
@@ -45,7 +46,7 @@ _SHORT: Final = {
 }
 _TASKS: Final = ("run", "contract", "load")
 _LOAD: Final = ("to", "table", "key")
-_STATE: Final = (*_TASKS, "final", "on", "retry", *STATE_KEYS)
+_STATE: Final = (*_TASKS, "watermark", "final", "on", "retry", *STATE_KEYS)
 _TARGET: Final = ("to", "when", "max_visits")
 _PARAM: Final = ("type", "default", "required")
 
@@ -188,7 +189,7 @@ def _machine(values: Mapping[str, Any]) -> Machine:
         states=states,
         version=values.get("version", 1),
         params=tuple(_param(name, value) for name, value in params.items()),
-        deadline_ms=_deadline(values.get("deadline")),
+        deadline_ms=_duration("deadline", values.get("deadline")),
         why=_text("why", values.get("why", "")),
     )
 
@@ -218,6 +219,8 @@ def _short_state(key: str, value: object) -> dict[str, Any]:
         _known(table, (*_LOAD, *extra, "run"))
         return {"load": {k: table.pop(k) for k in _LOAD if k in table}, **table}
     task = ("run", "contract") if key == "validate" else ("run",)
+    if key == "extract":
+        task = ("run", "watermark")
     _known(table, (*task, *extra))
     return table
 
@@ -233,6 +236,11 @@ def _built_state(name: str, table: Mapping[str, Any]) -> State:
         raise refusal(
             "must have exactly one of run, contract, load, final",
             next_step='run = "module:function", or final = "success"',
+        )
+    if "watermark" in table and "run" not in table:
+        raise refusal(
+            "watermark belongs to a state that runs a source",
+            next_step='run = "module:function", watermark = "updated_at"',
         )
     retry = table.get("retry")
     if not isinstance(retry, str | Mapping | None):
@@ -252,8 +260,10 @@ def _built_state(name: str, table: Mapping[str, Any]) -> State:
 
 def _task(table: Mapping[str, Any]) -> Run | Validate | Load | None:
     if "run" in table:
+        with _at("watermark"):
+            incremental = _incremental(table.get("watermark"))
         with _at("run"):
-            return Run(function=_text(None, table["run"]))
+            return Run(function=_text(None, table["run"]), watermark=incremental)
     if "contract" in table:
         return Validate(contract=_text("contract", table["contract"]))
     if "load" not in table:
@@ -271,6 +281,18 @@ def _task(table: Mapping[str, Any]) -> Run | Validate | Load | None:
             table=_text("table", load["table"]),
             key=tuple(columns),
         )
+
+
+def _incremental(value: object) -> Incremental | None:
+    if value is None:
+        return None
+    table: Mapping[str, Any] = {"column": value} if isinstance(value, str) else _table(None, value)
+    _known(table, ("column", "lookback"))
+    _needed(table, ("column",))
+    column, lookback = _text("column", table["column"]), table.get("lookback")
+    if not isinstance(lookback, str):
+        return Incremental(column=column, lookback=lookback)
+    return Incremental(column=column, lookback_ms=_duration("lookback", lookback))
 
 
 def _transitions(events: Mapping[str, Any]) -> Iterator[Transition]:
@@ -315,13 +337,13 @@ def _param(name: str, value: object) -> Param:
         )
 
 
-def _deadline(value: object) -> int | None:
+def _duration(key: str, value: object) -> int | None:
     if value is None:
         return None
     try:
-        return parse_duration_ms(_text("deadline", value))
+        return parse_duration_ms(_text(key, value))
     except (ValueError, OverflowError) as error:
-        raise refusal(f"deadline: {error}", next_step='deadline = "6h"') from None
+        raise refusal(f"{key}: {error}", next_step=f'{key} = "6h"') from None
 
 
 def _known(table: Mapping[str, Any], keys: Collection[str]) -> None:

@@ -3,7 +3,7 @@ The driver's side of one attempt: the call it is given, the answers it gets, how
 
     call_of     what `perform` needs to know
     answer_of   what a question about data is answered with; None is an answer, too
-    commit_of   the batch a question asks to commit
+    commit_of   the batch a question asks to commit, mark_of how far its source has come
     ended_of    what the future says, as an event; traceback_of, as people debug it
     kill        end it, ask_to_stop because somebody wished so
 """
@@ -15,11 +15,12 @@ from typing import Any, Final
 from statepipe.errors import TaskCancelled, TaskTimeout
 from statepipe.model import ERROR, TIMEOUT, Loaded, Rejects, Staged
 from statepipe.observe import redact
-from statepipe.runtime.changes import Ended, Failure
 from statepipe.runtime.drive import Drive
+from statepipe.runtime.endings import Ended, Failure
 from statepipe.runtime.failure import message_of, names_of
+from statepipe.runtime.picture import Mark
 from statepipe.runtime.pools import Pools
-from statepipe.store import staged
+from statepipe.store import staged, watermarks
 from statepipe.store.codec import decode
 from statepipe.store.connection import Store
 
@@ -47,11 +48,20 @@ def call_of(drive: Drive, store: Store) -> dict[str, Any]:
         "params": drive.params,
         "cursor": cursor,
         "results": drive.picture.results,
-        "watermark": None,
+        "mark": list(_mark(drive, store)) if drive.part.call.get("incremental") else None,
         "next": drive.batches,
         "records": records,
         "rejected": rejected,
     }
+
+
+def _mark(drive: Drive, store: Store) -> Mark:
+    """Return where the source starts, or goes on: fixed once it has committed a batch."""
+    known = drive.picture.marks.get(drive.state)
+    if known is not None:
+        return known
+    now = watermarks.current(store.connection, drive.program.name, drive.state)
+    return Mark(now.n, now.value, now.value)
 
 
 def answer_of(drive: Drive, request: Mapping[str, Any], store: Store) -> Any:  # noqa: ANN401  (plain data of any type)
@@ -87,6 +97,12 @@ def commit_of(request: Mapping[str, Any]) -> Staged | Loaded | None:
     if request["ask"] == "loaded":
         return Loaded(request["number"], request["records"], _rejects(request["rejects"]))
     return None
+
+
+def mark_of(request: Mapping[str, Any]) -> Mark | None:
+    """Return how far a source with a watermark comes with the batch it asks to commit."""
+    mark = request.get("mark")
+    return None if mark is None else Mark(*mark)
 
 
 def ended_of(future: Future[Mapping[str, Any]]) -> Ended:

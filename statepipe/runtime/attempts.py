@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from statepipe.errors import Fatal, Reject, TaskCancelled
+from statepipe.io.marks import highest, start_of
 from statepipe.io.rejects import RejectEntry, rejected
 from statepipe.model import OK, Batch, Outcome, Record, Task
 from statepipe.runtime import asynchronous, builtin, failure
@@ -103,17 +104,19 @@ def _source(got: Any, task: Task, call: Mapping[str, Any], ask: Ask) -> dict[str
     staging = Staging(call, ask)
     if number and call["cursor"] == _ENDED:
         return _produced(staging)
-    cursor = call["cursor"]
+    cursor, mark = call["cursor"], call["mark"]
     steps = _steps(got)
     try:
         for item in steps:
             batch = _batch_of(item)
             cursor = batch.cursor
+            mark = _mark(batch, mark, call)
             staging.commit(
                 number,
                 batch.records,
                 cursor=None if cursor is None else encode(cursor),
                 rejects=_taken(task),
+                mark=mark,
             )
             number += 1
             task.idempotency_key = _key(call, number)
@@ -127,6 +130,14 @@ def _source(got: Any, task: Task, call: Mapping[str, Any], ask: Ask) -> dict[str
         # Rejected after the last batch. The mark keeps a resume from rejecting them twice.
         staging.commit(number, [], cursor=encode(_ENDED), rejects=_taken(task))
     return _produced(staging)
+
+
+def _mark(batch: Batch, mark: list[Any] | None, call: Mapping[str, Any]) -> list[Any] | None:
+    """Return how far a source with a watermark has come with `batch`; see `Mark`."""
+    if mark is None:
+        return None
+    since, start, reached = mark
+    return [since, start, highest(batch.records, call["incremental"]["column"], above=reached)]
 
 
 def _steps(got: Any) -> Iterator[Any]:  # noqa: ANN401 what an author returned
@@ -246,7 +257,7 @@ def _task(call: Mapping[str, Any], ask: Ask) -> Task:
         attempt=call["attempt"],
         params=call["params"],
         cursor=call["cursor"],
-        watermark=call["watermark"],
+        watermark=_start(call),
         results=call["results"],
         batch_size=call["batch_size"],
         log=log,
@@ -254,6 +265,14 @@ def _task(call: Mapping[str, Any], ask: Ask) -> Task:
         _beat=partial(_beat, ask, flag),
         _is_cancelled=partial(getattr, flag, "raised"),
     )
+
+
+def _start(call: Mapping[str, Any]) -> Any:  # noqa: ANN401 a column's value
+    if call["mark"] is None:
+        return None
+    incremental, (_, start, _) = call["incremental"], call["mark"]
+    lookback_ms, lookback = incremental["lookback_ms"], incremental["lookback"]
+    return start_of(start, lookback_ms=lookback_ms, lookback=lookback)
 
 
 def _beat(ask: Ask, flag: cancellation.Flag) -> None:

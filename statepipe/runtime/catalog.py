@@ -171,6 +171,7 @@ class Catalog:
                 if isinstance(function, str):
                     refuse_missing(function, self._config.machines_dir)
                 call |= {"work": "run", "function": function}
+                call |= {"incremental": run.watermark and run.watermark.to_dict()}
             case Validate(contract=contract):
                 path = self._config.machines_dir / contract
                 call |= {"work": "validate", "contract": str(path)}

@@ -11,8 +11,7 @@ All are pure: they read a `Drive` and return values. Nothing of the drive change
 before the commit was acknowledged.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from statepipe.errors import ENGINE_ERRORS, DataError
 from statepipe.figures import OTHER
@@ -24,12 +23,14 @@ from statepipe.model import (
     Detail,
     Loaded,
     Plan,
+    Reached,
     Staged,
     Status,
     Stay,
 )
 from statepipe.runtime.drive import Drive
-from statepipe.runtime.picture import Picture
+from statepipe.runtime.endings import Ended, Facts, Failure
+from statepipe.runtime.picture import Mark, Picture
 from statepipe.runtime.program import PlainMove
 from statepipe.store.codec import decode
 
@@ -42,45 +43,6 @@ _STATUS_OF_END: Final = {
 }
 
 
-class Failure(NamedTuple):
-    """Why an attempt did not end well; `names` are class names, most derived first."""
-
-    names: tuple[str, ...]
-    message: str
-    retry_after_ms: int | None = None
-
-
-class Ended(NamedTuple):
-    """
-    How an attempt ended.
-
-    Attributes:
-        event: What it raises: "ok", "error", "timeout" or the author's own.
-        value: Its result, encoded by the codec, or None.
-        produced: True if its batches are the next state's input.
-        records: How many records it handled.
-        rejected: How many of them went to quarantine.
-        failure: Why it failed, None if it did not.
-    """
-
-    event: str
-    value: bytes | None
-    produced: bool
-    records: int | None
-    rejected: int | None
-    failure: Failure | None
-
-    @property
-    def is_plain(self) -> bool:
-        """True if it leaves nothing to remember but that it ended."""
-        return (
-            self.value is None
-            and self.records is None
-            and self.failure is None
-            and not self.produced
-        )
-
-
 class Pause(NamedTuple):
     """When a failed attempt is tried again, by both clocks."""
 
@@ -88,38 +50,6 @@ class Pause(NamedTuple):
     delay_ms: int
     wake_boot_ms: int
     boot_id: str
-
-
-class Facts(Mapping[str, Any]):
-    """What a guard may ask about; worked out only if it asks."""
-
-    def __init__(self, drive: Drive, ended: Ended) -> None:
-        self._drive = drive
-        self._ended = ended
-
-    def __getitem__(self, name: str) -> Any:  # noqa: ANN401  (facts are of any type)
-        drive, ended = self._drive, self._ended
-        match name:
-            case "result":
-                return None if ended.value is None else decode(ended.value)
-            case "params":
-                return drive.params
-            case "visits":
-                return drive.picture.visits
-            case "attempt":
-                return drive.attempt + 1
-            case "records":
-                return ended.records or 0
-            case "rejected":
-                return ended.rejected or 0
-            case _:
-                raise KeyError(name)
-
-    def __iter__(self) -> Any:  # noqa: ANN401  (an iterator of names)
-        return iter(("result", "params", "visits", "attempt", "records", "rejected"))
-
-    def __len__(self) -> int:
-        return 6
 
 
 def moved(
@@ -153,7 +83,7 @@ def moved(
         attachment = _planned(drive, learned, target)
     status = Status.READY if final is None else _STATUS_OF_END[final]
     if status == Status.DONE and learned.input is not None:
-        attachment = Attachment(drive.stay, source, releases=True)
+        attachment = Attachment(drive.stay, source, releases=True, reached=_reached(learned))
     detail = None
     if (
         learned is not drive.picture
@@ -231,14 +161,23 @@ def retry_later(
 
 
 def batched(
-    drive: Drive, done: Staged | Loaded, *, worker: int, at_ms: int
+    drive: Drive, done: Staged | Loaded, *, mark: Mark | None, worker: int, at_ms: int
 ) -> tuple[Change, Attachment]:
-    """Return the change that makes one staged, or one loaded, batch part of the checkpoint."""
+    """
+    Return the change that makes one staged, or one loaded, batch part of the checkpoint.
+
+    `mark` is how far a source with a watermark has come with it, None for all others.
+    """
+    learned = None
+    if mark is not None and mark != drive.picture.marks.get(drive.state):
+        learned = drive.picture.marked(drive.state, mark).write()
     is_load = isinstance(done, Loaded)
     rejected = done.rejects.records if done.rejects else 0
     detail = _unchanged(drive, kind="batch")._replace(
         worker=worker,
         lost=0,
+        picture=drive.picture_bytes if learned is None else learned,
+        learned=learned,
         batches=drive.batches + 1,
         task=drive.state,
         records=done.records,
@@ -325,7 +264,17 @@ def _learned(drive: Drive, ended: Ended, target: str) -> Picture:
         # The initial state is entered by no move: its first visit is not counted.
         seen = visits.get(target, 1 if target == table.machine.initial else 0)
         visits[target] = seen + 1
-    return Picture(results, visits, drive.stay if ended.produced else before.input)
+    given = drive.stay if ended.produced else before.input
+    return Picture(results, visits, given, before.marks)
+
+
+def _reached(picture: Picture) -> tuple[Reached, ...]:
+    """Return how far the sources of an instance that is done have come; see `watermarks`."""
+    return tuple(
+        Reached(state, mark.since, mark.reached)
+        for state, mark in picture.marks.items()
+        if mark.reached is not None
+    )
 
 
 def _planned(drive: Drive, picture: Picture, target: str) -> Attachment:

@@ -11,8 +11,8 @@ from typing import Final
 from statepipe.clock import Clock
 from statepipe.errors import TaskTimeout
 from statepipe.model import ERROR, TIMEOUT
-from statepipe.runtime.changes import Ended, Failure
 from statepipe.runtime.drive import Drive
+from statepipe.runtime.endings import Ended, Failure
 from statepipe.runtime.pools import Pools
 from statepipe.units import format_duration
 

@@ -23,9 +23,10 @@ from statepipe.model import Change, Checkpoint, Status
 from statepipe.runtime import attempt as attempts
 from statepipe.runtime.agenda import Agenda
 from statepipe.runtime.attempts import perform
-from statepipe.runtime.changes import Ended, batched
+from statepipe.runtime.changes import batched
 from statepipe.runtime.deadlines import Deadlines
 from statepipe.runtime.drive import Drive
+from statepipe.runtime.endings import Ended
 from statepipe.runtime.group import GROUP_MAX, LINGER_MS, Entry, Group, refused
 from statepipe.runtime.inbox import Finished, Inbox, Question
 from statepipe.runtime.observers import Observers
@@ -294,7 +295,8 @@ class Loop:
             question.refuse()
         else:
             at_ms = self._clock.now_ms()
-            change, attachment = batched(drive, done, worker=self._worker.n, at_ms=at_ms)
+            mark = attempts.mark_of(question.request)
+            change, attachment = batched(drive, done, mark=mark, worker=self._worker.n, at_ms=at_ms)
             self._group.add(Entry(drive, change, question), attachment)
 
     def _finish(self, message: Finished) -> None:

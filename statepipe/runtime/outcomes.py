@@ -15,16 +15,9 @@ from statepipe.machine.definition import FAILED_STATE
 from statepipe.model import ERROR, Attachment, Change
 from statepipe.observe import redact
 from statepipe.runtime.attempt import CANCELLED_ATTEMPT
-from statepipe.runtime.changes import (
-    Ended,
-    Failure,
-    Pause,
-    moved,
-    released,
-    retry_later,
-    steered,
-)
+from statepipe.runtime.changes import Pause, moved, released, retry_later, steered
 from statepipe.runtime.drive import Drive
+from statepipe.runtime.endings import Ended, Failure
 from statepipe.runtime.failure import names_of
 
 

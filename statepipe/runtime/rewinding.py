@@ -63,7 +63,22 @@ def rewound(
             meaning="nothing was changed; its data is loaded",
             next_step=f"statepipe rewind {found.id} --to {machine.initial}",
         )
-    return entry.picture
+    return _with_starts(entry.picture, way[-1].picture)
+
+
+def _with_starts(entered: bytes | None, now: bytes | None) -> bytes | None:
+    """
+    Return the picture on entering, with the starts of sources that it did not know yet.
+
+    The watermark may since have moved, by this very instance; a source that read on from
+    there would find nothing to read again.
+    """
+    marks = Picture.read(now).marks
+    if not marks:
+        return entered
+    before = Picture.read(entered)
+    fresh = {state: mark._replace(reached=mark.start) for state, mark in marks.items()}
+    return before._replace(marks={**fresh, **before.marks}).write()
 
 
 def _refuse_lost_appends(

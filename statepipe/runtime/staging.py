@@ -84,6 +84,7 @@ class Staging:
         cursor: bytes | None = None,
         rejects: Sequence[RejectEntry] = (),
         read: int | None = None,
+        mark: list[Any] | None = None,
     ) -> None:
         """
         Stage one batch and return once it is committed.
@@ -94,6 +95,7 @@ class Staging:
             cursor: Where the source goes on after it, encoded.
             rejects: What was rejected while it was made.
             read: Records it was made from; None for its own and the rejected ones.
+            mark: How far a source with a watermark has come with it.
 
         Raises:
             ValueRefused: If the records cannot be kept exactly.
@@ -119,7 +121,7 @@ class Staging:
             rejects=None,
         )
         facts = {**staged._asdict(), "rejects": self.rejects(number, rejects)}
-        self._ask({"ask": "batch", "staged": facts})
+        self._ask({"ask": "batch", "staged": facts, "mark": mark})
         self.records += encoded.records
         self.rejected += len(rejects)
 

@@ -18,6 +18,7 @@ from itertools import compress
 
 from statepipe.model import Attachment, Change, Detail, Plan, Rejects, Staged, Status, Stay
 from statepipe.sqlite import sqlite3
+from statepipe.store import watermarks
 from statepipe.store.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.output import Output
@@ -159,6 +160,8 @@ SELECT instance, :generation, :state, :visit, number, generation, state, visit, 
 """
 
 _GIVE_BACK = "DELETE FROM batch WHERE instance = ?"
+
+_NAME = "SELECT id FROM instance WHERE n = ?"
 
 _POLICY = "INSERT INTO policy (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHING"
 
@@ -340,6 +343,9 @@ def _attach(connection: sqlite3.Connection, change: Change, attachment: Attachme
         insert_plan(connection, change.n, attachment.plan)
     if attachment.releases:
         connection.execute(_GIVE_BACK, (change.n,))
+    for reached in attachment.reached:
+        (name,) = connection.execute(_NAME, (change.n,)).fetchone()
+        watermarks.advance(connection, change.machine, reached, instance=name, at_ms=change.at_ms)
 
 
 def _insert_staged(

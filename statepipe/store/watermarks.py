@@ -12,6 +12,7 @@ instance began: they want it where they put it.
 
 from typing import Any, NamedTuple
 
+from statepipe.model import Reached
 from statepipe.sqlite import sqlite3
 from statepipe.store.codec import decode, encode
 from statepipe.store.connection import Store
@@ -67,21 +68,6 @@ class Move(NamedTuple):
     at_ms: int
     instance: str | None
     reason: str | None
-
-
-class Reached(NamedTuple):
-    """
-    What an instance has reached when it is done.
-
-    Attributes:
-        state: The state whose source it is.
-        since: Number of the row it started from; 0 if there was none.
-        value: The highest value it has read, plain data.
-    """
-
-    state: str
-    since: int
-    value: Any
 
 
 def current(connection: sqlite3.Connection, machine: str, state: str) -> Watermark:

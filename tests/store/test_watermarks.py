@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from statepipe.errors import ValueRefused
+from statepipe.model import Reached
 from statepipe.sqlite import sqlite3
 from statepipe.store import watermarks
 from statepipe.store.connection import Store
-from statepipe.store.watermarks import Reached, Watermark
+from statepipe.store.watermarks import Watermark
 from tests.store import stores
 
 

@@ -8,6 +8,7 @@ from statepipe.errors import DefinitionError
 from statepipe.machine.checker import Finding, check
 from statepipe.machine.definition import Load, Machine, Run, State, Validate
 from statepipe.machine.loader import load_machine
+from statepipe.machine.watermark import Incremental
 from tests.house.repository import ROOT
 from tests.unit.building import KINDS, acting, orders, pipeline, to
 
@@ -33,6 +34,30 @@ def test_sound_machines_have_no_findings(tmp_path: Path) -> None:
 
     assert found(orders(tmp_path)) == []
     assert found(flights, {"flights:extract": "source", "flights:transform": "map"}) == []
+
+
+def _incremental(key: tuple[str, ...], **lookback: int) -> Machine:
+    source = State(
+        name="a",
+        task=Run(function="m:source", watermark=Incremental(column="at", **lookback)),
+        on=(to("b"),),
+    )
+    load = Load(to="sqlite:///w.db", table="t", key=key)
+    return pipeline(source, State(name="b", task=load, on=(to("done"),)))
+
+
+def test_a_watermark_needs_a_source_and_a_lookback_a_key() -> None:
+    """Otherwise nothing would move it, or rows would be loaded twice."""
+    kinds = {"m:source": "source"}
+
+    assert messages(_incremental(("id",), lookback=5), kinds) == []
+    assert messages(_incremental(()), kinds) == []
+    (twice,) = messages(_incremental((), lookback_ms=5), kinds)
+    assert twice[:2] == ("warning", "a")
+    assert '"b" appends: rows that are read again are loaded twice' in twice[2]
+    assert ("error", "a", "has a watermark, and its function is no source") in messages(
+        _incremental(("id",)), {"m:source": "map"}
+    )
 
 
 @pytest.mark.parametrize(

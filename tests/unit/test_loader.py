@@ -11,13 +11,13 @@ from statepipe.errors import DefinitionError, NotFound, UsageError
 from statepipe.machine.definition import (
     Load,
     Machine,
-    Param,
     Run,
     State,
     Transition,
     Validate,
 )
 from statepipe.machine.loader import find_machine, list_machines, load_machine
+from statepipe.machine.parameter import Param
 from tests.house.repository import ROOT
 from tests.unit.building import ORDERS, as_toml, machines, written
 
