@@ -133,6 +133,8 @@ class Snapshot(NamedTuple):
         slots: Instances that these drive at most.
         slots_in_use: Instances that these drive.
         pending: Notices not settled yet, by target; only targets that have some.
+        watermarks: How far sources have been loaded, by machine and state, in seconds since
+            1970; only those whose watermark is a date or a moment.
     """
 
     taken: Sequence[Taken]
@@ -151,3 +153,4 @@ class Snapshot(NamedTuple):
     slots: int
     slots_in_use: int
     pending: Mapping[str, int]
+    watermarks: Mapping[tuple[str, str], float]

@@ -246,6 +246,13 @@ _GAUGES: Final = (
         help="Always 1; the label is the version of statepipe that serves these metrics.",
     ),
     Metric(
+        name="statepipe_watermark_timestamp_seconds",
+        kind="gauge",
+        labels=("machine", "source"),
+        help="How far a machine has loaded a source, as the moment its watermark stands for.",
+        unit="seconds",
+    ),
+    Metric(
         name="statepipe_machine_info",
         kind="gauge",
         labels=("machine", "version", "digest"),
@@ -256,15 +263,8 @@ _GAUGES: Final = (
 #: What the exporter serves.
 CATALOGUE: Final = (*_COUNTERS, *_HISTOGRAMS, *_GAUGES)
 
-#: Named by boards and rules, served once incremental loading exists.
+#: Named by boards and rules, served once the shape of records is watched.
 NOT_YET: Final = (
-    Metric(
-        name="statepipe_watermark_timestamp_seconds",
-        kind="gauge",
-        labels=("machine", "source"),
-        help="How far a machine has loaded a source, as the moment its watermark stands for.",
-        unit="seconds",
-    ),
     Metric(
         name="statepipe_schema_drift_total",
         kind="counter",

@@ -225,6 +225,8 @@ class _Writer:
             self._put(name, (machine,), at_ms / _MS_A_SECOND)
         for target, number in snapshot.pending.items():
             self._put("statepipe_notices_pending", (target,), number)
+        for source, at_s in snapshot.watermarks.items():
+            self._put("statepipe_watermark_timestamp_seconds", source, at_s)
         for known in snapshot.machines:
             labels = (known.machine, str(known.version), known.digest)
             self._put("statepipe_machine_info", labels, 1)

@@ -27,6 +27,7 @@ from statepipe.figures import (
     Timing,
 )
 from statepipe.sqlite import sqlite3
+from statepipe.store import watermarks
 from statepipe.store.connection import translated
 from statepipe.store.liveness import Worker, is_dead, workers
 from statepipe.store.opening import open_reader
@@ -135,6 +136,7 @@ class _Rows(NamedTuple):
     due: list[tuple[int, int | None]]
     workers: list[Worker]
     pending: Mapping[str, int]
+    watermarks: Mapping[tuple[str, str], float]
 
 
 def read_snapshot(path: Path, *, clock: Clock, exemplars: bool, most_ms: int) -> Snapshot:
@@ -220,6 +222,7 @@ def _read(
         due=[*rows(_DUE_THIS_BOOT), *rows(_DUE_OTHER_BOOT)],
         workers=workers(connection),
         pending=dict(rows(_PENDING)),
+        watermarks=watermarks.moments(connection),
     )
 
 
@@ -261,6 +264,7 @@ def _snapshot(rows: _Rows, *, clock: Clock) -> Snapshot:
         slots=sum(worker.slots for worker in alive),
         slots_in_use=in_use,
         pending=rows.pending,
+        watermarks=rows.watermarks,
     )
 
 

@@ -5,11 +5,13 @@ How far each machine has loaded: one row each time a watermark moved, the newest
     advance     what an instance that is done has reached; inside the commit that ends it
     put         a person's word, with a reason
     moves       the history, newest first
+    moments     where all sources stand, of those that count in time
 
 An instance only ever raises a watermark, and not one that a person has put since the
 instance began: they want it where they put it.
 """
 
+import datetime as dt
 from typing import Any, NamedTuple
 
 from statepipe.model import Reached
@@ -42,6 +44,29 @@ SELECT n, machine, state, value, at_ms, instance, reason
  WHERE (:machine IS NULL OR machine = :machine)
  ORDER BY n DESC
  LIMIT :limit
+"""
+
+
+# From one source to the next by the index: the history of each may be long.
+_NEWEST = """
+WITH RECURSIVE source(machine, state) AS (
+  SELECT machine, state
+    FROM (SELECT machine, state FROM watermark ORDER BY machine, state LIMIT 1)
+   UNION ALL
+  SELECT next.machine, next.state
+    FROM source
+    JOIN watermark next ON next.n = (SELECT n
+                                       FROM watermark
+                                      WHERE (machine, state) > (source.machine, source.state)
+                                      ORDER BY machine, state
+                                      LIMIT 1)
+)
+SELECT machine, state, (SELECT value
+                          FROM watermark
+                         WHERE machine = source.machine AND state = source.state
+                         ORDER BY n DESC
+                         LIMIT 1)
+  FROM source
 """
 
 
@@ -114,6 +139,34 @@ def moves(connection: sqlite3.Connection, *, machine: str | None, limit: int) ->
     """Return the last moves, newest first, of one machine or of all."""
     rows = connection.execute(_MOVES, {"machine": machine, "limit": limit})
     return [Move(n, name, state, decode(value), *rest) for n, name, state, value, *rest in rows]
+
+
+def moments(connection: sqlite3.Connection) -> dict[tuple[str, str], float]:
+    """
+    Return where each source stands, in seconds since 1970, by machine and state.
+
+    A date stands for its beginning, in UTC. Left out is what counts in no time: numbers,
+    and text that is no moment with an offset as ISO 8601 writes it.
+    """
+    found = {}
+    for machine, state, value in connection.execute(_NEWEST):
+        seconds = _seconds(decode(value))
+        if seconds is not None:
+            found[machine, state] = seconds
+    return found
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, str):
+        try:
+            value = dt.datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if isinstance(value, dt.datetime):
+        return None if value.utcoffset() is None else value.timestamp()
+    if isinstance(value, dt.date):
+        return dt.datetime.combine(value, dt.time(), dt.UTC).timestamp()
+    return None
 
 
 def is_higher(value: object, than: object) -> bool:

@@ -90,6 +90,7 @@ def snapshot(**facts: Any) -> Snapshot:  # noqa: ANN401  (the fields of a snapsh
         slots=0,
         slots_in_use=0,
         pending={},
+        watermarks={},
     )
     return nothing._replace(**facts)
 

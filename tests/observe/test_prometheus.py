@@ -44,7 +44,7 @@ errors = ["ConnectionError"]
 MACHINE = """\
 machine   = "shop"
 version   = 1
-extract   = "shop_:extract"
+extract   = { run = "shop_:extract", watermark = "at" }
 transform = "shop_:transform"
 load      = { to = "sqlite:///warehouse.db", table = "orders", key = ["id"] }
 
@@ -63,7 +63,9 @@ def extract(task):
     for number in range(task.cursor or 0, 3):
         if number == 1:
             task.reject({"id": -1}, "no such order")
-        rows = [{"id": task.params["n"] * 10 + number * 2 + one} for one in range(2)]
+        first = task.params["n"] * 10 + number * 2
+        at = "2013-02-04T05:00:00+00:00"
+        rows = [{"id": first, "at": at}, {"id": first + 1, "at": at}]
         yield Batch(rows, cursor=number + 1)
 
 

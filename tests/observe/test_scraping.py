@@ -15,7 +15,8 @@ import pytest
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.machine.definition import Machine, Param, Run, State, Transition
+from statepipe.machine.definition import Machine, Run, State, Transition
+from statepipe.machine.parameter import Param
 from statepipe.model import Task
 from statepipe.observe.exporter import Exporter, Source
 from statepipe.observe.exposition import render

@@ -24,6 +24,18 @@ def _shown(seen: Snapshot | None) -> dict[str, float]:
     return shown(render(collected(seen), openmetrics=False))
 
 
+def test_a_watermark_is_shown_by_machine_and_source() -> None:
+    """As a moment, from which Prometheus works out the lag."""
+    said = {
+        labels: value
+        for family in collected(snapshot(watermarks={("m", "one"): 1_360_000_000.5}))
+        if family.metric.name == "statepipe_watermark_timestamp_seconds"
+        for labels, value in family.series.items()
+    }
+
+    assert said == {("m", "one"): 1_360_000_000.5}
+
+
 def test_every_metric_of_the_catalogue_is_served_and_no_other() -> None:
     """With the labels the catalogue says."""
     found = {family.metric.name: family.labels for family in collected(snapshot())}
@@ -32,10 +44,14 @@ def test_every_metric_of_the_catalogue_is_served_and_no_other() -> None:
 
 
 def test_every_metric_of_a_machine_has_series_before_anything_ran() -> None:
-    """The exception is what no machine implies: its registration, and targets of notices."""
+    """
+    The exceptions are what no machine implies: its registration, targets of notices, and a
+    watermark, which at 0 would lie half a century behind.
+    """
     empty = {family.metric.name for family in collected(snapshot()) if not family.series}
 
     assert empty == {
+        "statepipe_watermark_timestamp_seconds",
         "statepipe_machine_info",
         "statepipe_notices_pending",
         "statepipe_notices_total",

@@ -112,5 +112,31 @@ def test_a_move_is_an_instances_or_has_a_reason(store: Store) -> None:
         connection.execute(sql)
 
 
+def test_sources_that_count_in_time_have_moments(store: Store) -> None:
+    """For a metric: numbers, and text that is no moment, have none; the newest counts."""
+    five = dt.datetime(2013, 2, 4, 5, tzinfo=dt.UTC)
+    for machine, state, value in (
+        ("a", "x", dt.date(2013, 2, 4)),
+        ("a", "x", five),
+        ("a", "y", 17),
+        ("b", "x", "2013-02-04T05:00:00Z"),
+        ("b", "y", "later"),
+        ("b", "z", "2013-02-04T05:00:00"),
+        ("c", "x", dt.date(2013, 2, 4)),
+    ):
+        watermarks.put(store, machine, state, value, reason="x")
+
+    assert watermarks.moments(store.connection) == {
+        ("a", "x"): five.timestamp(),
+        ("b", "x"): five.timestamp(),
+        ("c", "x"): five.timestamp() - 5 * 3_600,
+    }
+
+
+def test_a_store_without_watermarks_has_no_moments(store: Store) -> None:
+    """The walk from source to source ends before it begins."""
+    assert watermarks.moments(store.connection) == {}
+
+
 def _moves(store: Store) -> list[watermarks.Move]:
     return watermarks.moves(store.connection, machine="m", limit=10)
