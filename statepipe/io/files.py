@@ -15,25 +15,16 @@ no retry mends it.
 """
 
 import csv
-import json
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 from statepipe.errors import Fatal
+from statepipe.io.jsontext import MalformedError, parse_object
 from statepipe.io.lines import Lines, UnreadableError
-from statepipe.io.rows import Value
 from statepipe.model import Batch, Record, Task
 
-#: Deepest nesting of a JSON value that a staged record can hold with room to spare.
-DEPTH_MAX: Final = 64
-
 Convert = Callable[[str], Any]
-
-
-class _MalformedError(ValueError):
-    """A record that cannot be used, with the reason."""
 
 
 def read_csv(
@@ -156,7 +147,7 @@ def _csv_records(
             lines.keep_first()
             yield lines.set_aside(), str(error)
             reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        except _MalformedError as error:
+        except MalformedError as error:
             yield lines.set_aside(), str(error)
         else:
             lines.accept()
@@ -165,8 +156,8 @@ def _csv_records(
 
 def _complain_of_width(cells: list[str], width: int) -> NoReturn:
     if not cells:
-        raise _MalformedError("the line is blank")
-    raise _MalformedError(f"{len(cells)} cells where the header has {width}")
+        raise MalformedError("the line is blank")
+    raise MalformedError(f"{len(cells)} cells where the header has {width}")
 
 
 def _convert(record: Record, converts: list[tuple[str, Convert]]) -> None:
@@ -178,78 +169,21 @@ def _convert(record: Record, converts: list[tuple[str, Convert]]) -> None:
             record[name] = convert(text)
         except (ValueError, ArithmeticError) as error:
             what = getattr(convert, "__name__", "value").strip("_")
-            raise _MalformedError(f"{name}: {text[:80]!a} is not of type {what}") from error
+            raise MalformedError(f"{name}: {text[:80]!a} is not of type {what}") from error
 
 
 def _json_records(lines: Lines) -> Iterator[Record | tuple[Record, str]]:
     while True:
         try:
             text = next(lines)
-            record = _parse(text)
+            record = parse_object(text)
         except StopIteration:
             return
-        except (UnreadableError, _MalformedError) as error:
+        except (UnreadableError, MalformedError) as error:
             yield lines.set_aside(), str(error)
         else:
             lines.accept()
             yield record
-
-
-def _parse(text: str) -> Record:
-    try:
-        record = _DECODER.decode(text)
-    except json.JSONDecodeError as error:
-        blank = not text.strip()
-        raise _MalformedError("the line is blank" if blank else f"not JSON: {error}") from error
-    except RecursionError as error:
-        raise _MalformedError(f"nested deeper than {DEPTH_MAX}") from error
-    except ValueError as error:
-        raise _MalformedError(str(error)) from error
-    if type(record) is not dict:
-        raise _MalformedError("not a JSON object")
-    if text.count("[") + text.count("{") > DEPTH_MAX:
-        _check_depth(record)
-    # Only an escape can bring half a surrogate pair into text that was UTF-8.
-    if "\\u" in text:
-        try:
-            json.dumps(record, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            raise _MalformedError("holds half a surrogate pair") from error
-    return record
-
-
-def _check_depth(value: Value) -> None:
-    level = [value]
-    for _ in range(DEPTH_MAX):
-        level = [
-            inner
-            for item in level
-            for inner in (item.values() if type(item) is dict else item)
-            if type(inner) is dict or type(inner) is list
-        ]
-        if not level:
-            return
-    raise _MalformedError(f"nested deeper than {DEPTH_MAX}")
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> Record:
-    record = dict(pairs)
-    if len(record) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _MalformedError(f"the key {twice[:80]!a} is there twice")
-    return record
-
-
-def _constant(name: str) -> NoReturn:
-    raise _MalformedError(f"{name} is not JSON")
-
-
-def _float(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise _MalformedError(f"{text[:80]} is beyond what a float holds")
-    return number
 
 
 def _strict_int(text: str) -> int:
@@ -276,8 +210,6 @@ def _strict_bool(text: str) -> bool:
 _strict_int.__name__, _strict_float.__name__, _strict_bool.__name__ = "int", "float", "bool"
 
 _STRICT: dict[Convert, Convert] = {int: _strict_int, float: _strict_float, bool: _strict_bool}
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float)
 
 
 def _refuse(path: Path, reason: str) -> NoReturn:
