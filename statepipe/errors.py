@@ -25,6 +25,7 @@ Every error statepipe raises on purpose: what happened, what it means, what to t
 
     TaskError                           what an attempt failed with; by authors or the runtime
     ├── Throttled                       the other side asks for a pause; retried by policy
+    ├── BadAnswer                       it failed, or said nothing to rely on; retried by policy
     ├── Fatal                           never retried
     ├── TaskTimeout                     the attempt outlived its timeout and was killed
     ├── TaskCrashed                     the process of the attempt died
@@ -176,6 +177,10 @@ class Throttled(TaskError):
     def __init__(self, message: str = "throttled", *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class BadAnswer(TaskError, ConnectionError):
+    """The other side failed, or its answer is cut, malformed or contradicts itself."""
 
 
 class Fatal(TaskError):
