@@ -1,9 +1,9 @@
 """
 statepipe: ETL pipelines as explicit state machines, every move one commit in SQLite.
 
-What machines are written with: Batch, Outcome, Task, Throttled, Fatal, Reject, read_csv,
-read_jsonl. What programs drive them with: Engine, load_config, Machine and its parts;
-and look with: Reader, Filter.
+What machines are written with: Batch, Outcome, Task, Throttled, Fatal, Reject; read_csv,
+read_jsonl, read_rest and its ways of paging. What programs drive them with: Engine,
+load_config, Machine and its parts; and look with: Reader, Filter.
 
 Names are imported when they are first used, so that the command line starts fast; the
 stub beside this file tells type checkers where each comes from.
@@ -15,11 +15,17 @@ from typing import Final
 __version__: Final = "0.1.0"
 
 _HOMES: Final = {
+    "BadAnswer": "statepipe.errors",
     "BadParameter": "statepipe.errors",
     "Batch": "statepipe.model",
+    "ByCursor": "statepipe.io.rest.pages",
+    "ByLink": "statepipe.io.rest.pages",
+    "ByOffset": "statepipe.io.rest.pages",
+    "ByPage": "statepipe.io.rest.pages",
     "Engine": "statepipe.engine",
     "Fatal": "statepipe.errors",
     "Filter": "statepipe.store.listing",
+    "HttpLimits": "statepipe.io.rest.limits",
     "Load": "statepipe.machine.definition",
     "Machine": "statepipe.machine.definition",
     "Outcome": "statepipe.model",
@@ -37,6 +43,7 @@ _HOMES: Final = {
     "load_config": "statepipe.config",
     "read_csv": "statepipe.io.files",
     "read_jsonl": "statepipe.io.files",
+    "read_rest": "statepipe.io.rest.source",
 }
 
 __all__ = [  # noqa: PLE0604  (names of _HOMES, plus the version)

@@ -2,6 +2,7 @@
 
 from statepipe.config import load_config as load_config
 from statepipe.engine import Engine as Engine
+from statepipe.errors import BadAnswer as BadAnswer
 from statepipe.errors import BadParameter as BadParameter
 from statepipe.errors import Fatal as Fatal
 from statepipe.errors import Reject as Reject
@@ -9,6 +10,12 @@ from statepipe.errors import StatepipeError as StatepipeError
 from statepipe.errors import Throttled as Throttled
 from statepipe.io.files import read_csv as read_csv
 from statepipe.io.files import read_jsonl as read_jsonl
+from statepipe.io.rest.limits import HttpLimits as HttpLimits
+from statepipe.io.rest.pages import ByCursor as ByCursor
+from statepipe.io.rest.pages import ByLink as ByLink
+from statepipe.io.rest.pages import ByOffset as ByOffset
+from statepipe.io.rest.pages import ByPage as ByPage
+from statepipe.io.rest.source import read_rest as read_rest
 from statepipe.machine.definition import Load as Load
 from statepipe.machine.definition import Machine as Machine
 from statepipe.machine.definition import Run as Run

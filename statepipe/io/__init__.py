@@ -2,6 +2,8 @@
 The ends: the only floor that touches data outside the store and the stage.
 
     files          sources for CSV and JSON Lines, with cursors (lines: positions in bytes)
+    rest/          a source for REST APIs (secrets: credentials by reference)
+    jsontext       JSON without what Python's parser would take in silence
     arrow          columnar batches
     contract       the shape records must have; what breaks it is rejected with a reason
     destinations   where records are loaded, by the scheme of an address

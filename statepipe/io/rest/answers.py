@@ -1,0 +1,124 @@
+"""
+What an answer means before its content is looked at: go on, come later, or never come again.
+
+    failure_of     status and headers -> the error to raise, None for a page
+    retry_after_s  how long to stay away, in both forms of Retry-After
+    next_link      where the `Link` header leads on
+    is_json        may the body be JSON, by its Content-Type?
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Final
+
+from statepipe.errors import BadAnswer, Fatal, Throttled
+
+#: 206 is how some APIs mark one page of several; 204 and 202 have no page.
+_PAGES: Final = frozenset({HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT})
+
+#: What a client may mend by trying the same again, besides 5xx and 429.
+_PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
+
+_SERVER_ERRORS: Final = 500
+_CLIENT_ERRORS: Final = 400
+
+#: As much of a body as a message quotes.
+_QUOTED_CHARS_MAX: Final = 300
+
+_PARAM: Final = r'\s*;\s*([^\s;,="<>]+)\s*(?:=\s*(?:"([^"]*)"|([^\s;,"]*)))?'
+_PARAMS: Final = re.compile(_PARAM)
+_LINK: Final = re.compile(rf"<([^<>]*)>((?:{_PARAM})*)")
+
+
+def failure_of(
+    status: int, headers: Mapping[str, str], *, body: str, now_ms: int
+) -> BadAnswer | Fatal | Throttled | None:
+    """
+    Return the error that an answer is; None if it is a page.
+
+    Args:
+        status: Its status.
+        headers: Its headers, names in lower case.
+        body: The beginning of its body.
+        now_ms: The time by our own clock, milliseconds since 1970; used only if the answer
+            has no date of its own.
+
+    Returns:
+        Throttled for 429, and for any failure that names a time to come back; BadAnswer for
+        what may pass by itself (5xx, 408, 425, an answer without a page); else Fatal.
+    """
+    if status in _PAGES:
+        return None
+    said = f"{_named(status)}{quoted(body)}"
+    if status >= _CLIENT_ERRORS:
+        pause_s = retry_after_s(headers, now_ms=now_ms)
+        if status == HTTPStatus.TOO_MANY_REQUESTS or pause_s is not None:
+            return Throttled(said, retry_after=pause_s)
+    if status >= _SERVER_ERRORS or status < HTTPStatus.MULTIPLE_CHOICES or status in _PASSING:
+        return BadAnswer(said)
+    return Fatal(said)
+
+
+def retry_after_s(headers: Mapping[str, str], *, now_ms: int) -> float | None:
+    """
+    Return the seconds that the answer asks us to stay away, above 0; None if it does not ask.
+
+    A date is compared with the answer's own `Date`, so that clocks that differ do no harm:
+    `Date` has lost its fraction of a second, so the pause is never too short.
+    """
+    text = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(text) if text[:1].isdigit() else _between(headers.get("date"), text, now_ms)
+    except (ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) and seconds > 0 else None
+
+
+def next_link(header: str | None) -> str | None:
+    """Return the target of the first link of relation "next" in a `Link` header."""
+    for link in _LINK.finditer(header or ""):
+        for name, within_quotes, bare in _PARAMS.findall(link[2]):
+            if name.lower() == "rel" and "next" in (within_quotes or bare).lower().split():
+                return link[1].strip()
+    return None
+
+
+def is_json(content_type: str | None) -> bool:
+    """Return True if a body of this type may be JSON; text/plain and no type at all may be."""
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    return kind in {"", "application/json", "text/json", "text/plain"} or kind.endswith("+json")
+
+
+def quoted(body: str) -> str:
+    """Return the beginning of `body` for the end of a message, on one line, printable."""
+    text = " ".join(body.split())
+    text = "".join(each if each.isprintable() else "�" for each in text)
+    if len(text) > _QUOTED_CHARS_MAX:
+        text = f"{text[:_QUOTED_CHARS_MAX]}…"
+    return f": {text}" if text else ""
+
+
+def _between(date: str | None, then: str, now_ms: int) -> float:
+    """Return the seconds from `date` to `then`, both as HTTP writes dates."""
+    now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    if date is not None:
+        with suppress(ValueError):
+            now = _moment(date)
+    return (_moment(then) - now).total_seconds()
+
+
+def _moment(text: str) -> datetime:
+    moment = parsedate_to_datetime(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _named(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)

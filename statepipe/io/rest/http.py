@@ -1,0 +1,355 @@
+"""
+One API over HTTP: the one module that knows httpx2, imported when an API is read.
+
+    Connection      one host, one pool of connections, for one attempt
+    get             ask one address; a whole body, or the error that a policy understands
+    follow          a link of an answer as an address, if it may be followed
+
+Nothing but the configured origin (scheme, host and port) is ever asked, whatever an answer
+or a link says, and credentials are added on the last step before the wire: no address in a
+log, an error or a cursor has them.
+"""
+
+import base64
+import logging
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+from urllib.request import getproxies, proxy_bypass
+
+import httpx2
+
+from statepipe.clock import Clock, SystemClock
+from statepipe.errors import BadAnswer, Fatal, TaskCancelled
+from statepipe.io.rest.answers import failure_of, is_json, next_link, quoted
+from statepipe.io.rest.limits import HttpLimits
+from statepipe.io.rest.pages import with_params, without_params
+from statepipe.io.secrets import Secrets, is_reference
+from statepipe.model import Task
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_REDIRECTS_MAX: Final = 5
+_PORT_MAX: Final = 65_535
+
+#: As much of the body of a failure as is read to quote from.
+_FAILURE_BYTES_MAX: Final = 16 * 1024
+
+_KEEP_OUT: Final = frozenset({"authorization", "cookie", "proxy-authorization", "host"})
+
+# At DEBUG it writes down every header of every answer, and an answer may repeat a credential.
+# Who wants that for themselves sets a level of their own.
+_wire_log = logging.getLogger("httpcore2")
+if _wire_log.level == logging.NOTSET:
+    _wire_log.setLevel(logging.INFO)
+
+Auth = str | tuple[str, str] | Mapping[str, str] | None
+
+
+class Answer(NamedTuple):
+    """
+    A page as it came.
+
+    Attributes:
+        url: Where it came from, redirects followed.
+        text: Its body.
+        link: The target of its `Link` header with rel="next", as it stands there.
+    """
+
+    url: str
+    text: str
+    link: str | None
+
+
+class Connection:
+    """
+    A host that is asked for pages.
+
+    Raises:
+        Fatal: If the address or a credential cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        auth: Auth,
+        headers: Mapping[str, str],
+        limits: HttpLimits,
+        task: Task,
+        clock: Clock | None = None,
+    ) -> None:
+        self._limits = limits
+        self._task = task
+        self._clock = clock or SystemClock()
+        self._secrets = Secrets()
+        address = _parsed(url)
+        is_web = address.scheme in {"http", "https"} and address.host
+        if not is_web or not 0 < _origin(address)[2] <= _PORT_MAX:
+            raise Fatal(f"{url!r} is no address of an API; write https://host/path")
+        if address.userinfo:
+            raise Fatal('the address holds a password; write auth=("user", "env:PASSWORD") instead')
+        self._origin = _origin(address)
+        self._credentials = _credentials(auth, self._secrets)
+        transport = _Signing(_transport(address), origin=self._origin, add=self._credentials)
+        self._client = httpx2.Client(
+            transport=transport,
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip, deflate",
+                "User-Agent": _user_agent(),
+                **_checked(headers),
+            },
+            timeout=httpx2.Timeout(limits.read_ms / 1000, connect=limits.connect_ms / 1000),
+            follow_redirects=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+    def get(self, url: str) -> Answer:
+        """
+        Return the page at `url`.
+
+        Raises:
+            Throttled: If the API asks for a pause.
+            BadAnswer: If the answer is a 5xx, is cut, or is no text.
+            ConnectionError: If the host cannot be reached or hangs up.
+            TimeoutError: If it is silent, or too slow.
+            Fatal: If asking again cannot mend it: another 4xx, a redirect to elsewhere.
+            TaskCancelled: If the task was asked to stop.
+        """
+        ends_ms = self._clock.boot_ms() + self._limits.total_ms
+        for _ in range(_REDIRECTS_MAX):
+            with self._translated(url), self._client.stream("GET", url) as response:
+                if response.status_code not in _REDIRECTS or "location" not in response.headers:
+                    return self._page(response, url, ends_ms=ends_ms)
+                url = self.follow(url, response.headers["location"])
+        raise Fatal(f"GET {url}: it was redirected more than {_REDIRECTS_MAX} times")
+
+    def follow(self, url: str, link: str) -> str:
+        """
+        Return `link`, found at `url`, as a whole address, without credentials that it repeats.
+
+        Raises:
+            Fatal: If it leads to another host, scheme or port.
+        """
+        target = _parsed(url).join(_parsed(link)).copy_with(fragment=None)
+        if _origin(target) != self._origin or target.userinfo:
+            shown = self._secrets.masked(f"{target.scheme}://{target.netloc.decode('ascii')}")
+            raise Fatal(
+                f"GET {url}: it leads to {shown}, and only {_shown(self._origin)} is asked;"
+                " nothing was sent there"
+            )
+        address = without_params(str(target), tuple(self._credentials.params))
+        if self._secrets.hides(address):
+            raise Fatal(
+                f"GET {url}: it leads on with a credential in the address; nothing of it was"
+                ' taken. Does the API want it there? Then write auth={"?name": reference}'
+            )
+        return address
+
+    def masked(self, text: str) -> str:
+        """Return `text` without the credentials of this connection."""
+        return self._secrets.masked(text)
+
+    def hides(self, text: str) -> bool:
+        """Return True if `text` holds a credential of this connection."""
+        return self._secrets.hides(text)
+
+    def _page(self, response: httpx2.Response, url: str, *, ends_ms: int) -> Answer:
+        headers = response.headers
+        failure = failure_of(
+            response.status_code,
+            headers,
+            body=self._beginning(response, ends_ms) if not response.is_success else "",
+            now_ms=self._clock.now_ms(),
+        )
+        if failure is not None:
+            failure.args = (self.masked(f"GET {url}: {failure}"),)
+            raise failure
+        if not is_json(headers.get("content-type")):
+            kind = headers["content-type"]
+            said = quoted(self._beginning(response, ends_ms))
+            raise BadAnswer(self.masked(f"GET {url}: {kind} instead of JSON{said}"))
+        body = b"".join(self._body(response, ends_ms, most=self._limits.body_bytes_max))
+        try:
+            text = body.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise BadAnswer(f"GET {url}: not UTF-8: {error.reason}") from error
+        return Answer(url, text, next_link(headers.get("link")))
+
+    def _body(self, response: httpx2.Response, ends_ms: int, *, most: int) -> Iterator[bytes]:
+        """Yield the body in pieces; silence between two has its own limit, this bounds them all."""
+        size = 0
+        for piece in response.iter_bytes():
+            size += len(piece)
+            if size > most:
+                raise Fatal(
+                    f"GET {response.url}: the answer is larger than {most} bytes; ask for smaller"
+                    " pages, or read with HttpLimits(body_bytes_max=…)"
+                )
+            if self._clock.boot_ms() > ends_ms:
+                raise TimeoutError(
+                    f"GET {response.url}: not whole after {self._limits.total_ms} ms"
+                )
+            if self._task.cancelled:
+                raise TaskCancelled("the attempt was asked to stop")
+            yield piece
+
+    def _beginning(self, response: httpx2.Response, ends_ms: int) -> str:
+        """Return the beginning of a body that is only quoted from; what can be had of it."""
+        found = b""
+        try:
+            for piece in self._body(response, ends_ms, most=self._limits.body_bytes_max):
+                found += piece
+                if len(found) >= _FAILURE_BYTES_MAX:
+                    break
+        except (httpx2.HTTPError, TimeoutError, Fatal):
+            pass  # the status says what there is to say
+        # Masked before anything is cut: half a credential is not found any more.
+        return self.masked(found[:_FAILURE_BYTES_MAX].decode("utf-8", "replace"))
+
+    @contextmanager
+    def _translated(self, url: str) -> Iterator[None]:
+        """Turn what the library raises into errors that policies know by name."""
+        try:
+            yield
+        except httpx2.TimeoutException as error:
+            raise TimeoutError(f"GET {url}: {_kind(error)}: {self.masked(str(error))}") from None
+        except httpx2.DecodingError as error:
+            raise BadAnswer(f"GET {url}: its compression is broken: {error}") from None
+        except httpx2.RemoteProtocolError as error:
+            raise BadAnswer(f"GET {url}: {self.masked(str(error))}") from None
+        except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL) as error:
+            raise Fatal(f"GET {url}: {self.masked(str(error))}") from None
+        except httpx2.TransportError as error:
+            if isinstance(_root_of(error), ssl.SSLCertVerificationError):
+                raise Fatal(f"GET {url}: {error}") from None
+            message = self.masked(str(error)) or "the connection broke"
+            raise ConnectionError(f"GET {url}: {_kind(error)}: {message}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Credentials:
+    """What is added to each request: headers, and parameters of the query."""
+
+    headers: Mapping[str, str]
+    params: Mapping[str, str]
+
+
+class _Signing(httpx2.BaseTransport):
+    """
+    Adds credentials to a copy of each request, and sends nothing to another origin.
+
+    The client, which logs what it asks for, sees the request without them.
+    """
+
+    def __init__(
+        self, wire: httpx2.BaseTransport, *, origin: tuple[Any, ...], add: _Credentials
+    ) -> None:
+        self._wire = wire
+        self._origin = origin
+        self._add = add
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send `request`."""
+        if _origin(request.url) != self._origin:
+            # follow() lets nothing else through; but an address may come from a store.
+            raise Fatal(
+                f"GET {request.url}: only {_shown(self._origin)} is asked; nothing was sent"
+            )
+        signed = httpx2.Request(
+            request.method,
+            with_params(str(request.url), self._add.params),
+            headers={**request.headers, **self._add.headers},
+            stream=request.stream,
+            extensions=request.extensions,
+        )
+        return self._wire.handle_request(signed)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._wire.close()
+
+
+def _credentials(auth: Auth, secrets: Secrets) -> _Credentials:
+    if auth is None:
+        return _Credentials({}, {})
+    if isinstance(auth, str):
+        return _Credentials({"Authorization": f"Bearer {secrets.resolve(auth)}"}, {})
+    if isinstance(auth, tuple):
+        user, password = auth
+        user = secrets.resolve(user) if is_reference(user) else user
+        pair = base64.b64encode(f"{user}:{secrets.resolve(password)}".encode()).decode()
+        secrets.know(pair)
+        return _Credentials({"Authorization": f"Basic {pair}"}, {})
+    resolved = {name: secrets.resolve(reference) for name, reference in auth.items()}
+    return _Credentials(
+        {name: value for name, value in resolved.items() if not name.startswith("?")},
+        {name[1:]: value for name, value in resolved.items() if name.startswith("?")},
+    )
+
+
+def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
+    for name, value in headers.items():
+        if name.lower() in _KEEP_OUT:
+            raise Fatal(f"the header {name} is not for headers=; credentials go into auth=")
+        if not value.isprintable() or not value.isascii():
+            raise Fatal(f"the header {name} has characters that no header can carry")
+    return headers
+
+
+def _transport(address: httpx2.URL) -> httpx2.BaseTransport:
+    # One at a time is asked; a second connection only while a broken one is put away.
+    limits = httpx2.Limits(max_connections=2, max_keepalive_connections=1)
+    host = address.host
+    is_here = host == "localhost" or host.startswith("127.") or host == "::1"
+    proxy = None if is_here or proxy_bypass(host) else getproxies().get(address.scheme)
+    # Only the one scheme is ever asked; without https, 100 ms of certificates can be spared.
+    return httpx2.HTTPTransport(verify=address.scheme == "https", limits=limits, proxy=proxy)
+
+
+def _parsed(url: str) -> httpx2.URL:
+    try:
+        return httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise Fatal(f"{url[:200]!r} is no address: {error}") from None
+
+
+def _origin(url: httpx2.URL) -> tuple[str, str, int]:
+    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme, 0)
+
+
+def _shown(origin: tuple[str, str, int]) -> str:
+    scheme, host, port = origin
+    return f"{scheme}://{host}:{port}"
+
+
+def _kind(error: BaseException) -> str:
+    """Return ReadTimeout as "read timeout"."""
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in type(error).__name__).strip()
+
+
+def _root_of(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def _user_agent() -> str:
+    try:
+        return f"statepipe/{metadata.version('statepipe')}"
+    except metadata.PackageNotFoundError:
+        return "statepipe"

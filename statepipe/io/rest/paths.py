@@ -1,0 +1,60 @@
+"""
+Where something is in a JSON document: `$.data.items`, `$["next page"]`, `$.items[-1].id`.
+
+    Path    a parsed path; `find` looks it up
+
+A small part of JSONPath: names and positions, nothing that could find two things.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from statepipe.errors import DefinitionError
+
+#: What is found where nothing is; None is something that may be there.
+MISSING: Final = object()
+
+_STEP: Final = re.compile(r"""\.([^\W\d][\w-]*)|\[(-?\d{1,9})\]|\["([^"]*)"\]|\['([^']*)'\]""")
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Names and positions, from the document's top inwards; none is the document itself."""
+
+    text: str
+    _steps: tuple[str | int, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """
+        Return the path that `text` writes.
+
+        Raises:
+            DefinitionError: If it is none.
+        """
+        at, steps = 1, list[str | int]()
+        while text.startswith("$") and (step := _STEP.match(text, at)):
+            name, position, double, single = step.groups()
+            steps.append(int(position) if position else name or double or single or "")
+            at = step.end()
+        if at != len(text) or not text.startswith("$"):
+            raise DefinitionError(
+                f"{text!r} is no path into a JSON document",
+                meaning="nothing was read",
+                next_step='write "$" for the document itself, "$.data.items",'
+                ' "$[\\"next page\\"]" or "$.items[-1].id"',
+            )
+        return cls(text, tuple(steps))
+
+    def find(self, document: Any) -> Any:  # noqa: ANN401  (whatever is there)
+        """Return what is at the path, `MISSING` if nothing is."""
+        found = document
+        for step in self._steps:
+            if type(step) is str and type(found) is dict:
+                found = found.get(step, MISSING)
+            elif type(step) is int and type(found) is list and -len(found) <= step < len(found):
+                found = found[step]
+            else:
+                return MISSING
+        return found

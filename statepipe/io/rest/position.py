@@ -1,0 +1,159 @@
+"""
+Where a read of an API stands, and enough of where it was to see that it goes in circles.
+
+    Position.start    before the first request
+    Position.after    after a page; LoopError if the next token was here before
+    cursor, resumed   as plain data, and back
+
+A token that comes again is noticed at once if it was one of the last `_RECENT`, and in any
+case before three times as many pages as the way into the circle and once around it: kept
+besides is the token of every page whose number is a power of two, the newest only, which
+the circle must meet (Brent). So a cursor is of one size, however many pages there are.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
+
+from statepipe.errors import Fatal
+from statepipe.io.rest.pages import Token, UnusableError
+
+#: Pages in a row that look the same: the API does not look at what it is asked.
+ALIKE_MAX: Final = 100
+
+_RECENT: Final = 16
+_DIGEST_BYTES: Final = 8
+_TOKEN_CHARS_MAX: Final = 16 * 1024
+
+
+class LoopError(ValueError):
+    """The pages lead back to one that was read, or never change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """
+    A place between two pages.
+
+    Attributes:
+        of: Digest of what is read: address, parameters, way of paging.
+        next: The token to ask for; None after the last page.
+        pages: Pages read.
+        records: Records in them, rejected ones included.
+        least: The lowest total that the API named, None if it named none.
+    """
+
+    of: str
+    next: Token | None
+    pages: int = 0
+    records: int = 0
+    least: int | None = None
+    _recent: bytes = b""
+    _mark: bytes = b""
+    _content: bytes = b""
+    _alike: int = 0
+
+    @classmethod
+    def start(cls, *, of: str, first: Token) -> Self:
+        """Return the position before the first request."""
+        return cls(of=of, next=first, _recent=_digest(first))
+
+    @classmethod
+    def resumed(cls, cursor: Any, *, of: str) -> Self:  # noqa: ANN401  (whatever the checkpoint holds)
+        """
+        Return the position that `cursor` keeps.
+
+        Raises:
+            Fatal: If it was not made by a read of the same thing.
+        """
+        if type(cursor) is not dict or set(cursor) != set(_KEPT):
+            raise Fatal(_foreign("the cursor was not made by read_rest"))
+        if cursor["of"] != of:
+            raise Fatal(_foreign("the address, its parameters or the way of paging have changed"))
+        return cls(**{field: cursor[name] for name, field in _KEPT.items()})
+
+    def cursor(self) -> dict[str, Any]:
+        """Return the position as plain data."""
+        return {name: getattr(self, field) for name, field in _KEPT.items()}
+
+    def after(
+        self, *, token: Token | None, records: int, content: object, total: int | None
+    ) -> Self:
+        """
+        Return the position after a page.
+
+        Args:
+            token: What to ask for next; None if the page was the last.
+            records: Records in the page.
+            content: What pages are compared by: their first record and their last.
+            total: How many there are in all, if the API says.
+
+        Raises:
+            LoopError: If the pages go in circles.
+            UnusableError: If the pages end before there were as many records as the API
+                says there are, or `token` is too long to be kept.
+        """
+        seen = _digest(content)
+        alike = self._alike + 1 if records and seen == self._content else 0
+        if alike >= ALIKE_MAX:
+            raise LoopError(f"the last {alike + 1} pages are the same")
+        so_far = self.records + records
+        least = min((each for each in (self.least, total) if each is not None), default=None)
+        if token is None and least is not None and so_far < least:
+            raise UnusableError(f"the pages end after {so_far} of {least} records")
+        recent, mark = self._recent, self._mark
+        if token is not None:
+            recent, mark = self._marks(token)
+        return replace(
+            self,
+            next=token,
+            pages=self.pages + 1,
+            records=so_far,
+            least=least,
+            _recent=recent,
+            _mark=mark,
+            _content=seen,
+            _alike=alike,
+        )
+
+    def _marks(self, token: Token) -> tuple[bytes, bytes]:
+        """Return the marks to keep once `token` is the next, which none of them may be."""
+        if len(str(token)) > _TOKEN_CHARS_MAX:
+            raise UnusableError(
+                f"what leads to the next page has more than {_TOKEN_CHARS_MAX} characters"
+            )
+        digest = _digest(token)
+        recent = self._recent
+        known = {recent[at : at + _DIGEST_BYTES] for at in range(0, len(recent), _DIGEST_BYTES)}
+        page = self.pages + 1
+        if digest in known or digest == self._mark:
+            raise LoopError(f"page {page} leads back to a page that was read before")
+        is_power_of_two = page & (page - 1) == 0
+        recent = (recent + digest)[-_RECENT * _DIGEST_BYTES :]
+        return recent, digest if is_power_of_two else self._mark
+
+
+#: Names in a cursor, and the fields they keep.
+_KEPT: Final = {
+    "next": "next",
+    "pages": "pages",
+    "records": "records",
+    "least": "least",
+    "of": "of",
+    "recent": "_recent",
+    "mark": "_mark",
+    "content": "_content",
+    "alike": "_alike",
+}
+
+
+def _digest(value: object) -> bytes:
+    return hashlib.blake2b(repr(value).encode(errors="replace"), digest_size=_DIGEST_BYTES).digest()
+
+
+def _foreign(reason: str) -> str:
+    return (
+        f"this is not what this instance began to read: {reason}; batches read before are"
+        " safe. Read the same again and resume, or rewind to the state that reads it, to"
+        " read it from the start"
+    )
