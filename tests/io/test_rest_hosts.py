@@ -145,7 +145,7 @@ def test_credentials_come_in_every_form_that_apis_want(tmp_path: Path) -> None:
     assert parameter.query == {"a": "1", "api_key": TOKEN}
     assert none.query == {"a": "1"}
     assert "authorization" not in none.headers
-    assert none.headers["user-agent"].startswith("statepipe/")
+    assert none.headers["user-agent"].startswith("statepipe ")
 
 
 @pytest.mark.parametrize(
