@@ -16,7 +16,6 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 from urllib.request import getproxies, proxy_bypass
@@ -100,7 +99,7 @@ class Connection:
             headers={
                 "Accept": "application/json",
                 "Accept-Encoding": "gzip, deflate",
-                "User-Agent": _user_agent(),
+                "User-Agent": f"statepipe httpx2/{httpx2.__version__}",
                 **_checked(headers),
             },
             timeout=httpx2.Timeout(limits.read_ms / 1000, connect=limits.connect_ms / 1000),
@@ -346,10 +345,3 @@ def _root_of(error: BaseException) -> BaseException:
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return error
-
-
-def _user_agent() -> str:
-    try:
-        return f"statepipe/{metadata.version('statepipe')}"
-    except metadata.PackageNotFoundError:
-        return "statepipe"
