@@ -45,8 +45,10 @@ def test_every_metric_of_the_catalogue_is_served_and_no_other() -> None:
 
 def test_every_metric_of_a_machine_has_series_before_anything_ran() -> None:
     """
-    The exceptions are what no machine implies: its registration, targets of notices, and a
-    watermark, which at 0 would lie half a century behind.
+    The exceptions are what no machine implies.
+
+    Its registration, targets of notices, and a watermark, which at 0 would lie half a century
+    behind.
     """
     empty = {family.metric.name for family in collected(snapshot()) if not family.series}
 
