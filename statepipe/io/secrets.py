@@ -1,109 +1,81 @@
 """
-Credentials by reference: text that says where a secret is, resolved when it is used.
+Secrets by reference: what a machine file names, and only the end that needs it reads.
 
-    is_reference     does the text name a secret?
-    Secrets          resolves references, and knows what must never be written down
+    env:NAME      the environment variable NAME
+    file:/PATH    the first line of a file, as container and systemd secrets are handed over
 
-    env:NAME         the environment variable NAME of the process that runs the task
-    file:/PATH       the content of a file, without blanks and newlines around it
+    is_reference  is it one of the two?
+    resolve       the secret itself
 
-The reference may stand anywhere; the value is in memory only, for as long as it is used.
+A machine file, and with it the store, holds the reference. The secret is read where it is
+used, in the process that connects, because whatever is passed on is also written down
+somewhere: a call goes through a pipe, a parameter into the store. No error names more of
+a secret than where it should have been.
 """
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, quote_plus
 
-from statepipe.errors import Fatal
+from statepipe.errors import DefinitionError
 
-MASK: Final = "***"
+REFERENCES: Final = ("env:", "file:")
 
-#: A larger file holds something else.
+#: As much of a file is looked at for its first line.
 _FILE_BYTES_MAX: Final = 64 * 1024
-#: A shorter value stands in every other word; it is not looked for.
-_CHARS_MIN: Final = 4
 
-#: Told of each value that is resolved, so that whoever writes logs can hide it.
-listeners: Final[list[Callable[[str], object]]] = []
+_MEANING: Final = "nothing was connected to"
 
 
 def is_reference(text: str) -> bool:
-    """Return True if `text` says where a secret is, instead of what it is."""
-    scheme, colon, where = text.partition(":")
-    return bool(colon and where) and scheme in _SCHEMES
+    """Return True if `text` says where a secret is, instead of being one."""
+    return text.startswith(REFERENCES)
 
 
-class Secrets:
-    """The secrets of one use: what was resolved, and how to keep it out of sight."""
+def resolve(reference: str) -> str:
+    """
+    Return the secret that `reference` points to.
 
-    def __init__(self) -> None:
-        self._spellings: set[str] = set()
-
-    def resolve(self, reference: str) -> str:
-        """
-        Return the secret that `reference` names; `hides` and `masked` know it from now on.
-
-        Raises:
-            Fatal: If there is none, or it cannot be one. The message never holds the value.
-        """
-        scheme, _, where = reference.partition(":")
-        read = _SCHEMES.get(scheme)
-        if read is None:
-            raise Fatal("a credential is not a reference; write env:NAME or file:/PATH")
-        value = read(where).strip()
-        if not value:
-            raise Fatal(f"the credential {reference} is empty; nothing was sent")
-        if not value.isascii() or not value.isprintable():
-            raise Fatal(
-                f"the credential {reference} has characters that no header can carry;"
-                " nothing was sent"
+    Raises:
+        DefinitionError: If it is no reference, or there is nothing where it points.
+    """
+    kind, _, where = reference.partition(":")
+    if kind == "env" and where:
+        secret = os.environ.get(where, "")
+        if not secret:
+            is_what = "empty" if where in os.environ else "unset"
+            raise DefinitionError(
+                f"the environment variable {where} is {is_what}",
+                meaning=_MEANING,
+                next_step=f"export {where}=…, where the worker runs as well",
             )
-        self.know(value)
-        return value
-
-    def know(self, value: str) -> None:
-        """Keep `value` out of sight as well: a secret in another form."""
-        for listener in listeners:
-            listener(value)
-        if len(value) >= _CHARS_MIN:
-            self._spellings |= {value, quote(value), quote(value, safe=""), quote_plus(value)}
-
-    def hides(self, text: str) -> bool:
-        """Return True if `text` holds a secret."""
-        return any(spelling in text for spelling in self._spellings)
-
-    def masked(self, text: str) -> str:
-        """Return `text` with `***` in place of each secret."""
-        for spelling in sorted(self._spellings, key=len, reverse=True):
-            text = text.replace(spelling, MASK)
-        return text
+        return secret
+    if kind == "file" and where:
+        return _first_line(Path(where))
+    raise DefinitionError(
+        "a secret must be given by reference",
+        meaning=_MEANING,
+        next_step="write env:NAME, or file:/absolute/path",
+    )
 
 
-def _from_environment(name: str) -> str:
-    value = os.environ.get(name)
-    if value is None:
-        raise Fatal(
-            f"the credential env:{name} is not in the environment of the process that runs"
-            f" the task; set {name} where statepipe is started, then resume"
-        )
-    return value
-
-
-def _from_file(name: str) -> str:
-    path = Path(name)
-    if not path.is_absolute():
-        raise Fatal(f"the credential file:{name} is no absolute path; write file:/…")
-    try:
-        with path.open("rb") as file:
-            content = file.read(_FILE_BYTES_MAX + 1)
-        if len(content) > _FILE_BYTES_MAX:
-            raise Fatal(f"the credential file:{name} is larger than {_FILE_BYTES_MAX} bytes")
-        return content.decode("utf-8")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise Fatal(f"the credential file:{name} cannot be read: {reason}") from None
-
-
-_SCHEMES: Final[dict[str, Callable[[str], str]]] = {"env": _from_environment, "file": _from_file}
+def _first_line(path: Path) -> str:
+    problem = "its path is not absolute"
+    if path.is_absolute():
+        try:
+            with path.open("rb") as file:  # bounded: it may be a device
+                first, _, _ = file.read(_FILE_BYTES_MAX).decode().partition("\n")
+        except OSError as error:
+            problem = str(error.strerror)
+        except ValueError:
+            problem = "it is not UTF-8"
+        else:
+            # What an editor adds to the end of a line is no part of a password; spaces may be.
+            if secret := first.rstrip("\r"):
+                return secret
+            problem = "its first line is empty"
+    raise DefinitionError(
+        f"the secret cannot be read from {path}: {problem}",
+        meaning=_MEANING,
+        next_step=f"put it into the first line of {path}, readable by the worker",
+    )

@@ -13,9 +13,9 @@ from urllib.parse import quote
 import pytest
 
 from statepipe.errors import Fatal
-from statepipe.io import secrets
 from statepipe.io.rest.pages import ByCursor, ByLink, with_params
 from statepipe.io.rest.source import read_rest
+from statepipe.observe import redact
 from tests.io.reading import task
 from tests.io.web import Answering, Reply, Request, Web, as_json, serving
 
@@ -255,15 +255,15 @@ def test_a_short_secret_does_not_hide_every_other_word(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"auth": "s3cret-itself"}, "not a reference"),
-        ({"auth": ("me", "s3cret-itself")}, "not a reference"),
-        ({"auth": {"X-Key": "s3cret-itself"}}, "not a reference"),
-        ({"auth": "env:NOT_SET"}, "NOT_SET is not in the environment"),
+        ({"auth": "s3cret-itself"}, "must be given by reference"),
+        ({"auth": ("me", "s3cret-itself")}, "must be given by reference"),
+        ({"auth": {"X-Key": "s3cret-itself"}}, "must be given by reference"),
+        ({"auth": "env:NOT_SET"}, "NOT_SET is unset"),
         ({"auth": "env:EMPTY"}, "is empty"),
         ({"auth": "env:TWO_LINES"}, "no header can carry"),
-        ({"auth": "file:secret.txt"}, "no absolute path"),
+        ({"auth": "file:secret.txt"}, "its path is not absolute"),
         ({"auth": "file:/does/not/exist"}, "No such file"),
-        ({"auth": "file:/dev/zero"}, "larger than"),
+        ({"auth": "file:/dev/zero"}, "no header can carry"),
         ({"headers": {"Authorization": "Bearer s3cret-itself"}}, "go into auth="),
         ({"headers": {"X-Trace": "a\r\nX-Evil: b"}}, "no header can carry"),
     ],
@@ -304,14 +304,14 @@ def test_an_address_that_is_none_is_fatal(url: str) -> None:
     assert "s3cret" not in str(refusal.value)
 
 
-def test_whoever_hides_secrets_is_told_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_process_hides_what_was_resolved() -> None:
     """Logs and pages of other parts hide what this one resolves."""
-    told: list[str] = []
-    monkeypatch.setattr(secrets, "listeners", [told.append])
+    redact.forget()
     with serving(lambda _: as_json([])) as web:
         list(read_rest(task(), web.url, auth="env:API_TOKEN"))
 
-    assert told == [TOKEN]
+    assert redact.hidden() == [TOKEN]
+    redact.forget()
 
 
 def test_a_proxy_of_the_environment_is_used_but_not_for_this_machine(

@@ -25,9 +25,10 @@ import httpx2
 from statepipe.clock import Clock, SystemClock
 from statepipe.errors import BadAnswer, Fatal, TaskCancelled
 from statepipe.io.rest.answers import failure_of, is_json, next_link, quoted
+from statepipe.io.rest.credentials import Credentials
 from statepipe.io.rest.limits import HttpLimits
 from statepipe.io.rest.pages import with_params, without_params
-from statepipe.io.secrets import Secrets, is_reference
+from statepipe.io.secrets import is_reference
 from statepipe.model import Task
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -84,7 +85,7 @@ class Connection:
         self._limits = limits
         self._task = task
         self._clock = clock or SystemClock()
-        self._secrets = Secrets()
+        self._secrets = Credentials()
         address = _parsed(url)
         is_web = address.scheme in {"http", "https"} and address.host
         if not is_web or not 0 < _origin(address)[2] <= _PORT_MAX:
@@ -283,7 +284,7 @@ class _Signing(httpx2.BaseTransport):
         self._wire.close()
 
 
-def _credentials(auth: Auth, secrets: Secrets) -> _Credentials:
+def _credentials(auth: Auth, secrets: Credentials) -> _Credentials:
     if auth is None:
         return _Credentials({}, {})
     if isinstance(auth, str):
