@@ -4,7 +4,7 @@
     load_config         the file, the environment and the command line as one frozen Config
     resolve_policy      what governs a state, and where each part of it came from
     refuse_unknown_overrides    overrides of states that a machine does not have
-    refuse_unknown_machines     overrides of machines that are not there
+    refuse_unknown_machines     overrides, and targets, of machines that are not there
 
 Who wins, highest first: command line, `STATEPIPE_*`, the overlay `[env.NAME]`, the rest of
 `statepipe.toml`, the machine file, the defaults. A policy is merged field by field.
@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from statepipe.errors import DefinitionError
 from statepipe.logsettings import LogSettings, log_fields, log_settings
+from statepipe.notify import Target, merged, target_fields
 from statepipe.policy import Policy, policy_fields
 from statepipe.suggest import did_you_mean
 
@@ -29,7 +30,7 @@ DEFAULT_POLICY: Final = "default"
 
 FILE_BYTES_MAX: Final = 1_000_000
 
-_LAYER: Final = ("store", "policies", "machines", "logging")
+_LAYER: Final = ("store", "policies", "machines", "logging", "notify")
 _TOP: Final = (*_LAYER, "env")
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -60,6 +61,7 @@ class Layer:
         policies: Fields of each policy, by the policy's name.
         machines: Overrides, by machine and state.
         logging: What it says of log lines.
+        notify: Fields of each target of notifications, by the target's name.
     """
 
     where: str
@@ -68,6 +70,7 @@ class Layer:
     policies: Mapping[str, Mapping[str, Any]]
     machines: Mapping[str, Mapping[str, Override]]
     logging: Mapping[str, Any]
+    notify: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,7 @@ class Config:
         env: Name of the environment, or None.
         layers: The settings by level, the weakest first.
         logging: Where log lines go, and what is secret.
+        targets: Who is told of what, by the target's name, overlay included.
     """
 
     path: Path | None
@@ -92,6 +96,7 @@ class Config:
     env: str | None
     layers: tuple[Layer, ...]
     logging: LogSettings
+    targets: Mapping[str, Target]
 
     @property
     def policies(self) -> Mapping[str, Mapping[str, Any]]:
@@ -163,6 +168,7 @@ def load_config(
         logging=log_settings(
             [layer.logging for layer in layers], environ=environ, start=start, root=root
         ),
+        targets=merged((layer.notify for layer in layers), where=layers[0].where),
     )
 
 
@@ -229,16 +235,19 @@ def refuse_unknown_overrides(config: Config, *, machine: str, states: Collection
 
 def refuse_unknown_machines(config: Config, *, machines: Collection[str]) -> None:
     """
-    Refuse overrides of a machine that is not there; nothing else would notice them.
+    Refuse what is said of a machine that is not there; nothing else would notice it.
 
     Raises:
         DefinitionError: If there is one.
     """
     for layer in config.layers:
-        for name in layer.machines:
+        said = [(name, f"machines.{name}") for name in layer.machines]
+        for target, values in layer.notify.items():
+            said += [(name, f"notify.{target}") for name in values.get("machines", ())]
+        for name, table in said:
             if name not in machines:
                 raise _refusal(
-                    f"{layer.where}: [{layer.prefix}machines.{name}]:"
+                    f"{layer.where}: [{layer.prefix}{table}]:"
                     f' there is no machine "{name}"{did_you_mean(name, machines)}',
                     next_step=f"correct the name, or write {config.machines_dir / name}.toml",
                 )
@@ -315,6 +324,7 @@ def _layer(values: Mapping[str, Any], *, where: str, prefix: str) -> Layer:
     at = f"{where}: {prefix}"
     policies = _table(values, "policies", where=where)
     machines = _table(values, "machines", where=where)
+    notify = _table(values, "notify", where=where)
     store = values.get("store")
     if store is not None and (not isinstance(store, str) or not store or "\0" in store):
         raise _refusal(
@@ -333,6 +343,10 @@ def _layer(values: Mapping[str, Any], *, where: str, prefix: str) -> Layer:
             for name in machines
         },
         logging=log_fields(_table(values, "logging", where=where), where=f"{at}logging"),
+        notify={
+            name: target_fields(_table(notify, name, where=at), where=f"{at}notify.{name}")
+            for name in notify
+        },
     )
 
 

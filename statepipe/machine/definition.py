@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, get_args
 
 from statepipe.errors import NotFound
 from statepipe.machine.guards import Guard
-from statepipe.machine.names import check_name, check_once, check_text, refusal
+from statepipe.machine.names import check_name, check_names, check_once, check_text, refusal
 from statepipe.machine.parameter import Param
 from statepipe.machine.watermark import Incremental
 from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, TIMEOUT
@@ -175,6 +175,8 @@ class State:
         retry: Name of a policy of `statepipe.toml`, or a policy's keys, or None.
         settings: How its task runs, in people's keys: timeout, grace, heartbeat,
             executor, batch_size.
+        notify: If it is final, the targets of `statepipe.toml` that are told of an
+            instance that ends here.
     """
 
     name: str
@@ -183,6 +185,7 @@ class State:
     on: tuple[Transition, ...] = ()
     retry: str | Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    notify: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a state that is neither acting nor final, or both."""
@@ -207,6 +210,12 @@ class State:
                 f'state "{self.name}" is final: nothing runs in it and nothing leads out',
                 next_step="remove on, retry and the settings of the task, or remove final",
             )
+        if self.notify and self.final is None:
+            raise refusal(
+                f'state "{self.name}" has notify and is not final: nothing ends there',
+                next_step="move notify to a final state, or up to the machine for all it does",
+            )
+        check_names("notify", self.notify)
         self._check_policy()
         self._check_limits()
         # Grouped by event, so that a machine has one form: order matters within an event only.
@@ -264,6 +273,7 @@ class Machine:
         params: The declared parameters.
         deadline_ms: How long an instance may take over all, or None.
         why: What it is for, for people.
+        notify: Targets of `statepipe.toml` that are told of it, each of what its `on` says.
 
     Raises:
         DefinitionError: If a name is bad or used twice, or a target is unknown.
@@ -276,6 +286,7 @@ class Machine:
     params: tuple[Param, ...] = ()
     deadline_ms: int | None = None
     why: str = ""
+    notify: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the whole, then complete it."""
@@ -287,6 +298,7 @@ class Machine:
                 f"deadline is {self.deadline_ms} ms, outside 1 ms..365 days",
                 next_step='deadline = "6h"',
             )
+        check_names("notify", self.notify)
         check_once("state", [state.name for state in self.states])
         check_once("parameter", [param.name for param in self.params])
         if len(self.states) > STATES_MAX:

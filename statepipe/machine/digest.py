@@ -5,9 +5,9 @@ Is it still the machine an instance began with; and if not, what changed, in pla
     digest              64 hex digits over it
     describe_changes    two of them compared
 
-Policies (retry, timeout, executor, batch size), the deadline, `why`, comments and the order
-of keys do not count: they may change between a crash and a resume. Nor does the source of
-the functions: whoever changes what a task means raises `version`.
+Policies (retry, timeout, executor, batch size), the deadline, who is told (`notify`), `why`,
+comments and the order of keys do not count: they may change between a crash and a resume. Nor
+does the source of the functions: whoever changes what a task means raises `version`.
 """
 
 import datetime as dt

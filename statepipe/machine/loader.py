@@ -35,7 +35,7 @@ from statepipe.units import parse_duration_ms
 
 FILE_BYTES_MAX: Final = 1_000_000
 
-_COMMON: Final = ("machine", "version", "why", "deadline", "params")
+_COMMON: Final = ("machine", "version", "why", "deadline", "notify", "params")
 _LONG: Final = ("initial", "states")
 #: The states of the short form, in order: the key, and the state it becomes.
 _SHORT: Final = {
@@ -46,7 +46,7 @@ _SHORT: Final = {
 }
 _TASKS: Final = ("run", "contract", "load")
 _LOAD: Final = ("to", "table", "key")
-_STATE: Final = (*_TASKS, "watermark", "final", "on", "retry", *STATE_KEYS)
+_STATE: Final = (*_TASKS, "watermark", "final", "on", "retry", "notify", *STATE_KEYS)
 _TARGET: Final = ("to", "when", "max_visits")
 _PARAM: Final = ("type", "default", "required")
 
@@ -55,7 +55,6 @@ _NOT_YET: Final = {
     "tasks": "several tasks in one state",
     "wait": "states that wait",
     "uses": "resource limits",
-    "notify": "notifications",
     "foreach": "partitions",
 }
 
@@ -191,6 +190,7 @@ def _machine(values: Mapping[str, Any]) -> Machine:
         params=tuple(_param(name, value) for name, value in params.items()),
         deadline_ms=_duration("deadline", values.get("deadline")),
         why=_text("why", values.get("why", "")),
+        notify=_notify(values),
     )
 
 
@@ -255,6 +255,7 @@ def _built_state(name: str, table: Mapping[str, Any]) -> State:
         on=tuple(_transitions(_table("on", table.get("on", {})))),
         retry=retry,
         settings={key: table[key] for key in STATE_KEYS if key in table},
+        notify=_notify(table),
     )
 
 
@@ -344,6 +345,17 @@ def _duration(key: str, value: object) -> int | None:
         return parse_duration_ms(_text(key, value))
     except (ValueError, OverflowError) as error:
         raise refusal(f"{key}: {error}", next_step=f'{key} = "6h"') from None
+
+
+def _notify(table: Mapping[str, Any]) -> tuple[str, ...]:
+    named = table.get("notify", [])
+    names = [named] if isinstance(named, str) else named
+    if not isinstance(names, list):
+        raise refusal(
+            f"notify is {named!r}, not the name of a target or a list of them",
+            next_step='notify = "oncall", or notify = ["oncall", "team"]',
+        )
+    return tuple(names)
 
 
 def _known(table: Mapping[str, Any], keys: Collection[str]) -> None:

@@ -25,6 +25,19 @@ def check_name(what: str, name: object) -> None:
         )
 
 
+def check_names(what: str, names: tuple[str, ...]) -> None:
+    """
+    Refuse what is no tuple of names.
+
+    Raises:
+        DefinitionError: As `check_name`.
+    """
+    if not isinstance(names, tuple):
+        raise refusal(f"{what} is {names!r}, not a tuple of names", next_step=f'{what}=("oncall",)')
+    for name in names:
+        check_name(what, name)
+
+
 def check_text(key: str, value: object) -> None:
     """
     Refuse what is no text, an empty one, or one too long.

@@ -3,6 +3,7 @@ Machines for tests: fixed ones, strategies that draw random ones, and a writer o
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,9 @@ def to(
     return Transition(event=event, target=target, when=when, max_visits=most)
 
 
-def pipeline(*states: State, initial: str = "a") -> Machine:
-    """Return a machine of `states` and a successful end called `done`."""
-    done = State(name="done", final="success")
+def pipeline(*states: State, initial: str = "a", told: tuple[str, ...] = ()) -> Machine:
+    """Return a machine of `states` and a successful end called `done`, of which some are told."""
+    done = State(name="done", final="success", notify=told)
     return Machine(name="m", initial=initial, states=(*states, done))
 
 
@@ -107,7 +108,8 @@ def machines(draw: st.DrawFn) -> Machine:
         )
         for name in names
     ]
-    return pipeline(*states, initial=names[0])
+    told = draw(st.sampled_from([(), ("oncall",), ("oncall", "team-2")]))
+    return replace(pipeline(*states, initial=names[0], told=told), notify=told)
 
 
 _tasks: st.SearchStrategy[Run | Validate | Load] = st.sampled_from(
@@ -140,11 +142,13 @@ def as_toml(machine: Machine) -> str:
         f"machine = {_toml(machine.name)}",
         f"version = {machine.version}",
         f"initial = {_toml(machine.initial)}",
+        f"notify = {_toml(list(machine.notify))}",
     ]
     for state in machine.states:
         lines += ["", f"[states.{state.name}]"]
         if state.final is not None:
             lines.append(f"final = {_toml(state.final)}")
+            lines += [f"notify = {_toml(list(state.notify))}"] if state.notify else []
         elif isinstance(state.task, Run):
             lines.append(f"run = {_toml(state.task.reference)}")
         elif isinstance(state.task, Validate):

@@ -108,6 +108,16 @@ load = { to = "sqlite:///x.db", table = "t", batch_size = 50 }
     assert dict(machine.state("loading").settings) == {"batch_size": 50}
 
 
+def test_a_machine_and_its_ends_name_who_is_told(tmp_path: Path) -> None:
+    """One name or a list; the short form has the machine's key only."""
+    short = load_machine(written(tmp_path, 'notify = "oncall"\n' + SHORT, "flights"))
+    text = ORDERS.replace('final = "failure"', 'final = "failure"\nnotify = ["oncall", "team"]')
+    long = load_machine(written(tmp_path, text))
+
+    assert short.notify == ("oncall",)
+    assert (long.notify, long.state("failed").notify) == ((), ("oncall", "team"))
+
+
 def test_error_and_timeout_lead_to_failed_unless_something_certain_is_said(
     tmp_path: Path,
 ) -> None:
@@ -189,9 +199,15 @@ def test_error_and_timeout_lead_to_failed_unless_something_certain_is_said(
         ),
         (
             'final = "failure"',
-            'final = "failure"\nnotify = "x"',
-            ': states.failed: unknown key "notify": this version of statepipe has no notif',
+            'final = "failure"\nnotify = 3',
+            ": states.failed: notify is 3, not the name of a target or a list of them",
         ),
+        (
+            'timeout = "20m"',
+            'notify = "oncall"',
+            ': states.extracting: state "extracting" has notify and is not final',
+        ),
+        ("version = 3", 'notify = "On call"', ": notify: 'On call' is not a name"),
         ('timeout = "20m"', "timeout = 20", "timeout is 20; a duration carries its unit"),
         ('retry = "transient"', "retry = 3", ": states.extracting: retry is 3, neither"),
         ('retry = "transient"', "retry = { max = 3 }", 'unknown key "max"'),
