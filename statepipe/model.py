@@ -3,7 +3,8 @@ The nouns every floor shares; plain values, no behaviour that needs a disk or a 
 
 What authors touch      Batch, Outcome, Task
 What is remembered      Status, Checkpoint (one instance as last committed)
-What a commit carries   Change (one move of one instance), Staged, Rejects, PlannedBatch, Attachment
+What a commit carries   Change (one move of one instance), Staged, Rejects, PlannedBatch, Notice,
+                        Attachment
 """
 
 import logging
@@ -289,6 +290,29 @@ class Reached(NamedTuple):
     value: Any
 
 
+class Notice(NamedTuple):
+    """
+    Something that somebody is to be told: a row of the outbox, in the commit that causes it.
+
+    Attributes:
+        key: Names the occasion and the target; the same occasion never makes two.
+        event: What happened, one of `statepipe.notify.EVENTS`; or "dropped".
+        target: Whom to tell.
+        machine: Whose instance it is about; "" for none.
+        instance: The instance's id, or None.
+        body: What to say, JSON.
+        at_ms: When it happened.
+    """
+
+    key: str
+    event: str
+    target: str
+    machine: str
+    instance: str | None
+    body: str
+    at_ms: int
+
+
 class Attachment(NamedTuple):
     """What some changes carry besides: rows of other tables, in the same transaction."""
 
@@ -299,6 +323,7 @@ class Attachment(NamedTuple):
     plan: Plan | None = None
     releases: bool = False  # the instance is done: its staged batches are given back
     reached: tuple[Reached, ...] = ()  # and the watermarks of its machine move
+    notices: tuple[Notice, ...] = ()  # who is to be told of the change
 
 
 class Line(NamedTuple):

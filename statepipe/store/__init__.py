@@ -15,6 +15,7 @@ Remembering: the only floor that speaks SQL to the checkpoint store.
     questions/  what takes more than a look
     health      what `doctor` finds                 disk        around the store's file
     checks      what must hold between the rows
+    notices     the outbox                      stalled     whom a dead driver holds
 
     codec       plain values as bytes           plain      what is plain
     records     batches as bytes                frames     blocks that notice damage

@@ -18,7 +18,7 @@ from itertools import compress
 
 from statepipe.model import Attachment, Change, Detail, Plan, Rejects, Staged, Status, Stay
 from statepipe.sqlite import sqlite3
-from statepipe.store import watermarks
+from statepipe.store import notices, watermarks
 from statepipe.store.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.output import Output
@@ -346,6 +346,8 @@ def _attach(connection: sqlite3.Connection, change: Change, attachment: Attachme
     for reached in attachment.reached:
         (name,) = connection.execute(_NAME, (change.n,)).fetchone()
         watermarks.advance(connection, change.machine, reached, instance=name, at_ms=change.at_ms)
+    if attachment.notices:
+        notices.insert(connection, attachment.notices)
 
 
 def _insert_staged(

@@ -3,6 +3,7 @@ What one transaction adds to the figures: summed in memory, written by a few ups
 
     Counters            collects; `write` puts the sums into the caller's transaction
     Counters.changes    everything that a group of changes counts
+    is_exhausted        whether a move counts as one whose retries were of no use
 
 The cost is one upsert for each distinct series a group touches, not one a change. What is
 counted and what each metric means: checkpoints/README.md; that it is exactly what the
@@ -156,7 +157,7 @@ class Counters:
             return
         if detail.kind == "move":
             self._moved(change)
-            if detail.tried is not None and detail.tried > 1 and change.event in _FAILURES:
+            if is_exhausted(change):
                 self.count("exhausted", change.machine, change.source)
         elif detail.kind == "batch":
             self._batch(change, detail)
@@ -217,6 +218,14 @@ class Counters:
 
 
 _FAILURES: Final = (ERROR, TIMEOUT)
+
+
+def is_exhausted(change: Change) -> bool:
+    """Return whether a change leaves its state failing, after more than one attempt."""
+    detail = change.detail
+    if detail is None or detail.kind != "move" or change.event not in _FAILURES:
+        return False
+    return detail.tried is not None and detail.tried > 1
 
 
 def _outcome(event: str) -> str:

@@ -5,9 +5,9 @@ The figures once more, the slow way: from the journal, which has every move.
     fill            figures for a store that had none
     fold_pruned     what a prune takes from the journal, into the `pruned` columns
 
-What was pruned from the journal is taken from the `pruned` columns. Three metrics are of
+What was pruned from the journal is taken from the `pruned` columns. Some metrics are of
 no instance's making and stand in no journal: writes that were fenced off, what a group
-commit held, and how long commits and their lock took.
+commit held, how long commits and their lock took, and what became of notices.
 """
 
 from typing import Final, NamedTuple
@@ -16,7 +16,7 @@ from statepipe.figures import ABOVE, BOUNDS_US
 from statepipe.sqlite import sqlite3
 
 #: Metrics that are not in the journal.
-NOT_JOURNALED: Final = ("fenced", "changes", "lock_wait_us", "commit")
+NOT_JOURNALED: Final = ("fenced", "changes", "lock_wait_us", "commit", "notices")
 
 _OUTCOME: Final = "CASE WHEN j.event IN ('error', 'timeout') THEN j.event ELSE 'ok' END"
 

@@ -151,8 +151,10 @@ CREATE TABLE watermark (
     "CREATE INDEX watermark_of ON watermark (machine, state, n)",
     # logs: what an instance printed, in order
     "CREATE INDEX output_instance ON output (instance, n)",
-    # sending: what is due, oldest first
-    "CREATE INDEX notice_due ON notice (next_at_ms) WHERE done_at_ms IS NULL",
+    # sending: what is due for a target, oldest first
+    "CREATE INDEX notice_due ON notice (target, next_at_ms) WHERE done_at_ms IS NULL",
+    # limits of targets: what was sent lately; and what is too old to be kept
+    "CREATE INDEX notice_done ON notice (done_at_ms) WHERE done_at_ms IS NOT NULL",
     # metrics: the oldest that has not ended, by definition
     "CREATE INDEX instance_unfinished ON instance (definition) WHERE finished_at_ms IS NULL",
 )
