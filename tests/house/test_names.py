@@ -15,6 +15,7 @@ from tests.house.repository import ROOT, modules
 
 #: Each costs 15 to 100 ms of start-up, or is an extra that may be missing.
 HEAVY = (
+    "apprise",
     "httpx2",
     "jsonschema_rs",
     "prometheus_client",
