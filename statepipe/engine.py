@@ -6,8 +6,6 @@ The engine: what the command line and Python programs drive instances with.
     Engine.resume     take unfinished instances back to work, and drive them
     Engine.work       drive whatever is ready, until told to stop
     Engine.cancel, Engine.pause, Engine.rewind
-
-Opening an engine runs nothing by itself.
 """
 
 import random
@@ -33,13 +31,13 @@ from statepipe.machine.params import bind_params
 from statepipe.model import Status
 from statepipe.observe import redact
 from statepipe.runtime.agenda import POLL_MS
+from statepipe.runtime.attendants import Attendants
 from statepipe.runtime.catalog import Catalog, new_id
 from statepipe.runtime.loop import Loop
 from statepipe.runtime.observers import Log, Observer, Observers
 from statepipe.runtime.picture import Picture
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Program
-from statepipe.runtime.renewal import Renewal
 from statepipe.runtime.rewinding import rewound
 from statepipe.runtime.way import Passage
 from statepipe.store import claims, lookup, steering, workers
@@ -59,7 +57,7 @@ Adopt = Literal["pinned", "latest"]
 
 class Engine:
     """
-    One process's access to a store and its machines. For one thread.
+    One process's access to a store and its machines. For one thread. Opening it runs nothing.
 
     Args:
         config: Store, machines and policies, from `load_config`.
@@ -104,7 +102,7 @@ class Engine:
         self._programs: dict[str, Program] = {}
         self._loop: Loop | None = None
         self._worker: Worker | None = None
-        self._renewal: Renewal | None = None
+        self._attendants: Attendants | None = None
         self._stop_reason: str | None = None
 
     def __enter__(self) -> Self:
@@ -289,12 +287,12 @@ class Engine:
             self._loop.stop(reason)
 
     def close(self) -> None:
-        """End the executors, give up the lease, close the store."""
+        """End the executors, tell people what is due, give up the lease, close the store."""
         if self._loop is not None:
             self._loop.abandon()
         self._pools.shutdown()
-        if self._renewal is not None:
-            self._renewal.stop()
+        if self._attendants is not None:
+            self._attendants.stop()
         if "_store" in self.__dict__:
             with closing(self._store) as store:
                 if self._worker is not None and not store.in_doubt:
@@ -365,8 +363,9 @@ class Engine:
         if self._loop is None:
             me = Identity.of_this_process()
             self._worker = workers.register(self._store, me, slots=self._in_flight_max)
-            self._renewal = Renewal(self._store.path, self._worker, clock=self._clock)
-            self._renewal.start()
+            self._attendants = Attendants(
+                self._store, self._worker, config=self._config, catalog=self.catalog
+            )
             self._loop = Loop(
                 store=self._store,
                 worker=self._worker,

@@ -19,10 +19,12 @@ from typing import Any
 
 from statepipe.config import Config, refuse_unknown_overrides, resolve_policy
 from statepipe.errors import DefinitionChanged, DefinitionError, NotFound
+from statepipe.machine.alerts import alerts_of, named_targets
 from statepipe.machine.definition import Load, Machine, Run, State, Validate
 from statepipe.machine.digest import canonical, describe_changes, digest
 from statepipe.machine.loader import find_machine, list_machines, load_machine
 from statepipe.machine.table import Table
+from statepipe.notify import refuse_unknown
 from statepipe.policy import Policy
 from statepipe.runtime.functions import refuse_missing
 from statepipe.runtime.program import Part, Program
@@ -80,7 +82,8 @@ class Catalog:
         Return the definition of `name`, if it can be driven as far as no store need tell.
 
         Raises:
-            NotFound, DefinitionError: As `machine` and `form`; or a policy is wrong.
+            NotFound, DefinitionError: As `machine` and `form`; a policy is wrong, or
+                somebody is to be told who is no target.
         """
         machine = self.machine(name)
         self.form(machine)
@@ -89,6 +92,7 @@ class Catalog:
         for state in machine.states:
             if state.task is not None:
                 self._policy(machine, state)
+        refuse_unknown(named_targets(machine), self._config.targets, where=f"machine {name}")
         return machine
 
     def program(self, name: str, store: Store, *, stage_dir: Path) -> Program:
@@ -122,6 +126,9 @@ class Catalog:
                 for part in parts.values()
             },
             deadline_ms=machine.deadline_ms,
+            alerts=alerts_of(
+                machine, self._config.targets, store=store.store_id, env=self._config.env
+            ),
         )
 
     def refuse_changed(

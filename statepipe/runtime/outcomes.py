@@ -19,6 +19,7 @@ from statepipe.runtime.changes import Pause, moved, released, retry_later, steer
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.endings import Ended, Failure
 from statepipe.runtime.failure import names_of
+from statepipe.runtime.notices.announcing import with_notices
 
 
 def outcome(
@@ -55,10 +56,11 @@ def outcome(
         change = retry_later(drive, ended, pause, at_ms=at_ms, took_ms=took_ms)
         return change, None
     try:
-        return moved(drive, ended, worker=worker, at_ms=at_ms, took_ms=took_ms)
+        change, attachment = moved(drive, ended, worker=worker, at_ms=at_ms, took_ms=took_ms)
     except StatepipeError as error:
         move = partial(moved, drive, worker=worker, at_ms=at_ms, took_ms=took_ms)
-        return _failing(move, ended, error)
+        change, attachment = _failing(move, ended, error)
+    return change, with_notices(drive, change, attachment)
 
 
 def farewell(drive: Drive, *, reason: str, at_ms: int) -> Change:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from statepipe.machine.alerts import Alerts
 from statepipe.machine.table import Table
 from statepipe.model import Status
 from statepipe.policy import Policy
@@ -53,6 +54,7 @@ class Program:
         parts: Its acting states by name.
         policies: Bodies (JSON) of the parts' policies, by digest.
         deadline_ms: How long an instance may take in all, None for no bound.
+        alerts: Who is told of what its instances do; None if nobody is.
         plain: Moves worked out beforehand, by state and event; nearly all there are.
     """
 
@@ -62,6 +64,7 @@ class Program:
     parts: Mapping[str, Part]
     policies: Mapping[str, str]
     deadline_ms: int | None
+    alerts: Alerts | None = None
     plain: Mapping[tuple[str, str], PlainMove] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -54,7 +54,9 @@ def sent(store: Store, times: int, *, rate: tuple[int, int] | None = None) -> li
 
 def rows(store: Store, columns: str = "key, tries, outcome, error") -> list[tuple[Any, ...]]:
     """Return the outbox."""
-    return store.connection.execute(f"SELECT {columns} FROM notice ORDER BY n").fetchall()
+    return [
+        tuple(row) for row in store.connection.execute(f"SELECT {columns} FROM notice ORDER BY n")
+    ]
 
 
 def counted(store: Store) -> dict[tuple[str, str], int]:

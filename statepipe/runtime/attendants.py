@@ -1,0 +1,45 @@
+"""
+The threads beside the loop of a process that drives instances.
+
+    Attendants      the heartbeat of its lease, and the sender of notices if anybody is told
+"""
+
+from typing import Final
+
+from statepipe.config import Config
+from statepipe.runtime.catalog import Catalog
+from statepipe.runtime.notices.sender import Sender
+from statepipe.runtime.renewal import Renewal
+from statepipe.store.connection import Store
+from statepipe.store.liveness import Worker
+
+#: How long the end of a process may be held up by notices that are due.
+FAREWELL_MS: Final = 5_000
+
+
+class Attendants:
+    """
+    What goes on beside the loop, from now until `stop`.
+
+    Args:
+        store: The loop's store; each thread opens its own connection to it.
+        worker: This process's row.
+        config: Who is told of what.
+        catalog: The machines.
+    """
+
+    def __init__(self, store: Store, worker: Worker, *, config: Config, catalog: Catalog) -> None:
+        self._store = store
+        self._renewal = Renewal(store.path, worker, clock=store.clock)
+        self._renewal.start()
+        self._sender: Sender | None = None
+        if config.targets:
+            self._sender = Sender(store.path, config=config, catalog=catalog, clock=store.clock)
+            self._sender.start()
+
+    def stop(self) -> None:
+        """End, and wait for it; what is due is sent before, if that does not take long."""
+        if self._sender is not None:
+            # After a COMMIT in doubt nothing is to be sent: the process has to end.
+            self._sender.stop(patience_ms=0 if self._store.in_doubt else FAREWELL_MS)
+        self._renewal.stop()
