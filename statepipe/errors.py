@@ -9,6 +9,7 @@ Every error statepipe raises on purpose: what happened, what it means, what to t
     │   │   └── InstancePruned          the id was taken, and its instance is gone
     │   └── Refused                     the instance's state does not allow the request
     ├── NotFound                        exit 3; no such machine, instance or state
+    ├── NotDelivered                    exit 1; a notice did not reach its target
     ├── NoTransition                    exit 1; the state does not accept the event, or not now
     │   └── GuardError                  a guard could not be evaluated on the facts it was given
     ├── StoreUnusable                   exit 4; the checkpoint store cannot be used
@@ -99,6 +100,10 @@ class NotFound(StatepipeError):
     """No such machine, instance or state."""
 
     exit_code = 3
+
+
+class NotDelivered(StatepipeError):
+    """A notice did not reach its target; nothing else is affected."""
 
 
 class NoTransition(StatepipeError):

@@ -48,6 +48,7 @@ COMMANDS: Final = {
     "ls": ("ls", "List instances, newest first."),
     "metrics": ("metrics", "Watch: metrics for Prometheus, dashboards, alert rules."),
     "migrate": ("migrate", "Bring the store to this release's schema."),
+    "notify": ("notify", "Who was told of what; send what is due; try a target."),
     "pause": ("steer", "Let an instance rest until it is resumed."),
     "policy": ("policy", "What governs a state, and where it comes from."),
     "prune": ("prune", "Let go of instances that ended long ago."),

@@ -2,6 +2,7 @@
 `statepipe check`: everything that can be proved of a machine before it runs.
 """
 
+from contextlib import suppress
 from typing import Any, Final
 
 import click
@@ -19,10 +20,12 @@ from statepipe.config import (
 )
 from statepipe.errors import DefinitionError, NotFound
 from statepipe.io.contract import Contract
+from statepipe.machine.alerts import named_targets
 from statepipe.machine.checker import Finding
 from statepipe.machine.checker import check as findings_of
 from statepipe.machine.definition import Machine
 from statepipe.machine.loader import find_machine, list_machines, load_machine
+from statepipe.notify import refuse_unknown
 from statepipe.runtime.functions import kind_of, resolve
 from statepipe.units import plural
 
@@ -82,7 +85,7 @@ def findings(name: str, config: Config) -> list[Finding]:
             retry=state.retry,
         ),
     )
-    return [*_overrides(machine, config), *found]
+    return [*_overrides(machine, config), *_untold(machine, config), *found]
 
 
 def _overrides(machine: Machine, config: Config) -> list[Finding]:
@@ -94,12 +97,36 @@ def _overrides(machine: Machine, config: Config) -> list[Finding]:
     return []
 
 
+def _untold(machine: Machine, config: Config) -> list[Finding]:
+    try:
+        refuse_unknown(named_targets(machine), config.targets, where=f"machine {machine.name}")
+    except DefinitionError as error:
+        return [_error(error)]
+    return []
+
+
 def _strangers(config: Config, *, known: list[str]) -> dict[str, list[Finding]]:
+    """What `statepipe.toml` says in vain: of machines that are not there, to nobody."""
     try:
         refuse_unknown_machines(config, machines=known)
     except DefinitionError as error:
         return {FILE_NAME: [_error(error)]}
-    return {}
+    named: set[str] = set()
+    for name in known:
+        with suppress(DefinitionError):  # it is told with the machine
+            named.update(named_targets(load_machine(find_machine(name, config.machines_dir))))
+    deaf = [
+        Finding(
+            severity="warning",
+            state=None,
+            message=f"notify.{name} is told of nothing: it has neither on nor machines,"
+            " and no machine names it",
+            fix='on = ["failed", "stalled"], or notify = "' + name + '" in a machine',
+        )
+        for name, target in config.targets.items()
+        if name not in named and not target.hears_by_itself
+    ]
+    return {FILE_NAME: deaf} if deaf else {}
 
 
 def _error(error: DefinitionError) -> Finding:

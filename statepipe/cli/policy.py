@@ -2,15 +2,19 @@
 `statepipe policy explain MACHINE.STATE`: what governs a state, and who said so.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from statepipe.cli.options import command
 from statepipe.cli.places import config_here
+from statepipe.cli.render import Output
 from statepipe.cli.session import Session
-from statepipe.config import resolve_policy
+from statepipe.config import FILE_NAME, Config, resolve_policy
 from statepipe.errors import Refused, UsageError
+from statepipe.machine.alerts import hearers
+from statepipe.machine.definition import Machine, State
 from statepipe.machine.loader import find_machine, load_machine
 from statepipe.units import format_duration
 
@@ -29,7 +33,7 @@ def policy() -> None:
 )
 @click.argument("target", metavar="MACHINE.STATE")
 def explain(*, target: str) -> None:
-    """Print the merged policy of a state, and the origin of each part."""
+    """Print the merged policy of a state, who is told of it, and the origin of each part."""
     name, dot, state_name = target.partition(".")
     if not (name and dot and state_name):
         raise UsageError(
@@ -39,31 +43,48 @@ def explain(*, target: str) -> None:
         )
     out = Session.current().out()
     config = config_here()
-    state = load_machine(find_machine(name, config.machines_dir)).state(state_name)
+    machine = load_machine(find_machine(name, config.machines_dir))
+    state = machine.state(state_name)
+    told = [*_told(machine, state, config)]
     if state.task is None:
-        raise Refused(
-            f"state {state_name!r} is final: nothing runs there, and no policy applies",
-            meaning="nothing was changed",
-            next_step="name a state that has a task",
-        )
+        if not told:
+            raise Refused(
+                f"state {state_name!r} is final: nothing runs there, and no policy applies",
+                meaning="nothing was changed",
+                next_step="name a state that has a task",
+            )
+        _print(out, told)
+        return
     resolved = resolve_policy(
         config, machine=name, state=state_name, settings=state.settings, retry=state.retry
     )
     values = resolved.policy.to_dict()
-    out.rows(
-        ["SETTING", "VALUE", "FROM"],
-        [
-            {
-                "setting": field.removesuffix("_ms"),
-                "value": value,
-                "from": resolved.origins[field],
-                "_value": _shown(field, value),
-            }
-            for field, value in values.items()
-        ],
-        cells=["setting", "_value", "from"],
-    )
+    rows = [
+        _row(field.removesuffix("_ms"), value, resolved.origins[field], shown=_shown(field, value))
+        for field, value in values.items()
+    ]
+    _print(out, [*rows, *told])
     out.note(f"digest {resolved.policy.digest}, stored with each attempt this policy governs")
+
+
+def _told(machine: Machine, state: State, config: Config) -> Iterator[dict[str, Any]]:
+    """Who is told of an end in a final state; of another one, of retries that were of no use."""
+    event = {"success": "done", "failure": "failed", None: "retries_exhausted"}[state.final]
+    here = f"machine {machine.name}"
+    for target in state.notify:
+        yield _row(f"notify {event}", target, f"{here}, state {state.name}")
+    for target in hearers(event, machine.name, config.targets, named=machine.notify):
+        if target not in state.notify:
+            where = f"{config.path or FILE_NAME} [notify.{target}]"
+            yield _row(f"notify {event}", target, here if target in machine.notify else where)
+
+
+def _row(setting: str, value: Any, origin: str, *, shown: str = "") -> dict[str, Any]:  # noqa: ANN401  (a setting of any type)
+    return {"setting": setting, "value": value, "from": origin, "_value": shown or value}
+
+
+def _print(out: Output, rows: list[dict[str, Any]]) -> None:
+    out.rows(["SETTING", "VALUE", "FROM"], rows, cells=["setting", "_value", "from"])
 
 
 def _shown(field: str, value: Any) -> str:  # noqa: ANN401  (a setting of any type)

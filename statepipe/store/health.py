@@ -30,6 +30,8 @@ _MODE: Final = 0o600
 _FREE_BYTES_MIN: Final = 100 * 1024 * 1024
 _WAL_BYTES_LARGE: Final = 64 * 1024 * 1024
 _NAMED_MAX: Final = 5
+#: Notices that may wait before somebody should ask why.
+_WAITING_MAX: Final = 100
 
 _BATCHES = """
 SELECT i.id, b.number, b.records, b.bytes, b.sha256, b.format, b.file, b.body, b.cursor, b.read
@@ -42,6 +44,11 @@ SELECT i.id, r.records, r.bytes, r.sha256, r.file, r.body
   FROM reject r
   JOIN instance i ON i.n = r.instance
  ORDER BY r.instance
+"""
+
+_NOTICES = """
+SELECT count(*) FILTER (WHERE done_at_ms IS NULL), count(*) FILTER (WHERE outcome = 'given up')
+  FROM notice
 """
 
 _HELD = "SELECT count(*) FROM instance WHERE worker = ?"
@@ -70,6 +77,7 @@ def examine(path: Path, *, clock: Clock) -> Iterator[Check]:
         store_id = connection.execute("SELECT store_id FROM store").fetchone()[0]
         yield from _stage(connection, Stage(stage_directory(path, store_id=store_id)))
         yield from _drivers(connection, clock=clock)
+        yield _outbox(connection)
     except sqlite3.Error as error:
         wrong = translated(error, path=path)
         severity: Severity = "unusable" if isinstance(wrong, StoreUnusable) else "error"
@@ -129,6 +137,15 @@ def _content(connection: sqlite3.Connection) -> Iterator[Check]:
         yield Check("journal", "error", _named(broken), fix)
     else:
         yield Check("journal", "ok", f"of {instances:,} instances, without a break")
+
+
+def _outbox(connection: sqlite3.Connection) -> Check:
+    waiting, given_up = connection.execute(_NOTICES).fetchone()
+    found = f"{waiting:,} wait, {given_up:,} of the last 30 days were given up"
+    if given_up or waiting > _WAITING_MAX:
+        fix = "statepipe notify ls   # says why; statepipe notify test TARGET tries one"
+        return Check("notices", "warning", found, fix)
+    return Check("notices", "ok", found)
 
 
 def _stage(connection: sqlite3.Connection, stage: Stage) -> Iterator[Check]:
