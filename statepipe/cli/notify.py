@@ -44,9 +44,8 @@ def ls(*, pending: bool, limit: int) -> None:
     """List notices, newest first."""
     out = Session.current().out()
     config = config_here()
-    with open_reader() as reader:
-        with reader.moment() as connection:
-            found = notices.listed(connection, pending=pending, limit=limit + 1)
+    with open_reader() as reader, reader.moment() as connection:
+        found = notices.listed(connection, pending=pending, limit=limit + 1)
     shown = found[:limit]
     if not shown and not out.is_json:
         out.note("no notices wait" if pending else "no notices yet")

@@ -8,7 +8,6 @@ from typing import Final
 
 from statepipe.config import Config
 from statepipe.runtime.catalog import Catalog
-from statepipe.runtime.notices.sender import Sender
 from statepipe.runtime.renewal import Renewal
 from statepipe.store.connection import Store
 from statepipe.store.liveness import Worker
@@ -32,8 +31,11 @@ class Attendants:
         self._store = store
         self._renewal = Renewal(store.path, worker, clock=store.clock)
         self._renewal.start()
-        self._sender: Sender | None = None
+        self._sender = None
         if config.targets:
+            # http.client and ssl cost 40 ms, which a run that tells nobody need not pay.
+            from statepipe.runtime.notices.sender import Sender  # noqa: PLC0415  (as said above)
+
             self._sender = Sender(store.path, config=config, catalog=catalog, clock=store.clock)
             self._sender.start()
 

@@ -18,6 +18,20 @@ on = ["failed", "retries_exhausted"]
 """
 
 
+ENDS = """
+machine = "ends"
+initial = "a"
+[states.a]
+run = "numbers_:extract"
+on.ok = "done"
+[states.done]
+final = "success"
+[states.failed]
+final = "failure"
+notify = "oncall"
+"""
+
+
 @pytest.fixture
 def told(project: Project) -> Project:
     """Make a project whose failures are written into the file `told`."""
@@ -115,6 +129,9 @@ def test_a_test_tells_a_target_at_once_and_leaves_nothing_behind(told: Project) 
 
     assert said.code == 0
     assert said.out.startswith("oncall was told, in ")
+    Path("told").unlink()
+    facts = told.call("notify", "test", "oncall", "-o", "json").json
+    assert facts["key"] == json.loads(Path("told").read_text(encoding="ascii"))["key"]
     assert json.loads(Path("told").read_text(encoding="ascii"))["event"] == "test"
     assert not Path("statepipe.db").exists()
 
@@ -212,6 +229,9 @@ def test_a_policy_says_who_is_told_and_where_that_was_said(told: Project) -> Non
     ]
     assert "notify retries_exhausted  team " in acting
     assert told.call("policy", "explain", "numbers.done").code == 2
+    Path("machines/ends.toml").write_text(ENDS, encoding="utf-8")
+    (end,) = told.call("policy", "explain", "ends.failed", "-o", "json").json
+    assert (end["value"], end["from"]) == ("oncall", "machine ends, state failed")
 
 
 def test_a_worker_that_is_stopped_tells_what_is_due(told: Project) -> None:
@@ -224,6 +244,17 @@ def test_a_worker_that_is_stopped_tells_what_is_due(told: Project) -> None:
     worker.communicate()
 
     assert json.loads(Path("told").read_text(encoding="ascii"))["instance"] == "one"
+
+
+def test_a_long_list_is_cut_and_says_so(told: Project) -> None:
+    """The newest are what people look for."""
+    fail(told)
+    fail(told, "two")
+    said = told.call("notify", "ls", "--limit", "1")
+
+    assert said.out.splitlines()[1].split()[3] == "two"
+    assert "the newest 1 are shown" in said.err
+    assert told.call("notify", "ls", "--pending", "-o", "json").json == []
 
 
 def test_the_doctor_warns_of_what_was_given_up(told: Project) -> None:

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from statepipe.cli import COMMANDS
+from statepipe.notify import EVENTS, EVENTS_DEFAULT, PLACEHOLDERS, TARGET_KEYS, Target
+from statepipe.observe.notices.body import Occasion, body_of, read
 from statepipe.policy import POLICY_KEYS, Policy, policy_from
+from statepipe.units import parse_duration_ms
 from tests.house.commands import missing
 from tests.house.pages import blocks, play
 from tests.house.repository import ROOT, files
@@ -88,6 +91,33 @@ def test_every_setting_is_in_the_guide_with_its_default() -> None:
     assert retries == Policy().max_attempts - 1
 
 
+def test_every_setting_of_a_target_is_in_the_guide_with_its_default() -> None:
+    """And every event that it may be told of."""
+    section = _section(Path("docs/guide.md"), "## Who is told")
+    said = {row[0].strip("`"): row[2] for row in _cells(section) if len(row) == 3}
+    events = "".join(row[0] for row in _cells(section) if len(row) == 2)
+    default = Target(name="x", url="env:X")
+
+    assert tuple(said) == TARGET_KEYS
+    assert set(re.findall(r"`(\w+)`", events)) == set(EVENTS)
+    for key in ("timeout", "stalled_after"):
+        assert parse_duration_ms(said[key]) == getattr(default, f"{key}_ms")
+    assert "Without `on` these are `failed`, `retries_exhausted` and `stalled`" in section
+    assert EVENTS_DEFAULT == ("failed", "retries_exhausted", "stalled")
+
+
+def test_every_key_of_a_notice_is_in_the_operators_page_and_no_other() -> None:
+    """Receivers are written by that table."""
+    section = _section(Path("docs/operating.md"), "## Telling people")
+    rows = {row[0]: row[1] for row in _cells(section) if len(row) == 2}
+    body = read(body_of(Occasion(event="test", at_ms=0, store="", env=None), key="k"))
+
+    assert re.findall(r"`(\w+)`", "".join(rows)) == list(body)
+    assert rows["`format`"] == str(body["format"])
+    for word in PLACEHOLDERS:
+        assert f"_{word.upper()}`" in section
+
+
 def test_every_promise_and_fact_that_is_named_by_number_is_explained() -> None:
     """Whoever reads one in a comment finds it on one page; the page has no others."""
     number = re.compile(r"\b[RF][1-9][0-9]?\b")
@@ -99,6 +129,17 @@ def test_every_promise_and_fact_that_is_named_by_number_is_explained() -> None:
             named.update(number.findall(_read(path)))
 
     assert named == explained
+
+
+def _section(page: Path, heading: str) -> str:
+    """Return the text below a heading of the second rank."""
+    return _read(page).partition(f"\n{heading}\n")[2].partition("\n## ")[0]
+
+
+def _cells(text: str) -> list[list[str]]:
+    """Return the cells of every table line whose first cell begins with code."""
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 def _value(key: str, text: str) -> object:

@@ -91,6 +91,13 @@ def test_only_the_metrics_command_loads_the_library_of_prometheus() -> None:
     assert "prometheus_client" in _loaded_by("import statepipe.cli.metrics")
 
 
+def test_a_run_that_tells_nobody_loads_nothing_to_tell_with() -> None:
+    """HTTP and TLS cost a short run 40 ms; they are loaded with the first target."""
+    loaded = _loaded_by("import statepipe.cli.run, statepipe.cli.resume")
+
+    assert loaded.isdisjoint({"http.client", "ssl", "statepipe.runtime.notices.sender"})
+
+
 def test_a_shipped_machine_uses_the_public_names_only() -> None:
     """If our own machines need more, so does every author: then it is exported."""
     machines = [module for module in modules() if module.path.parts[0] == "machines"]

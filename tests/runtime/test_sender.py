@@ -9,12 +9,14 @@ import pytest
 from statepipe.clock import SystemClock
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.errors import StoreUnusable
+from statepipe.errors import Busy, StoreUnusable
 from statepipe.machine.definition import Machine, Run, State, Transition
 from statepipe.model import Task
 from statepipe.runtime import attendants
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.notices import sender
+from statepipe.runtime.notices.stalled import Lookout
+from statepipe.store import notices
 from statepipe.store.opening import open_store
 from tests.observe.receiving import hang, receiving, status
 from tests.store import stores
@@ -156,6 +158,46 @@ def test_a_worker_says_who_is_stalled(tmp_path: Path, monkeypatch: pytest.Monkey
 
     assert '"event": "stalled"' in events[0]
     assert '"instance": "lost"' in str(events)
+
+
+def test_a_store_that_is_busy_for_a_while_stops_no_sender(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop meets the same trouble, and reports it."""
+    monkeypatch.setattr(sender, "POLL_MS", 10)
+    looks: list[str] = []
+
+    def busy(_self: Lookout) -> int:
+        looks.append("look")
+        if len(looks) < 3:
+            raise Busy("locked")
+        return 0
+
+    monkeypatch.setattr(Lookout, "look", busy)
+    monkeypatch.setattr(sender, "LOOK_MS", 0)
+    with receiving() as receiver, opened(tmp_path, receiver.url) as engine:
+        engine.create("m", instance_id="waits")
+        threading.Thread(target=_let_go_after, args=[receiver.came]).start()
+        run(engine, "one")
+        engine.run(["waits"])
+
+        assert len(receiver.requests) == 1
+
+
+def test_what_the_store_refuses_at_the_end_is_left_to_whoever_comes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ends all the same."""
+
+    def busy(*_args: object, **_facts: object) -> None:
+        raise Busy("locked")
+
+    monkeypatch.setattr(sender, "POLL_MS", 3_600_000)
+    with receiving() as receiver:
+        with opened(tmp_path, receiver.url) as engine:
+            run(engine, "one")
+            monkeypatch.setattr(notices, "take", busy)
+        assert receiver.requests == []
 
 
 def test_a_sender_that_cannot_open_the_store_ends_all_the_same(tmp_path: Path) -> None:

@@ -142,6 +142,7 @@ def test_a_target_hears_of_its_machines_and_of_those_that_name_it(
         ("[notify.a]\nurl = 'env:X'\nrate = '0/h'", "rate is '0/h'"),
         ("[notify.a]\nurl = 'env:X'\ntimeout = '6m'", "timeout is '6m', not a duration of more"),
         ("[notify.a]\nurl = 'env:X'\ntimeout = 5", "timeout is 5, not a duration"),
+        ("[notify.a]\nurl = 'env:X'\ntimeout = 'soon'", "timeout is 'soon', not a duration"),
         ("[notify.a]\nurl = 'env:X'\nrepeat_after = '0s'", "repeat_after is '0s'"),
         ("[env.x.notify.a]\nurl = 3", "env.x.notify.a: url is not a reference"),
     ],
