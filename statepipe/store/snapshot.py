@@ -109,10 +109,12 @@ SELECT count(*), min(min(wake_at_ms, :now_ms))
  WHERE wake_at_ms <= :now_ms OR wake_delay_ms <= :boot_ms
 """
 
+# One that stands for others waits for its target's rate by design, and is nobody's alarm.
 _PENDING = """
 SELECT target, count(*)
   FROM notice INDEXED BY notice_due
  WHERE done_at_ms IS NULL
+   AND (event <> 'dropped' OR tries > 0)
  GROUP BY target
 """
 

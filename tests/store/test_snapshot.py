@@ -180,15 +180,16 @@ def test_figures_come_as_they_are_written(store: Store, clock: ManualClock) -> N
 
 
 def test_notices_that_are_not_settled_are_pending(store: Store) -> None:
-    """By target: a dead one is seen."""
+    """By target: a dead one is seen; one that waits for its target's rate is none of them."""
     sql = (
         "INSERT INTO notice (key, event, target, machine, body, at_ms, next_at_ms, done_at_ms,"
-        " outcome) VALUES (?, 'failed', ?, 'm', '{}', 1, 1, ?, ?)"
+        " outcome) VALUES (?, ?, ?, 'm', '{}', 1, 1, ?, ?)"
     )
     with store.write() as connection:
-        connection.execute(sql, ("k1", "oncall", None, None))
-        connection.execute(sql, ("k2", "oncall", None, None))
-        connection.execute(sql, ("k3", "mail", 5, "sent"))
+        connection.execute(sql, ("k1", "failed", "oncall", None, None))
+        connection.execute(sql, ("k2", "failed", "oncall", None, None))
+        connection.execute(sql, ("k3", "failed", "mail", 5, "sent"))
+        connection.execute(sql, ("k4", "dropped", "mail", None, None))
 
     assert _read(store).pending == {"oncall": 2}
 
