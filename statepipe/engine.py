@@ -353,10 +353,9 @@ class Engine:
     def _turn(self, is_over: Callable[[], bool]) -> None:
         loop = self._ready_loop()
         with self._store.translating():
-            while not is_over():
-                if self._stop_reason is not None and not loop.drives:
-                    return
+            while not is_over() and (self._stop_reason is None or loop.drives):
                 loop.tick(wait_ms=POLL_MS)
+            loop.settle()
 
     def _ready_loop(self) -> Loop:
         """Register this process as a worker and make its loop, when first needed."""

@@ -7,6 +7,7 @@ The changes on their way to the store, until they share one commit.
     refused     what to raise if the schema would not have one
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -90,20 +91,28 @@ class Group:
             Busy, StoreUnusable: As `Committer.commit`; nobody may be told anything.
         """
         entries, attached = self._entries, self._attached
-        if not entries and not self._outbox.is_due:
+        if not entries:
+            if self._outbox.is_due:
+                self.commit_output()
             return []
-        said = self._outbox.take()
-        output = Output([parcel for _, parcel in said]) if said else None
-        verdicts = self._committer.commit(
-            [entry.change for entry in entries], attached, policies=self.policies, output=output
-        )
-        if output is not None:
-            for (capture, _), stored in zip(said, output.stored, strict=True):
-                capture.was_stored(stored)
+        verdicts = self._commit([entry.change for entry in entries], attached)
         self._entries, self._attached = [], {}
         for entry in entries:
             entry.drive.pending = False
         return list(zip(entries, verdicts, strict=True))
+
+    def commit_output(self) -> None:
+        """Commit what attempts have said, or a good part of it, and nothing else."""
+        self._commit([], {})
+
+    def _commit(self, changes: list[Change], attached: Mapping[int, Attachment]) -> list[Verdict]:
+        said = self._outbox.take()
+        output = Output([parcel for _, parcel in said]) if said else None
+        verdicts = self._committer.commit(changes, attached, policies=self.policies, output=output)
+        if output is not None:
+            for (capture, _), stored in zip(said, output.stored, strict=True):
+                capture.was_stored(stored)
+        return verdicts
 
 
 def refused(entry: Entry) -> StatepipeError:

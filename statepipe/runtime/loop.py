@@ -146,6 +146,11 @@ class Loop:
                 attempts.kill(drive, self._pools, TaskCancelled("the process ends"), grace_ms=0)
         self._inbox.refuse_all()
 
+    def settle(self) -> None:
+        """Store what attempts have said and was too much for the commits so far."""
+        while self._outbox.waiting:
+            self._group.commit_output()
+
     def stop(self, reason: str) -> None:
         """Claim nothing more, let every instance go at its next boundary; safe in a signal."""
         self._stopping = reason

@@ -24,20 +24,31 @@ LAST_CHARS_MAX: Final = 128 * 1024
 #: Levels of log records, the least important first.
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
-_FENCE = "SELECT epoch FROM instance WHERE n = ?"
+# Each statement takes all rows at once, as JSON: between two statements, and between two
+# rows of one `executemany`, busy threads of tasks take the interpreter away from us.
+_EPOCHS = """
+SELECT json_group_array(json_array(n, epoch))
+  FROM instance
+ WHERE n IN (SELECT value FROM json_each(?))
+"""
 
 _INSERT = """
 INSERT INTO output (instance, generation, state, attempt, epoch, at_ms, source, level, text)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+       json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
+       json_extract(value, '$[6]'), json_extract(value, '$[7]'), json_extract(value, '$[8]')
+  FROM json_each(?)
+ ORDER BY key
 """
 
 _NOTE = """
 UPDATE output
-   SET source = 'note', level = '', text = ?
- WHERE n = ?
+   SET source = 'note', level = '', text = json_extract(new.value, '$[1]')
+  FROM json_each(?) new
+ WHERE output.n = json_extract(new.value, '$[0]')
 """
 
-_DELETE = "DELETE FROM output WHERE n = ?"
+_DELETE = "DELETE FROM output WHERE n IN (SELECT value FROM json_each(?))"
 
 _READ = """
 SELECT n, at_ms, generation, state, attempt, epoch, source, level, text
@@ -92,7 +103,30 @@ class Output:
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Write everything, inside the caller's transaction; may be called again for another."""
-        self.stored = [_write(connection, parcel) for parcel in self._parcels]
+        instances = json.dumps([parcel.instance for parcel in self._parcels])
+        row = connection.execute(_EPOCHS, (instances,)).fetchone()
+        epochs = dict(json.loads(row[0]))
+        plans = [
+            _Plan(parcel) if epochs.get(parcel.instance) == parcel.epoch else None
+            for parcel in self._parcels
+        ]
+        live = [plan for plan in plans if plan is not None]
+        new = [row for plan in live for row in plan.rows]
+        if new:
+            connection.execute(_INSERT, (json.dumps(new),))
+        # Nobody else writes meanwhile, so the numbers of the new rows follow each other.
+        last = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
+        number = last - len(new) + 1
+        for plan in live:
+            plan.numbered(number)
+            number += len(plan.rows)
+        notes = [(plan.note, plan.text) for plan in live if plan.text and plan.note is not None]
+        if notes:
+            connection.execute(_NOTE, (json.dumps(notes),))
+        gone = [n for plan in live for n in plan.gone]
+        if gone:
+            connection.execute(_DELETE, (json.dumps(gone),))
+        self.stored = [None if plan is None else plan.stored() for plan in plans]
 
 
 def read(
@@ -118,37 +152,58 @@ def has_any(connection: sqlite3.Connection, instance: int) -> bool:
     return connection.execute(sql, (instance,)).fetchone() is not None
 
 
-def _write(connection: sqlite3.Connection, parcel: Parcel) -> Stored | None:
-    found = connection.execute(_FENCE, (parcel.instance,)).fetchone()
-    if found is None or found[0] != parcel.epoch:
-        return None
-    whose = (parcel.instance, parcel.generation, parcel.state, parcel.attempt, parcel.epoch)
-    _insert(connection, whose, parcel.first)
-    stored = _make_room(connection, whose, parcel)
-    numbers = _insert(connection, whose, parcel.last)
-    sizes = (len(line.text) for line in parcel.last)
-    return stored._replace(last=(*stored.last, *zip(numbers, sizes, strict=True)))
+class _Plan:
+    """
+    What becomes of one parcel.
 
+    Attributes:
+        rows: The new rows.
+        gone: Numbers of rows that are no longer among the last lines.
+        note: The row that says what was left out; None if nothing was, so far.
+        text: What it says now, "" if that is as it was.
+    """
 
-def _make_room(connection: sqlite3.Connection, whose: tuple[object, ...], parcel: Parcel) -> Stored:
-    """Take back last lines that are no longer the last, and say how many there were."""
-    before = parcel.stored
-    gone, kept = _divided(parcel)
-    skipped_lines = before.skipped_lines + parcel.skipped_lines + len(gone)
-    skipped_bytes = before.skipped_bytes + parcel.skipped_bytes + sum(size for _, size in gone)
-    if skipped_lines == before.skipped_lines:
-        return before
-    text = f"… {skipped_lines:,} lines, about {skipped_bytes:,} bytes, are left out here"
-    note = before.note
-    if note is None and gone:
-        note = gone.pop(0)[0]
-    if note is None:
-        at_ms = parcel.last[0].at_ms if parcel.last else 0
-        (note,) = _insert(connection, whose, [Line(at_ms, "note", None, text)])
-    else:
-        connection.execute(_NOTE, (text, note))
-    connection.executemany(_DELETE, [(number,) for number, _ in gone])
-    return Stored(tuple(kept), note, skipped_lines, skipped_bytes)
+    def __init__(self, parcel: Parcel) -> None:
+        self._parcel = parcel
+        before = parcel.stored
+        gone, self._kept = _divided(parcel)
+        self._skipped_lines = before.skipped_lines + parcel.skipped_lines + len(gone)
+        self._skipped_bytes = (
+            before.skipped_bytes + parcel.skipped_bytes + sum(size for _, size in gone)
+        )
+        self.gone = [n for n, _ in gone]
+        self.note = before.note
+        self.text = ""
+        lines = list(parcel.first)
+        if self._skipped_lines > before.skipped_lines:
+            self.text = (
+                f"… {self._skipped_lines:,} lines, about {self._skipped_bytes:,} bytes,"
+                " are left out here"
+            )
+            if self.note is None and self.gone:
+                self.note = self.gone.pop(0)
+            if self.note is None:
+                at_ms = parcel.last[0].at_ms if parcel.last else 0
+                lines.append(Line(at_ms, "note", None, self.text))
+        self._note_at = len(lines) - 1  # where it is if it is new
+        whose = (parcel.instance, parcel.generation, parcel.state, parcel.attempt, parcel.epoch)
+        self.rows = [
+            (*whose, line.at_ms, line.source, line.level or "", line.text)
+            for line in (*lines, *parcel.last)
+        ]
+
+    def numbered(self, first: int) -> None:
+        """Take note of the number that the first of the new rows got."""
+        if self.text and self.note is None:
+            self.note = first + self._note_at
+            self.text = ""  # it says so already
+        begin = first + self._note_at + 1
+        sizes = (len(line.text) for line in self._parcel.last)
+        self._kept += [(begin + at, size) for at, size in enumerate(sizes)]
+
+    def stored(self) -> Stored:
+        """Return what the store has then."""
+        return Stored(tuple(self._kept), self.note, self._skipped_lines, self._skipped_bytes)
 
 
 def _divided(parcel: Parcel) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
@@ -164,18 +219,3 @@ def _divided(parcel: Parcel) -> tuple[list[tuple[int, int]], list[tuple[int, int
         chars -= stored[at][1]
         at += 1
     return stored[:at], stored[at:]
-
-
-def _insert(
-    connection: sqlite3.Connection, whose: tuple[object, ...], lines: Sequence[Line]
-) -> range:
-    """Write lines and return the numbers of their rows."""
-    if not lines:
-        return range(0)
-    connection.executemany(
-        _INSERT,
-        [(*whose, line.at_ms, line.source, line.level or "", line.text) for line in lines],
-    )
-    # Nobody else writes meanwhile, so their numbers follow each other.
-    last: int = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
-    return range(last - len(lines) + 1, last + 1)

@@ -123,12 +123,6 @@ def write_through_the_log_pipe() -> None:
     log.info("after it")
 
 
-def print_many(lines: int) -> None:
-    """Print numbered lines."""
-    for number in range(lines):
-        print(f"line {number}")  # noqa: T201
-
-
 def print_a_flood() -> None:
     """Print 50 MB in lines of all lengths, as fast as can be."""
     block = b"".join(b"%d " % n * (n % 40) + b"\n" for n in range(2_000))

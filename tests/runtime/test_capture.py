@@ -152,7 +152,9 @@ def test_of_a_progress_bar_the_last_state_is_kept() -> None:
 
 def test_what_is_no_unicode_is_shown_as_bytes() -> None:
     """The store holds text; a task may print anything."""
-    assert texts(said([b"\xff\xfe ok\n", b"\xc3"]).first) == ["\\xff\\xfe ok", "\\xc3"]
+    parcel = said([b"\xff\xfe ok\n", b"nul \0 there\n", b"\xc3"])
+
+    assert texts(parcel.first) == ["\\xff\\xfe ok", "nul \\x00 there", "\\xc3"]
 
 
 @pytest.mark.parametrize("at", range(1, 14))
@@ -191,6 +193,44 @@ def test_something_is_due_when_it_has_waited_a_second() -> None:
     assert outbox.is_due
     outbox.take()
     assert not outbox.is_due
+
+
+def test_what_is_too_much_for_one_commit_waits_for_the_next() -> None:
+    """A hundred tasks that print without end must not hold up the moves of others."""
+    clock = ManualClock()
+    outbox = Outbox(clock)
+    for n in range(5):
+        flood = b"".join(b"%d: line %d\n" % (n, line) for line in range(600))
+        Capture(outbox, (n, 1, 1, "extracting", 1)).feed("stdout", flood)
+    assert not outbox.is_due
+    clock.advance(1_000)
+
+    taken: list[list[int]] = []
+    while outbox.is_due:
+        taken.append([parcel.instance for _, parcel in outbox.take()])
+
+    assert taken == [[0, 1], [2, 3], [4]]
+
+
+def test_a_line_that_is_printed_in_pieces_is_one_line() -> None:
+    """`print` writes each of its arguments by itself, and some write each character."""
+    outbox = Outbox(ManualClock())
+    capture = Capture(outbox, WHOSE)
+
+    for character in "x" * 3_000:
+        capture.write("stdout", character)
+    capture.write("stderr", "in between\n")
+    for piece in ("one", " ", "line", "\n", "two\nthree", " and", " \ud800 half"):
+        capture.write("stdout", piece)
+    capture.end()
+
+    first = outbox.take()[0][1].first
+    assert [line.text for line in first if line.source == "stdout"] == [
+        "x" * 3_000 + "one line",
+        "two",
+        "three and \\ud800 half",
+    ]
+    assert [line.text for line in first if line.source == "stderr"] == ["in between"]
 
 
 def test_what_was_left_out_is_counted_from_one_time_to_the_next() -> None:

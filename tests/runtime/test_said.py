@@ -11,7 +11,7 @@ from statepipe.clock import Clock, SystemClock
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, Run, State, Transition
-from statepipe.model import Change, Fact
+from statepipe.model import Change, Fact, Task
 from statepipe.observe import redact
 from statepipe.policy import ExecutorKind
 from statepipe.runtime.drive import Drive
@@ -206,6 +206,26 @@ def test_what_was_said_before_a_timeout_is_kept(
     assert scene.texts()[:1] == ["waiting"]
     assert executor == "thread" or scene.texts() == ["waiting", "asked to stop"]
     assert scene.facts[-1].error_class == "TaskTimeout"
+
+
+def test_more_than_one_commit_can_take_is_all_there_in_the_end(start: Start) -> None:
+    """Whoever is told that a run is over finds everything it said."""
+
+    def chatter(task: Task) -> None:
+        for number in range(600):
+            print(task.instance, number)  # noqa: T201
+
+    scene = start(chatter, "thread")
+    names = ["i", "j", "k", "l"]
+    for name in names:
+        scene.engine.create("m", instance_id=name)
+
+    scene.engine.run(names)
+
+    with Reader(scene.path) as reader:
+        for name in names:
+            rows = reader.output(name, limit=10_000)
+            assert [row.text for row in rows] == [f"{name} {number}" for number in range(600)]
 
 
 def test_a_zombie_stores_no_words(start: Start, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 What one attempt says, line by line, until the loop has stored it.
 
     Capture.feed    bytes of one of its streams, as they come, from any thread
+    Capture.write   the same as text, piece by piece
     Capture.log     a log record
     Capture.end     nothing more comes
     Outbox          which captures have something; `take` gives it to the loop
@@ -32,7 +33,14 @@ _HELD_BYTES_MAX: Final = {"stdout": 16_384, "stderr": 16_384, "log": 65_536}
 #: And how much of it is shown. A traceback was cut before, by whoever made it.
 _SHOWN_CHARS_MAX: Final = {"stdout": LINE_CHARS_MAX, "stderr": LINE_CHARS_MAX, "log": 20_000}
 
+#: What one commit stores, about; it must not hold up the moves of others.
+LINES_PER_COMMIT_MAX: Final = 1_000
+
 _SLICE: Final = 1 << 18
+_LOCKS: Final = 16
+#: A line that is printed in pieces is put together before anything else is done with it.
+_PIECES_MAX: Final = 256
+_PIECE_CHARS: Final = 1_024
 
 
 #: Instance (number), epoch, generation, state, attempt.
@@ -66,6 +74,7 @@ class Capture:
     _stored = Stored()
     _ended = False
     _waits = False
+    _pieces: dict[str, list[str]] | None = None
     _rests: dict[str, tuple[bytes, int]] | None = None
     _first: list[_Held]
     _last: deque[_Held]
@@ -80,9 +89,24 @@ class Capture:
         if self._ended or not data:
             return
         at_ms = self._outbox.clock.now_ms()
-        with self._outbox.lock:
-            for start in range(0, len(data), _SLICE):
+        for start in range(0, len(data), _SLICE):
+            with self._lock:  # not for all of it: the loop must not wait for long
                 self._feed(source, data[start : start + _SLICE], at_ms)
+
+    def write(self, source: str, text: str) -> None:
+        """Take what was printed to "stdout" or "stderr"; `print` calls this for every piece."""
+        if self._ended:
+            return
+        with self._lock:
+            if self._pieces is None:
+                self._pieces = {"stdout": [], "stderr": []}
+            pieces = self._pieces[source]
+            pieces.append(text)
+            if "\n" not in text and len(text) < _PIECE_CHARS and len(pieces) < _PIECES_MAX:
+                return
+            joined = "".join(pieces)
+            pieces.clear()
+        self.feed(source, joined.encode("utf-8", "backslashreplace"))
 
     def log(self, level: str, text: str, at_ms: int | None = None) -> None:
         """Take a log record, or a traceback."""
@@ -90,16 +114,19 @@ class Capture:
             return
         raw = text.encode("utf-8", "backslashreplace")
         at_ms = self._outbox.clock.now_ms() if at_ms is None else at_ms
-        with self._outbox.lock:
+        with self._lock:
             self._hold(_Held(at_ms, "log", level, raw, 0))
 
     def end(self, traceback: str | None = None) -> None:
         """Take what lacks its line break, and why the attempt failed; nothing after it."""
         if self._ended:
             return
+        if self._pieces is not None:
+            for source, pieces in self._pieces.items():
+                self.feed(source, "".join(pieces).encode("utf-8", "backslashreplace"))
         if self._rests is not None:
             at_ms = self._outbox.clock.now_ms()
-            with self._outbox.lock:
+            with self._lock:
                 for source, (rest, cut) in self._rests.items():
                     if rest:
                         self._hold(_Held(at_ms, source, None, rest, cut))
@@ -110,7 +137,7 @@ class Capture:
 
     def parcel(self) -> Parcel:
         """Return what has come since the last time, ready to be stored."""
-        with self._outbox.lock:
+        with self._lock:
             first, last = self._first, self._last
             skipped = (self._skipped_lines, self._skipped_bytes)
             self._begin()
@@ -118,12 +145,22 @@ class Capture:
             *self._whose, [*map(_line, first)], [*map(_line, last)], *skipped, self._stored
         )
 
+    @property
+    def lines(self) -> int:
+        """How many lines wait to be stored."""
+        return len(self._first) + len(self._last)
+
     def was_stored(self, stored: Stored | None) -> None:
         """Remember what the store has; nothing more comes if it refuses a fenced attempt."""
         if stored is None:
             self._ended = True
         else:
             self._stored = stored
+
+    @property
+    def _lock(self) -> threading.RLock:
+        # One of a few: a lock of its own would cost each attempt more than the rest of this.
+        return self._outbox.locks[self._whose[0] % _LOCKS]
 
     def _feed(self, source: str, data: bytes, at_ms: int) -> None:
         if self._rests is None:
@@ -183,22 +220,21 @@ class Outbox:
         clock: Time.
 
     Attributes:
-        lock: Held for every change of a capture.
-        waiting: Captures with something to store.
+        locks: One of them is held for every change of a capture.
+        waiting: Captures with something to store, in the order in which they got it.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         # Reentrant, because a collection of garbage may print from within.
-        self.lock = threading.RLock()
-        self.waiting: list[Capture] = []
+        self.locks = [threading.RLock() for _ in range(_LOCKS)]
+        self.waiting: deque[Capture] = deque()
         self._since_ms: int | None = None
 
     @property
     def is_due(self) -> bool:
         """True if something has waited long enough to be stored by a commit of its own."""
         if not self.waiting:
-            self._since_ms = None
             return False
         now_ms = self.clock.boot_ms()
         if self._since_ms is None:
@@ -206,13 +242,16 @@ class Outbox:
         return now_ms - self._since_ms >= STORE_WITHIN_MS
 
     def take(self) -> list[tuple[Capture, Parcel]]:
-        """Return everything there is to store, by capture."""
+        """Return what the next commit is to store, by capture; what is too much for one waits."""
+        taken: list[Capture] = []
+        lines = 0
+        while self.waiting and lines < LINES_PER_COMMIT_MAX:
+            capture = self.waiting.popleft()
+            lines += capture.lines
+            taken.append(capture)
         if not self.waiting:
-            return []
-        with self.lock:
-            captures, self.waiting = self.waiting, []
-        self._since_ms = None
-        return [(capture, capture.parcel()) for capture in captures]
+            self._since_ms = None
+        return [(capture, capture.parcel()) for capture in taken]
 
 
 def _joined(rest: bytes, cut_bytes: int, piece: bytes, *, bytes_max: int) -> tuple[bytes, int]:
@@ -239,5 +278,6 @@ def _line(held: _Held) -> Line:
     chars_max = _SHOWN_CHARS_MAX[source]
     more = max(0, len(text) - chars_max) + cut
     shown = redact.beginning(text, chars_max=chars_max)
-    shown = shown.encode("utf-8", "backslashreplace").decode()  # JSON can hold half a character
+    # JSON can hold half a character; and SQLite's own functions end a text at NUL.
+    shown = shown.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
     return Line(at_ms, source, level, f"{shown}… ({more:,} more)" if more else shown)

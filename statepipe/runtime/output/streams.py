@@ -112,7 +112,7 @@ class _Stream:
             return self.under.write(text)
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        capture.feed(self._source, text.encode("utf-8", "backslashreplace"))
+        capture.write(self._source, text)
         return len(text)
 
     def writelines(self, lines: Any) -> None:  # noqa: ANN401  (any iterable, as of any stream)
