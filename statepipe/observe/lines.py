@@ -31,6 +31,7 @@ SCHEMA_VERSION: Final = 1
 TEXT_CHARS_MAX: Final = 4_000
 TRACEBACK_CHARS_MAX: Final = 16_000
 
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 _log: Final = logging.getLogger("statepipe")
 
 _TEXTS: Final = frozenset({"instance", "error", "note", "message", "meaning", "next_step"})
@@ -107,7 +108,7 @@ class JsonFormatter(logging.Formatter):
             line[name] = redact.beginning(line[name], chars_max=TEXT_CHARS_MAX)
         if "traceback" in line:
             line["traceback"] = redact.end(line["traceback"], chars_max=TRACEBACK_CHARS_MAX)
-        return json.dumps(line, separators=(",", ":"))
+        return _encode(line)
 
 
 def rfc3339(at_ms: int) -> str:
