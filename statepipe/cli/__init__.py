@@ -59,6 +59,7 @@ COMMANDS: Final = {
     "start": ("run", "Create an instance; a worker drives it."),
     "stats": ("stats", "How long states take, week by week, and whether it grows."),
     "top": ("top", "How the machines are doing, live."),
+    "trace": ("trace", "Instances as traces, for OpenTelemetry."),
     "watermark": ("watermark", "How far each machine has loaded; put it elsewhere."),
     "why": ("why", "Why an instance ran, waits, failed or rests."),
     "worker": ("run", "Drive whatever is ready."),

@@ -13,6 +13,7 @@ Watching: what tells people, and their Prometheus and Grafana, how the machines 
     redact      secrets, replaced before anything is stored, written or shown
     lines       log lines, one for each fact; log_schema.json describes them
     notices     telling people: what is said, and how it gets to them
+    spans       an instance as a trace          otlp        traces to whoever takes OTLP
 
 It is given plain values and reads no store; what it serves it was told.
 """

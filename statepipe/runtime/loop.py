@@ -93,7 +93,6 @@ class Loop:
         self._waiting = Waiting(pools.slots)
         self._fresh = 0
         self._agenda = Agenda(self._clock)
-        self._seen_version = -1
         self._stopping: str | None = None
         self._broken: StatepipeError | None = None
 
@@ -188,12 +187,9 @@ class Loop:
 
     def _notice_wishes(self) -> None:
         """See what other processes asked of our instances; costs nothing if none wrote."""
-        connection = self._store.connection
-        version = connection.execute("PRAGMA data_version").fetchone()[0]
-        if version == self._seen_version:
+        if not self._store.others_wrote():
             return
-        self._seen_version = version
-        for n in claims.wished(connection, self._worker):
+        for n in claims.wished(self._store.connection, self._worker):
             drive = self.drives.get(n)
             # With a change under way its commit finds out that the row moved.
             if drive is not None and not drive.pending and self._reread(drive):

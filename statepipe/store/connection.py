@@ -53,6 +53,7 @@ class Store:
         self._wal = Wal(path, connection, guard=self._guard, clock=clock)
         self.timings = Timings()
         self.in_doubt = False
+        self._seen_version = -1
         opened = path.stat()
         self._identity = (opened.st_dev, opened.st_ino)
         self.store_id: str = connection.execute("SELECT store_id FROM store").fetchone()[0]
@@ -95,6 +96,12 @@ class Store:
             waited_us=locked_us - began_us,
             at_ms=self.clock.now_ms(),
         )
+
+    def others_wrote(self) -> bool:
+        """Return True if another connection has committed since this was last asked."""
+        version = self.connection.execute("PRAGMA data_version").fetchone()[0]
+        seen, self._seen_version = self._seen_version, version
+        return bool(version != seen)
 
     def checkpoint_wal(self, *, above_bytes: int = WAL_BYTES_MAX) -> bool:
         """

@@ -47,13 +47,15 @@ SELECT state, sum(loaded IS NOT NULL)
 # In the order of the fields of Fact; what these kinds of row make of the status is fixed.
 _JOURNALED = """
 SELECT j.kind, j.event, j.at_ms, d.machine, i.id, j.source, j.target,
-       CASE j.kind WHEN 'cancel' THEN 'cancelled' WHEN 'pause' THEN 'paused' ELSE 'ready' END,
+       coalesce(j.ended, CASE j.kind WHEN 'pause' THEN 'paused' ELSE 'ready' END),
        j.seq, j.epoch, j.generation, j.attempt, j.took_ms, j.records, j.bytes, j.rejected,
        NULL, j.error_class, j.error, NULL, j.note
   FROM journal j
   JOIN instance i ON i.n = j.instance
   JOIN definition d ON d.n = i.definition
- WHERE j.instance = ? AND j.seq = ?
+ WHERE j.instance = :n AND j.seq >= :seq
+ ORDER BY j.seq
+ LIMIT :limit
 """
 
 
@@ -72,7 +74,14 @@ def find_instance(connection: sqlite3.Connection, instance_id: str) -> Found:
 
 def journaled(connection: sqlite3.Connection, n: int, seq: int) -> Fact:
     """Return what the journal says of a claim, or of what people did to an instance."""
-    return Fact(*connection.execute(_JOURNALED, (n, seq)).fetchone())
+    (fact,) = facts(connection, n, first=seq, limit=1)
+    return fact
+
+
+def facts(connection: sqlite3.Connection, n: int, *, first: int = 1, limit: int = -1) -> list[Fact]:
+    """Return the journal of an instance from row `first` on, at most `limit` rows."""
+    found = connection.execute(_JOURNALED, {"n": n, "seq": first, "limit": limit})
+    return [Fact(*row) for row in found]
 
 
 def newest_seq(connection: sqlite3.Connection, n: int, *, kind: str) -> int:

@@ -19,8 +19,9 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from statepipe.clock import Clock, SystemClock
+from statepipe.model import Fact
 from statepipe.sqlite import sqlite3
-from statepipe.store import inspection, listing, liveness, output, quarantine
+from statepipe.store import inspection, listing, liveness, lookup, output, quarantine
 from statepipe.store.connection import translated
 from statepipe.store.inspection import Inspection, find_number
 from statepipe.store.listing import Filter, Listed, Resumable
@@ -159,6 +160,23 @@ class Reader:
             n = find_number(connection, instance_id)
             facts = {"n": n, "after_seq": after_seq, "limit": limit}
             return [Entry(*row) for row in connection.execute(sql, facts)]
+
+    def facts(self, instance_id: str) -> list[Fact]:
+        """
+        Return the whole journal of an instance as facts, oldest first.
+
+        Raises:
+            NotFound: There is no such instance.
+        """
+        with self.moment() as connection:
+            return lookup.facts(connection, find_number(connection, instance_id))
+
+    def store_id(self) -> str:
+        """Return the 32 hex digits that name this store."""
+        with self.moment() as connection:
+            row = connection.execute("SELECT store_id FROM store").fetchone()
+        name: str = row[0]
+        return name
 
     def output(
         self,

@@ -18,6 +18,7 @@ HEAVY = (
     "apprise",
     "httpx2",
     "jsonschema_rs",
+    "opentelemetry",
     "prometheus_client",
     "pyarrow",
     "rich",
