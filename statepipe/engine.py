@@ -152,6 +152,8 @@ class Engine:
                 reason=reason,
             )
         except InstanceExists as error:
+            if instance_id is None:  # among many made-up ids two are the same: make up another
+                return self.create(machine, params=params, if_exists=if_exists, reason=reason)
             if if_exists == "fail" or (if_exists == "attach" and isinstance(error, InstancePruned)):
                 raise
             return name if if_exists == "attach" else None

@@ -58,6 +58,7 @@ def make_exporter(config: Config, stores: Sequence[str], *, out: Output) -> Expo
                 read=partial(read_snapshot, path, clock=clock, most_ms=most_ms),
                 size=partial(file_sizes, path),
                 shapes=machines.shapes if not several or path.absolute() == own else list,
+                targets=list(config.targets) if not several or path.absolute() == own else (),
             )
             for name, path in named.items()
         ],

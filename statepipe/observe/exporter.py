@@ -37,12 +37,14 @@ class Source(NamedTuple):
         size: Returns the bytes of its main file and of its WAL; None if there is none.
         shapes: Returns machines that are known although the store may not have them, and
             what is wrong with those that cannot be read.
+        targets: Who may be told by notices, although none has been made yet.
     """
 
     store: str
     read: Callable[..., Snapshot]
     size: Callable[[], tuple[int, int] | None]
     shapes: Callable[[], Sequence[Shape | StatepipeError]]
+    targets: Sequence[str] = ()
 
 
 class Exporter:
@@ -111,6 +113,7 @@ class Exporter:
             size=size,
             errors=self._noted(at, failures),
             took_s=(self._ticks_ns() - began_ns) / _NS_A_SECOND,
+            targets=source.targets,
         )
 
     def _registered(self, at: int, machines: Sequence[Known]) -> list[Shape]:

@@ -81,6 +81,7 @@ class View(NamedTuple):
         store: What it is called where several are served.
         snapshot: What it says; None if it could not be read.
         shapes: The machines that are known of it.
+        targets: Who may be told by notices.
         size: Bytes of its main file and of its WAL; None if there is none.
         errors: Collections of it that failed since the exporter started.
         took_s: How long reading it took this time.
@@ -92,6 +93,7 @@ class View(NamedTuple):
     size: tuple[int, int] | None
     errors: int
     took_s: float
+    targets: Sequence[str] = ()
 
 
 #: Rows of `counter`: the metric, and which of machine, state and label it has.
@@ -173,6 +175,7 @@ class _Writer:
         # would fall to 0, and come back as an increase that never was.
         if view.snapshot is not None:
             self._zeros(view.shapes)
+            self._untold(view.targets)
             self._counters(view.snapshot)
             self._histograms(view.snapshot)
             self._gauges(view.snapshot, view.shapes)
@@ -187,6 +190,12 @@ class _Writer:
         for shape in shapes:
             for name, zeros in _zeros_of(shape, self._store).items():
                 self._series[name].update(zeros)
+
+    def _untold(self, targets: Sequence[str]) -> None:
+        for target in targets:
+            self._put("statepipe_notices_pending", (target,), 0)
+            for outcome in ("sent", "dropped", "given up"):
+                self._put("statepipe_notices_total", (target, outcome), 0)
 
     def _counters(self, snapshot: Snapshot) -> None:
         for row in snapshot.taken:

@@ -39,6 +39,10 @@ max_attempts = 3
 interval = "10ms"
 jitter = "none"
 errors = ["ConnectionError"]
+
+[notify.pager]
+command = ["true"]
+on = ["failed"]
 """
 
 MACHINE = """\
@@ -226,18 +230,12 @@ def _no_counter_ever_fell(prometheus: Prometheus) -> None:
     assert fell == []
 
 
-#: Panels that have no data in this scene, and why.
-SILENT = {"Notifications": "the project names nobody who is to be told"}
-
-
 def _every_panel_has_data(prometheus: Prometheus, *, at: float) -> None:
     """Ask what Grafana would; a query without data must be one that waits for a metric."""
     empty = [
         f"{query.board}: {query.panel} ({query.ref}): {query.expr}"
         for query in queries(rate_interval="1m", range_="1h")
-        if not query.waits_for
-        and query.panel not in SILENT
-        and not prometheus.query(query.expr, at=at)
+        if not query.waits_for and not prometheus.query(query.expr, at=at)
     ]
     assert empty == []
 

@@ -1,5 +1,7 @@
 """From what a store says to series: complete, at 0 where nothing was counted, never wrong."""
 
+from itertools import product
+
 import pytest
 
 from statepipe.figures import (
@@ -34,6 +36,27 @@ def test_a_watermark_is_shown_by_machine_and_source() -> None:
     }
 
     assert said == {("m", "one"): 1_360_000_000.5}
+
+
+def test_who_may_be_told_is_there_before_anybody_was() -> None:
+    """Otherwise the first notice that is given up would raise no alarm."""
+    view = View(
+        store="",
+        snapshot=snapshot(pending={"pager": 2}),
+        shapes=[],
+        size=None,
+        errors=0,
+        took_s=0,
+        targets=("pager", "mail"),
+    )
+    found = {
+        family.metric.name: family.series for family in families([view], version="1", several=False)
+    }
+
+    assert found["statepipe_notices_pending"] == {("pager",): 2, ("mail",): 0}
+    assert found["statepipe_notices_total"] == dict.fromkeys(
+        product(("pager", "mail"), ("sent", "dropped", "given up")), 0
+    )
 
 
 def test_every_metric_of_the_catalogue_is_served_and_no_other() -> None:
