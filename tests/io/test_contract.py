@@ -249,7 +249,7 @@ _VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.dictionaries(st.sampled_from(["id", "price", "at", "tags", "z"]), _VALUES), max_size=5

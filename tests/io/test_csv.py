@@ -176,7 +176,7 @@ _counter = itertools.count()
 _CELL = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(_CELL, _CELL), max_size=8),
     st.integers(1, 4),
@@ -203,7 +203,7 @@ def test_what_csv_writes_is_read_back_whatever_the_crashes(
     path.unlink()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=60), st.integers(1, 4))
 def test_any_bytes_as_csv_are_read_the_same_whatever_the_crashes(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, batch_size: int

@@ -87,7 +87,7 @@ def test_good_json_lines_come_back_exactly(tmp_path: Path) -> None:
 _counter = itertools.count()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.one_of(

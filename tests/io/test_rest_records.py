@@ -123,7 +123,7 @@ def test_a_page_that_is_nested_beyond_reading_is_fatal() -> None:
         page("[" * 200_000 + "]" * 200_000)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -238,7 +238,7 @@ _SCALARS = st.one_of(
 _counter = itertools.count()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.dictionaries(st.sampled_from("abcd"), _SCALARS), max_size=8))
 def test_any_records_land_exactly_or_are_rejected(
     tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]]

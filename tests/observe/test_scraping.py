@@ -50,7 +50,7 @@ def _scraped(exporter: Exporter) -> dict[str, float]:
 def _fail(task: Task) -> None:
     """Fail as no policy ever heard of, with a text that nobody wants in a label."""
     name = "".join(each for each in task.params["how"] if each.isalnum())
-    raise type(f"Error{name}{task.instance[-4:]}", (Exception,), {})(task.params["how"] * 3)
+    raise type(f"Error{name}{task.instance[-6:]}", (Exception,), {})(task.params["how"] * 3)
 
 
 def _machine() -> Machine:
@@ -74,12 +74,19 @@ def _engine(folder: Path) -> Iterator[Engine]:
         yield engine
 
 
-def test_no_id_error_or_parameter_makes_a_series(tmp_path: Path) -> None:
-    """Two thousand instances that all fail differently, and nothing new to store for ever."""
+@pytest.mark.parametrize(
+    "count",
+    [
+        2_000,
+        pytest.param(100_000, marks=[pytest.mark.soak, pytest.mark.timeout(600)]),
+    ],
+)
+def test_no_id_error_or_parameter_makes_a_series(tmp_path: Path, count: int) -> None:
+    """Instances that all fail differently, and nothing new to store for ever."""
     with _engine(tmp_path) as engine:
         new = [
-            NewInstance(f"{hostile}{number:04}", encode({"how": hostile}))
-            for number in range(2_000)
+            NewInstance(f"{hostile}{number:06}", encode({"how": hostile}))
+            for number in range(count)
             for hostile in [HOSTILE[number % len(HOSTILE)]]
         ]
         steering.create(
@@ -92,14 +99,14 @@ def test_no_id_error_or_parameter_makes_a_series(tmp_path: Path) -> None:
         exporter = _exporter(engine._store.path)
         before = _scraped(exporter)
 
-        engine.run([each.id for each in new])
+        engine.work(until_idle=True)
 
         after = _scraped(exporter)
 
     assert after.keys() == before.keys()
-    assert after["statepipe_errors_total error_class=other machine=m state=one"] == 2_000
-    assert after["statepipe_instances_finished_total machine=m result=failed"] == 2_000
-    assert after["statepipe_instances machine=m state=failed"] == 2_000
+    assert after["statepipe_errors_total error_class=other machine=m state=one"] == count
+    assert after["statepipe_instances_finished_total machine=m result=failed"] == count
+    assert after["statepipe_instances machine=m state=failed"] == count
 
 
 @pytest.fixture

@@ -268,7 +268,6 @@ def _answer(command: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # n
 
 
 _SETTINGS = settings(
-    deadline=None,
     print_blob=True,
     stateful_step_count=30,
     suppress_health_check=list(HealthCheck),

@@ -290,7 +290,7 @@ values = st.recursive(
 
 
 @given(value=values)
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=2_000)
 def test_any_plain_value_comes_back_exactly(value: object) -> None:
     """What nobody thought of putting into the table."""
     assert same(decode(encode(value)), value)

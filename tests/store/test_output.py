@@ -153,7 +153,7 @@ def test_what_was_left_out_before_it_was_stored_is_in_the_note_as_well(
     assert kept(store, at) == ["f", "… 1,006 lines, about 10,051 bytes, are left out here", "y"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     batches=st.lists(
         st.tuples(st.integers(0, 700), st.integers(0, 3), st.integers(1, 400)), max_size=8

@@ -86,7 +86,7 @@ def test_records_come_back_as_they_were(records: list[dict[str, Any]]) -> None:
         max_size=5,
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_records_come_back_as_they_were(records: list[dict[str, Any]]) -> None:
     """Whether a block is written by columns or by records shows nowhere."""
     returned = back(records)
