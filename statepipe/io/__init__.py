@@ -11,5 +11,6 @@ The ends: the only floor that touches data outside the store and the stage.
     table          the columns it loads into
     loads          what a destination is asked and what it answers
     values         what a record's value becomes in a column
+    secrets        what a machine file names and only the end that needs it reads
     rejects, rows  the nouns these share
 """
