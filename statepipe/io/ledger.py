@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from statepipe.errors import Fenced, LedgerMismatch
+from statepipe.io.fitting import Why
 from statepipe.io.loads import Landed, LedgerRow, LoadBatch
 from statepipe.io.rejects import RejectEntry, rejected
 from statepipe.io.rows import Records, is_table
-from statepipe.io.values import Why
 
 #: `Connection.execute`, typed here because only `io.sqlite` may know the library.
 Execute = Callable[[str, Sequence[Any]], Any]

@@ -3,6 +3,7 @@ Records as rows, for ends that must look at every value: contracts and destinati
 
     iter_rows   lists of dicts, a slice at a time, from dicts or from an Arrow table
     is_table    is it columnar?
+    check_column_names   can its rows be records?
     keep        filter either kind by position
 
 Only methods of the table that is handed in are called, so nothing here imports
@@ -40,7 +41,19 @@ def iter_rows(records: Records) -> Iterator[Sequence[Record]]:
     if not is_table(records):
         yield records
         return
-    names = records.column_names
+    check_column_names(records)
+    for start in range(0, records.num_rows, SLICE_ROWS):
+        yield records.slice(start, SLICE_ROWS).to_pylist()
+
+
+def check_column_names(table: Records) -> None:
+    """
+    Refuse a table whose rows are no records.
+
+    Raises:
+        DataError: If two columns have one name, so a dict cannot hold both.
+    """
+    names = table.column_names
     if len(set(names)) != len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise DataError(
@@ -48,8 +61,6 @@ def iter_rows(records: Records) -> Iterator[Sequence[Record]]:
             meaning="its rows cannot be told apart, so nothing of this batch was used",
             next_step="rename one of the columns in the task that made the batch",
         )
-    for start in range(0, records.num_rows, SLICE_ROWS):
-        yield records.slice(start, SLICE_ROWS).to_pylist()
 
 
 def keep(records: Records, wanted: Sequence[bool]) -> Records:

@@ -28,6 +28,7 @@ from typing import Final, NoReturn
 
 from statepipe.errors import Busy, DataError
 from statepipe.io import ledger
+from statepipe.io.fitting import Fitted, Run, Why
 from statepipe.io.loads import Landed, LedgerRow, LoadBatch
 from statepipe.io.table import (
     Column,
@@ -38,7 +39,7 @@ from statepipe.io.table import (
     insert_sql,
     kind_of,
 )
-from statepipe.io.values import Fitted, Run, SqlValue, Why, fit, why_refused
+from statepipe.io.values import SqlValue, fit, why_refused
 from statepipe.sqlite import WAL_RESET_FIXED, sqlite3
 
 #: Longest wait for somebody else's lock on the destination, in milliseconds.
@@ -175,7 +176,7 @@ class SqliteDestination:
         connection: sqlite3.Connection,
         batch: LoadBatch,
         version: int,
-        fitted: Fitted | None,
+        fitted: Fitted[Column] | None,
     ) -> Landed | None:
         """Do everything between BEGIN and COMMIT; a batch that was there is returned."""
         execute = connection.execute

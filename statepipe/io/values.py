@@ -33,26 +33,30 @@ loading fast; only a column in which something may be wrong is walked.
 import base64
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from statepipe.errors import DataError
+from statepipe.io.fitting import (
+    Fitted,
+    Run,
+    UnstorableError,
+    Why,
+    check_fields,
+    check_key,
+    kept,
+    split,
+)
 from statepipe.io.rejects import pointer
-from statepipe.io.rows import Records, Value, iter_rows
-from statepipe.io.table import Column, Kind, Table, quote, table_for
-from statepipe.suggest import did_you_mean
+from statepipe.io.rows import Records, Value
+from statepipe.io.table import Column, Kind, Table, table_for
 
 SqlValue = int | float | str | bytes | None
 
 #: Asks SQLite what comes back when `column` is given a value; ValueError if it refuses.
 Ask = Callable[[Column, SqlValue], SqlValue]
-
-#: Why a record was rejected: rule, path, message.
-Why = tuple[str, str, str]
 
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 _SHOWN_CHARS_MAX = 60
@@ -68,47 +72,7 @@ _UNCHANGED: dict[Kind, set[type]] = {
 }
 
 
-class UnstorableError(ValueError):
-    """A value no column can hold; `rule` is one word for why."""
-
-    def __init__(self, rule: str, message: str) -> None:
-        super().__init__(message)
-        self.rule = rule
-
-
-@dataclass(slots=True)
-class Run:
-    """
-    Records that follow each other and have the same fields.
-
-    Attributes:
-        fields: Their field names.
-        positions: Their places in the batch.
-        rows: Their values, adapted, in the order of `fields`.
-    """
-
-    fields: tuple[str, ...]
-    positions: list[int] = field(default_factory=list)
-    rows: list[tuple[SqlValue, ...]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """
-    A batch as rows for one table.
-
-    Attributes:
-        runs: What can be stored, in the order of the batch.
-        rejects: Why not, by position, for the rest.
-        table: The columns of the table; those of a new one if there was none.
-    """
-
-    runs: list[Run]
-    rejects: dict[int, Why]
-    table: Table
-
-
-def fit(records: Records, *, table: Table | None, key: Sequence[str], ask: Ask) -> Fitted:
+def fit(records: Records, *, table: Table | None, key: Sequence[str], ask: Ask) -> Fitted[Column]:
     """
     Turn `records` into rows of `table`, or of a new table if it is None.
 
@@ -116,23 +80,19 @@ def fit(records: Records, *, table: Table | None, key: Sequence[str], ask: Ask) 
         DataError: If a record has a field that the table has no column for.
     """
     rejects: dict[int, Why] = {}
-    runs = list(_runs(records, rejects))
-    for run in runs:
+    runs = []
+    for run in split(records, rejects):
         if table is not None:
-            _check_fields(run.fields, table)
+            check_fields(run.fields, table)
         columns = [
             _adapt_column(name, values, run.positions, rejects)
-            for name, values in zip(run.fields, zip(*run.rows, strict=True), strict=True)
+            for name, values in zip(run.fields, run.columns, strict=True)
         ]
         if table is not None:
             for name, values in zip(run.fields, columns, strict=True):
                 _fit_column(name, values, table[name], run.positions, rejects, ask)
-        _check_key(run, columns, key, rejects)
-        run.rows = list(zip(*columns, strict=True))
-        if rejects:
-            kept = [i for i, position in enumerate(run.positions) if position not in rejects]
-            run.rows = [run.rows[i] for i in kept]
-            run.positions = [run.positions[i] for i in kept]
+        check_key(run, columns, key, rejects)
+        runs.append(kept(run, columns, rejects))
     runs = [run for run in runs if run.rows]
     return Fitted(runs, rejects, _infer(runs) if table is None else table)
 
@@ -163,42 +123,6 @@ def why_refused(error: Exception) -> Why:
     _, _, where = str(error).partition("constraint failed: ")
     one = where.partition(".")[2] if "," not in where else ""
     return rule, pointer([one]) if one else "", str(error)
-
-
-def _runs(records: Records, rejects: dict[int, Why]) -> Iterator[Run]:
-    """Part the batch into runs; a record without fields is rejected."""
-    run = Run(())
-    position = -1
-    for part in iter_rows(records):
-        for position, record in enumerate(part, position + 1):  # noqa: B020  (goes on counting)
-            fields = tuple(record)
-            if fields == run.fields:
-                values = tuple(record.values())
-            elif len(fields) == len(run.fields) and set(fields) == set(run.fields):
-                values = tuple(map(record.__getitem__, run.fields))
-            else:
-                if run.rows:
-                    yield run
-                run = Run(fields)
-                values = tuple(record.values())
-            if not fields:
-                rejects[position] = ("empty", "", "the record has no fields")
-                continue
-            run.positions.append(position)
-            run.rows.append(values)
-    if run.rows:
-        yield run
-
-
-def _check_fields(fields: Sequence[str], table: Table) -> None:
-    for name in fields:
-        if name not in table:
-            raise DataError(
-                f"the destination's table has no column {name!a}{did_you_mean(name, table)}",
-                meaning="nothing of this batch was loaded",
-                next_step=f"ALTER TABLE … ADD COLUMN {quote(name)}, or leave the field out"
-                " in the task that makes the batch; then resume",
-            )
 
 
 def _adapt_column(
@@ -262,20 +186,6 @@ def _fit_column(  # noqa: PLR0917  (one column of one run, seen from all sides)
                 f"{_shown(value)} would become {_shown(stored)} in its {column.kind.value} column"
             )
         rejects.setdefault(position, ("type", pointer([name]), problem))
-
-
-def _check_key(
-    run: Run, columns: list[list[SqlValue]], key: Sequence[str], rejects: dict[int, Why]
-) -> None:
-    """Reject records without a whole key: SQLite takes two NULLs for two different keys."""
-    for name in key:
-        if name not in run.fields:
-            for position in run.positions:
-                rejects.setdefault(position, ("key", pointer([name]), "the key is missing"))
-        elif None in (values := columns[run.fields.index(name)]):
-            for position, value in zip(run.positions, values, strict=True):
-                if value is None:
-                    rejects.setdefault(position, ("key", pointer([name]), "the key is null"))
 
 
 def _infer(runs: list[Run]) -> Table:

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from statepipe.io.fitting import UnstorableError
 from statepipe.io.loads import LoadBatch
 from statepipe.io.sqlite import SqliteDestination
-from statepipe.io.values import UnstorableError, adapt
+from statepipe.io.values import adapt
 from statepipe.sqlite import sqlite3
 
 UTC = dt.UTC

@@ -1,0 +1,159 @@
+"""
+A batch on its way into a table: parted into runs, its rejects set aside.
+
+    split           records -> runs, which are columns of values under the same fields
+    check_fields    a field without a column stops the whole batch
+    check_key       a record without a whole key is rejected
+    kept            a run as rows, without what was rejected
+
+What a value becomes in a column is each destination's own matter; this is what comes
+before and after it. Values go through by columns, because whether a whole column is fine
+can mostly be told from the set of its types, and because a columnar table is never
+turned into dicts on its way.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from statepipe.errors import DataError
+from statepipe.io.rejects import pointer
+from statepipe.io.rows import Records, Value, check_column_names, is_table
+from statepipe.io.table import quote
+from statepipe.suggest import did_you_mean
+
+#: Why a record was rejected: rule, path, message.
+Why = tuple[str, str, str]
+
+#: What a destination knows of one column.
+Column = TypeVar("Column")
+
+
+class UnstorableError(ValueError):
+    """A value no column can hold; `rule` is one word for why."""
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+@dataclass(slots=True)
+class Run:
+    """
+    Records that follow each other and have the same fields.
+
+    Attributes:
+        fields: Their field names.
+        positions: Their places in the batch.
+        columns: Their values as they came, a sequence for each field; given up by `kept`.
+        rows: Their values as the destination takes them; filled in by `kept`.
+    """
+
+    fields: tuple[str, ...]
+    positions: Sequence[int]
+    columns: Sequence[Sequence[Value]]
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted(Generic[Column]):
+    """
+    A batch as rows for one table.
+
+    Attributes:
+        runs: What can be stored, in the order of the batch.
+        rejects: Why not, by position, for the rest.
+        table: The columns of the table; those of a new one if there was none.
+    """
+
+    runs: list[Run]
+    rejects: dict[int, Why]
+    table: Mapping[str, Column]
+
+
+def split(records: Records, rejects: dict[int, Why]) -> Iterator[Run]:
+    """
+    Part the batch into runs; a record without fields is rejected.
+
+    Raises:
+        DataError: If two columns of a table have one name.
+    """
+    if not is_table(records):
+        yield from _split_dicts(records, rejects)
+        return
+    check_column_names(records)
+    positions = range(records.num_rows)
+    if records.column_names:
+        columns = [column.to_pylist() for column in records.columns]
+        yield Run(tuple(records.column_names), positions, columns)
+    else:
+        rejects.update(dict.fromkeys(positions, _EMPTY))
+
+
+def check_fields(fields: Sequence[str], table: Collection[str]) -> None:
+    """
+    Refuse fields that `table`, the columns that can be written, lacks.
+
+    Raises:
+        DataError: With the first such field.
+    """
+    for name in fields:
+        if name not in table:
+            raise DataError(
+                f"the destination's table has no column {name!a}{did_you_mean(name, table)}",
+                meaning="nothing of this batch was loaded",
+                next_step=f"ALTER TABLE … ADD COLUMN {quote(name)}, or leave the field out"
+                " in the task that makes the batch; then resume",
+            )
+
+
+def check_key(
+    run: Run, columns: Sequence[Sequence[Value]], key: Sequence[str], rejects: dict[int, Why]
+) -> None:
+    """Reject records without a whole key: SQL takes two NULLs for two different keys."""
+    for name in key:
+        if name not in run.fields:
+            for position in run.positions:
+                rejects.setdefault(position, ("key", pointer([name]), "the key is missing"))
+        elif None in (values := columns[run.fields.index(name)]):
+            for position, value in zip(run.positions, values, strict=True):
+                if value is None:
+                    rejects.setdefault(position, ("key", pointer([name]), "the key is null"))
+
+
+def kept(run: Run, columns: Sequence[Sequence[Value]], rejects: Mapping[int, Why]) -> Run:
+    """Return the run with `columns` as its rows, without the rejected ones."""
+    rows = list(zip(*columns, strict=True))
+    positions = run.positions
+    if rejects:
+        stay = [i for i, position in enumerate(positions) if position not in rejects]
+        rows = [rows[i] for i in stay]
+        positions = [positions[i] for i in stay]
+    return Run(run.fields, positions, (), rows)
+
+
+_EMPTY: Why = ("empty", "", "the record has no fields")
+
+
+def _split_dicts(records: Sequence[Mapping[str, Value]], rejects: dict[int, Why]) -> Iterator[Run]:
+    fields: tuple[str, ...] = ()
+    positions: list[int] = []
+    rows: list[tuple[Value, ...]] = []
+    for position, record in enumerate(records):
+        found = tuple(record)
+        if found == fields:
+            values = tuple(record.values())
+        elif len(found) == len(fields) and set(found) == set(fields):
+            values = tuple(map(record.__getitem__, fields))
+        else:
+            if rows:
+                yield Run(fields, positions, list(zip(*rows, strict=True)))
+            fields, positions, rows = found, [], []
+            values = tuple(record.values())
+        if not found:
+            rejects[position] = _EMPTY
+            continue
+        positions.append(position)
+        rows.append(values)
+    if rows:
+        yield Run(fields, positions, list(zip(*rows, strict=True)))
