@@ -5,12 +5,14 @@ The destination's own record of which batches it has, and of who may still load.
     _statepipe_ledger    one row per loaded batch, with the verdict on its rejects
 
 Both are kept per checkpoint store, so two stores may load into one destination.
-Every function runs in the caller's transaction on `execute`, its connection's own.
+Every function runs in the caller's transaction on `execute`, its connection's own. All
+statements but those that make the tables are of the SQL that our databases share; a
+parameter is a question mark.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from statepipe.errors import Fenced, LedgerMismatch
 from statepipe.io.fitting import Why
@@ -18,44 +20,57 @@ from statepipe.io.loads import Landed, LedgerRow, LoadBatch
 from statepipe.io.rejects import RejectEntry, rejected
 from statepipe.io.rows import Records, is_table
 
-#: `Connection.execute`, typed here because only `io.sqlite` may know the library.
+#: `Connection.execute`, typed here because only the destination may know the library.
 Execute = Callable[[str, Sequence[Any]], Any]
+
+
+class Dialect(NamedTuple):
+    """How a database spells the columns of a ledger, and what ends its CREATE TABLE."""
+
+    text: str
+    integer: str  # 64 bits, signed
+    blob: str
+    end: str
+
+
+SQLITE: Final = Dialect("TEXT", "INTEGER", "BLOB", "STRICT, WITHOUT ROWID")
+POSTGRES: Final = Dialect("text", "bigint", "bytea", "")
 
 _CREATE_EPOCH: Final = """
 CREATE TABLE IF NOT EXISTS _statepipe_epoch (
-  store    TEXT    NOT NULL,
-  instance TEXT    NOT NULL,
-  epoch    INTEGER NOT NULL CHECK (epoch >= 1),
+  store    {text}    NOT NULL,
+  instance {text}    NOT NULL,
+  epoch    {integer} NOT NULL CHECK (epoch >= 1),
   PRIMARY KEY (store, instance)
-) STRICT, WITHOUT ROWID
+) {end}
 """
 
 # `rejects` is a JSON list of [position, rule, path, message]; the records themselves
 # are in the staged batch, which `digest` names.
 _CREATE_LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS _statepipe_ledger (
-  store      TEXT    NOT NULL,
-  instance   TEXT    NOT NULL,
-  generation INTEGER NOT NULL CHECK (generation >= 1),
-  state      TEXT    NOT NULL,
-  visit      INTEGER NOT NULL CHECK (visit >= 1),
-  table_name TEXT    NOT NULL,
-  batch      INTEGER NOT NULL CHECK (batch >= 0),
-  records    INTEGER NOT NULL CHECK (records >= 0),
-  rejected   INTEGER NOT NULL CHECK (rejected >= 0),
-  digest     BLOB    NOT NULL,
-  epoch      INTEGER NOT NULL CHECK (epoch >= 1),
-  rejects    TEXT    NOT NULL,
+  store      {text}    NOT NULL,
+  instance   {text}    NOT NULL,
+  generation {integer} NOT NULL CHECK (generation >= 1),
+  state      {text}    NOT NULL,
+  visit      {integer} NOT NULL CHECK (visit >= 1),
+  table_name {text}    NOT NULL,
+  batch      {integer} NOT NULL CHECK (batch >= 0),
+  records    {integer} NOT NULL CHECK (records >= 0),
+  rejected   {integer} NOT NULL CHECK (rejected >= 0),
+  digest     {blob}    NOT NULL,
+  epoch      {integer} NOT NULL CHECK (epoch >= 1),
+  rejects    {text}    NOT NULL,
   PRIMARY KEY (store, instance, generation, state, visit, table_name, batch)
-) STRICT, WITHOUT ROWID
+) {end}
 """
 
 _FENCE: Final = """
-INSERT INTO _statepipe_epoch (store, instance, epoch)
+INSERT INTO _statepipe_epoch AS stored (store, instance, epoch)
 VALUES (?, ?, ?)
     ON CONFLICT (store, instance) DO UPDATE
    SET epoch = excluded.epoch
- WHERE epoch <= excluded.epoch
+ WHERE stored.epoch <= excluded.epoch
 """
 
 _HIGHEST_EPOCH: Final = "SELECT epoch FROM _statepipe_epoch WHERE store = ? AND instance = ?"
@@ -94,16 +109,10 @@ SELECT batch, records, rejected, digest, epoch
 """  # noqa: S608  (made of constants)
 
 
-def create(execute: Execute) -> None:
+def create(execute: Execute, dialect: Dialect) -> None:
     """Make the two tables if they are not there."""
-    execute(_CREATE_EPOCH, ())
-    execute(_CREATE_LEDGER, ())
-
-
-def exists(execute: Execute) -> bool:
-    """Return True if the destination has a ledger."""
-    found = execute("SELECT 1 FROM sqlite_master WHERE name = '_statepipe_ledger'", ())
-    return found.fetchone() is not None
+    for sql in (_CREATE_EPOCH, _CREATE_LEDGER):
+        execute(sql.format(**dialect._asdict()), ())
 
 
 def fence(execute: Execute, batch: LoadBatch) -> None:

@@ -1,19 +1,9 @@
 """
-The SQLite destination: each batch exactly once, by a ledger in the destination itself.
+The SQLite destination: one table of one file, for the protocol of `io.exactly_once`.
 
-    SqliteDestination.load     one batch, one transaction (R4 of docs/reliability.md):
-        BEGIN IMMEDIATE        a bounded wait, then Busy
-        the fence row          our epoch, where the stored one is not higher; else Fenced
-        the ledger row         there already: the same batch is answered from it, another
-                               one is a LedgerMismatch
-        the rows               what a constraint of the table refuses is rejected, row by row
-        COMMIT                 an error here is in doubt: a new connection, the same again,
-                               and the ledger says whether it had landed
+    SqliteDestination.load     one batch, one transaction
     SqliteDestination.ledger   what the destination has, for reconciling with the plan
-
-What constraints refuse depends on what else is in the table, so a second call could
-judge otherwise. Therefore the ledger row keeps the verdict (position, rule, path and
-message of each reject), and an already loaded batch is answered from it alone.
+    open_connection            a connection as durable as the checkpoint
 
 A destination must be as durable as the checkpoint. A file keeps the journal mode it
 has: in WAL `synchronous=FULL` is enough; a rollback journal needs EXTRA, because its
@@ -21,15 +11,17 @@ COMMIT is the unlink of a file, which FULL does not make durable. A new file get
 rollback journal, which the WAL-reset bug (F11) cannot touch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from statepipe.errors import Busy, DataError
-from statepipe.io import ledger
+from statepipe.io import exactly_once, ledger
+from statepipe.io.exactly_once import ChangedError, InDoubtError
 from statepipe.io.fitting import Fitted, Run, Why
 from statepipe.io.loads import Landed, LedgerRow, LoadBatch
+from statepipe.io.rows import Records
 from statepipe.io.table import (
     Column,
     Table,
@@ -45,22 +37,12 @@ from statepipe.sqlite import WAL_RESET_FIXED, sqlite3
 #: Longest wait for somebody else's lock on the destination, in milliseconds.
 BUSY_MS: Final = 30_000
 
-#: How often one batch is begun again: after a COMMIT in doubt, or when the table changed
-#: between judging the values and locking the file.
-TRIES_MAX: Final = 5
-
 #: SQLite's primary result codes; not every SQLite library for Python names them.
 _BUSY, _LOCKED, _FULL = 5, 6, 13
 
+_HAS_LEDGER: Final = "SELECT 1 FROM sqlite_master WHERE name = '_statepipe_ledger'"
+
 Connect = Callable[[Path, int], sqlite3.Connection]
-
-
-class _InDoubtError(Exception):
-    """COMMIT failed in a way that tells neither yes nor no."""
-
-
-class _ChangedError(Exception):
-    """The table or the ledger changed after it was looked at; nothing was written."""
 
 
 class SqliteDestination:
@@ -105,32 +87,21 @@ class SqliteDestination:
 
     def load(self, batch: LoadBatch) -> Landed:
         """Load `batch` unless the ledger has it; see `Destination.load`."""
-        for _ in range(TRIES_MAX):
-            try:
-                return self._load_once(batch)
-            except _ChangedError:
-                self._known = None
-            except _InDoubtError:
-                self.close()
-            except sqlite3.Error as error:
-                self.close()
-                self._refuse(error)
-        raise DataError(
-            f"batch {batch.number} could not be loaded into {self.path} in {TRIES_MAX} tries",
-            meaning="nobody can say yet whether it landed; the ledger will, when it is tried again",
-            next_step=f"statepipe resume {batch.instance}   # when the destination works again",
-        )
+        try:
+            return exactly_once.load(self, batch)
+        except sqlite3.Error as error:
+            self.close()
+            self._refuse(error)
 
     def ledger(
         self, *, store_id: str, instance: str, generation: int, state: str, visit: int
     ) -> list[LedgerRow]:
         """Return the ledger's rows of one stay for this table, by batch number."""
         try:
-            execute = self._open().execute
-            if not ledger.exists(execute):
+            if not self.has_ledger():
                 return []
             stay = (store_id, instance, generation, state, visit)
-            return ledger.rows(execute, stay, table=self.table)
+            return ledger.rows(self.execute, stay, table=self.table)
         except sqlite3.Error as error:
             self.close()
             self._refuse(error)
@@ -147,59 +118,73 @@ class SqliteDestination:
             self._scratch.close()
             self._scratch = None
 
-    def _load_once(self, batch: LoadBatch) -> Landed:
-        connection = self._open()
-        execute = connection.execute
-        # Values are judged before the file is locked. A batch that is there already
-        # is not judged at all: the ledger has the verdict.
-        version, table = self._look(connection)
-        there = ledger.exists(execute) and ledger.find(execute, batch, table=self.table)
-        fitted = None
-        if not there:
-            fitted = fit(batch.records, table=table, key=self.key, ask=self._ask)
-        execute("BEGIN IMMEDIATE")
-        try:
-            if (landed := self._write(connection, batch, version, fitted)) is not None:
-                execute("ROLLBACK")
-                return landed
-            rejects = fitted.rejects if fitted else {}
-        except BaseException:
-            if connection.in_transaction:
-                execute("ROLLBACK")
-            raise
-        self._commit(connection)
-        count = ledger.count_records(batch.records) - len(rejects)
-        return Landed(count, ledger.entries_of(batch.records, rejects), already=False)
+    @property
+    def name(self) -> str:
+        """The file, for errors."""
+        return str(self.path)
 
-    def _write(
-        self,
-        connection: sqlite3.Connection,
-        batch: LoadBatch,
-        version: int,
-        fitted: Fitted[Column] | None,
-    ) -> Landed | None:
-        """Do everything between BEGIN and COMMIT; a batch that was there is returned."""
-        execute = connection.execute
-        if _schema_version(connection) != version:
-            raise _ChangedError
-        new = self._known is not None and self._known[1] is None
-        ledger.create(execute)
-        ledger.fence(execute, batch)
-        count = ledger.count_records(batch.records)
-        if not ledger.enter(execute, batch, table=self.table, records=count):
-            return ledger.find(execute, batch, table=self.table)
-        if fitted is None:
-            raise _ChangedError
-        if new and fitted.table:
+    def look(self) -> None:
+        """Learn which columns the table has, if the schema changed."""
+        connection = self._open()
+        version = _schema_version(connection)
+        if self._known is None or self._known[0] != version:
+            table = self._read_table(connection)
+            if table is not None and self.key:
+                self._check_key(connection, table)
+            self._known = (version, table)
+
+    def has_ledger(self) -> bool:
+        """Return True if the file has a ledger."""
+        return bool(self.execute(_HAS_LEDGER).fetchone())
+
+    def create_ledger(self) -> None:
+        """Make the ledger's tables if they are not there."""
+        ledger.create(self.execute, ledger.SQLITE)
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run one statement."""
+        return self._open().execute(sql, parameters)
+
+    def fit(self, records: Records) -> Fitted[Column]:
+        """Turn `records` into rows of the table as last looked at."""
+        return fit(records, table=self._looked_at(), key=self.key, ask=self._ask)
+
+    def begin(self, batch: LoadBatch) -> None:  # noqa: ARG002  (a lock needs no name here)
+        """Lock the file; its schema must be the one that was looked at."""
+        self.execute("BEGIN IMMEDIATE")
+        if self._known is None or _schema_version(self._open()) != self._known[0]:
+            raise ChangedError
+
+    def put(self, fitted: Fitted[Column]) -> None:
+        """Write the rows, into a new table if there was none; add to `fitted.rejects`."""
+        if self._looked_at() is None and fitted.table:
             for name in fitted.table:
                 check_name(name, what="field")
-            execute(create_sql(self.table, fitted.table, key=self.key))
+            self.execute(create_sql(self.table, fitted.table, key=self.key))
         for run in fitted.runs:
-            self._insert(connection, run, fitted.rejects)
-        if fitted.rejects:
-            loaded = count - len(fitted.rejects)
-            ledger.settle(execute, batch, table=self.table, records=loaded, rejects=fitted.rejects)
-        return None
+            self._insert(self._open(), run, fitted.rejects)
+
+    def commit(self) -> None:
+        """Commit; only a lock and a deferred constraint are a clear no."""
+        try:
+            self.execute("COMMIT")
+        except sqlite3.Error as error:
+            busy = _code(error) == _BUSY
+            if not busy and not isinstance(error, sqlite3.IntegrityError):
+                raise InDoubtError from error
+            # A lock or a deferred constraint: COMMIT was refused and the transaction is open.
+            self.rollback()
+            raise
+
+    def rollback(self) -> None:
+        """End the transaction if it is still there."""
+        if self._connection is not None and self._connection.in_transaction:
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+
+    def forget(self) -> None:
+        """Read the table again before the next try."""
+        self._known = None
 
     def _insert(self, connection: sqlite3.Connection, run: Run, rejects: dict[int, Why]) -> None:
         """Put one run into the table; if a constraint refuses it, row by row."""
@@ -235,17 +220,6 @@ class SqliteDestination:
                 next_step="use RAISE(ABORT, …) in the trigger, so that only the row is refused",
             )
 
-    def _commit(self, connection: sqlite3.Connection) -> None:
-        try:
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            busy = _code(error) == _BUSY
-            if not busy and not isinstance(error, sqlite3.IntegrityError):
-                raise _InDoubtError from error
-            # A lock or a deferred constraint: COMMIT was refused and the transaction is open.
-            connection.execute("ROLLBACK")
-            raise
-
     def _open(self) -> sqlite3.Connection:
         """Return the connection, on the file that is under the path now."""
         if self._connection is not None:
@@ -266,15 +240,8 @@ class SqliteDestination:
         self._file = _identity(self.path)
         return self._connection
 
-    def _look(self, connection: sqlite3.Connection) -> tuple[int, Table | None]:
-        """Return the schema version and the table's columns, None if there is no table."""
-        version = _schema_version(connection)
-        if self._known is None or self._known[0] != version:
-            table = self._read_table(connection)
-            if table is not None and self.key:
-                self._check_key(connection, table)
-            self._known = (version, table)
-        return self._known
+    def _looked_at(self) -> Table | None:
+        return None if self._known is None else self._known[1]
 
     def _read_table(self, connection: sqlite3.Connection) -> Table | None:
         facts = connection.execute(

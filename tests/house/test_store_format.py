@@ -200,7 +200,7 @@ def test_a_framed_batch_has_the_layout_of_the_page() -> None:
 def test_a_destination_has_the_tables_of_the_page(table: str) -> None:
     """The ledger lies in other people's databases; they may want to look."""
     connection = sqlite3.connect(":memory:")
-    ledger.create(connection.execute)
+    ledger.create(connection.execute, ledger.SQLITE)
 
     documented = _columns_documented(f"### {IN_DESTINATION}`{table}`")
     assert documented == _columns_made(connection, table)

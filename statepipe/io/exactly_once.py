@@ -1,0 +1,163 @@
+"""
+One batch into one table, exactly once: step 4 of the protocol in docs/reliability.md.
+
+    load                       what every database with transactions does with a batch
+        look, fit              values are judged before anything is locked
+        begin                  a bounded wait, then Busy
+        the fence row          our epoch, where the stored one is not higher; else Fenced
+        the ledger row         there already: the same batch is answered from it, another
+                               one is a LedgerMismatch
+        put                    what a constraint of the table refuses is rejected
+        commit                 in doubt: a new connection, the same again, and the ledger
+                               says whether it had landed
+    Database                   what it asks of one
+
+What constraints refuse depends on what else is in the table, so a second call could
+judge otherwise. Therefore the ledger row keeps the verdict (position, rule, path and
+message of each reject), and an already loaded batch is answered from it alone.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from statepipe.errors import DataError
+from statepipe.io import ledger
+from statepipe.io.fitting import Fitted
+from statepipe.io.loads import Landed, LoadBatch
+from statepipe.io.rows import Records
+
+#: How often one batch is begun again: after a COMMIT in doubt, or when the table changed
+#: between judging the values and locking it.
+TRIES_MAX: Final = 5
+
+
+class InDoubtError(Exception):
+    """COMMIT failed in a way that tells neither yes nor no."""
+
+
+class ChangedError(Exception):
+    """The table or the ledger changed after it was looked at; nothing was written."""
+
+
+class Database(Protocol):
+    """
+    One table of one database, on one connection.
+
+    Every method may raise errors of its library, which pass through `load`.
+
+    Attributes:
+        name: The database, for errors.
+        table: The table, as the machine spells it; ledger rows are kept under it.
+    """
+
+    @property
+    def name(self) -> str:
+        """The database, for errors."""
+
+    @property
+    def table(self) -> str:
+        """The table, as the machine spells it; ledger rows are kept under it."""
+
+    def look(self) -> None:
+        """Connect if need be, and learn which columns the table has."""
+
+    def has_ledger(self) -> bool:
+        """Return True if the database has a ledger for this table."""
+
+    def create_ledger(self) -> None:
+        """Make the ledger's tables if they are not there."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:  # noqa: ANN401  (a cursor)
+        """Run a statement of `io.ledger`, whose placeholders are question marks."""
+
+    def fit(self, records: Records) -> Fitted[Any]:
+        """Turn `records` into rows of the table as last looked at."""
+
+    def begin(self, batch: LoadBatch) -> None:
+        """
+        Begin the transaction of `batch`.
+
+        Raises:
+            ChangedError: If the table is not what was last looked at.
+        """
+
+    def put(self, fitted: Fitted[Any]) -> None:
+        """Write the rows, into a new table if there was none; add to `fitted.rejects`."""
+
+    def commit(self) -> None:
+        """
+        Make all of it durable.
+
+        Raises:
+            InDoubtError: If nobody can say whether it is.
+        """
+
+    def rollback(self) -> None:
+        """End the transaction if there is one; never fails."""
+
+    def forget(self) -> None:
+        """Look at the table again before the next try."""
+
+    def close(self) -> None:
+        """Let go of the connection; the next call opens another one."""
+
+
+def load(database: Database, batch: LoadBatch) -> Landed:
+    """
+    Load `batch` unless the ledger has it.
+
+    Raises:
+        Fenced: If the database has seen a higher epoch of this instance.
+        LedgerMismatch: If the ledger has another batch under this identity.
+        DataError: If the batch cannot be loaded as a whole; nothing of it was.
+    """
+    for _ in range(TRIES_MAX):
+        try:
+            return _load_once(database, batch)
+        except ChangedError:
+            database.forget()
+        except InDoubtError:
+            database.close()
+    raise DataError(
+        f"batch {batch.number} could not be loaded into {database.name} in {TRIES_MAX} tries",
+        meaning="nobody can say yet whether it landed; the ledger will, when it is tried again",
+        next_step=f"statepipe resume {batch.instance}   # when the destination works again",
+    )
+
+
+def _load_once(database: Database, batch: LoadBatch) -> Landed:
+    # Values are judged before anything is locked. A batch that is there already is not
+    # judged at all: the ledger has the verdict.
+    database.look()
+    there = database.has_ledger() and ledger.find(database.execute, batch, table=database.table)
+    fitted = None if there else database.fit(batch.records)
+    try:
+        database.begin(batch)
+        landed = _write(database, batch, fitted)
+    except BaseException:
+        database.rollback()
+        raise
+    if landed is not None:
+        database.rollback()
+        return landed
+    database.commit()
+    rejects = fitted.rejects if fitted else {}
+    count = ledger.count_records(batch.records) - len(rejects)
+    return Landed(count, ledger.entries_of(batch.records, rejects), already=False)
+
+
+def _write(database: Database, batch: LoadBatch, fitted: Fitted[Any] | None) -> Landed | None:
+    """Do everything between BEGIN and COMMIT; a batch that was there is returned."""
+    execute, table = database.execute, database.table
+    database.create_ledger()
+    ledger.fence(execute, batch)
+    count = ledger.count_records(batch.records)
+    if not ledger.enter(execute, batch, table=table, records=count):
+        return ledger.find(execute, batch, table=table)
+    if fitted is None:
+        raise ChangedError
+    database.put(fitted)
+    if fitted.rejects:
+        loaded = count - len(fitted.rejects)
+        ledger.settle(execute, batch, table=table, records=loaded, rejects=fitted.rejects)
+    return None
