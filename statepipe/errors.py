@@ -22,7 +22,8 @@ Every error statepipe raises on purpose: what happened, what it means, what to t
     └── DataError                       exit 1; data that cannot be kept or used
         ├── ValueRefused                a value that a checkpoint cannot hold, with its path
         ├── StagedDataDamaged           a staged batch is missing or not what was committed
-        └── LedgerMismatch              the destination's ledger contradicts the committed plan
+        ├── LedgerMismatch              the destination's ledger contradicts the committed plan
+        └── Unreachable                 no connection to the other side, or it was lost
 
     TaskError                           what an attempt failed with; by authors or the runtime
     ├── Throttled                       the other side asks for a pause; retried by policy
@@ -164,6 +165,10 @@ class StagedDataDamaged(DataError):
 
 class LedgerMismatch(DataError):
     """The destination says it has another batch under this number."""
+
+
+class Unreachable(DataError, ConnectionError):
+    """The other side cannot be reached, or was lost; retried by policy as a ConnectionError."""
 
 
 class TaskError(Exception):

@@ -1,23 +1,27 @@
 """
 Where records are loaded, by the scheme of an address.
 
-    open_destination     "sqlite:///warehouse.db" and the table, to a Destination
+    open_destination     an address and a table, to a Destination
 
     sqlite:///name.db    beside the machine: relative to `base_dir`
     sqlite:////abs.db    absolute
+    postgresql://…       whatever libpq takes; its password is a reference
+    env:NAME, file:/…    a reference to one of these, whole
 """
 
 from pathlib import Path
 from urllib.parse import unquote
 
-from statepipe.errors import DefinitionError
+from statepipe.errors import DataError, DefinitionError
+from statepipe.io import secrets
 from statepipe.io.loads import Destination, Landed, LedgerRow, LoadBatch
 from statepipe.io.sqlite import SqliteDestination
 from statepipe.suggest import did_you_mean
 
 __all__ = ["Destination", "Landed", "LedgerRow", "LoadBatch", "open_destination"]
 
-_SCHEMES = ("sqlite",)
+_POSTGRES = ("postgresql", "postgres")
+_SCHEMES = ("sqlite", *_POSTGRES)
 
 
 def open_destination(
@@ -27,22 +31,30 @@ def open_destination(
     Return the destination `to` for `table`. Nothing is opened or made before it is used.
 
     Args:
-        to: Its address; %-escapes in the path are decoded.
+        to: Its address, or a reference to it; %-escapes are decoded.
         base_dir: What a relative path is relative to.
         table: The table to load into.
         key: Columns of the key for an upsert; none to append.
 
     Raises:
-        DefinitionError: If the address, the table or the key cannot be used.
+        DefinitionError: If the address, the table or the key cannot be used, or a
+            reference leads nowhere.
+        DataError: If what speaks to it is not installed.
     """
-    scheme, separator, rest = to.partition("://")
+    # What a reference leads to may hold a password, so errors call it by the reference.
+    is_secret = secrets.is_reference(to)
+    address = secrets.resolve(to) if is_secret else to
+    scheme, separator, rest = address.partition("://")
     if not separator or scheme not in _SCHEMES:
+        what = f"what {to} leads to" if is_secret else repr(to.partition(":")[0])
         raise DefinitionError(
-            f"no destination speaks {scheme if separator else to!r}"
-            f"{did_you_mean(scheme, _SCHEMES) if separator else ''}",
+            f"no destination speaks {what}"
+            f"{did_you_mean(scheme, _SCHEMES) if separator and not is_secret else ''}",
             meaning="nothing was loaded",
-            next_step='write to = "sqlite:///warehouse.db"',
+            next_step='write to = "sqlite:///warehouse.db", or "postgresql://user@host/database"',
         )
+    if scheme in _POSTGRES:
+        return _open_postgres(address, name=to, table=table, key=key)
     path = unquote(rest.removeprefix("/"))
     if not rest.startswith("/") or path in {"", ".", "/"} or "\0" in path or ":memory:" in path:
         raise DefinitionError(
@@ -52,3 +64,16 @@ def open_destination(
         )
     # An absolute path wins over base_dir; that is how pathlib joins.
     return SqliteDestination(base_dir / path, table=table, key=key)
+
+
+def _open_postgres(address: str, *, name: str, table: str, key: tuple[str, ...]) -> Destination:
+    try:
+        # psycopg is optional, and takes 150 ms to import.
+        from statepipe.io.postgres.destination import PostgresDestination  # noqa: PLC0415
+    except ImportError as error:
+        raise DataError(
+            f"{name} needs psycopg, which cannot be imported: {error}",
+            meaning="nothing was loaded",
+            next_step='pip install "statepipe[postgres]"',
+        ) from error
+    return PostgresDestination(address, name=name, table=table, key=key)

@@ -5,6 +5,7 @@ A batch on its way into a table: parted into runs, its rejects set aside.
     check_fields    a field without a column stops the whole batch
     check_key       a record without a whole key is rejected
     kept            a run as rows, without what was rejected
+    merged          runs of the same fields as one, where order does not matter
 
 What a value becomes in a column is each destination's own matter; this is what comes
 before and after it. Values go through by columns, because whether a whole column is fine
@@ -130,6 +131,30 @@ def kept(run: Run, columns: Sequence[Sequence[Value]], rejects: Mapping[int, Why
         rows = [rows[i] for i in stay]
         positions = [positions[i] for i in stay]
     return Run(run.fields, positions, (), rows)
+
+
+def merged(runs: Sequence[Run], *, key: Sequence[str]) -> list[Run]:
+    """
+    Return as few runs as can be: each set of fields once, if the order does not matter.
+
+    It does when a key comes twice, because the last record of a key wins.
+    """
+    if len(runs) < 2:  # noqa: PLR2004  (nothing to merge)
+        return list(runs)
+    keys = [tuple(row[run.fields.index(name)] for name in key) for run in runs for row in run.rows]
+    if key and len(set(keys)) < len(keys):
+        return list(runs)
+    together: dict[frozenset[str], Run] = {}
+    places: dict[frozenset[str], list[int]] = {}
+    for run in runs:
+        fields = frozenset(run.fields)
+        first = together.setdefault(fields, Run(run.fields, [], ()))
+        order = [run.fields.index(name) for name in first.fields]
+        first.rows += [tuple(row[at] for at in order) for row in run.rows]
+        places.setdefault(fields, []).extend(run.positions)
+    for fields, run in together.items():
+        run.positions = places[fields]
+    return list(together.values())
 
 
 _EMPTY: Why = ("empty", "", "the record has no fields")

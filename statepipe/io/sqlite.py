@@ -130,7 +130,7 @@ class SqliteDestination:
         if self._known is None or self._known[0] != version:
             table = self._read_table(connection)
             if table is not None and self.key:
-                self._check_key(connection, table)
+                self._check_key(connection, table, version=version)
             self._known = (version, table)
 
     def has_ledger(self) -> bool:
@@ -260,7 +260,7 @@ class SqliteDestination:
             if not hidden  # generated columns cannot be written
         }
 
-    def _check_key(self, connection: sqlite3.Connection, table: Table) -> None:
+    def _check_key(self, connection: sqlite3.Connection, table: Table, *, version: int) -> None:
         """Refuse a key without a unique index, before any batch, with the way out."""
         reason = ""
         if missing := [name for name in self.key if name not in table]:
@@ -268,7 +268,8 @@ class SqliteDestination:
         else:
             try:
                 sql = insert_sql(self.table, self.key, key=self.key)
-                connection.execute(f"EXPLAIN {sql}", (None,) * len(self.key))
+                # An EXPLAIN kept from before does not notice that the schema changed.
+                connection.execute(f"EXPLAIN {sql} -- {version}", (None,) * len(self.key))
             except sqlite3.OperationalError as error:
                 if "ON CONFLICT" not in str(error):
                     raise

@@ -13,7 +13,7 @@ from enum import Enum
 
 from statepipe.errors import DefinitionError
 
-_NAME_BYTES_MAX = 255
+NAME_BYTES_MAX = 255
 _RESERVED = ("sqlite_", "_statepipe_")
 
 
@@ -125,9 +125,14 @@ def check_table_name(name: str) -> None:
         )
 
 
-def check_name(name: str, *, what: str) -> None:
+def check_name(name: str, *, what: str, bytes_max: int = NAME_BYTES_MAX) -> None:
     """
     Refuse a name that no SQL identifier can spell.
+
+    Args:
+        name: The name.
+        what: What it is the name of, for the error.
+        bytes_max: The longest name that the database keeps whole, in bytes of UTF-8.
 
     Raises:
         DefinitionError: With the reason.
@@ -137,8 +142,8 @@ def check_name(name: str, *, what: str) -> None:
         reason = "is empty"
     elif "\0" in name:
         reason = "contains a NUL character"
-    elif len(name.encode("utf-8", "surrogatepass")) > _NAME_BYTES_MAX:
-        reason = f"is longer than {_NAME_BYTES_MAX} bytes"
+    elif len(name.encode("utf-8", "surrogatepass")) > bytes_max:
+        reason = f"is longer than {bytes_max} bytes"
     elif any("\ud800" <= c <= "\udfff" for c in name):
         reason = "contains half a surrogate pair"
     if reason:

@@ -3,6 +3,7 @@ What a record's value becomes in a column, decided for each value before any tra
 
     fit           turn a batch into rows for a table; what would be changed silently is rejected
     adapt         one value, whatever the column
+    write_json    one value as JSON; is_text, shown: text that can be kept, that can be printed
     why_refused   the verdict on a row that a constraint refused
 
     None                     NULL
@@ -149,8 +150,7 @@ def _is_storable(values: Sequence[Value]) -> bool:
     if len(types) > 1:
         return False
     if types == {str}:
-        text = "".join(values)
-        return "\0" not in text and (text.isascii() or _is_unicode(text))
+        return is_text("".join(values))
     if types == {int}:
         return bool(min(values) >= _INT_MIN and max(values) <= _INT_MAX)
     if types == {float}:
@@ -177,13 +177,13 @@ def _fit_column(  # noqa: PLR0917  (one column of one run, seen from all sides)
         try:
             stored = ask(column, value)
         except ValueError:
-            problem = f"{_shown(value)} does not fit its {column.kind.value} column"
+            problem = f"{shown(value)} does not fit its {column.kind.value} column"
         else:
             same = type(stored) is type(value) or (type(value) is int and type(stored) is float)
             if same and stored == value:
                 continue
             problem = (
-                f"{_shown(value)} would become {_shown(stored)} in its {column.kind.value} column"
+                f"{shown(value)} would become {shown(stored)} in its {column.kind.value} column"
             )
         rejects.setdefault(position, ("type", pointer([name]), problem))
 
@@ -198,7 +198,7 @@ def _infer(runs: list[Run]) -> Table:
 
 def _write_int(value: int) -> int:
     if not _INT_MIN <= value <= _INT_MAX:
-        raise UnstorableError("range", f"{_shown(value)} is beyond 64 bits")
+        raise UnstorableError("range", f"{shown(value)} is beyond 64 bits")
     return value
 
 
@@ -216,9 +216,9 @@ def _write_decimal(value: Decimal) -> str:
 
 def _write_text(value: str) -> str:
     if "\0" in value:
-        raise UnstorableError("nul", f"{_shown(value)} contains a NUL character")
+        raise UnstorableError("nul", f"{shown(value)} contains a NUL character")
     if not _is_unicode(value):
-        raise UnstorableError("unicode", f"{_shown(value)} contains half a surrogate pair")
+        raise UnstorableError("unicode", f"{shown(value)} contains half a surrogate pair")
     return value
 
 
@@ -230,7 +230,13 @@ def _write_timedelta(value: timedelta) -> str:
     return f"{sign}PT{seconds}{fraction}S"
 
 
-def _write_json(value: Value) -> str:
+def write_json(value: Value) -> str:
+    """
+    Return `value` as JSON text, what JSON lacks as the text this module makes of it.
+
+    Raises:
+        UnstorableError: If that would lose anything.
+    """
     try:
         text = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
     except RecursionError:
@@ -243,7 +249,7 @@ def _plain(value: Value) -> Value:
     kind = type(value)
     if kind is dict:
         if wrong := [k for k in value if type(k) is not str]:
-            raise UnstorableError("keys", f"the key {_shown(wrong[0])} inside is not text")
+            raise UnstorableError("keys", f"the key {shown(wrong[0])} inside is not text")
         return {name: _plain(item) for name, item in value.items()}
     if kind is list or kind is tuple:
         return [_plain(item) for item in value]
@@ -265,7 +271,12 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _shown(value: object) -> str:
+def is_text(text: str) -> bool:
+    """Return True if any column for text can hold `text`: no NUL, no half of a surrogate pair."""
+    return "\0" not in text and (text.isascii() or _is_unicode(text))
+
+
+def shown(value: object) -> str:
     """Return `value` for a message: ASCII, short, never failing on a huge integer."""
     if type(value) is int and value.bit_length() > 512:  # noqa: PLR2004  (any bound will do)
         return f"an integer of {value.bit_length()} bits"
@@ -286,8 +297,8 @@ _WRITERS: dict[type, Callable[[Any], SqlValue]] = {
     timedelta: _write_timedelta,
     Decimal: _write_decimal,
     UUID: str,
-    dict: _write_json,
-    list: _write_json,
-    tuple: _write_json,
-    set: _write_json,
+    dict: write_json,
+    list: write_json,
+    tuple: write_json,
+    set: write_json,
 }

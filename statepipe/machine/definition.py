@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, get_args
 
 from statepipe.errors import NotFound
 from statepipe.machine.guards import Guard
-from statepipe.machine.names import check_name, check_names, check_once, check_text, refusal
+from statepipe.machine.names import check_address, check_name, check_names, check_once, check_text, refusal
 from statepipe.machine.parameter import Param
 from statepipe.machine.watermark import Incremental
 from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, TIMEOUT
@@ -98,7 +98,8 @@ class Load:
     Put every record into a destination exactly once.
 
     Attributes:
-        to: The destination as a URL, for example "sqlite:///warehouse.db".
+        to: The destination as a URL, for example "sqlite:///warehouse.db". A password in
+            it, or all of it, is a reference: "env:NAME" or "file:/path".
         table: Name of the table there.
         key: Columns that name a row: rows are upserted by them. Empty: rows are appended.
     """
@@ -109,7 +110,7 @@ class Load:
 
     def __post_init__(self) -> None:
         """Refuse empty names and a key that names a column twice."""
-        check_text("to", self.to)
+        check_address("to", self.to)
         check_text("table", self.table)
         for column in self.key:
             check_text("key", column)

@@ -3,12 +3,17 @@ Checks that the parts of a definition share: names, texts, and how a refusal is 
 """
 
 import re
+from collections.abc import Iterator
 from typing import Final
+from urllib.parse import parse_qs, unquote
 
 from statepipe.errors import DefinitionError
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _TEXT_MAX: Final = 2_000
+
+#: How a secret is referred to; `io.secrets` reads it.
+_REFERENCES: Final = ("env:", "file:")
 
 
 def check_name(what: str, name: object) -> None:
@@ -52,6 +57,24 @@ def check_text(key: str, value: object) -> None:
         )
 
 
+def check_address(key: str, value: object) -> None:
+    """
+    Refuse an address that is no text, or in which a password itself is written down.
+
+    A definition is kept in the store and printed by commands; a reference may be.
+
+    Raises:
+        DefinitionError: With no word of the password.
+    """
+    if isinstance(value, str) and not all(map(_is_reference, _passwords(value))):
+        raise refusal(
+            f"{key} has a password in it, which would be kept in the store",
+            next_step='write "postgresql://user@host/database?password=env:NAME",'
+            f' or the whole address as a reference: {key} = "env:NAME"',
+        )
+    check_text(key, value)
+
+
 def check_once(what: str, names: list[str]) -> None:
     """
     Refuse a name that stands for two things.
@@ -62,6 +85,23 @@ def check_once(what: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise refusal(f'{what} "{name}" is there twice', next_step="rename one of them")
+
+
+def _is_reference(text: str) -> bool:
+    return text.startswith(_REFERENCES)
+
+
+def _passwords(address: str) -> Iterator[str]:
+    """Yield what may be a password; rather too much, where an address is hard to read."""
+    _, _, rest = address.partition("://")
+    for end in "" if rest.startswith("/") else "/?":
+        login, _, _ = rest.partition(end)[0].rpartition("@")
+        _, _, password = login.partition(":")
+        if password:
+            yield unquote(password)
+    for name, values in parse_qs(rest.partition("?")[2]).items():
+        if name.endswith(("password", "secret")):
+            yield from values
 
 
 def refusal(message: str, *, next_step: str) -> DefinitionError:

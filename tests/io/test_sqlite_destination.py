@@ -1,44 +1,17 @@
 """
-Tables of the SQLite destination: new ones, other people's ones, and what cannot be one.
+What only the SQLite destination does; what all do is in `conformance`.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
-from statepipe.errors import DataError, DefinitionError
+from statepipe.errors import Busy, DataError, DefinitionError
 from statepipe.io.destinations import Landed, open_destination
-from statepipe.io.sqlite import SqliteDestination
+from statepipe.io.sqlite import SqliteDestination, open_connection
 from statepipe.sqlite import sqlite3
-from tests.io.warehouse import Crash, Faulty, batch, destination, query, script
-
-
-def test_a_key_upserts_and_the_last_of_a_batch_wins(tmp_path: Path) -> None:
-    """Rows with a known key are replaced; both records of one key count as loaded."""
-    target = destination(tmp_path / "w.db", key=("id",))
-    target.load(batch())
-
-    answer = target.load(batch([{"id": 1, "name": "x"}, {"id": 1, "name": "y"}], number=1))
-
-    assert answer == Landed(2, [], already=False)
-    assert query(tmp_path / "w.db", "SELECT * FROM t") == [(1, "y"), (2, "b"), (3, "c")]
-
-
-def test_a_field_a_record_lacks_keeps_what_the_table_has(tmp_path: Path) -> None:
-    """Absent is not null: an upsert leaves the column alone, an insert takes its default."""
-    script(tmp_path / "w.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b TEXT DEFAULT 'z')")
-    target = destination(tmp_path / "w.db", key=("id",))
-    target.load(batch([{"id": 1, "a": "a", "b": "b"}]))
-
-    target.load(batch([{"id": 1, "a": None}, {"b": "q", "id": 2}, {"id": 3}], number=1))
-
-    assert query(tmp_path / "w.db", "SELECT * FROM t") == [
-        (1, None, "b"),
-        (2, None, "q"),
-        (3, None, "z"),
-    ]
+from tests.io.sqlite_warehouse import destination, query, script
+from tests.io.warehouse import batch
 
 
 def test_a_new_table_is_strict_and_typed_by_its_first_batch(tmp_path: Path) -> None:
@@ -64,145 +37,93 @@ def test_a_new_table_is_strict_and_typed_by_its_first_batch(tmp_path: Path) -> N
     assert query(tmp_path / "w.db", "SELECT mixed FROM t") == [(1,), ("2",)]
 
 
-def test_names_of_any_characters_are_safe(tmp_path: Path) -> None:
-    """Quotes, spaces and keywords are names like any other; nothing is run by them."""
-    name = 'select "x"; DROP TABLE t; --'
-    target = SqliteDestination(tmp_path / "w.db", table=name, key=('k"',))
-
-    target.load(batch([{'k"': 1, "order": 2, "é ü": 3}]))
-
-    assert query(tmp_path / "w.db", f'SELECT * FROM "{name.replace(chr(34), chr(34) * 2)}"') == [
-        (1, 2, 3)
-    ]
-
-
-@pytest.mark.parametrize("name", ["", "a\0b", "sqlite_x", "_statepipe_ledger", "x" * 256, "\ud800"])
-def test_names_no_table_can_have_are_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["sqlite_x", "SQLITE_x", "_Statepipe_x"])
+def test_names_that_sqlite_or_we_keep_are_refused(tmp_path: Path, name: str) -> None:
     """The machine is wrong, and says so before a file is made."""
-    with pytest.raises(DefinitionError):
+    with pytest.raises(DefinitionError, match="reserved"):
         SqliteDestination(tmp_path / "w.db", table=name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_column_stops_the_whole_batch(tmp_path: Path) -> None:
-    """Nothing of the batch is loaded, and the error says how to add the column."""
-    target = destination(tmp_path / "w.db")
-    target.load(batch())
-
-    with pytest.raises(DataError, match=r"no column 'nmae'; did you mean \"name\"") as refusal:
-        target.load(batch([{"id": 9}, {"id": 10, "nmae": "x"}], number=1))
-
-    assert 'ADD COLUMN "nmae"' in refusal.value.next_step
-    assert query(tmp_path / "w.db", "SELECT count(*) FROM t") == [(3,)]
-    assert query(tmp_path / "w.db", "SELECT count(*) FROM _statepipe_ledger") == [(1,)]
-
-
-def test_a_column_added_meanwhile_is_seen(tmp_path: Path) -> None:
-    """Somebody's ALTER TABLE between two batches, or in the middle of one, is taken in."""
-    target = destination(tmp_path / "w.db")
-    target.load(batch())
-    script(tmp_path / "w.db", "ALTER TABLE t ADD COLUMN extra ANY")
-
-    target.load(batch([{"id": 4, "name": "d", "extra": 1.5}], number=1))
-
-    assert query(tmp_path / "w.db", "SELECT * FROM t WHERE id = 4") == [(4, "d", 1.5)]
-
-
-def test_a_table_made_by_somebody_else_in_between_is_judged_again(tmp_path: Path) -> None:
-    """The values were fitted to a new table; then another loader made it first."""
-    path = tmp_path / "w.db"
-
-    class Rival(Faulty):
-        def run(self, sql: str, call: Callable[[], sqlite3.Cursor]) -> sqlite3.Cursor:
-            if sql == "BEGIN IMMEDIATE" and sql not in self.statements:
-                script(path, "CREATE TABLE t (id TEXT, name TEXT) STRICT")
-            return super().run(sql, call)
-
-    answer = destination(path, connect=Rival(error=Crash())).load(batch([{"id": 1}, {"id": "1"}]))
-
-    assert [entry["record"] for entry in answer.rejects] == [{"id": 1}]
-    assert query(path, "SELECT id FROM t") == [("1",)]
-
-
-def test_rows_a_constraint_refuses_are_rejected_alone(tmp_path: Path) -> None:
-    """NOT NULL, CHECK, UNIQUE, foreign keys and triggers cost their own row only."""
+def test_a_table_that_would_lose_a_row_without_a_word_rejects_it_instead(tmp_path: Path) -> None:
+    """ON CONFLICT IGNORE and REPLACE of a table's own constraints are overruled."""
     script(
         tmp_path / "w.db",
         """
-        CREATE TABLE parent (id INTEGER PRIMARY KEY);
-        INSERT INTO parent VALUES (1);
         CREATE TABLE t (
-          id INTEGER PRIMARY KEY, name TEXT NOT NULL, n INTEGER CHECK (n < 10),
-          u TEXT UNIQUE ON CONFLICT REPLACE, p INTEGER REFERENCES parent
+          id INTEGER PRIMARY KEY, u TEXT UNIQUE ON CONFLICT REPLACE,
+          v TEXT UNIQUE ON CONFLICT IGNORE
         );
-        CREATE TRIGGER no BEFORE INSERT ON t WHEN NEW.name = 'no'
-        BEGIN SELECT RAISE(ABORT, 'said no'); END;
-        CREATE TRIGGER hush BEFORE INSERT ON t WHEN NEW.name = 'hush'
-        BEGIN SELECT RAISE(IGNORE); END;
+        INSERT INTO t VALUES (0, 'u', 'v');
         """,
     )
-    good = {"id": 1, "name": "ok", "n": 1, "u": "u1", "p": 1}
-    records = [
-        good,
-        good | {"id": 2, "name": None, "u": "u2"},
-        good | {"id": 3, "n": 10, "u": "u3"},
-        good | {"id": 4},
-        good | {"id": 5, "p": 7, "u": "u5"},
-        good | {"id": 6, "name": "no", "u": "u6"},
-        good | {"id": 7, "name": "hush", "u": "u7"},
-        good | {"id": 8, "u": "u8"},
-    ]
-    target = destination(tmp_path / "w.db", key=("id",))
 
-    answer = target.load(batch(records))
-
-    assert [(e["position"], e["rule"], e["path"]) for e in answer.rejects] == [
-        (1, "notnull", "/name"),
-        (2, "check", ""),
-        (3, "unique", "/u"),
-        (4, "foreignkey", ""),
-        (5, "trigger", ""),
-        (6, "trigger", ""),
-    ]
-    assert query(tmp_path / "w.db", "SELECT id FROM t") == [(1,), (8,)]
-    assert answer.records + len(answer.rejects) == len(records)
-    assert target.load(batch(records)) == answer._replace(already=True)
-
-
-def test_a_missing_or_null_key_is_rejected(tmp_path: Path) -> None:
-    """SQLite takes two NULLs for two keys, so a repeated load would add a row."""
-    answer = destination(tmp_path / "w.db", key=("id",)).load(
-        batch([{"id": 1, "n": 1}, {"id": None, "n": 2}, {"n": 3}, {}])
+    answer = destination(tmp_path / "w.db").load(
+        batch([{"id": 1, "u": "u"}, {"id": 2, "v": "v"}, {"id": 3, "u": "w"}])
     )
 
-    assert [(e["rule"], e["path"]) for e in answer.rejects] == [
-        ("key", "/id"),
-        ("key", "/id"),
-        ("empty", ""),
+    assert [(e["position"], e["rule"], e["path"]) for e in answer.rejects] == [
+        (0, "unique", "/u"),
+        (1, "unique", "/v"),
     ]
+    assert query(tmp_path / "w.db", "SELECT id FROM t ORDER BY id") == [(0,), (3,)]
 
 
-def test_a_key_without_a_unique_index_is_refused_by_name(tmp_path: Path) -> None:
-    """The error says which index to make."""
-    script(tmp_path / "w.db", "CREATE TABLE t (id INTEGER, name TEXT)")
+def test_a_trigger_that_rolls_back_loads_nothing(tmp_path: Path) -> None:
+    """F3: once the transaction is gone, no later row may land alone."""
+    script(
+        tmp_path / "w.db",
+        """
+        CREATE TABLE t (id INTEGER, name TEXT);
+        CREATE TRIGGER out BEFORE INSERT ON t WHEN NEW.id = 2
+        BEGIN SELECT RAISE(ROLLBACK, 'all of it'); END;
+        """,
+    )
 
-    with pytest.raises(DataError, match="no unique index on id") as refusal:
-        destination(tmp_path / "w.db", key=("id",)).load(batch())
+    with pytest.raises(DataError, match="rolled the whole transaction back"):
+        destination(tmp_path / "w.db").load(batch())
 
-    assert "CREATE UNIQUE INDEX" in refusal.value.next_step
+    assert query(tmp_path / "w.db", "SELECT count(*) FROM t") == [(0,)]
+    assert query(tmp_path / "w.db", "SELECT name FROM sqlite_master WHERE name LIKE '_s%'") == []
 
 
-def test_a_columnar_table_is_loaded_and_its_rejects_have_records(tmp_path: Path) -> None:
-    """Arrow goes in by slices; what cannot be stored comes back as a dict."""
-    table = pa.table({"id": [1, 2, 3], "x": [1.5, float("nan"), None]})
+def test_a_reader_that_never_ends_makes_commit_busy_and_nothing_lands(tmp_path: Path) -> None:
+    """In a rollback journal a reader blocks COMMIT; that is a no, not a doubt."""
+    target = destination(tmp_path / "w.db")
+    target.load(batch())
+    reader = sqlite3.connect(tmp_path / "w.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM t").fetchall()
 
-    answer = destination(tmp_path / "w.db").load(batch(table))
+    with pytest.raises(Busy):
+        target.load(batch(number=1))
+    reader.close()
 
-    assert query(tmp_path / "w.db", "SELECT * FROM t") == [(1, 1.5), (3, None)]
-    assert [(e["record"]["id"], e["rule"], e["position"]) for e in answer.rejects] == [
-        (2, "nan", 1)
-    ]
-    assert len(destination(tmp_path / "w.db").load(batch(table)).rejects) == 1
+    assert query(tmp_path / "w.db", "SELECT count(*) FROM t") == [(3,)]
+
+
+def test_every_journal_mode_is_kept_and_made_durable(tmp_path: Path) -> None:
+    """WAL needs FULL; a rollback journal needs EXTRA, or power loss undoes the last commit."""
+    script(tmp_path / "wal.db", "PRAGMA journal_mode = wal; CREATE TABLE x (y)")
+
+    for name, journal, synchronous in [("wal.db", "wal", 2), ("new.db", "delete", 3)]:
+        connection = open_connection(tmp_path / name, 50)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == (journal,)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (synchronous,)
+        connection.close()
+
+
+def test_a_replaced_file_is_noticed_before_the_next_batch(tmp_path: Path) -> None:
+    """F5: a file moved away under us would go on acknowledging."""
+    target = destination(tmp_path / "w.db")
+    target.load(batch())
+    (tmp_path / "w.db").rename(tmp_path / "moved.db")
+
+    with pytest.raises(DataError, match="replaced or removed"):
+        target.load(batch(number=1))
+
+    assert query(tmp_path / "moved.db", "SELECT count(*) FROM t") == [(3,)]
+    assert target.load(batch()) == Landed(3, [], already=False)
 
 
 def test_files_that_are_no_database_are_named_and_left_alone(tmp_path: Path) -> None:
@@ -233,11 +154,34 @@ def test_addresses_name_a_file_beside_the_machine_or_anywhere(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "to",
-    ["postgresql://x/y", "w.db", "sqlite://w.db", "sqlite:///", "sqlite:///:memory:", "sqlit:///x"],
+    "to", ["w.db", "sqlite://w.db", "sqlite:///", "sqlite:///:memory:", "sqlit:///x"]
 )
 def test_addresses_nobody_speaks_are_refused(tmp_path: Path, to: str) -> None:
     """The error shows how to write one."""
     with pytest.raises(DefinitionError) as refusal:
         open_destination(to, base_dir=tmp_path, table="t")
     assert "sqlite:///warehouse.db" in refusal.value.next_step
+
+
+def test_an_address_may_be_a_reference_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the warehouse is may be a matter of the environment."""
+    monkeypatch.setenv("WAREHOUSE", f"sqlite:///{tmp_path}/w.db")
+
+    target = open_destination("env:WAREHOUSE", base_dir=Path("/nowhere"), table="t")
+
+    assert isinstance(target, SqliteDestination)
+    assert target.path == tmp_path / "w.db"
+
+
+def test_what_a_reference_leads_to_is_not_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be a password in the wrong place."""
+    monkeypatch.setenv("WAREHOUSE", "mysql://user:hunter2@host/db")
+
+    with pytest.raises(DefinitionError, match="env:WAREHOUSE") as refusal:
+        open_destination("env:WAREHOUSE", base_dir=tmp_path, table="t")
+
+    assert "hunter2" not in f"{refusal.value.message} {refusal.value.next_step}"

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import enum
-import itertools
 import math
 from collections import OrderedDict
 from decimal import Decimal
@@ -11,8 +10,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from statepipe.io.fitting import UnstorableError
 from statepipe.io.loads import LoadBatch
@@ -220,42 +217,3 @@ def test_affinities_of_other_peoples_tables(
     rejects = load(tmp_path / "w.db", [{"v": value}])
 
     assert rejects == ([] if kept else [(0, "type", "/v")])
-
-
-_SCALARS = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.integers(-(2**64), 2**64),
-    st.floats(),
-    st.text(),
-    st.text(st.characters()),
-    st.binary(),
-    st.decimals(),
-    st.datetimes(timezones=st.just(UTC)),
-    st.timedeltas(),
-    st.uuids(),
-)
-_counter = itertools.count()
-
-
-@settings(max_examples=150)
-@given(st.lists(st.dictionaries(st.sampled_from("abcd"), _SCALARS), max_size=8))
-def test_any_records_land_exactly_or_are_rejected(
-    tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]]
-) -> None:
-    """For any batch: loaded + rejected = given, and what was loaded is what `adapt` says."""
-    path = tmp_path_factory.getbasetemp() / f"any-{next(_counter)}.db"
-
-    bad = {position for position, _, _ in load(path, records)}
-
-    kept = [record for i, record in enumerate(records) if i not in bad]
-    if kept:
-        connection = sqlite3.connect(path)
-        connection.row_factory = sqlite3.Row
-        rows = [dict(row) for row in connection.execute("SELECT * FROM t")]
-        connection.close()
-        for row, record in zip(rows, kept, strict=True):
-            assert {k: v for k, v in row.items() if v is not None} == {
-                k: adapt(v) for k, v in record.items() if v is not None
-            }

@@ -1,58 +1,60 @@
 """
-A warehouse for tests: batches, a file of real SQLite, and connections that fail on purpose.
+What tests of destinations share: batches, faults, and what each kind of database can be asked.
 
-    batch, destination    what the engine would ask, and whom
-    Faulty                dies or fails at the n-th statement
-    query, script         the file as another process sees it, or as its owner changes it
+    batch       what the engine would ask
+    Faults      dies or fails at the n-th statement; Crash is how a process dies
+    Warehouse   one database of one kind, as its owner and other processes see it
 """
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Final, Protocol, TypeVar
 
-from statepipe.io.destinations import LoadBatch
+from statepipe.io.destinations import Destination, LoadBatch
 from statepipe.io.rows import Records, Value
-from statepipe.io.sqlite import Connect, SqliteDestination, open_connection
-from statepipe.sqlite import sqlite3
 
-ROWS = [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}, {"id": 3, "name": "c"}]
+ROWS: Final = [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}, {"id": 3, "name": "c"}]
+
+Result = TypeVar("Result")
 
 
 class Crash(BaseException):
     """The process dies here; nothing after it runs."""
 
 
-class Faulty:
-    """Opens the file through connections that share one count of statements."""
+class Faults:
+    """
+    Makes connections fail that share one count of statements.
+
+    Args:
+        at: Which statement fails, from 0; -1 for none.
+        after: True if it fails when it is done, False if instead.
+        error: What is raised.
+    """
 
     def __init__(self, *, at: int = -1, after: bool = False, error: BaseException) -> None:
         self.at = at
         self.after = after
         self.error = error
         self.statements: list[str] = []
-        self.opened: list[sqlite3.Connection] = []
+        self.opened: list[Any] = []
 
-    def __call__(self, path: Path, busy_ms: int) -> sqlite3.Connection:
-        """Open `path` for the destination."""
-        real = open_connection(path, busy_ms)
-        self.opened.append(real)
-        return cast("sqlite3.Connection", _FaultyConnection(real, self))
-
-    def run(self, sql: str, call: Callable[[], sqlite3.Cursor]) -> sqlite3.Cursor:
+    def run(self, sql: str, call: Callable[[], Result]) -> Result:
         """Do one statement, or fail instead of it or right after it."""
         number = len(self.statements)
-        self.statements.append(sql)
+        self.statements.append(sql.strip())
         if number == self.at and not self.after:
             raise self.error
         try:
             result = call()
-        except sqlite3.Error:
+        except Exception:
             # A statement that fails by itself is a place to die after, like any other.
             if number == self.at:
                 raise self.error from None
             raise
         if number == self.at:
-            result.close()  # or the traceback would keep its lock
+            if hasattr(result, "close"):
+                result.close()  # or the traceback would keep a cursor's lock
             raise self.error
         return result
 
@@ -62,19 +64,48 @@ class Faulty:
             connection.close()
 
 
-class _FaultyConnection:
-    def __init__(self, real: sqlite3.Connection, faulty: Faulty) -> None:
-        self._real = real
-        self._faulty = faulty
+class Warehouse(Protocol):
+    """
+    A database of one kind, empty at first.
 
-    def __getattr__(self, name: str) -> Value:
-        return getattr(self._real, name)
+    SQL that is given to it is of the kind that all of them take.
+    """
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
-        return self._faulty.run(sql, lambda: self._real.execute(sql, parameters))
+    @property
+    def kind(self) -> str:
+        """What it is: "sqlite", "postgres"."""
 
-    def executemany(self, sql: str, rows: Sequence[Any]) -> sqlite3.Cursor:
-        return self._faulty.run(sql, lambda: self._real.executemany(sql, rows))
+    def destination(
+        self, *, table: str = "t", key: tuple[str, ...] = (), faults: Faults | None = None
+    ) -> Destination:
+        """Return a destination that does not wait long for anybody."""
+
+    def query(self, sql: str) -> list[Any]:
+        """Return what another process reads."""
+
+    def script(self, sql: str) -> None:
+        """Run statements as the owner of the database would."""
+
+    def tables(self) -> set[str]:
+        """Return the names of all tables."""
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep everybody else from writing to the table `t`."""
+
+    def failure(self) -> Exception:
+        """Return what a statement raises when the disk cannot be read."""
+
+    def lost(self) -> Exception:
+        """Return what COMMIT raises when nobody can say whether it landed."""
+
+    def refusing_triggers(self) -> str:
+        """Return triggers of `t` that refuse the name "no" and ignore the name "hush"."""
+
+    def is_same(self, stored: Value, value: Value) -> bool:
+        """Return True if `stored` is the documented form of `value`."""
+
+    def close(self) -> None:
+        """Close what is open."""
 
 
 def batch(records: Records = None, **identity: Value) -> LoadBatch:
@@ -93,26 +124,7 @@ def batch(records: Records = None, **identity: Value) -> LoadBatch:
     return LoadBatch(**facts | identity)
 
 
-def destination(
-    path: Path, *, key: tuple[str, ...] = (), connect: Connect | None = None
-) -> SqliteDestination:
-    """Return a destination that does not wait long for anybody."""
-    return SqliteDestination(path, table="t", key=key, busy_ms=50, connect=connect)
-
-
-def query(path: Path, sql: str) -> list[Any]:
-    """Return what a new process would read."""
-    connection = sqlite3.connect(path)
-    try:
-        return list(connection.execute(sql).fetchall())
-    finally:
-        connection.close()
-
-
-def script(path: Path, sql: str) -> None:
-    """Run `sql` as the owner of the file would."""
-    connection = sqlite3.connect(path)
-    try:
-        connection.executescript(sql)
-    finally:
-        connection.close()
+def rejects_of(landed: Any) -> Iterator[tuple[int, str, str]]:  # noqa: ANN401  (a Landed)
+    """Yield position, rule and path of each reject."""
+    for entry in landed.rejects:
+        yield entry["position"], entry["rule"], entry["path"]

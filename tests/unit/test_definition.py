@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from statepipe.errors import DefinitionError, NotFound
-from statepipe.machine.definition import Machine, Run, State, Transition
+from statepipe.machine.definition import Load, Machine, Run, State, Transition
 from statepipe.machine.parameter import Param
 from tests.unit.building import acting, pipeline, to
 
@@ -102,3 +102,45 @@ def test_a_state_is_found_by_name_or_refused_with_the_nearest() -> None:
     assert machine.state("done").final == "success"
     with pytest.raises(NotFound, match='no state "don"; did you mean "done"'):
         machine.state("don")
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "postgresql://user:hunter2@host/db",
+        "postgresql://user:hunter2@/db",
+        "postgresql://user:hun%74er2@host/db",
+        "postgresql://user:hunter2/@host/db",
+        "postgresql://user:hunter2?@host/db",
+        "postgresql://user@host/db?password=hunter2",
+        "postgresql://user@host/db?sslmode=require&sslpassword=hunter2",
+        "postgresql://user:hunter2@host/" + "x" * 2_000,
+        "https://user:hunter2@host/path",
+    ],
+)
+def test_a_password_in_an_address_is_refused_and_not_repeated(to: str) -> None:
+    """A definition is kept in the store and printed by commands; so would the password be."""
+    with pytest.raises(DefinitionError, match="to has a password in it") as refusal:
+        Load(to=to, table="t")
+
+    assert "hunter2" not in f"{refusal.value.message} {refusal.value.next_step}"
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "sqlite:///a:b@c.db",
+        "postgresql:///db?host=/run/postgresql",
+        "postgresql://host:5432/db",
+        "postgresql://user@host:5432/db?sslmode=require",
+        "postgresql://user:env:NAME@host/db",
+        "postgresql://user:file:%2Frun%2Fsecret@host/db",
+        "postgresql://user@host/db?password=env:NAME",
+        "postgresql://user@host/db?password=file:/run/secret&sslmode=require",
+        "env:NAME",
+        "file:/run/secret",
+    ],
+)
+def test_an_address_without_a_password_or_with_a_reference_is_taken(to: str) -> None:
+    """Only what would give a secret away is refused."""
+    assert Load(to=to, table="t").to == to

@@ -1,0 +1,10 @@
+"""
+The PostgreSQL destination; the only package that knows psycopg, imported when it is used.
+
+    destination   one table of one database, for the protocol of `io.exactly_once`
+    connection    an address with its secrets, a connection, and what its errors mean
+    table         columns, and the statements about them
+    values        what a record's value becomes in a column
+    inference     the columns of a new table
+    writer        rows into the table, refused one by one
+"""

@@ -1,0 +1,207 @@
+"""
+A table of PostgreSQL, as far as loading needs to know it, and the statements about it.
+
+    Column, Table   what is known of the columns that can be written
+    Place           the schema and the name a machine's `table` stands for
+    LOOK            the query that tells all this of a table
+    create, upsert, stage, copy   statements, with every name quoted by psycopg.sql
+
+No connection here. Types go by their names in pg_catalog ("int8"), not by those that
+people write ("bigint"); `Column.sql` is for people.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
+
+from psycopg.sql import SQL, Composed, Identifier
+
+from statepipe.errors import DefinitionError
+from statepipe.io.table import check_name
+
+#: PostgreSQL cuts longer identifiers off, with no more than a notice.
+NAME_BYTES_MAX: Final = 63
+
+_RESERVED: Final = ("pg_", "_statepipe_")
+
+#: One row a column; a table without columns that can be written has one row of NULLs.
+#: A domain is judged by the type below it, and its own checks by the server.
+LOOK: Final = """
+SELECT n.nspname, c.relkind, c.relpersistence,
+       a.attname,
+       CASE WHEN b.typtype = 'e' THEN 'enum'
+            WHEN b.typtype <> 'b' THEN 'other'
+            WHEN b.typname = 'citext' OR b.typnamespace = 'pg_catalog'::regnamespace THEN b.typname
+            ELSE 'other' END,
+       CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END,
+       format_type(a.atttypid, a.atttypmod)
+  FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_attribute a
+    ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+   AND a.attgenerated = '' AND a.attidentity <> 'a'
+  LEFT JOIN pg_type t ON t.oid = a.atttypid
+  LEFT JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+ WHERE c.oid = to_regclass(%s)
+ ORDER BY a.attnum
+"""
+
+#: The columns of a constraint; of a unique index that is none, too.
+CONSTRAINED: Final = """
+SELECT a.attname
+  FROM pg_index i
+  JOIN pg_class x ON x.oid = i.indexrelid
+  JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+ WHERE i.indrelid = to_regclass(%s) AND x.relname = %s
+ UNION
+SELECT a.attname
+  FROM pg_constraint k
+  JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
+ WHERE k.conrelid = to_regclass(%s) AND k.conname = %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """
+    One column that can be written.
+
+    Attributes:
+        type: What it holds, by its name in pg_catalog; "enum" for any enumeration,
+            "other" for what has no name there.
+        modifier: Length, precision or scale, as PostgreSQL packs them; -1 for none.
+        sql: Its type as SQL spells it, for people and for making the column.
+    """
+
+    type: str
+    modifier: int
+    sql: str
+
+
+#: Columns by name.
+Table = Mapping[str, Column]
+
+
+class Place(NamedTuple):
+    """The schema and the name of a table; no schema means the first of the search path."""
+
+    schema: str | None
+    name: str
+
+    @property
+    def sql(self) -> Identifier:
+        """The name as SQL."""
+        return Identifier(*(part for part in self if part is not None))
+
+    @property
+    def text(self) -> str:
+        """The name as `to_regclass` takes it."""
+        return self.sql.as_string(None)
+
+
+def place_of(table: str) -> Place:
+    """
+    Return where `table` is: "orders", or "sales.orders" in the schema sales.
+
+    Raises:
+        DefinitionError: If it can name no table, or one that is reserved.
+    """
+    first, dot, rest = table.partition(".")
+    place = Place(first, rest) if dot else Place(None, first)
+    for part in place:
+        if part is not None:
+            check_name(part, what="table", bytes_max=NAME_BYTES_MAX)
+    problem = ""
+    if "." in place.name:
+        problem = "has more than one dot"
+    elif place.name.startswith(_RESERVED):
+        problem = "is reserved"
+    if problem:
+        raise DefinitionError(
+            f"the table name {table!r} {problem}",
+            meaning="nothing was loaded",
+            next_step=f'write "table" or "schema.table", not beginning with {_either(_RESERVED)}',
+        )
+    return place
+
+
+def table_of(facts: Iterable[Sequence[Any]]) -> dict[str, Column]:
+    """Return the columns that the rows of LOOK tell of."""
+    return {row[3]: Column(*row[4:]) for row in facts if row[3] is not None}
+
+
+def create(place: Place, columns: Table, *, key: Sequence[str]) -> Composed:
+    """Return the statement that makes the table; the key becomes its primary key."""
+    for name in columns:
+        check_name(name, what="field", bytes_max=NAME_BYTES_MAX)
+    parts = [
+        SQL("{} {}").format(Identifier(name), SQL(column.sql)) for name, column in columns.items()
+    ]
+    if key:
+        parts.append(SQL("PRIMARY KEY ({})").format(_names(key)))
+    return SQL("CREATE TABLE {} ({})").format(place.sql, SQL(", ").join(parts))
+
+
+def staging_of(place: Place, fields: Sequence[str], table: Table) -> Identifier:
+    """Return the name of the staging table for these fields, as they are typed now."""
+    told = repr((place, [(name, table[name]) for name in fields]))
+    return Identifier("pg_temp", f"_statepipe_{sha256(told.encode()).hexdigest()[:16]}")
+
+
+def stage(staging: Identifier, place: Place, fields: Sequence[str]) -> Composed:
+    """
+    Return the statement that makes the staging table, unless this session has it.
+
+    It is kept for the session because making one for each batch costs as much as a
+    commit; after each commit it is empty.
+    """
+    return SQL(
+        "CREATE TEMP TABLE IF NOT EXISTS {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA"
+    ).format(staging, _names(fields), place.sql)
+
+
+def copy(target: Identifier, fields: Sequence[str]) -> Composed:
+    """Return the statement that takes rows in binary form."""
+    return SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, _names(fields))
+
+
+def upsert(
+    place: Place, fields: Sequence[str], *, key: Sequence[str], staging: Identifier
+) -> Composed:
+    """
+    Return the statement that moves the staged rows, one for each key, into the table.
+
+    In the order of the key, so that two loaders who meet in the same rows wait for
+    each other instead of dying in a deadlock.
+    """
+    # A record of nothing but its key still counts as one changed row.
+    changed = [name for name in fields if name not in key] or [key[0]]
+    return SQL(
+        "INSERT INTO {} ({}) SELECT {} FROM {} ORDER BY {} ON CONFLICT ({}) DO UPDATE SET {}"
+    ).format(
+        place.sql,
+        _names(fields),
+        _names(fields),
+        staging,
+        _names(key),
+        _names(key),
+        SQL(", ").join(
+            SQL("{} = excluded.{}").format(Identifier(name), Identifier(name)) for name in changed
+        ),
+    )
+
+
+def probe(place: Place, key: Sequence[str]) -> Composed:
+    """Return a statement that fails, without doing anything, if the key cannot be upserted by."""
+    return SQL("EXPLAIN INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT ({}) DO NOTHING").format(
+        place.sql, _names(key), _names(key), place.sql, _names(key)
+    )
+
+
+def _names(names: Iterable[str]) -> Composed:
+    return SQL(", ").join(map(Identifier, names))
+
+
+def _either(words: Sequence[str]) -> str:
+    return " or ".join(words)

@@ -1,0 +1,134 @@
+"""
+Rows on their way into a table, inside a transaction: copied, upserted, refused one by one.
+
+    Writer.put    one run of rows; what a constraint refuses is rejected
+
+An upsert goes by way of a staging table of the session; what is appended is copied into
+the table itself. A row that a constraint refuses fails its whole statement. The rows are
+then halved, each half in a savepoint, until the refused ones stand alone.
+"""
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any, Final
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from statepipe.io.fitting import Run, Why
+from statepipe.io.postgres import table as tables
+from statepipe.io.postgres.connection import is_about_rows
+from statepipe.io.postgres.table import Place, Table
+from statepipe.io.postgres.values import copied_as
+from statepipe.io.rejects import pointer
+
+_RULES: Final = {
+    "23502": "notnull",
+    "23503": "foreignkey",
+    "23505": "unique",
+    "23514": "check",
+    "23P01": "exclusion",
+    "22001": "length",
+    "22003": "range",
+    "P0001": "trigger",
+}
+
+
+class Writer:
+    """
+    Puts rows into one table, in one transaction.
+
+    Args:
+        connection: With the transaction open.
+        place: The table.
+        table: Its columns.
+        key: Columns of the key; without one, rows are appended.
+    """
+
+    def __init__(
+        self, connection: psycopg.Connection, *, place: Place, table: Table, key: Sequence[str]
+    ) -> None:
+        self._connection = connection
+        self._place = place
+        self._table = table
+        self._key = key
+        self._filled: set[str] = set()  # staging tables with rows of this transaction
+
+    def put(self, run: Run) -> dict[int, Why]:
+        """Write the rows of `run`; return why not, by position, for those refused."""
+        rejects: dict[int, Why] = {}
+        self._put(run, rejects, first=0, last=len(run.rows))
+        return rejects
+
+    def _put(self, run: Run, rejects: dict[int, Why], *, first: int, last: int) -> None:
+        """Write the rows from `first` to before `last`."""
+        if (why := self._try(run.fields, run.rows[first:last])) is None:
+            return
+        if last - first == 1:
+            rejects[run.positions[first]] = why
+            return
+        middle = (first + last) // 2
+        self._put(run, rejects, first=first, last=middle)
+        self._put(run, rejects, first=middle, last=last)
+
+    def _try(self, fields: Sequence[str], rows: list[Any]) -> Why | None:
+        """Write all of the rows, or none and return why."""
+        connection = self._connection
+        connection.execute("SAVEPOINT run")
+        why: Why | None = None
+        try:
+            if not self._write(fields, rows):
+                why = ("trigger", "", "a trigger of the table ignored the row")
+        except psycopg.Error as error:
+            if not is_about_rows(error):
+                raise
+            connection.execute("ROLLBACK TO run")
+            why = self._why(error)
+        else:
+            if why is not None:
+                connection.execute("ROLLBACK TO run")
+        connection.execute("RELEASE run")
+        return why
+
+    def _write(self, fields: Sequence[str], rows: list[Any]) -> bool:
+        """Write the rows; False if fewer were written than should be."""
+        place = self._place
+        if not self._key:
+            return self._copy(place.sql, fields, rows) == len(rows)
+        # One INSERT may not touch a row twice, and the last record of a key wins. Keys that
+        # only the server finds equal (citext) make it fail; then the rows are halved.
+        key = itemgetter(*(fields.index(name) for name in self._key))
+        rows = list({key(row): row for row in rows}.values())
+        staging = tables.staging_of(place, fields, self._table)
+        name = staging.as_string(None)
+        if name in self._filled:
+            self._connection.execute(SQL("TRUNCATE {}").format(staging))
+        else:
+            self._connection.execute(tables.stage(staging, place, fields))
+        self._copy(staging, fields, rows)
+        sql = tables.upsert(place, fields, key=self._key, staging=staging)
+        if self._connection.execute(sql).rowcount != len(rows):
+            return False
+        self._filled.add(name)  # only now: what fails is rolled back, its staging table included
+        return True
+
+    def _copy(self, target: Identifier, fields: Sequence[str], rows: list[Any]) -> int:
+        cursor = self._connection.cursor()
+        with cursor.copy(tables.copy(target, fields)) as copy:
+            copy.set_types([copied_as(self._table[name]) for name in fields])
+            for row in rows:
+                copy.write_row(row)
+        return cursor.rowcount
+
+    def _why(self, error: psycopg.Error) -> Why:
+        """Return the verdict on a row; the path, if one column is to blame."""
+        diag = error.diag
+        columns = [diag.column_name] if diag.column_name else []
+        if not columns and diag.constraint_name:
+            table = self._place.text
+            asked = (table, diag.constraint_name) * 2
+            rows = self._connection.execute(tables.CONSTRAINED, asked).fetchall()
+            columns = [name for (name,) in rows]
+        rule = _RULES.get(error.sqlstate or "", type(error).__name__.lower())
+        path = pointer(columns) if len(columns) == 1 else ""
+        return rule, path, diag.message_primary or str(error)
