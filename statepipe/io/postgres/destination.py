@@ -244,6 +244,8 @@ class PostgresDestination:
                 fitted.rejects.update(writer.put(run))
         except errors.InvalidColumnReference:
             raise ChangedError from None  # the unique index of the key is gone
+        except errors.ObjectNotInPrerequisiteState:
+            self._fail_key()  # it is deferrable, which only a row finds out
 
     def commit(self) -> None:
         """Commit; an answer of the server is a yes or a no, no answer is neither."""
@@ -305,20 +307,19 @@ class PostgresDestination:
 
     def _check_key(self, connection: psycopg.Connection, place: Place, table: Table) -> None:
         """Refuse a key that cannot be upserted by, before any batch, with the way out."""
-        reason = ""
         if missing := [name for name in self.key if name not in table]:
-            reason = f"has no key column {missing[0]!r}"
-        else:
-            try:
-                connection.execute(tables.probe(place, self.key))
-            except (errors.InvalidColumnReference, errors.ObjectNotInPrerequisiteState):
-                reason = f"has no unique index on {', '.join(self.key)}"
-        if reason:
-            columns = ", ".join(self.key)
-            self._fail(
-                f"table {self.table!r} {reason}",
-                f"CREATE UNIQUE INDEX ON {self.table} ({columns}), then resume",
-            )
+            self._fail_key(f"has no key column {missing[0]!r}")
+        try:
+            connection.execute(tables.probe(place, self.key))
+        except errors.InvalidColumnReference:
+            self._fail_key()
+
+    def _fail_key(self, problem: str = "") -> NoReturn:
+        columns = ", ".join(self.key)
+        self._fail(
+            f"table {self.table!r} {problem or f'has no unique index on {columns}'}",
+            f"CREATE UNIQUE INDEX ON {self.table} ({columns}), then resume",
+        )
 
     def _is_worth_another(self, error: psycopg.Error, batch: LoadBatch) -> bool:
         """Return True if a new connection may do better, once."""

@@ -105,9 +105,9 @@ class Cluster:
             self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def url(self, *, password: str = PASSWORD, **options: str) -> str:
+    def url(self, *, port: int = 0, password: str = PASSWORD, **options: str) -> str:
         """Return the address of the database, with what else libpq is told."""
-        said = f"postgresql://{USER}:{quote(password)}@127.0.0.1:{self.port}/postgres"
+        said = f"postgresql://{USER}:{quote(password)}@127.0.0.1:{port or self.port}/postgres"
         asked = "&".join(f"{name}={quote(value)}" for name, value in options.items())
         return f"{said}?{asked}" if asked else said
 

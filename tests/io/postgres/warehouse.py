@@ -40,10 +40,9 @@ class PostgresWarehouse:
         self.owner.execute(f"CREATE SCHEMA {self.schema}")
         set_json_loads(_json, self.owner)
 
-    @property
-    def url(self) -> str:
-        """The address of the schema, the password written into it."""
-        return self.cluster.url(options=f"-csearch_path={self.schema}")
+    def url(self, *, port: int = 0) -> str:
+        """Return the address of the schema, the password written into it."""
+        return self.cluster.url(port=port, options=f"-csearch_path={self.schema}")
 
     def destination(
         self, *, table: str = "t", key: tuple[str, ...] = (), faults: Faults | None = None
@@ -51,7 +50,7 @@ class PostgresWarehouse:
         """Return a destination that does not wait long for anybody."""
         connect = faulty(faults) if faults else None
         made = PostgresDestination(
-            self.url, name="the warehouse", table=table, key=key, busy_ms=50, connect=connect
+            self.url(), name="the warehouse", table=table, key=key, busy_ms=50, connect=connect
         )
         self._made.append(made)
         return made
