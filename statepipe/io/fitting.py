@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 
 from statepipe.errors import DataError
 from statepipe.io.rejects import pointer
-from statepipe.io.rows import Records, Value, check_column_names, is_table
+from statepipe.io.rows import Records, Value, check_column_names, column_values, is_table
 from statepipe.io.table import quote
 from statepipe.suggest import did_you_mean
 
@@ -85,7 +85,7 @@ def split(records: Records, rejects: dict[int, Why]) -> Iterator[Run]:
     check_column_names(records)
     positions = range(records.num_rows)
     if records.column_names:
-        columns = [column.to_pylist() for column in records.columns]
+        columns = [column_values(column) for column in records.columns]
         yield Run(tuple(records.column_names), positions, columns)
     else:
         rejects.update(dict.fromkeys(positions, _EMPTY))
