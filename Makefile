@@ -52,8 +52,9 @@ soak: $(READY)  ## Kill, cut and fuzz, for minutes
 bench: $(READY)  ## Measure beside raw SQLite, and print
 	$(BIN)/pytest -m bench -s -p no:randomly tests/bench
 
-tools:   ## Install what tests need from Debian: strace, Prometheus, npm (as root)
+tools:   ## Install what tests need from Debian: strace, Prometheus, PostgreSQL, npm (as root)
 	@missing=; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing=" postgresql"; \
 	for need in strace:strace promtool:prometheus "npm:nodejs npm"; do \
 	    command -v "$${need%%:*}" >/dev/null || missing="$$missing $${need#*:}"; \
 	done; \
@@ -82,6 +83,9 @@ $(GRAFANA)/node_modules/.ready: $(GRAFANA)/package.json
 	@cd $(GRAFANA) && npm install --silent --ignore-scripts --no-audit --no-fund --no-package-lock
 	@touch $@
 
+# Where Debian looks whether it is to make a database, and a service, along with the programs.
+CLUSTERS := /etc/postgresql-common/createcluster.d
+
 # Tests want the programs only. Debian would start their services, now and at every boot.
 define INSTALL_WITHOUT_STARTING
 set -e; \
@@ -91,8 +95,12 @@ if [ ! -e "$$policy" ]; then \
     trap 'rm -f "$$policy"' EXIT; \
     printf '#!/bin/sh\nexit 101\n' > "$$policy"; chmod 755 "$$policy"; \
 fi; \
+case "$$missing" in *postgresql*) \
+    mkdir -p $(CLUSTERS); echo "create_main_cluster = false" > $(CLUSTERS)/statepipe.conf;; \
+esac; \
 apt-get update -qq; \
 apt-get install -y -qq --no-install-recommends $$missing; \
+rm -f $(CLUSTERS)/statepipe.conf; \
 case "$$missing" in *prometheus*) \
     if command -v systemctl >/dev/null; then systemctl --quiet disable prometheus || true; fi;; \
 esac

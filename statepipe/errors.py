@@ -18,12 +18,11 @@ Every error statepipe raises on purpose: what happened, what it means, what to t
     ├── DefinitionChanged               exit 5; the machine is not the one the instance began with
     ├── Busy                            exit 75; a live process holds the store or the instance
     ├── Fenced                          exit 76; another process has taken the instance over
-    ├── Unreachable                     exit 1; another server did not answer, or refused
+    ├── Unreachable                     exit 1; another server did not answer, refused, or was lost
     └── DataError                       exit 1; data that cannot be kept or used
         ├── ValueRefused                a value that a checkpoint cannot hold, with its path
         ├── StagedDataDamaged           a staged batch is missing or not what was committed
-        ├── LedgerMismatch              the destination's ledger contradicts the committed plan
-        └── Unreachable                 no connection to the other side, or it was lost
+        └── LedgerMismatch              the destination's ledger contradicts the committed plan
 
     TaskError                           what an attempt failed with; by authors or the runtime
     ├── Throttled                       the other side asks for a pause; retried by policy
@@ -147,8 +146,12 @@ class Fenced(StatepipeError):
     exit_code = 76
 
 
-class Unreachable(StatepipeError):
-    """Another server, such as a Pushgateway, did not answer or refused; the store is as it was."""
+class Unreachable(StatepipeError, ConnectionError):
+    """
+    Another server (a destination's, a Pushgateway) did not answer, refused, or was lost.
+
+    The store is as it was. Policies match it as the `ConnectionError` that it is.
+    """
 
 
 class DataError(StatepipeError):
@@ -165,10 +168,6 @@ class StagedDataDamaged(DataError):
 
 class LedgerMismatch(DataError):
     """The destination says it has another batch under this number."""
-
-
-class Unreachable(DataError, ConnectionError):
-    """The other side cannot be reached, or was lost; retried by policy as a ConnectionError."""
 
 
 class TaskError(Exception):

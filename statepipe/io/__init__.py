@@ -7,10 +7,12 @@ The ends: the only floor that touches data outside the store and the stage.
     arrow          columnar batches
     contract       the shape records must have; what breaks it is rejected with a reason
     destinations   where records are loaded, by the scheme of an address
-    sqlite         the SQLite destination: each batch exactly once, by its ledger
-    table          the columns it loads into
     loads          what a destination is asked and what it answers
-    values         what a record's value becomes in a column
+    exactly_once   what each of them does with a batch: fence, ledger, rows, one transaction
+    ledger         its own record of which batches it has
+    fitting        a batch parted into what goes into a table and what does not
+    sqlite         the SQLite destination; table, values: its columns, and what goes into them
+    postgres       the PostgreSQL destination
     secrets        what a machine file names and only the end that needs it reads
     rejects, rows  the nouns these share
 """

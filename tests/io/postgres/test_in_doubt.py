@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from statepipe.errors import DataError
+from statepipe.errors import DataError, Unreachable
 from statepipe.io.destinations import Landed
 from statepipe.io.postgres.destination import PostgresDestination
 from tests.crash.processes import soaking
@@ -53,7 +53,7 @@ def offer(number: int, target: PostgresDestination) -> Landed:
     while True:
         try:
             return target.load(batch(rows_of(number), number=number, digest=b"%d" % number))
-        except DataError:
+        except (DataError, Unreachable):
             target.close()  # and the policy would try again
 
 
