@@ -76,6 +76,7 @@ class Destination(Protocol):
             Fenced: If the destination has seen a higher epoch of this instance.
             LedgerMismatch: If the ledger has another batch under this identity.
             Busy: If somebody else kept the destination locked for too long.
+            Unreachable: If its server is down, or was lost on the way.
             DataError: If the batch cannot be loaded as a whole; nothing of it was.
         """
 

@@ -1,5 +1,5 @@
 """
-A server that crashes and a statepipe that is killed while rows are loaded (R1, R4, R18, R19).
+A server that crashes and a statepipe that is killed while rows are loaded (R1, R4).
 """
 
 import os
