@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from statepipe.errors import DataError, DefinitionError
 from statepipe.io import secrets
 from statepipe.io.loads import Destination, Landed, LedgerRow, LoadBatch
-from statepipe.io.sqlite import SqliteDestination
+from statepipe.io.sqlite.destination import SqliteDestination
 from statepipe.suggest import did_you_mean
 
 __all__ = ["Destination", "Landed", "LedgerRow", "LoadBatch", "open_destination"]
@@ -25,7 +25,7 @@ _SCHEMES = ("sqlite", *_POSTGRES)
 
 
 def open_destination(
-    to: str, *, base_dir: Path, table: str, key: tuple[str, ...] = ()
+    to: str, *, base_dir: Path, table: str, key: tuple[str, ...] = (), replace: bool = False
 ) -> Destination:
     """
     Return the destination `to` for `table`. Nothing is opened or made before it is used.
@@ -35,6 +35,7 @@ def open_destination(
         base_dir: What a relative path is relative to.
         table: The table to load into.
         key: Columns of the key for an upsert; none to append.
+        replace: What is loaded takes the place of what the table has, when it is published.
 
     Raises:
         DefinitionError: If the address, the table or the key cannot be used, or a
@@ -54,7 +55,7 @@ def open_destination(
             next_step='write to = "sqlite:///warehouse.db", or "postgresql://user@host/database"',
         )
     if scheme in _POSTGRES:
-        return _open_postgres(address, name=to, table=table, key=key)
+        return _open_postgres(address, name=to, table=table, key=key, replace=replace)
     path = unquote(rest.removeprefix("/"))
     if not rest.startswith("/") or path in {"", ".", "/"} or "\0" in path or ":memory:" in path:
         raise DefinitionError(
@@ -63,10 +64,12 @@ def open_destination(
             next_step='write "sqlite:///warehouse.db", absolute "sqlite:////data/warehouse.db"',
         )
     # An absolute path wins over base_dir; that is how pathlib joins.
-    return SqliteDestination(base_dir / path, table=table, key=key)
+    return SqliteDestination(base_dir / path, table=table, key=key, replace=replace)
 
 
-def _open_postgres(address: str, *, name: str, table: str, key: tuple[str, ...]) -> Destination:
+def _open_postgres(
+    address: str, *, name: str, table: str, key: tuple[str, ...], replace: bool
+) -> Destination:
     try:
         # psycopg is optional, and takes 150 ms to import.
         from statepipe.io.postgres.destination import PostgresDestination  # noqa: PLC0415
@@ -76,4 +79,4 @@ def _open_postgres(address: str, *, name: str, table: str, key: tuple[str, ...])
             meaning="nothing was loaded",
             next_step='pip install "statepipe[postgres]"',
         ) from error
-    return PostgresDestination(address, name=name, table=table, key=key)
+    return PostgresDestination(address, name=name, table=table, key=key, replace=replace)

@@ -1,13 +1,13 @@
 """
 One batch into one table, exactly once: step 4 of the protocol in docs/reliability.md.
 
-    load                       what every database with transactions does with a batch
+    load, publish              what every database with transactions does with a batch
         look, fit              values are judged before anything is locked
         begin                  a bounded wait, then Busy
         the fence row          our epoch, where the stored one is not higher; else Fenced
         the ledger row         there already: the same batch is answered from it, another
                                one is a LedgerMismatch
-        put                    what a constraint of the table refuses is rejected
+        put, swap              what a constraint of the table refuses is rejected
         commit                 in doubt: a new connection, the same again, and the ledger
                                says whether it had landed
     Database                   what it asks of one
@@ -17,7 +17,7 @@ judge otherwise. Therefore the ledger row keeps the verdict (position, rule, pat
 message of each reject), and an already loaded batch is answered from it alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from statepipe.errors import DataError
@@ -29,6 +29,10 @@ from statepipe.io.rows import Records
 #: How often one batch is begun again: after a COMMIT in doubt, or when the table changed
 #: between judging the values and locking it.
 TRIES_MAX: Final = 5
+
+
+#: What is done between the ledger row and COMMIT.
+Write = Callable[[Fitted[Any]], None]
 
 
 class InDoubtError(Exception):
@@ -58,8 +62,8 @@ class Database(Protocol):
     def table(self) -> str:
         """The table, as the machine spells it; ledger rows are kept under it."""
 
-    def look(self) -> None:
-        """Connect if need be, and learn which columns the table has."""
+    def look(self, batch: LoadBatch) -> None:
+        """Connect if need be, and learn which columns the table for `batch` has."""
 
     def has_ledger(self) -> bool:
         """Return True if the database has a ledger for this table."""
@@ -81,8 +85,11 @@ class Database(Protocol):
             ChangedError: If the table is not what was last looked at.
         """
 
-    def put(self, fitted: Fitted[Any]) -> None:
+    def put(self, batch: LoadBatch, fitted: Fitted[Any]) -> None:
         """Write the rows, into a new table if there was none; add to `fitted.rejects`."""
+
+    def swap(self, batch: LoadBatch) -> None:
+        """Put what was loaded before `batch` in the place of what the table has."""
 
     def commit(self) -> None:
         """
@@ -111,9 +118,35 @@ def load(database: Database, batch: LoadBatch) -> Landed:
         LedgerMismatch: If the ledger has another batch under this identity.
         DataError: If the batch cannot be loaded as a whole; nothing of it was.
     """
+
+    def write(fitted: Fitted[Any]) -> None:
+        database.put(batch, fitted)
+
+    return _certainly(database, batch, write)
+
+
+def publish(database: Database, batch: LoadBatch) -> None:
+    """
+    Put what was loaded in the place of what the table had, unless the ledger has that.
+
+    Args:
+        database: Where the batches were loaded.
+        batch: Without records, numbered behind the last one; its digest stands for all.
+
+    Raises:
+        Fenced, LedgerMismatch, DataError: As `load`.
+    """
+
+    def write(_fitted: Fitted[Any]) -> None:
+        database.swap(batch)
+
+    _certainly(database, batch, write)
+
+
+def _certainly(database: Database, batch: LoadBatch, write: Write) -> Landed:
     for _ in range(TRIES_MAX):
         try:
-            return _load_once(database, batch)
+            return _once(database, batch, write)
         except ChangedError:
             database.forget()
         except InDoubtError:
@@ -125,15 +158,15 @@ def load(database: Database, batch: LoadBatch) -> Landed:
     )
 
 
-def _load_once(database: Database, batch: LoadBatch) -> Landed:
+def _once(database: Database, batch: LoadBatch, write: Write) -> Landed:
     # Values are judged before anything is locked. A batch that is there already is not
     # judged at all: the ledger has the verdict.
-    database.look()
+    database.look(batch)
     there = database.has_ledger() and ledger.find(database.execute, batch, table=database.table)
     fitted = None if there else database.fit(batch.records)
     try:
         database.begin(batch)
-        landed = _write(database, batch, fitted)
+        landed = _inside(database, batch, fitted, write)
     except BaseException:
         database.rollback()
         raise
@@ -146,7 +179,9 @@ def _load_once(database: Database, batch: LoadBatch) -> Landed:
     return Landed(count, ledger.entries_of(batch.records, rejects), already=False)
 
 
-def _write(database: Database, batch: LoadBatch, fitted: Fitted[Any] | None) -> Landed | None:
+def _inside(
+    database: Database, batch: LoadBatch, fitted: Fitted[Any] | None, write: Write
+) -> Landed | None:
     """Do everything between BEGIN and COMMIT; a batch that was there is returned."""
     execute, table = database.execute, database.table
     database.create_ledger()
@@ -156,7 +191,7 @@ def _write(database: Database, batch: LoadBatch, fitted: Fitted[Any] | None) -> 
         return ledger.find(execute, batch, table=table)
     if fitted is None:
         raise ChangedError
-    database.put(fitted)
+    write(fitted)
     if fitted.rejects:
         loaded = count - len(fitted.rejects)
         ledger.settle(execute, batch, table=table, records=loaded, rejects=fitted.rejects)

@@ -80,6 +80,21 @@ class Destination(Protocol):
             DataError: If the batch cannot be loaded as a whole; nothing of it was.
         """
 
+    def publish(self, batch: LoadBatch) -> None:
+        """
+        Put all that was loaded in the place of what the table had, exactly once.
+
+        Does nothing but in the mode `replace`. Readers see what was, and then what is.
+
+        Args:
+            batch: Without records, numbered behind the last one; its digest stands for all.
+
+        Raises:
+            LedgerMismatch: If what was loaded is not there any more.
+            DataError: If it cannot be put there; the table has what it had.
+            Fenced, Busy, Unreachable: As `load`.
+        """
+
     def ledger(
         self, *, store_id: str, instance: str, generation: int, state: str, visit: int
     ) -> list[LedgerRow]:

@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, get_args
 
 from statepipe.errors import NotFound
 from statepipe.machine.guards import Guard
-from statepipe.machine.names import check_address, check_name, check_names, check_once, check_text, refusal
+from statepipe.machine.names import check_load, check_name, check_names, check_once, check_text, refusal
 from statepipe.machine.parameter import Param
 from statepipe.machine.watermark import Incremental
 from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, TIMEOUT
@@ -102,22 +102,18 @@ class Load:
             it, or all of it, is a reference: "env:NAME" or "file:/path".
         table: Name of the table there.
         key: Columns that name a row: rows are upserted by them. Empty: rows are appended.
+        mode: "append", "upsert", or "replace": in the end, in place of what the table had.
     """
 
     to: str
     table: str
     key: tuple[str, ...] = ()
+    mode: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse empty names and a key that names a column twice."""
-        check_address("to", self.to)
-        check_text("table", self.table)
-        for column in self.key:
-            check_text("key", column)
-        if len(set(self.key)) != len(self.key):
-            raise refusal(
-                f"key names a column twice: {', '.join(self.key)}", next_step='key = ["id"]'
-            )
+        """Refuse empty names, a password, and a mode that the key contradicts; complete it."""
+        mode = check_load(self.to, table=self.table, key=self.key, mode=self.mode)
+        object.__setattr__(self, "mode", mode)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,7 +90,9 @@ def _task(task: Run | Validate | Load, contract_digests: Mapping[str, str]) -> d
         return {"run": task.reference, **mark}
     if isinstance(task, Validate):
         return {"contract": task.contract, "sha256": contract_digests[task.contract]}
-    return {"load": task.to, "table": task.table, "key": list(task.key)}
+    said = {"load": task.to, "table": task.table, "key": list(task.key)}
+    # The others follow from the key, and digests from before there were modes lack it.
+    return {**said, "mode": task.mode} if task.mode == "replace" else said
 
 
 def _transition(transition: Transition) -> dict[str, Any]:
@@ -138,6 +140,7 @@ def _state_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
 def _task_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     if old == new:
         return []
+    old, new = _with_mode(old), _with_mode(new)
     if old.keys() == new.keys():
         if "sha256" in old and old["contract"] == new["contract"]:
             return [f'contract "{new["contract"]}" of "{name}" has another content']
@@ -147,6 +150,10 @@ def _task_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> 
             if key in old and old[key] != new[key]
         ]
     return [f'the task of "{name}" was {_task_said(old)} and is {_task_said(new)}']
+
+
+def _with_mode(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"mode": "upsert" if task["key"] else "append", **task} if "load" in task else task
 
 
 def _task_said(task: Mapping[str, Any]) -> str:
@@ -186,4 +193,5 @@ _TASK_WORDS = {
     "load": "the destination",
     "table": "the table",
     "key": "the key",
+    "mode": "the mode",
 }

@@ -45,7 +45,7 @@ _SHORT: Final = {
     "load": "loading",
 }
 _TASKS: Final = ("run", "contract", "load")
-_LOAD: Final = ("to", "table", "key")
+_LOAD: Final = ("to", "table", "key", "mode")
 _STATE: Final = (*_TASKS, "watermark", "final", "on", "retry", "notify", *STATE_KEYS)
 _TARGET: Final = ("to", "when", "max_visits")
 _PARAM: Final = ("type", "default", "required")
@@ -281,6 +281,7 @@ def _task(table: Mapping[str, Any]) -> Run | Validate | Load | None:
             to=_text("to", load["to"]),
             table=_text("table", load["table"]),
             key=tuple(columns),
+            mode=_text("mode", load.get("mode", "")),
         )
 
 

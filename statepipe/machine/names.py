@@ -8,9 +8,12 @@ from typing import Final
 from urllib.parse import parse_qs, unquote
 
 from statepipe.errors import DefinitionError
+from statepipe.suggest import did_you_mean
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _TEXT_MAX: Final = 2_000
+
+_MODES: Final = ("append", "upsert", "replace")
 
 #: How a secret is referred to; `io.secrets` reads it.
 _REFERENCES: Final = ("env:", "file:")
@@ -57,22 +60,48 @@ def check_text(key: str, value: object) -> None:
         )
 
 
-def check_address(key: str, value: object) -> None:
+def check_load(to: object, *, table: str, key: tuple[str, ...], mode: str) -> str:
     """
-    Refuse an address that is no text, or in which a password itself is written down.
+    Refuse a load that says too little, too much, or contradicts itself.
 
-    A definition is kept in the store and printed by commands; a reference may be.
+    Args:
+        to: The destination's address. It may hold no password, because a definition is
+            kept in the store and printed by commands; it may hold a reference to one.
+        table: The table.
+        key: Columns of the key.
+        mode: "append", "upsert" or "replace", or "" for what the key says.
+
+    Returns:
+        The mode, never "".
 
     Raises:
-        DefinitionError: With no word of the password.
+        DefinitionError: With no word of a password.
     """
-    if isinstance(value, str) and not all(map(_is_reference, _passwords(value))):
+    if isinstance(to, str) and not all(map(_is_reference, _passwords(to))):
         raise refusal(
-            f"{key} has a password in it, which would be kept in the store",
+            "to has a password in it, which would be kept in the store",
             next_step='write "postgresql://user@host/database?password=env:NAME",'
-            f' or the whole address as a reference: {key} = "env:NAME"',
+            ' or the whole address as a reference: to = "env:NAME"',
         )
-    check_text(key, value)
+    check_text("to", to)
+    check_text("table", table)
+    for column in key:
+        check_text("key", column)
+    if len(set(key)) != len(key):
+        raise refusal(f"key names a column twice: {', '.join(key)}", next_step='key = ["id"]')
+    if mode not in {"", *_MODES}:
+        raise refusal(
+            f"mode is {mode!r}{did_you_mean(mode, _MODES)}",
+            next_step=f"write one of {', '.join(_MODES)}",
+        )
+    if mode == "upsert" and not key:
+        raise refusal('mode is "upsert", but there is no key', next_step='key = ["id"]')
+    if mode == "append" and key:
+        raise refusal(
+            'mode is "append", but there is a key to upsert by',
+            next_step="leave the key out, or the mode",
+        )
+    return mode or ("upsert" if key else "append")
 
 
 def check_once(what: str, names: list[str]) -> None:

@@ -6,9 +6,11 @@ The two tasks that come with the engine: judge records by a contract, and load t
 
 `load` trusts three things in this order: the plan that was committed on entering the
 state, the destination's own ledger, the checkpoint. Before it ends, the ledger must hold
-the plan row for row; what a destination has lost meanwhile is loaded again, once.
+the plan row for row; what a destination has lost meanwhile is loaded again, once. Then a
+load that replaces is published.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 from statepipe.errors import DataError, LedgerMismatch
 from statepipe.io.contract import Contract
 from statepipe.io.destinations import Destination, Landed, LoadBatch, open_destination
+from statepipe.io.rows import Records
 from statepipe.model import OK
 from statepipe.runtime.staging import Ask, Staging
 
@@ -64,7 +67,11 @@ def load(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
     """
     to = call["load"]
     destination = open_destination(
-        to["to"], base_dir=Path(to["base_dir"]), table=to["table"], key=tuple(to["key"])
+        to["to"],
+        base_dir=Path(to["base_dir"]),
+        table=to["table"],
+        key=tuple(to["key"]),
+        replace=to["replace"],
     )
     try:
         return _load_all(call, ask, destination)
@@ -99,6 +106,8 @@ def _load_all(call: Mapping[str, Any], ask: Ask, destination: Destination) -> di
             meaning="the destination forgets what it committed; the instance did not end",
             next_step="check that nothing else empties or restores the destination, then resume",
         )
+    if call["load"]["replace"]:
+        destination.publish(_publication(call, _plan(ask)))
     return {
         "event": OK,
         "value": None,
@@ -120,18 +129,31 @@ def _load_one(
             next_step=f"statepipe rewind {call['instance']}   # to the state that stages it",
         )
     return destination.load(
-        LoadBatch(
-            store_id=call["load"]["store_id"],
-            instance=call["instance"],
-            generation=call["generation"],
-            state=call["state"],
-            visit=call["visit"],
-            number=number,
-            epoch=call["epoch"],
-            digest=planned["sha256"],
-            records=given.records(),
-        )
+        _batch(call, number=number, digest=planned["sha256"], records=given.records())
     )
+
+
+def _batch(call: Mapping[str, Any], *, number: int, digest: bytes, records: Records) -> LoadBatch:
+    return LoadBatch(
+        store_id=call["load"]["store_id"],
+        instance=call["instance"],
+        generation=call["generation"],
+        state=call["state"],
+        visit=call["visit"],
+        number=number,
+        epoch=call["epoch"],
+        digest=digest,
+        records=records,
+    )
+
+
+def _publication(call: Mapping[str, Any], plan: Iterable[Planned]) -> LoadBatch:
+    """Return what stands for the whole plan: a batch behind its last, without records."""
+    number, digest = 0, hashlib.sha256()
+    for planned in plan:
+        number = planned["number"] + 1
+        digest.update(planned["sha256"])
+    return _batch(call, number=number, digest=digest.digest(), records=[])
 
 
 def _plan(ask: Ask) -> Iterator[Planned]:

@@ -205,6 +205,7 @@ class Catalog:
             "to": load.to,
             "table": load.table,
             "key": list(load.key),
+            "replace": load.mode == "replace",
             "base_dir": str(self._config.root),
             "store_id": store.store_id,
         }

@@ -87,7 +87,7 @@ def _refuse_lost_appends(
     if state == CANCELLED_STATE:
         return
     task = machine.state(state).task
-    if isinstance(task, Load) and not task.key and loaded.get(state):
+    if isinstance(task, Load) and task.mode == "append" and loaded.get(state):
         raise Refused(
             f"{loaded[state]} batches of {found.id!r} were appended to {task.table!r}, which has"
             " no key to upsert by: loading again would double them",

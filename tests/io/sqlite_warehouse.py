@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from statepipe.io.rows import Value
-from statepipe.io.sqlite import Connect, SqliteDestination, open_connection
+from statepipe.io.sqlite.connection import Connect, open_connection
+from statepipe.io.sqlite.destination import SqliteDestination
 from statepipe.io.values import adapt
 from statepipe.sqlite import sqlite3
 from tests.io.warehouse import Faults
@@ -27,11 +28,18 @@ class SqliteWarehouse:
         self._made: list[SqliteDestination] = []
 
     def destination(
-        self, *, table: str = "t", key: tuple[str, ...] = (), faults: Faults | None = None
+        self,
+        *,
+        table: str = "t",
+        key: tuple[str, ...] = (),
+        replace: bool = False,
+        faults: Faults | None = None,
     ) -> SqliteDestination:
         """Return a destination that does not wait long for anybody."""
         connect = faulty(faults) if faults else None
-        self._made.append(destination(self.path, table=table, key=key, connect=connect))
+        self._made.append(
+            destination(self.path, table=table, key=key, replace=replace, connect=connect)
+        )
         return self._made[-1]
 
     def query(self, sql: str) -> list[Any]:
@@ -113,10 +121,13 @@ def destination(
     *,
     table: str = "t",
     key: tuple[str, ...] = (),
+    replace: bool = False,
     connect: Connect | None = None,
 ) -> SqliteDestination:
     """Return a destination that does not wait long for anybody."""
-    return SqliteDestination(path, table=table, key=key, busy_ms=50, connect=connect)
+    return SqliteDestination(
+        path, table=table, key=key, replace=replace, busy_ms=50, connect=connect
+    )
 
 
 def query(path: Path, sql: str) -> list[Any]:

@@ -8,7 +8,8 @@ import pytest
 
 from statepipe.errors import Busy, DataError, DefinitionError
 from statepipe.io.destinations import Landed, open_destination
-from statepipe.io.sqlite import SqliteDestination, open_connection
+from statepipe.io.sqlite.connection import open_connection
+from statepipe.io.sqlite.destination import SqliteDestination
 from statepipe.sqlite import sqlite3
 from tests.io.sqlite_warehouse import destination, query, script
 from tests.io.warehouse import batch

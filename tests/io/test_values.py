@@ -13,7 +13,7 @@ import pytest
 
 from statepipe.io.fitting import UnstorableError
 from statepipe.io.loads import LoadBatch
-from statepipe.io.sqlite import SqliteDestination
+from statepipe.io.sqlite.destination import SqliteDestination
 from statepipe.io.values import adapt
 from statepipe.sqlite import sqlite3
 

@@ -76,7 +76,12 @@ class Warehouse(Protocol):
         """What it is: "sqlite", "postgres"."""
 
     def destination(
-        self, *, table: str = "t", key: tuple[str, ...] = (), faults: Faults | None = None
+        self,
+        *,
+        table: str = "t",
+        key: tuple[str, ...] = (),
+        replace: bool = False,
+        faults: Faults | None = None,
     ) -> Destination:
         """Return a destination that does not wait long for anybody."""
 

@@ -45,7 +45,7 @@ def planned(loop: Loop, tmp_path: Path) -> dict[str, Any]:
         {"number": n, "records": each.records, "sha256": each.sha256, "loaded": False}
         for n, each in enumerate(loop.inputs)
     ]
-    to = {"to": "sqlite:///warehouse.db", "table": "orders", "key": ["n"]}
+    to = {"to": "sqlite:///warehouse.db", "table": "orders", "key": ["n"], "replace": False}
     return {
         "work": "load",
         "load": {**to, "base_dir": str(tmp_path), "store_id": "store-1"},
@@ -107,3 +107,27 @@ def test_a_ledger_with_another_batch_stops_the_load(loop: Loop, tmp_path: Path) 
 
     assert failed(perform(call_of(loop, None, **call), loop))[0] == "LedgerMismatch"
     assert rows(tmp_path) == [(1,)]
+
+
+@pytest.mark.parametrize("stop_at", [0, 1, 2, 3, 4, None])
+def test_a_load_that_replaces_is_published_once_and_whole(
+    loop: Loop, tmp_path: Path, stop_at: int | None
+) -> None:
+    """Stopped anywhere, readers have all of the old or all of the new."""
+    connection = sqlite3.connect(tmp_path / "warehouse.db")
+    with connection:
+        connection.execute("CREATE TABLE orders (n INTEGER PRIMARY KEY)")
+        connection.execute("INSERT INTO orders VALUES (9)")
+    connection.close()
+    given(loop, [{"n": 1}, {"n": 2}], [{"n": 3}])
+    call = planned(loop, tmp_path)
+    call["load"]["replace"] = True
+
+    loop.stop_at = stop_at
+    perform(call_of(loop, None, **call), loop)
+    assert rows(tmp_path) == ([(1,), (2,), (3,)] if stop_at is None else [(9,)])
+    loop.stop_at = None
+    result = perform(call_of(loop, None, **call, epoch=2), loop)
+
+    assert result["event"] == "ok"
+    assert rows(tmp_path) == [(1,), (2,), (3,)]

@@ -18,6 +18,52 @@ def source(task: Task) -> Iterator[Batch]:
         yield Batch([{"id": number}], cursor=number + 1)
 
 
+def undecided(task: Task) -> None:
+    """Fail, so that there is something to rewind."""
+    raise ValueError(task.name)
+
+
+def test_a_rewind_into_a_load_that_replaces_replaces_again(tmp_path: Path) -> None:
+    """Without a key, and still nothing is doubled: what the last generation loaded goes."""
+    inline = {"executor": "inline"}
+    states = (
+        State(
+            name="extracting",
+            task=Run(function=source),
+            on=(Transition(event="ok", target="loading"),),
+            settings=inline,
+        ),
+        State(
+            name="loading",
+            task=Load(to="sqlite:///warehouse.db", table="t", mode="replace"),
+            on=(Transition(event="ok", target="checking"),),
+            settings=inline,
+        ),
+        State(
+            name="checking",
+            task=Run(function=undecided),
+            on=(Transition(event="ok", target="done"),),
+            settings=inline,
+            retry={"max_attempts": 1},
+        ),
+        State(name="done", final="success"),
+    )
+    machine = Machine(name="m", initial="extracting", states=states)
+    config = load_config(start=tmp_path, environ={})
+    with Engine(config, machines=[machine]) as engine:
+        engine.create("m", instance_id="i")
+        assert engine.run(["i"]) == {"i": "failed"}
+        with closing(sqlite3.connect(tmp_path / "warehouse.db")) as warehouse, warehouse:
+            warehouse.execute("INSERT INTO t VALUES (7)")
+
+        engine.rewind("i", to="loading")
+        assert engine.run(["i"]) == {"i": "failed"}
+
+    with closing(sqlite3.connect(tmp_path / "warehouse.db")) as warehouse:
+        assert warehouse.execute("SELECT id FROM t ORDER BY id").fetchall() == [(0,), (1,), (2,)]
+    assert violations(config.store) == []
+
+
 def test_a_rewind_into_loading_loads_every_batch_again(tmp_path: Path) -> None:
     """The new generation has a plan of its own: without one, nothing would be loaded."""
     warehouse = tmp_path / "warehouse.db"

@@ -118,6 +118,7 @@ _tasks: st.SearchStrategy[Run | Validate | Load] = st.sampled_from(
         Validate(contract="contracts/a b.json"),
         Load(to='sqlite:///"quoted".db', table="t", key=("id", "day")),
         Load(to="sqlite:///x.db", table="t"),
+        Load(to="env:WAREHOUSE", table="s.t", mode="replace"),
     ]
 )
 
@@ -154,7 +155,8 @@ def as_toml(machine: Machine) -> str:
         elif isinstance(state.task, Validate):
             lines.append(f"contract = {_toml(state.task.contract)}")
         elif state.task is not None:
-            keys = {"to": state.task.to, "table": state.task.table, "key": list(state.task.key)}
+            load = state.task
+            keys = {"to": load.to, "table": load.table, "key": list(load.key), "mode": load.mode}
             lines.append(f"load = {_toml(keys)}")
         if state.retry is not None:
             lines.append(f"retry = {_toml(state.retry)}")

@@ -144,3 +144,40 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(to: str) -> None:
 def test_an_address_without_a_password_or_with_a_reference_is_taken(to: str) -> None:
     """Only what would give a secret away is refused."""
     assert Load(to=to, table="t").to == to
+
+
+@pytest.mark.parametrize(
+    ("mode", "key", "is_then"),
+    [
+        ("", (), "append"),
+        ("", ("id",), "upsert"),
+        ("append", (), "append"),
+        ("upsert", ("id",), "upsert"),
+        ("replace", (), "replace"),
+        ("replace", ("id",), "replace"),
+    ],
+)
+def test_a_load_has_the_mode_that_its_author_or_its_key_says(
+    mode: str, key: tuple[str, ...], is_then: str
+) -> None:
+    """With a key rows are replaced, without one they are added."""
+    load = Load(to="sqlite:///x.db", table="t", key=key, mode=mode)
+
+    assert load.mode == is_then
+    assert load == Load(to="sqlite:///x.db", table="t", key=key, mode=is_then)
+
+
+@pytest.mark.parametrize(
+    ("mode", "key", "problem"),
+    [
+        ("replcae", (), "did you mean"),
+        ("upsert", (), "no key"),
+        ("append", ("id",), "there is a key"),
+    ],
+)
+def test_a_mode_that_the_key_contradicts_is_refused(
+    mode: str, key: tuple[str, ...], problem: str
+) -> None:
+    """Which of the two was meant, nobody can tell."""
+    with pytest.raises(DefinitionError, match=problem):
+        Load(to="sqlite:///x.db", table="t", key=key, mode=mode)

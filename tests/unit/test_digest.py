@@ -103,6 +103,10 @@ def form(folder: Path, *edits: tuple[str, str]) -> dict[str, Any]:
             ["the key of \"loading\" was ['order_id'] and is ['id']"],
         ),
         (
+            ('key = ["order_id"]', 'key = ["order_id"], mode = "replace"'),
+            ["the mode of \"loading\" was 'upsert' and is 'replace'"],
+        ),
+        (
             ('default = "today"', 'default = "2013-02-04"'),
             ["default of parameter \"day\" was 'today' and is '2013-02-04'"],
         ),
@@ -187,3 +191,11 @@ def test_another_way_of_writing_definitions_down_is_told(tmp_path: Path) -> None
     assert describe_changes(old, {**old, "form": 0}) == [
         "the definition is written down in another form"
     ]
+
+
+def test_a_mode_that_the_key_says_anyway_changes_nothing(tmp_path: Path) -> None:
+    """Writing down what was so before is no other machine; nor are digests of old releases."""
+    said = form(tmp_path, ('key = ["order_id"]', 'key = ["order_id"], mode = "upsert"'))
+
+    assert said == form(tmp_path)
+    assert "mode" not in said["states"]["loading"]["task"]

@@ -3,7 +3,10 @@ The PostgreSQL destination; the only package that knows psycopg, imported when i
 
     destination   one table of one database, for the protocol of `io.exactly_once`
     connection    an address with its secrets, a connection, and what its errors mean
+    sessions      whose batch a session carries, so that a successor can end it
+    catalog       what the server says of a table
     table         columns, and the statements about them
+    drafts        a table like another one, and putting it in that one's place
     values        what a record's value becomes in a column
     inference     the columns of a new table
     writer        rows into the table, refused one by one

@@ -13,10 +13,9 @@ A process that is stopped in the middle of its transaction keeps the fence row l
 session carries the instance and the epoch in its name, and whoever has taken over ends it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from hashlib import sha256
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, Self, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -24,11 +23,13 @@ from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
 from statepipe.errors import DataError
-from statepipe.io import exactly_once, ledger
+from statepipe.io import drafts, exactly_once, ledger
 from statepipe.io.exactly_once import ChangedError, InDoubtError
 from statepipe.io.fitting import Fitted
 from statepipe.io.loads import Landed, LedgerRow, LoadBatch
+from statepipe.io.postgres import catalog, sessions
 from statepipe.io.postgres import table as tables
+from statepipe.io.postgres.catalog import Facts
 from statepipe.io.postgres.connection import (
     Connect,
     connect_by,
@@ -36,11 +37,14 @@ from statepipe.io.postgres.connection import (
     parameters,
     refusal,
 )
+from statepipe.io.postgres.drafts import drop_drafts, make_like, put_in_place
 from statepipe.io.postgres.table import Column, Place, Table
 from statepipe.io.postgres.values import fit
 from statepipe.io.postgres.writer import Writer
 from statepipe.io.rows import Records
 from statepipe.io.table import check_name
+
+Result = TypeVar("Result")
 
 #: Longest wait for somebody else's lock, in milliseconds.
 BUSY_MS: Final = 30_000
@@ -60,30 +64,23 @@ SET LOCAL idle_in_transaction_session_timeout = {idle_ms};
 SET LOCAL application_name = '{session}'
 """
 
-_END_SESSIONS: Final = """
-SELECT count(pg_terminate_backend(pid))
-  FROM pg_stat_activity
- WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
-   AND CASE WHEN application_name ~ '^statepipe [0-9a-f]{16} [0-9]+$'
-            THEN split_part(application_name, ' ', 2) = %s
-             AND split_part(application_name, ' ', 3)::bigint <= %s
-       END
-"""
-
 
 class _Known(NamedTuple):
     """
     What was learned when the table was looked at.
 
     Attributes:
-        place: Where it is, or will be made.
-        facts: The rows of LOOK, which must be the same once it is locked.
-        table: Its columns; None if there is no table.
+        place: The table that is written, or will be made: the draft, if there is to be one.
+        facts: All that was found, which must be the same once the table is locked.
+        is_there: True if it is there.
+        table: Its columns, or those of the table that a draft is to be like; None if
+            there is neither.
         has_ledger: True if its schema has a ledger.
     """
 
     place: Place
-    facts: list[Any]
+    facts: Facts
+    is_there: bool
     table: Table | None
     has_ledger: bool
 
@@ -101,6 +98,7 @@ class PostgresDestination:
             not there.
         key: Columns of the key. Records replace rows with the same key, the last one
             in a batch wins. Without a key, records are appended.
+        replace: Load into a draft, which `publish` puts in the place of what there was.
         busy_ms: Longest wait for somebody else's lock, in milliseconds.
         connect: Connects; a test may hand in one that fails.
 
@@ -115,6 +113,7 @@ class PostgresDestination:
         name: str,
         table: str,
         key: tuple[str, ...] = (),
+        replace: bool = False,
         busy_ms: int = BUSY_MS,
         connect: Connect | None = None,
     ) -> None:
@@ -125,33 +124,31 @@ class PostgresDestination:
         self.key = key
         self._address = address
         self._place = tables.place_of(table)
+        self._replace = replace
         self._busy_ms = busy_ms
         self._connect = connect or open_connection
         self._connection: psycopg.Connection | None = None
         self._known: _Known | None = None
+        self._draft = ""  # the name of the draft, if there is to be one
+        self._schema = ""  # of the table, the draft and the ledger
         self._made = False  # this transaction made a table
 
     def load(self, batch: LoadBatch) -> Landed:
         """Load `batch` unless the ledger has it; see `Destination.load`."""
-        try:
-            return exactly_once.load(self, batch)
-        except psycopg.Error as error:
-            if not self._is_worth_another(error, batch):
-                self._refuse(error)
-        self.close()
-        try:
-            return exactly_once.load(self, batch)
-        except psycopg.Error as error:
-            self._refuse(error)
+        return self._try_twice(exactly_once.load, batch)
+
+    def publish(self, batch: LoadBatch) -> None:
+        """Put the draft in the table's place, if there is to be one; see `Destination.publish`."""
+        if self._replace:
+            self._try_twice(exactly_once.publish, batch)
 
     def ledger(
         self, *, store_id: str, instance: str, generation: int, state: str, visit: int
     ) -> list[LedgerRow]:
         """Return the ledger's rows of one stay for this table, by batch number."""
         try:
-            self._known = None  # others may have made a ledger, or dropped it
-            self.look()
-            if not self.has_ledger():
+            self.forget()
+            if not catalog.has_ledger(self._open(), self._survey().schema):
                 return []
             stay = (store_id, instance, generation, state, visit)
             return ledger.rows(self.execute, stay, table=self.table)
@@ -165,26 +162,21 @@ class PostgresDestination:
         if connection is not None:
             connection.close()
 
-    def look(self) -> None:
+    def look(self, batch: LoadBatch) -> None:
         """Connect, and learn which columns the table has, unless that is known."""
-        connection = self._open()
-        if self._known is not None:
+        draft = drafts.name_of(batch, self.table) if self._replace else ""
+        if self._known is not None and draft == self._draft:
             return
-        facts = self._look()
-        if facts:
-            schema = facts[0][0]
-            self._check_kind(*facts[0][1:3])
-        else:
-            schema = self._place.schema or self._one("SELECT current_schema()")
-            if schema is None:
-                self._fail("no schema of the search path exists", "create one, then resume")
-        place = Place(schema, self._place.name)
-        table = tables.table_of(facts) if facts else None
-        if table is not None and self.key:
-            self._check_key(connection, place, table)
-        there = Place(schema, "_statepipe_ledger").text
-        has_ledger = self._one("SELECT to_regclass(%s) IS NOT NULL", there)
-        self._known = _Known(place, facts, table, has_ledger)
+        self._draft = draft
+        facts = self._survey()
+        is_there = bool(facts.draft if draft else facts.table)
+        place = Place(facts.schema, draft or self._place.name)
+        if facts.columns is not None and self.key:
+            keyed = place if is_there else Place(facts.schema, self._place.name)
+            if problem := catalog.key_problem(self._open(), keyed, facts.columns, self.key):
+                self._fail_key(problem)
+        has_ledger = catalog.has_ledger(self._open(), facts.schema)
+        self._known = _Known(place, facts, is_there, facts.columns, has_ledger)
 
     def has_ledger(self) -> bool:
         """Return True if the schema of the table had a ledger when it was looked at."""
@@ -199,7 +191,7 @@ class PostgresDestination:
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> psycopg.Cursor[Any]:
         """Run a statement of `io.ledger`, spelled as psycopg wants it, on our schema's ledger."""
-        schema = Identifier(str(self._looked_at().place.schema)).as_string(None)
+        schema = Identifier(self._schema).as_string(None)
         sql = sql.replace("?", "%s")
         sql = sql.replace("_statepipe_", f"{schema.replace('%', '%%')}._statepipe_")
         return self._open().execute(sql, parameters)
@@ -211,33 +203,29 @@ class PostgresDestination:
             return fit(records, table=known.table, key=self.key)
         except DataError:
             # Rejects are checked against the locked table; a refusal must be checked here.
-            if self._look() == known.facts:
+            if self._survey() == known.facts:
                 raise
             raise ChangedError from None
 
     def begin(self, batch: LoadBatch) -> None:
         """Begin, and lock the table; it must be what was looked at."""
         known = self._looked_at()
-        sql = _BEGIN.format(
-            busy_ms=self._busy_ms, idle_ms=IDLE_MS, session=" ".join(_session(batch))
-        )
-        if known.table is not None:
+        sql = _BEGIN.format(busy_ms=self._busy_ms, idle_ms=IDLE_MS, session=sessions.name_of(batch))
+        if known.is_there:
             lock = SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(known.place.sql)
             sql = f"{sql};\n{lock.as_string(None)}"
         try:
             self._open().execute(sql)
         except errors.UndefinedTable:
             raise ChangedError from None
-        if self._look() != known.facts:
+        if self._survey() != known.facts:
             raise ChangedError
 
-    def put(self, fitted: Fitted[Column]) -> None:
+    def put(self, batch: LoadBatch, fitted: Fitted[Column]) -> None:
         """Write the rows, into a new table if there was none; add to `fitted.rejects`."""
         known = self._looked_at()
-        if known.table is None and fitted.runs:
-            self._making()
-            with _others_may_be_first():
-                self._open().execute(tables.create(known.place, fitted.table, key=self.key))
+        if not known.is_there:
+            self._make(batch, fitted)
         writer = Writer(self._open(), place=known.place, table=fitted.table, key=self.key)
         try:
             for run in fitted.runs:
@@ -245,7 +233,21 @@ class PostgresDestination:
         except errors.InvalidColumnReference:
             raise ChangedError from None  # the unique index of the key is gone
         except errors.ObjectNotInPrerequisiteState:
-            self._fail_key()  # it is deferrable, which only a row finds out
+            # A deferrable one is no help, which only a row finds out.
+            self._fail_key(f"has no unique index on {', '.join(self.key)} that is not deferrable")
+
+    def swap(self, batch: LoadBatch) -> None:
+        """Put the draft's rows in the place of the table's; without a draft there are none."""
+        known = self._looked_at()
+        if not known.is_there:
+            drafts.refuse_lost(self.execute, batch, table=self.table)
+        self._made = True
+        put_in_place(
+            self._open(),
+            Place(self._schema, self._place.name),
+            draft=known.place if known.is_there else None,
+            columns=list(known.table or ()),
+        )
 
     def commit(self) -> None:
         """Commit; an answer of the server is a yes or a no, no answer is neither."""
@@ -283,49 +285,58 @@ class PostgresDestination:
         assert self._known is not None, "look() comes first"
         return self._known
 
-    def _look(self) -> list[Any]:
-        return self._open().execute(tables.LOOK, (self._place.text,)).fetchall()
+    def _survey(self) -> Facts:
+        facts = catalog.survey(self._open(), self._place, draft=self._draft)
+        if facts.problem:
+            self._fail(*facts.problem)
+        self._schema = facts.schema
+        return facts
 
-    def _one(self, sql: str, *values: object) -> Any:  # noqa: ANN401  (any value)
-        row = self._open().execute(sql, values).fetchone()
-        assert row is not None
-        return row[0]
+    def _make(self, batch: LoadBatch, fitted: Fitted[Column]) -> None:
+        """Make what is to be written: the table, or a draft like it."""
+        known = self._looked_at()
+        if self._replace:
+            drafts.refuse_lost(self.execute, batch, table=self.table)
+            prefix = drafts.prefix_of(batch, self.table)
+            drop_drafts(self._open(), self._schema, prefix=prefix)
+        self._making()
+        if self._replace and known.table is not None:
+            make_like(self._open(), Place(self._schema, self._place.name), draft=known.place)
+        elif fitted.runs:
+            with _others_may_be_first():
+                self._open().execute(tables.create(known.place, fitted.table, key=self.key))
 
     def _making(self) -> None:
         self._made = True
-        self._one("SELECT pg_advisory_xact_lock(%s)", _MAKING)
+        self._open().execute("SELECT pg_advisory_xact_lock(%s)", (_MAKING,))
 
-    def _check_kind(self, kind: str, persistence: str) -> None:
-        if kind not in {"r", "p"}:
-            self._fail(f"{self.table!r} is no table", "name a table in the machine")
-        if persistence != "p":
-            # After a crash of the server it would be empty, and its ledger would not.
-            self._fail(
-                f"{self.table!r} is not kept over a crash of the server",
-                f"ALTER TABLE {self.table} SET LOGGED, then resume",
-            )
-
-    def _check_key(self, connection: psycopg.Connection, place: Place, table: Table) -> None:
-        """Refuse a key that cannot be upserted by, before any batch, with the way out."""
-        if missing := [name for name in self.key if name not in table]:
-            self._fail_key(f"has no key column {missing[0]!r}")
-        try:
-            connection.execute(tables.probe(place, self.key))
-        except errors.InvalidColumnReference:
-            self._fail_key()
-
-    def _fail_key(self, problem: str = "") -> NoReturn:
+    def _fail_key(self, problem: str) -> NoReturn:
         columns = ", ".join(self.key)
         self._fail(
-            f"table {self.table!r} {problem or f'has no unique index on {columns}'}",
+            f"table {self.table!r} {problem}",
             f"CREATE UNIQUE INDEX ON {self.table} ({columns}), then resume",
         )
+
+    def _try_twice(self, step: Callable[[Self, LoadBatch], Result], batch: LoadBatch) -> Result:
+        """Do `step`, and again on a new connection if that may do better."""
+        try:
+            return step(self, batch)
+        except psycopg.Error as error:
+            again = False
+            with suppress(psycopg.Error):
+                again = self._is_worth_another(error, batch)
+            if not again:
+                self._refuse(error)
+        self.close()
+        try:
+            return step(self, batch)
+        except psycopg.Error as error:
+            self._refuse(error)
 
     def _is_worth_another(self, error: psycopg.Error, batch: LoadBatch) -> bool:
         """Return True if a new connection may do better, once."""
         if isinstance(error, errors.LockNotAvailable):
-            session, epoch = _session(batch)[1:]
-            return bool(self._one(_END_SESSIONS, session, int(epoch)))
+            return sessions.end_predecessors(self._open(), batch) > 0
         is_lost = self._connection is not None and self._connection.closed
         return is_lost or isinstance(error, errors.DeadlockDetected)
 
@@ -348,9 +359,3 @@ def _others_may_be_first() -> Iterator[None]:
         yield
     except (errors.DuplicateTable, errors.DuplicateObject, errors.UniqueViolation):
         raise ChangedError from None
-
-
-def _session(batch: LoadBatch) -> tuple[str, str, str]:
-    """Return the name of a batch's session, in words: ours, whose instance, which epoch."""
-    whose = sha256(f"{batch.store_id}/{batch.instance}".encode()).hexdigest()[:16]
-    return "statepipe", whose, str(batch.epoch)

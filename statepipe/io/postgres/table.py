@@ -3,7 +3,6 @@ A table of PostgreSQL, as far as loading needs to know it, and the statements ab
 
     Column, Table   what is known of the columns that can be written
     Place           the schema and the name a machine's `table` stands for
-    LOOK            the query that tells all this of a table
     create, upsert, stage, copy   statements, with every name quoted by psycopg.sql
 
 No connection here. Types go by their names in pg_catalog ("int8"), not by those that
@@ -13,7 +12,7 @@ people write ("bigint"); `Column.sql` is for people.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from psycopg.sql import SQL, Composed, Identifier
 
@@ -24,28 +23,6 @@ from statepipe.io.table import check_name
 NAME_BYTES_MAX: Final = 63
 
 _RESERVED: Final = ("pg_", "_statepipe_")
-
-#: One row a column; a table without columns that can be written has one row of NULLs.
-#: A domain is judged by the type below it, and its own checks by the server.
-LOOK: Final = """
-SELECT n.nspname, c.relkind, c.relpersistence,
-       a.attname,
-       CASE WHEN b.typtype = 'e' THEN 'enum'
-            WHEN b.typtype <> 'b' THEN 'other'
-            WHEN b.typname = 'citext' OR b.typnamespace = 'pg_catalog'::regnamespace THEN b.typname
-            ELSE 'other' END,
-       CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END,
-       format_type(a.atttypid, a.atttypmod)
-  FROM pg_class c
-  JOIN pg_namespace n ON n.oid = c.relnamespace
-  LEFT JOIN pg_attribute a
-    ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-   AND a.attgenerated = '' AND a.attidentity <> 'a'
-  LEFT JOIN pg_type t ON t.oid = a.atttypid
-  LEFT JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
- WHERE c.oid = to_regclass(%s)
- ORDER BY a.attnum
-"""
 
 #: The columns of a constraint; of a unique index that is none, too.
 CONSTRAINED: Final = """
@@ -126,11 +103,6 @@ def place_of(table: str) -> Place:
     return place
 
 
-def table_of(facts: Iterable[Sequence[Any]]) -> dict[str, Column]:
-    """Return the columns that the rows of LOOK tell of."""
-    return {row[3]: Column(*row[4:]) for row in facts if row[3] is not None}
-
-
 def create(place: Place, columns: Table, *, key: Sequence[str]) -> Composed:
     """Return the statement that makes the table; the key becomes its primary key."""
     for name in columns:
@@ -189,13 +161,6 @@ def upsert(
         SQL(", ").join(
             SQL("{} = excluded.{}").format(Identifier(name), Identifier(name)) for name in changed
         ),
-    )
-
-
-def probe(place: Place, key: Sequence[str]) -> Composed:
-    """Return a statement that fails, without doing anything, if the key cannot be upserted by."""
-    return SQL("EXPLAIN INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT ({}) DO NOTHING").format(
-        place.sql, _names(key), _names(key), place.sql, _names(key)
     )
 
 

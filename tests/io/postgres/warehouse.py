@@ -45,12 +45,23 @@ class PostgresWarehouse:
         return self.cluster.url(port=port, options=f"-csearch_path={self.schema}")
 
     def destination(
-        self, *, table: str = "t", key: tuple[str, ...] = (), faults: Faults | None = None
+        self,
+        *,
+        table: str = "t",
+        key: tuple[str, ...] = (),
+        replace: bool = False,
+        faults: Faults | None = None,
     ) -> PostgresDestination:
         """Return a destination that does not wait long for anybody."""
         connect = faulty(faults) if faults else None
         made = PostgresDestination(
-            self.url(), name="the warehouse", table=table, key=key, busy_ms=50, connect=connect
+            self.url(),
+            name="the warehouse",
+            table=table,
+            key=key,
+            replace=replace,
+            busy_ms=50,
+            connect=connect,
         )
         self._made.append(made)
         return made

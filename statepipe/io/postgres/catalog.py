@@ -1,0 +1,108 @@
+"""
+What the server's catalogs say of a table, and whether it can be loaded into.
+
+    survey        the table and its draft, as they are now
+    key_problem   why a table cannot be upserted by a key
+    has_ledger    is there a ledger in a schema?
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import psycopg
+from psycopg import errors
+from psycopg.sql import SQL, Identifier
+
+from statepipe.io.postgres.table import Column, Place, Table
+
+#: One row a column; a table without columns that can be written has one row of NULLs.
+#: A domain is judged by the type below it, and its own checks by the server.
+_LOOK: Final = """
+SELECT n.nspname, c.relkind, c.relpersistence,
+       a.attname,
+       CASE WHEN b.typtype = 'e' THEN 'enum'
+            WHEN b.typtype <> 'b' THEN 'other'
+            WHEN b.typname = 'citext' OR b.typnamespace = 'pg_catalog'::regnamespace THEN b.typname
+            ELSE 'other' END,
+       CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END,
+       format_type(a.atttypid, a.atttypmod)
+  FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_attribute a
+    ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+   AND a.attgenerated = '' AND a.attidentity <> 'a'
+  LEFT JOIN pg_type t ON t.oid = a.atttypid
+  LEFT JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+ WHERE c.oid = to_regclass(%s)
+ ORDER BY a.attnum
+"""
+
+
+class Facts(NamedTuple):
+    """
+    What the catalogs say; equal as long as nobody alters anything.
+
+    Attributes:
+        schema: Of the table, or where it would be made; "" if there is no such schema.
+        table: The rows of `_LOOK`; none if there is no table.
+        draft: The same of its draft.
+    """
+
+    schema: str
+    table: list[Any]
+    draft: list[Any]
+
+    @property
+    def columns(self) -> Table | None:
+        """The columns of the draft, else of the table; None if there is neither."""
+        rows = self.draft or self.table
+        return {row[3]: Column(*row[4:]) for row in rows if row[3] is not None} if rows else None
+
+    @property
+    def problem(self) -> tuple[str, str] | None:
+        """Why nothing can be loaded here, and what to do about it."""
+        if not self.schema:
+            return "no schema of the search path exists", "create one, then resume"
+        if self.table and self.table[0][1] not in {"r", "p"}:
+            return "it is no table", "name a table in the machine"
+        if self.table and self.table[0][2] != "p":
+            # After a crash of the server it would be empty, and its ledger would not.
+            return (
+                "the table is not kept over a crash of the server",
+                "ALTER TABLE … SET LOGGED, then resume",
+            )
+        return None
+
+
+def survey(connection: psycopg.Connection, place: Place, *, draft: str) -> Facts:
+    """Ask for the table at `place`, and for its draft, if `draft` is not ""."""
+    table = connection.execute(_LOOK, (place.text,)).fetchall()
+    schema = table[0][0] if table else place.schema or ""
+    if not schema:
+        (first,) = connection.execute("SELECT current_schema()").fetchone() or (None,)
+        schema = first or ""
+    found = []
+    if draft and schema:
+        found = connection.execute(_LOOK, (Place(schema, draft).text,)).fetchall()
+    return Facts(schema, table, found)
+
+
+def key_problem(
+    connection: psycopg.Connection, place: Place, table: Table, key: Sequence[str]
+) -> str:
+    """Return why the table cannot be upserted by `key`; "" if it can."""
+    if missing := [name for name in key if name not in table]:
+        return f"has no key column {missing[0]!r}"
+    names = SQL(", ").join(map(Identifier, key))
+    sql = SQL("EXPLAIN INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT ({}) DO NOTHING")
+    try:
+        connection.execute(sql.format(place.sql, names, names, place.sql, names))
+    except errors.InvalidColumnReference:
+        return f"has no unique index on {', '.join(key)}"
+    return ""
+
+
+def has_ledger(connection: psycopg.Connection, schema: str) -> bool:
+    """Return True if there is a ledger in `schema`."""
+    there = Place(schema, "_statepipe_ledger").text
+    return connection.execute("SELECT to_regclass(%s)", (there,)).fetchone() != (None,)

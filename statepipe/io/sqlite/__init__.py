@@ -1,0 +1,7 @@
+"""
+The SQLite destination.
+
+    destination   one table of one file, for the protocol of `io.exactly_once`
+    connection    as durable as the checkpoint; what SQLite does to a value
+    drafts        a table like another one, and putting it in that one's place
+"""

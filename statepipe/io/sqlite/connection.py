@@ -1,0 +1,100 @@
+"""
+A connection to the file of a SQLite destination, and what SQLite does to a value.
+
+    open_connection   as durable as the checkpoint
+    identity          which file is under a path now
+    code_of           SQLite's own code of an error
+    Scratch           asks SQLite itself what comes back when a column is given a value
+
+A destination must be as durable as the checkpoint. A file keeps the journal mode it
+has: in WAL `synchronous=FULL` is enough; a rollback journal needs EXTRA, because its
+COMMIT is the unlink of a file, which FULL does not make durable. A new file gets a
+rollback journal, which the WAL-reset bug (F11) cannot touch.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from statepipe.io.table import Column
+from statepipe.io.values import SqlValue
+from statepipe.sqlite import WAL_RESET_FIXED, sqlite3
+
+#: SQLite's primary result codes; not every SQLite library for Python names them.
+BUSY: Final = 5
+LOCKED: Final = 6
+FULL: Final = 13
+
+Connect = Callable[[Path, int], sqlite3.Connection]
+
+
+def open_connection(path: Path, busy_ms: int) -> sqlite3.Connection:
+    """Open `path`, made if it is not there, as durable as its journal mode allows."""
+    connection = sqlite3.connect(path, timeout=busy_ms / 1_000, isolation_level=None)
+    try:
+        (journal,) = connection.execute("PRAGMA journal_mode").fetchone()
+        _set(connection, "synchronous", 2 if journal == "wal" else 3)
+        _set(connection, "foreign_keys", 1)
+        connection.execute("PRAGMA mmap_size = 0")
+        if journal == "wal" and not WAL_RESET_FIXED:
+            # F11 needs a checkpoint that meets a commit. The last close checkpoints alone.
+            _set(connection, "wal_autocheckpoint", 0)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set(connection: sqlite3.Connection, pragma: str, value: int) -> None:
+    connection.execute(f"PRAGMA {pragma} = {value}")
+    if connection.execute(f"PRAGMA {pragma}").fetchone() != (value,):
+        raise sqlite3.OperationalError(f"this SQLite does not take PRAGMA {pragma} = {value}")
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of the file, None if there is none. Opens nothing."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
+def code_of(error: sqlite3.Error) -> int | None:
+    """Return SQLite's primary result code, or None if the error is the driver's own."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+class Scratch:
+    """A database in memory with a table for each kind of column."""
+
+    def __init__(self) -> None:
+        self._connection: sqlite3.Connection | None = None
+
+    def ask(self, column: Column, value: SqlValue) -> SqlValue:
+        """
+        Return what comes back when a column like this one is given `value`.
+
+        Raises:
+            ValueError: If it is refused.
+        """
+        if self._connection is None:
+            self._connection = sqlite3.connect(":memory:", isolation_level=None)
+        execute = self._connection.execute
+        name = f"{column.kind.value}_{column.strict}"
+        mode = "STRICT" if column.strict else ""
+        execute(f"CREATE TABLE IF NOT EXISTS {name} (value {column.kind.value}) {mode}")
+        try:
+            execute(f"INSERT INTO {name} VALUES (?)", (value,))  # noqa: S608  (an affinity and a flag)
+        except sqlite3.IntegrityError as error:
+            raise ValueError(str(error)) from None
+        stored: tuple[SqlValue] = execute(f"SELECT value FROM {name}").fetchone()  # noqa: S608
+        execute(f"DELETE FROM {name}")  # noqa: S608  (an affinity and a flag)
+        return stored[0]
+
+    def close(self) -> None:
+        """Let go of it; the next question makes another one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
