@@ -106,8 +106,11 @@ def test_batches_without_records_replace_by_nothing(warehouse: Warehouse, table:
         assert rows_of(warehouse) == []
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("table", ["", "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)"])
+@pytest.mark.parametrize(
+    ("after", "table"),
+    [(False, ""), (True, "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)")],
+    ids=["before, a new table", "after"],
+)
 def test_a_replacement_killed_at_any_statement_is_whole_or_absent(
     warehouse: Warehouse, *, after: bool, table: str
 ) -> None:

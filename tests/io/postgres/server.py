@@ -111,6 +111,12 @@ class Cluster:
         asked = "&".join(f"{name}={quote(value)}" for name, value in options.items())
         return f"{said}?{asked}" if asked else said
 
+    def socket(self, **options: str) -> str:
+        """Return the address of the server's socket, where nobody is asked for a password."""
+        asked = {"host": str(self.folder), "port": str(self.port), "user": USER, **options}
+        said = "&".join(f"{name}={quote(value)}" for name, value in asked.items())
+        return f"postgresql:///postgres?{said}"
+
     def owner(self, **options: Any) -> psycopg.Connection:  # noqa: ANN401  (psycopg's own)
         """Return a connection of the superuser, in autocommit and without a password."""
         asked = {"host": self.folder, "port": self.port, "user": USER, "dbname": "postgres"}

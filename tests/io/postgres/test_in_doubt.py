@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from statepipe.errors import DataError, Unreachable
+from statepipe.io import ledger
 from statepipe.io.destinations import Landed
 from statepipe.io.postgres.destination import PostgresDestination
 from tests.crash.processes import soaking
@@ -50,11 +51,12 @@ def rows_of(number: int) -> list[dict[str, Any]]:
 
 def offer(number: int, target: PostgresDestination) -> Landed:
     """Load batch `number`, as often as it takes."""
-    while True:
+    for _ in range(50):
         try:
             return target.load(batch(rows_of(number), number=number, digest=b"%d" % number))
         except (DataError, Unreachable):
             target.close()  # and the policy would try again
+    pytest.fail(f"batch {number} never lands")
 
 
 def kill_sessions(warehouse: PostgresWarehouse) -> None:
@@ -119,6 +121,19 @@ def test_two_hundred_commits_in_doubt_lose_and_double_nothing(
     already = load_under_cuts(warehouse, seed=SEED, cuts=200)
 
     assert already > 20, "hardly any of the commits in doubt had landed"
+
+
+def test_the_check_notices_a_destination_without_a_ledger(
+    warehouse: PostgresWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows would be doubled: a check that does not see that proves nothing."""
+    key = "(store, instance, generation, state, visit, table_name, batch)"
+    again = ledger._ENTER.replace("DO NOTHING", f"{key} DO UPDATE SET epoch = excluded.epoch")
+    monkeypatch.setattr(ledger, "_ENTER", again)
+    monkeypatch.setattr(ledger, "find", lambda *_args, **_kwargs: None)
+
+    with pytest.raises(AssertionError):
+        load_under_cuts(warehouse, seed=SEED, cuts=30)
 
 
 @pytest.mark.soak

@@ -55,7 +55,7 @@ class PostgresWarehouse:
         """Return a destination that does not wait long for anybody."""
         connect = faulty(faults) if faults else None
         made = PostgresDestination(
-            self.url(),
+            self.cluster.socket(options=f"-csearch_path={self.schema}"),
             name="the warehouse",
             table=table,
             key=key,
