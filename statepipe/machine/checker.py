@@ -210,12 +210,10 @@ def _batches(machine: Machine, roles: dict[str, Role]) -> Iterator[Finding]:
 
 
 def _watermarks(machine: Machine, roles: dict[str, Role]) -> Iterator[Finding]:
-    """Only a source has a watermark; what it reads again must be upserted, not appended."""
-    appends = [
-        state.name
-        for state in machine.states
-        if isinstance(state.task, Load) and not state.task.key
-    ]
+    """Only a source has a watermark; what it reads again must be upserted, nothing else."""
+    loads = [(state.name, state.task) for state in machine.states if isinstance(state.task, Load)]
+    appends = [name for name, load in loads if load.mode == "append"]
+    replaces = [name for name, load in loads if load.mode == "replace"]
     for state in machine.states:
         mark = state.task.watermark if isinstance(state.task, Run) else None
         if mark is None:
@@ -233,6 +231,14 @@ def _watermarks(machine: Machine, roles: dict[str, Role]) -> Iterator[Finding]:
                 message=f'looks back, and "{appends[0]}" appends: rows that are read again are'
                 " loaded twice",
                 fix=f'give the load of "{appends[0]}" a key, or remove lookback',
+            )
+        if replaces:
+            yield Finding(
+                severity="warning",
+                state=state.name,
+                message=f'reads only what is new, and "{replaces[0]}" replaces: what was loaded'
+                " before goes",
+                fix=f'give the load of "{replaces[0]}" a key instead, or remove watermark',
             )
 
 

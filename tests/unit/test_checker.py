@@ -36,13 +36,13 @@ def test_sound_machines_have_no_findings(tmp_path: Path) -> None:
     assert found(flights, {"flights:extract": "source", "flights:transform": "map"}) == []
 
 
-def _incremental(key: tuple[str, ...], **lookback: int) -> Machine:
+def _incremental(key: tuple[str, ...], mode: str = "", **lookback: int) -> Machine:
     source = State(
         name="a",
         task=Run(function="m:source", watermark=Incremental(column="at", **lookback)),
         on=(to("b"),),
     )
-    load = Load(to="sqlite:///w.db", table="t", key=key)
+    load = Load(to="sqlite:///w.db", table="t", key=key, mode=mode)
     return pipeline(source, State(name="b", task=load, on=(to("done"),)))
 
 
@@ -55,6 +55,9 @@ def test_a_watermark_needs_a_source_and_a_lookback_a_key() -> None:
     (twice,) = messages(_incremental((), lookback_ms=5), kinds)
     assert twice[:2] == ("warning", "a")
     assert '"b" appends: rows that are read again are loaded twice' in twice[2]
+    (gone,) = messages(_incremental(("id",), mode="replace", lookback=5), kinds)
+    assert gone[:2] == ("warning", "a")
+    assert '"b" replaces: what was loaded before goes' in gone[2]
     assert ("error", "a", "has a watermark, and its function is no source") in messages(
         _incremental(("id",)), {"m:source": "map"}
     )

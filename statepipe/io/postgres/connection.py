@@ -20,6 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from statepipe.errors import Busy, DataError, DefinitionError, StatepipeError, Unreachable
 from statepipe.io import secrets
+from statepipe.observe import redact
 
 #: Seconds, and milliseconds for the last: a peer that is gone is noticed within half a minute.
 _PATIENCE: Final = {
@@ -62,7 +63,8 @@ def parameters(address: str, *, name: str) -> dict[str, Any]:
         )
     password = str(asked.get("password") or "")
     if secrets.is_reference(password):
-        asked["password"] = secrets.resolve(password)
+        password = asked["password"] = secrets.resolve(password)
+    redact.hide(password)
     return {**_PATIENCE, **asked, "client_encoding": "UTF8"}
 
 

@@ -13,6 +13,7 @@ import pytest
 from statepipe.errors import Busy, DataError, DefinitionError, StatepipeError, Unreachable
 from statepipe.io.destinations import open_destination
 from statepipe.io.postgres.destination import PostgresDestination
+from statepipe.observe import redact
 from tests.io.postgres.server import PASSWORD, Cluster
 from tests.io.postgres.warehouse import PostgresWarehouse
 from tests.io.warehouse import ROWS, batch
@@ -55,6 +56,16 @@ def test_a_wrong_password_is_no_matter_of_waiting(
     assert to in error.message
     assert "password authentication failed" in error.message
     assert "`to`" in error.next_step
+
+
+def test_a_password_is_hidden_from_whatever_is_written(cluster: Cluster) -> None:
+    """A task or a library that prints it shows three stars."""
+    redact.forget()
+    with closing(open_destination(cluster.url(), base_dir=Path("/"), table="t")) as target:
+        target.ledger(store_id="s", instance="i", generation=1, state="l", visit=1)
+
+    assert redact.redacted(f"it is {PASSWORD}!") == "it is ***!"
+    redact.forget()
 
 
 def test_a_password_by_reference_opens_the_door(
