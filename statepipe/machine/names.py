@@ -80,7 +80,7 @@ def check_load(to: object, *, table: str, key: tuple[str, ...], mode: str) -> st
     if isinstance(to, str) and not all(map(_is_reference, _passwords(to))):
         raise refusal(
             "to has a password in it, which would be kept in the store",
-            next_step='write "postgresql://user@host/database?password=env:NAME",'
+            next_step="write ?password=env:NAME at its end instead,"
             ' or the whole address as a reference: to = "env:NAME"',
         )
     check_text("to", to)

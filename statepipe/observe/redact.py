@@ -59,8 +59,9 @@ _LOOKS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
     ),
     (
         ("pass", "pwd", "secret", "key", "_token"),
+        # A reference only says where a secret is.
         re.compile(
-            rf"((?:{_WORDS}){_EQUALS})(?:{_QUOTED}|[^\s,;&\"'}})\]]+)",
+            rf"((?:{_WORDS}){_EQUALS})(?!env:|file:)(?:{_QUOTED}|[^\s,;&\"'}})\]]+)",
             re.IGNORECASE,
         ),
         rf"\1\2\4{MASK}\3\5",

@@ -37,6 +37,10 @@ def forgotten() -> Iterator[None]:
         ('{"proxy-authorization": "Digest a=\'b\'"}', '{"proxy-authorization": "***"}'),
         ("sent bearer abcdef.ghijkl-mnop", "sent bearer ***"),
         ("password=hunter2 user=ann", "password=*** user=ann"),
+        (
+            "db?password=env:PG&x=1 password=file:/run/pg",
+            "db?password=env:PG&x=1 password=file:/run/pg",
+        ),
         ("PGPASSWORD=hunter2", "PGPASSWORD=***"),
         ("SERVER=x;PWD=hunter2;UID=ann", "SERVER=x;PWD=***;UID=ann"),
         ('{"user": "ann", "password": "hun ter2"}', '{"user": "ann", "password": "***"}'),

@@ -58,7 +58,7 @@ def parameters(address: str, *, name: str) -> dict[str, Any]:
         raise DefinitionError(
             f"{name} is no address of a PostgreSQL database",
             meaning="nothing was loaded",
-            next_step="write postgresql://user@host:5432/database?password=env:NAME;"
+            next_step="write postgresql://host:5432/database?user=…&password=env:NAME;"
             " percent-encode what is special in a URL",
         )
     password = str(asked.get("password") or "")
@@ -85,7 +85,7 @@ def connect_by(connect: Connect, asked: Mapping[str, Any], *, name: str) -> psyc
     try:
         return connect(asked)
     except psycopg.Error as error:
-        said = " ".join(str(error).split())
+        said = " ".join(str(error).split()).removeprefix("connection failed: ")
     # Raised out here, so that the library's error and its parameters are not kept with it.
     if "FATAL" in said and not any(word in said for word in _LATER):
         raise DataError(
