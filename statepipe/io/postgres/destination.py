@@ -128,6 +128,7 @@ class PostgresDestination:
         self._busy_ms = busy_ms
         self._connect = connect or open_connection
         self._connection: psycopg.Connection | None = None
+        self._is_new = False  # the connection has not begun a transaction yet
         self._known: _Known | None = None
         self._draft = ""  # the name of the draft, if there is to be one
         self._schema = ""  # of the table, the draft and the ledger
@@ -210,6 +211,10 @@ class PostgresDestination:
     def begin(self, batch: LoadBatch) -> None:
         """Begin, and lock the table; it must be what was looked at."""
         known = self._looked_at()
+        if self._is_new:
+            # Whoever was taken over may be asleep in its transaction, and we would wait for it.
+            sessions.end_predecessors(self._open(), batch, epoch_max=batch.epoch - 1)
+            self._is_new = False
         sql = _BEGIN.format(busy_ms=self._busy_ms, idle_ms=IDLE_MS, session=sessions.name_of(batch))
         if known.is_there:
             lock = SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(known.place.sql)
@@ -279,6 +284,7 @@ class PostgresDestination:
         if self._connection is None:
             asked = parameters(self._address, name=self.name)
             self._connection = connect_by(self._connect, asked, name=self.name)
+            self._is_new = True
         return self._connection
 
     def _looked_at(self) -> _Known:
@@ -336,7 +342,7 @@ class PostgresDestination:
     def _is_worth_another(self, error: psycopg.Error, batch: LoadBatch) -> bool:
         """Return True if a new connection may do better, once."""
         if isinstance(error, errors.LockNotAvailable):
-            return sessions.end_predecessors(self._open(), batch) > 0
+            return sessions.end_predecessors(self._open(), batch, epoch_max=batch.epoch) > 0
         is_lost = self._connection is not None and self._connection.closed
         return is_lost or isinstance(error, errors.DeadlockDetected)
 

@@ -28,14 +28,19 @@ def name_of(batch: LoadBatch) -> str:
     return f"statepipe {_whose(batch)} {batch.epoch}"
 
 
-def end_predecessors(connection: psycopg.Connection, batch: LoadBatch) -> int:
+def end_predecessors(connection: psycopg.Connection, batch: LoadBatch, *, epoch_max: int) -> int:
     """
-    End the sessions of our role with the batch's instance and no higher epoch; return how many.
+    End the sessions of our role with the batch's instance; return how many.
 
-    A higher epoch is committed before anybody acts under it, so they can do nothing any
-    more that counts. One that commits just now has committed or not: the ledger tells.
+    Args:
+        connection: One of our role.
+        batch: Whose instance it is.
+        epoch_max: The highest epoch that is ended. A lower one than the batch's can do
+            nothing any more that counts, because the batch's was committed before anybody
+            acted under it. The same one was our own, before its connection was lost. One
+            that commits just now has committed or not: the ledger tells.
     """
-    return len(connection.execute(_END, (_whose(batch), batch.epoch)).fetchall())
+    return len(connection.execute(_END, (_whose(batch), epoch_max)).fetchall())
 
 
 def _whose(batch: LoadBatch) -> str:

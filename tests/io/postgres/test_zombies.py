@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 import pytest
 
+from statepipe.clock import SystemClock
 from statepipe.errors import Busy, Fenced
 from statepipe.io.destinations import Landed
-from statepipe.io.postgres.destination import PostgresDestination
+from statepipe.io.postgres.destination import BUSY_MS, PostgresDestination
 from tests.crash.processes import BOUND_MS
 from tests.io.postgres.server import Cluster
 from tests.io.postgres.warehouse import PostgresWarehouse
@@ -63,9 +64,13 @@ def test_whoever_takes_over_ends_the_session_of_a_sleeper_and_loads(
         late = pool.submit(asleep.load, batch(number=8, epoch=4))
         assert sleeper.stopped.wait(BOUND_MS / 1000)
 
-        took_over = warehouse.destination(key=("id",)).load(
-            batch([row | {"name": "successor's"} for row in ROWS], number=8, epoch=5)
-        )
+        began_ms = SystemClock().boot_ms()
+        address = warehouse.url()
+        with closing(PostgresDestination(address, name="w", table="t", key=("id",))) as successor:
+            took_over = successor.load(
+                batch([row | {"name": "successor's"} for row in ROWS], number=8, epoch=5)
+            )
+        assert SystemClock().boot_ms() - began_ms < BUSY_MS, "it waited for the sleeper"
 
         sleeper.may_go_on.set()
         with pytest.raises(Fenced, match="has epoch 4, the destination has seen 5"):
@@ -76,6 +81,25 @@ def test_whoever_takes_over_ends_the_session_of_a_sleeper_and_loads(
         (7, 3),
         (8, 5),
     ]
+
+
+def test_a_session_of_our_own_that_was_lost_is_ended_when_it_is_in_the_way(
+    warehouse: PostgresWarehouse,
+) -> None:
+    """The network took our connection, and the server has not noticed: same epoch, same batch."""
+    with closing(warehouse.destination()) as first:
+        first.load(batch(epoch=4))
+    lost = Stopping("COMMIT")
+    with ThreadPoolExecutor(1) as pool:
+        half_dead = warehouse.destination(faults=lost)
+        late = pool.submit(half_dead.load, batch(number=1, epoch=4))
+        assert lost.stopped.wait(BOUND_MS / 1000)
+
+        again = warehouse.destination().load(batch(number=1, epoch=4))
+
+        lost.may_go_on.set()
+        assert {again.already, late.result().already} == {False, True}
+    assert warehouse.query("SELECT count(*) FROM t") == [(6,)]
 
 
 @pytest.mark.parametrize(
