@@ -22,7 +22,14 @@ from typing import Any, Final, Literal, get_args
 
 from statepipe.errors import NotFound
 from statepipe.machine.guards import Guard
-from statepipe.machine.names import check_load, check_name, check_names, check_once, check_text, refusal
+from statepipe.machine.names import (
+    check_load,
+    check_name,
+    check_names,
+    check_once,
+    check_text,
+    refusal,
+)
 from statepipe.machine.parameter import Param
 from statepipe.machine.watermark import Incremental
 from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, TIMEOUT
