@@ -47,45 +47,50 @@ class Proxy:
         self._kill = kill
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._ends: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Take no more connections, and end those that are there."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join()
         self._listener.close()
+        for end in list(self._ends):
+            _shut(end)
+        for thread in self._threads:
+            thread.join()
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+                thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
     def _serve(self, client: socket.socket) -> None:
-        try:
-            server = socket.create_connection(self._server)
-        except OSError:
-            client.close()
-            return
-        is_answer_lost = threading.Event()
-        answers = threading.Thread(
-            target=self._answers, args=(server, client, is_answer_lost), daemon=True
-        )
-        answers.start()
-        with suppress(OSError):
-            while data := client.recv(_CHUNK):
-                if not data.endswith(_COMMIT):
-                    server.sendall(data)
-                elif self._is_cut(data, server, is_answer_lost):
-                    break
-        if is_answer_lost.is_set():
-            answers.join()
-        for end in (client, server):
+        with client, suppress(OSError), socket.create_connection(self._server) as server:
+            self._ends |= {client, server}
+            is_answer_lost = threading.Event()
+            answers = threading.Thread(
+                target=self._answers, args=(server, client, is_answer_lost), daemon=True
+            )
+            answers.start()
             with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        answers.join()
-        client.close()
-        server.close()
+                while data := client.recv(_CHUNK):
+                    if not data.endswith(_COMMIT):
+                        server.sendall(data)
+                    elif self._is_cut(data, server, is_answer_lost):
+                        break
+            if is_answer_lost.is_set():
+                answers.join()
+            _shut(client)
+            _shut(server)
+            answers.join()
+            self._ends -= {client, server}
 
     def _is_cut(self, data: bytes, server: socket.socket, is_answer_lost: threading.Event) -> bool:
         """Do to a COMMIT what is to be done; return True if the wire is to be cut."""
@@ -111,6 +116,11 @@ class Proxy:
                 client.sendall(data)
         with suppress(OSError):
             client.shutdown(socket.SHUT_RDWR)
+
+
+def _shut(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
