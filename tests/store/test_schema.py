@@ -9,6 +9,7 @@ import pytest
 from statepipe.model import Attachment, Plan, Rejects
 from statepipe.sqlite import sqlite3
 from statepipe.store import claims, staged
+from statepipe.store.claims import Scope
 from statepipe.store.committer import Committer
 from statepipe.store.connection import Store
 from statepipe.store.migrations import figures, first_release
@@ -225,12 +226,14 @@ def test_the_schema_is_made_once(store: Store) -> None:
 
 
 FACTS = {"boot_id": "b", "boot_ms": 1, "now_ms": 1, "limit": 1, "n": 1}
+#: Of everything, and as a worker of two machines asks.
+SCOPES = ("", claims._scope_sql(Scope(definitions=frozenset({1, 2}))))
 HOT = [
-    (claims._FREE.format(scope=""), "instance_free"),
-    (claims._TIMER_THIS_BOOT.format(scope=""), "instance_timer"),
-    (claims._TIMER_OTHER_BOOT.format(scope=""), "instance_timer"),
-    (claims._NEXT_TIMER.format(scope=""), "instance_timer"),
-    (claims._HELD_BY_DEAD.format(dead="1, 2", scope=""), "instance_held"),
+    *((claims._FREE.format(scope=scope), "instance_free") for scope in SCOPES),
+    *((claims._TIMER_THIS_BOOT.format(scope=scope), "instance_timer") for scope in SCOPES),
+    *((claims._TIMER_OTHER_BOOT.format(scope=scope), "instance_timer") for scope in SCOPES),
+    *((claims._NEXT_TIMER.format(scope=scope), "instance_timer") for scope in SCOPES),
+    *((claims._HELD_BY_DEAD.format(dead=1, scope=scope), "instance_held") for scope in SCOPES),
     ("SELECT n FROM instance WHERE worker = 1 AND request IS NOT NULL", "instance_held"),
     ("SELECT 1 FROM journal WHERE instance = 1 ORDER BY seq", "journal_instance_seq"),
     (staged._ONE, "PRIMARY KEY"),

@@ -177,9 +177,7 @@ _VALUES = st.one_of(
 )
 
 
-@settings(
-    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.dictionaries(st.sampled_from("abcd"), _VALUES), max_size=8))
 def test_any_records_land_exactly_or_are_rejected(
     warehouse: Warehouse, records: list[dict[str, Any]]

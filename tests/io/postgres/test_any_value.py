@@ -62,9 +62,7 @@ def shared(cluster: Cluster) -> Iterator[PostgresWarehouse]:
     made.close()
 
 
-@settings(
-    max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(VALUES, min_size=1, max_size=6))
 def test_any_value_in_any_column_comes_back_or_is_rejected(
     shared: PostgresWarehouse, values: list[Any]
