@@ -110,9 +110,19 @@ def is_dead(pid: int) -> bool:
     return stat[stat.rindex(")") + 2] == "Z"
 
 
+#: What other files' tests have started in this process: zombies, and servers that go on.
+_OTHERS: set[int] = set()
+
+
+def ours() -> set[int]:
+    """Return our descendants, without those that other files' tests brought, and theirs."""
+    others = _OTHERS.union(*map(descendants, _OTHERS))
+    return descendants(os.getpid()) - others
+
+
 def living() -> set[int]:
-    """Return our descendants that live: what other files' tests left are zombies at most."""
-    return {pid for pid in descendants(os.getpid()) if not is_dead(pid)}
+    """Return those of `ours` that live."""
+    return {pid for pid in ours() if not is_dead(pid)}
 
 
 def told_of(root: int) -> list[str]:
@@ -127,22 +137,22 @@ def told_of(root: int) -> list[str]:
 @pytest.fixture(scope="module")
 def shared() -> Iterator[ProcessExecutor]:
     """One pool for the whole file: each test must leave it fit for the next."""
-    # Other files' tests run in this process, too, and may have left zombies of theirs.
-    others = descendants(os.getpid())
+    _OTHERS.clear()
+    _OTHERS.update(descendants(os.getpid()))
     executor = ProcessExecutor(2)
     yield executor
     executor.shutdown()
-    assert until(lambda: all(map(is_dead, descendants(os.getpid()) - others)))
+    assert until(lambda: not living())
 
 
 @pytest.fixture
 def executor(shared: ProcessExecutor) -> Iterator[ProcessExecutor]:
     """Check after each test that the pool works and only idle workers are left."""
-    before = descendants(os.getpid())
+    before = ours()
     yield shared
     assert shared.submit(hostile.add, 1, 2).result(timeout=10) == 3
     # At most the two slots' workers are new; what a task has started would be more.
-    assert until(lambda: len(descendants(os.getpid()) - before) <= 2), told_of(os.getpid())
+    assert until(lambda: len(ours() - before) <= 2), told_of(os.getpid())
 
 
 def begun(told: "SimpleQueue[object]") -> None:
