@@ -39,7 +39,7 @@ _HOMES: Final = {
     "Task": "statepipe.model",
     "Throttled": "statepipe.errors",
     "Transition": "statepipe.machine.definition",
-    "Validate": "statepipe.machine.definition",
+    "Validate": "statepipe.machine.judging",
     "load_config": "statepipe.config",
     "read_csv": "statepipe.io.files",
     "read_jsonl": "statepipe.io.files",

@@ -21,7 +21,7 @@ from statepipe.machine.definition import Machine as Machine
 from statepipe.machine.definition import Run as Run
 from statepipe.machine.definition import State as State
 from statepipe.machine.definition import Transition as Transition
-from statepipe.machine.definition import Validate as Validate
+from statepipe.machine.judging import Validate as Validate
 from statepipe.machine.parameter import Param as Param
 from statepipe.model import Batch as Batch
 from statepipe.model import Outcome as Outcome

@@ -25,6 +25,8 @@ OK: Final = "ok"
 ERROR: Final = "error"
 TIMEOUT: Final = "timeout"
 CANCEL: Final = "cancel"
+#: What a contract raises if more records broke it than `max_rejects` lets pass.
+INVALID: Final = "invalid"
 
 
 class Status:

@@ -1,10 +1,13 @@
 """
-Durations as people write them: "90s", "10m", "1h30m", "250ms", "2d", "PT15M"; and counts.
+Quantities as people write and read them.
 
-Everything inside the engine is integer milliseconds.
+    durations   "90s", "10m", "1h30m", "250ms", "2d", "PT15M"; integer milliseconds inside
+    shares      "5%", "0.5%"; exact fractions inside
+    counts      "1 batch", "7 batches"
 """
 
 import re
+from fractions import Fraction
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _PLAIN = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
@@ -13,6 +16,7 @@ _ISO = re.compile(
     r"P(?:(?P<w>\d+)W)?(?:(?P<d>\d+)D)?"
     r"(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+(?:\.\d+)?)S)?)?"
 )
+_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,9})?) ?%", re.ASCII)
 
 
 def parse_duration_ms(text: str) -> int:
@@ -53,3 +57,17 @@ def plural(count: int, word: str) -> str:
     """Return "1 batch", "7 batches", "6,104 records"."""
     ending = "" if count == 1 else "es" if word.endswith(("ch", "s")) else "s"
     return f"{count:,} {word}{ending}"
+
+
+def parse_share(text: str) -> Fraction:
+    """
+    Return the share that `text` says, 0..1: "5%" is one twentieth, exactly.
+
+    Raises:
+        ValueError: If `text` is not a share; the message shows how to write one.
+    """
+    found = _SHARE.fullmatch(text)
+    share = Fraction(found[1]) / 100 if found else None
+    if share is None or share > 1:
+        raise ValueError(f'{text!r} is not a share; write "5%", "0.5%", at most "100%"')
+    return share

@@ -2,8 +2,9 @@
 What a machine is and what it allows; pure: no clock, no store, no task is run here.
 
     definition  the frozen values: Machine, State, tasks, Transition (names: their checks)
+    judging     the task that judges records
     parameter   what a machine declares: Param
-    loader      a TOML file as a Machine; finding and listing files
+    loader      a TOML file as a Machine; finding and listing files (reading: its values)
     params      the parameters of one instance, typed (scalars: the types)
     guards      the expression language of `when` (operations: what it computes)
     table       state + event + facts -> target, compiled by `transitions`

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from statepipe.errors import DefinitionError
-from statepipe.machine.definition import FAILED_STATE, Load, Machine, Run, State, Validate
+from statepipe.machine.definition import FAILED_STATE, Load, Machine, Run, State
+from statepipe.machine.judging import Validate
 from statepipe.machine.paths import graph_of, one_cycle, reached, reversed_graph
 from statepipe.model import ERROR, OK, TIMEOUT
 

@@ -3,7 +3,7 @@ A machine as frozen values: what a TOML file says, or what Python builds directl
 
     Machine         name, version, states, parameters; complete once built
     State           a task, or a final kind; its transitions
-    Run, Validate, Load     the three tasks
+    Run, Load       two of the three tasks; `judging` has Validate
     Transition      event, target, guard, visit limit
 
 Each checks itself when built, so whatever holds a Machine holds a sound one. What takes
@@ -22,6 +22,7 @@ from typing import Any, Final, Literal, get_args
 
 from statepipe.errors import NotFound
 from statepipe.machine.guards import Guard
+from statepipe.machine.judging import Validate
 from statepipe.machine.names import (
     check_load,
     check_name,
@@ -32,7 +33,7 @@ from statepipe.machine.names import (
 )
 from statepipe.machine.parameter import Param
 from statepipe.machine.watermark import Incremental
-from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, TIMEOUT
+from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, INVALID, TIMEOUT
 from statepipe.policy import DURATION_MS_MAX, STATE_KEYS, policy_fields
 from statepipe.suggest import did_you_mean
 
@@ -76,27 +77,6 @@ class Run:
             return self.function
         name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
         return f"{getattr(self.function, '__module__', '?')}:{name}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Validate:
-    """
-    Judge the records of a batch by a contract; rejected ones go to quarantine.
-
-    Attributes:
-        contract: Path of a JSON Schema, relative to the folder of the machines.
-    """
-
-    contract: str
-
-    def __post_init__(self) -> None:
-        """Refuse a path that is none, or that leaves the folder of the machines."""
-        check_text("contract", self.contract)
-        if ".." in self.contract.split("/"):
-            raise refusal(
-                f'contract "{self.contract}" leaves the folder of the machines',
-                next_step='keep contracts beside the machine: "contracts/flight.json"',
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +202,7 @@ class State:
         check_names("notify", self.notify)
         self._check_policy()
         self._check_limits()
+        self._complete_task()
         # Grouped by event, so that a machine has one form: order matters within an event only.
         events = list(dict.fromkeys(each.event for each in self.on))
         on = tuple(sorted(self.on, key=lambda each: events.index(each.event)))
@@ -233,6 +214,18 @@ class State:
     def on_event(self, event: str) -> tuple[Transition, ...]:
         """Return the transitions that `event` may take, in the order they are tried."""
         return tuple(each for each in self.on if each.event == event)
+
+    def _complete_task(self) -> None:
+        # Who says where `invalid` leads wants it raised: by any reject, unless a limit is said.
+        if not isinstance(self.task, Validate):
+            return
+        if self.task.max_rejects is None and self.on_event(INVALID):
+            object.__setattr__(self, "task", replace(self.task, max_rejects=0))
+        elif self.task.max_rejects is not None and not self.on_event(INVALID):
+            raise refusal(
+                f'state "{self.name}" has max_rejects, and its event "{INVALID}" has no target',
+                next_step=f'on.{INVALID} = "the state for it", for example "{FAILED_STATE}"',
+            )
 
     def _check_policy(self) -> None:
         if unknown := [key for key in self.settings if key not in STATE_KEYS]:

@@ -5,9 +5,10 @@ Is it still the machine an instance began with; and if not, what changed, in pla
     digest              64 hex digits over it
     describe_changes    two of them compared
 
-Policies (retry, timeout, executor, batch size), the deadline, who is told (`notify`), `why`,
-comments and the order of keys do not count: they may change between a crash and a resume. Nor
-does the source of the functions: whoever changes what a task means raises `version`.
+Policies (retry, timeout, executor, batch size), the deadline, who is told (`notify`), how many
+rejects may be, `why`, comments and the order of keys do not count: they may change between a
+crash and a resume. Nor does the source of the functions: whoever changes what a task means
+raises `version`.
 """
 
 import datetime as dt
@@ -16,7 +17,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from statepipe.machine.definition import Load, Machine, Run, State, Transition, Validate
+from statepipe.machine.definition import Load, Machine, Run, State, Transition
+from statepipe.machine.judging import Validate
 
 #: The shape of the canonical form itself; rises if what counts is written down otherwise.
 _FORM = 1

@@ -10,8 +10,7 @@ definition itself, and its refusal is passed on with the file and the key in fro
 """
 
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,15 +22,15 @@ from statepipe.machine.definition import (
     Run,
     State,
     Transition,
-    Validate,
 )
+from statepipe.machine.judging import Validate
 from statepipe.machine.names import check_name, refusal
 from statepipe.machine.parameter import Param
+from statepipe.machine.reading import at, duration_of, known, needed, table_of, text_of
 from statepipe.machine.watermark import Incremental
-from statepipe.model import OK
+from statepipe.model import INVALID, OK
 from statepipe.policy import STATE_KEYS
 from statepipe.suggest import did_you_mean
-from statepipe.units import parse_duration_ms
 
 FILE_BYTES_MAX: Final = 1_000_000
 
@@ -46,17 +45,13 @@ _SHORT: Final = {
 }
 _TASKS: Final = ("run", "contract", "load")
 _LOAD: Final = ("to", "table", "key", "mode")
-_STATE: Final = (*_TASKS, "watermark", "final", "on", "retry", "notify", *STATE_KEYS)
+#: What a state with a contract may say besides.
+_VALIDATE: Final = ("max_rejects",)
+_STATE: Final = (*_TASKS, *_VALIDATE, "watermark", "final", "on", "retry", "notify", *STATE_KEYS)
+#: What a line of the short form may say, where that is more than a function.
+_SHORT_KEYS: Final = {"extract": ("run", "watermark"), "validate": ("run", "contract", *_VALIDATE)}
 _TARGET: Final = ("to", "when", "max_visits")
 _PARAM: Final = ("type", "default", "required")
-
-#: Keys of the machine file that this version does not have; said plainly, not guessed at.
-_NOT_YET: Final = {
-    "tasks": "several tasks in one state",
-    "wait": "states that wait",
-    "uses": "resource limits",
-    "foreach": "partitions",
-}
 
 
 def load_machine(path: Path) -> Machine:
@@ -67,7 +62,7 @@ def load_machine(path: Path) -> Machine:
         NotFound: If there is no such file.
         DefinitionError: If it is no TOML, has an unknown key, or describes no sound machine.
     """
-    with _at(str(path)):
+    with at(str(path)):
         values = _parsed(path)
         machine = _machine(values)
         if machine.name != path.stem:
@@ -103,11 +98,11 @@ def find_machine(name: str, machines_dir: Path) -> Path:
             meaning="nothing was run",
             next_step=f"ls -ld {path}   # a machine is one TOML file there",
         )
-    known = list_machines(machines_dir)
+    there = list_machines(machines_dir)
     raise NotFound(
-        f'there is no machine "{name}" in {machines_dir}{did_you_mean(name, known)}',
+        f'there is no machine "{name}" in {machines_dir}{did_you_mean(name, there)}',
         meaning="nothing was run",
-        next_step=f"there are {', '.join(known)}" if known else f"write {path}",
+        next_step=f"there are {', '.join(there)}" if there else f"write {path}",
     )
 
 
@@ -122,17 +117,6 @@ def list_machines(machines_dir: Path) -> list[str]:
         if path.is_file():
             names.append(path.stem)
     return sorted(names)
-
-
-@contextmanager
-def _at(place: str) -> Iterator[None]:
-    """Put `place`, a file or a key path, in front of what a refusal says."""
-    try:
-        yield
-    except DefinitionError as error:
-        raise DefinitionError(
-            f"{place}: {error.message}", meaning=error.meaning, next_step=error.next_step
-        ) from None
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -171,25 +155,25 @@ def _machine(values: Mapping[str, Any]) -> Machine:
             next_step="use one form: extract, validate, transform, load; or initial and states",
         )
     if short:
-        _known(values, (*_COMMON, *_SHORT))
-        _needed(values, ("machine", "extract"))
+        known(values, (*_COMMON, *_SHORT))
+        needed(values, ("machine", "extract"))
         states = _short_states(values)
         initial = states[0].name
     else:
-        _known(values, (*_COMMON, *_LONG, *(() if long else _SHORT)))
-        _needed(values, ("machine", *(_LONG if long else ("extract",))))
-        tables = _table("states", values["states"])
+        known(values, (*_COMMON, *_LONG, *(() if long else _SHORT)))
+        needed(values, ("machine", *(_LONG if long else ("extract",))))
+        tables = table_of("states", values["states"])
         states = tuple(_state(name, value) for name, value in tables.items())
-        initial = _text("initial", values["initial"])
-    params = _table("params", values.get("params", {}))
+        initial = text_of("initial", values["initial"])
+    params = table_of("params", values.get("params", {}))
     return Machine(
-        name=_text("machine", values["machine"]),
+        name=text_of("machine", values["machine"]),
         initial=initial,
         states=states,
         version=values.get("version", 1),
         params=tuple(_param(name, value) for name, value in params.items()),
-        deadline_ms=_duration("deadline", values.get("deadline")),
-        why=_text("why", values.get("why", "")),
+        deadline_ms=duration_of("deadline", values.get("deadline")),
+        why=text_of("why", values.get("why", "")),
         notify=_notify(values),
     )
 
@@ -199,9 +183,12 @@ def _short_states(values: Mapping[str, Any]) -> tuple[State, ...]:
     targets = [*(_SHORT[key] for key in keys[1:]), "done"]
     acting = []
     for key, target in zip(keys, targets, strict=True):
-        with _at(key):
+        with at(key):
             table = _short_state(key, values[key])
-            acting.append(_built_state(_SHORT[key], {**table, "on": {OK: target}}))
+            on = {OK: target}
+            if "max_rejects" in table:
+                on[INVALID] = FAILED_STATE
+            acting.append(_built_state(_SHORT[key], {**table, "on": on}))
     return (
         *acting,
         State(name="done", final="success"),
@@ -213,25 +200,22 @@ def _short_state(key: str, value: object) -> dict[str, Any]:
     """One line of the short form as a table of the long one."""
     if isinstance(value, str):
         return {"run": value}
-    table = dict(_table(None, value))
+    table = dict(table_of(None, value))
     extra = (*STATE_KEYS, "retry")
     if key == "load" and "run" not in table:
-        _known(table, (*_LOAD, *extra, "run"))
+        known(table, (*_LOAD, *extra, "run"))
         return {"load": {k: table.pop(k) for k in _LOAD if k in table}, **table}
-    task = ("run", "contract") if key == "validate" else ("run",)
-    if key == "extract":
-        task = ("run", "watermark")
-    _known(table, (*task, *extra))
+    known(table, (*_SHORT_KEYS.get(key, ("run",)), *extra))
     return table
 
 
 def _state(name: str, value: object) -> State:
-    with _at(f"states.{name}"):
-        return _built_state(name, _table(None, value))
+    with at(f"states.{name}"):
+        return _built_state(name, table_of(None, value))
 
 
 def _built_state(name: str, table: Mapping[str, Any]) -> State:
-    _known(table, _STATE)
+    known(table, _STATE)
     if sum(key in table for key in (*_TASKS, "final")) != 1:
         raise refusal(
             "must have exactly one of run, contract, load, final",
@@ -241,6 +225,11 @@ def _built_state(name: str, table: Mapping[str, Any]) -> State:
         raise refusal(
             "watermark belongs to a state that runs a source",
             next_step='run = "module:function", watermark = "updated_at"',
+        )
+    if misplaced := [key for key in _VALIDATE if key in table and "contract" not in table]:
+        raise refusal(
+            f'key "{misplaced[0]}" belongs to a state with a contract',
+            next_step=f"remove {misplaced[0]}, or judge records here: contract = …",
         )
     retry = table.get("retry")
     if not isinstance(retry, str | Mapping | None):
@@ -252,7 +241,7 @@ def _built_state(name: str, table: Mapping[str, Any]) -> State:
         name=name,
         task=_task(table),
         final=table.get("final"),
-        on=tuple(_transitions(_table("on", table.get("on", {})))),
+        on=tuple(_transitions(table_of("on", table.get("on", {})))),
         retry=retry,
         settings={key: table[key] for key in STATE_KEYS if key in table},
         notify=_notify(table),
@@ -261,68 +250,73 @@ def _built_state(name: str, table: Mapping[str, Any]) -> State:
 
 def _task(table: Mapping[str, Any]) -> Run | Validate | Load | None:
     if "run" in table:
-        with _at("watermark"):
+        with at("watermark"):
             incremental = _incremental(table.get("watermark"))
-        with _at("run"):
-            return Run(function=_text(None, table["run"]), watermark=incremental)
+        with at("run"):
+            return Run(function=text_of(None, table["run"]), watermark=incremental)
     if "contract" in table:
-        return Validate(contract=_text("contract", table["contract"]))
+        return Validate(
+            contract=text_of("contract", table["contract"]),
+            **{key: table[key] for key in _VALIDATE if key in table},
+        )
     if "load" not in table:
         return None
-    with _at("load"):
-        load = _table(None, table["load"])
-        _known(load, _LOAD)
-        _needed(load, ("to", "table"))
+    with at("load"):
+        load = table_of(None, table["load"])
+        known(load, _LOAD)
+        needed(load, ("to", "table"))
         key = load.get("key", [])
         columns = [key] if isinstance(key, str) else key
         if not isinstance(columns, list):
             raise refusal(f"key is {key!r}, not a list of columns", next_step='key = ["id"]')
         return Load(
-            to=_text("to", load["to"]),
-            table=_text("table", load["table"]),
+            to=text_of("to", load["to"]),
+            table=text_of("table", load["table"]),
             key=tuple(columns),
-            mode=_text("mode", load.get("mode", "")),
+            mode=text_of("mode", load.get("mode", "")),
         )
 
 
 def _incremental(value: object) -> Incremental | None:
     if value is None:
         return None
-    table: Mapping[str, Any] = {"column": value} if isinstance(value, str) else _table(None, value)
-    _known(table, ("column", "lookback"))
-    _needed(table, ("column",))
-    column, lookback = _text("column", table["column"]), table.get("lookback")
+    table: Mapping[str, Any] = (
+        {"column": value} if isinstance(value, str) else table_of(None, value)
+    )
+    known(table, ("column", "lookback"))
+    needed(table, ("column",))
+    column, lookback = text_of("column", table["column"]), table.get("lookback")
     if not isinstance(lookback, str):
         return Incremental(column=column, lookback=lookback)
-    return Incremental(column=column, lookback_ms=_duration("lookback", lookback))
+    return Incremental(column=column, lookback_ms=duration_of("lookback", lookback))
 
 
 def _transitions(events: Mapping[str, Any]) -> Iterator[Transition]:
     for event, value in events.items():
-        with _at(f"on.{event}"):
+        with at(f"on.{event}"):
             choices = value if isinstance(value, list) else [value]
             if not choices:
                 raise refusal("leads nowhere", next_step=f'on.{event} = "a state"')
             for choice in choices:
                 table: Mapping[str, Any] = (
-                    {"to": choice} if isinstance(choice, str) else _table(None, choice)
+                    {"to": choice} if isinstance(choice, str) else table_of(None, choice)
                 )
-                _known(table, _TARGET)
-                _needed(table, ("to",))
+                known(table, _TARGET)
+                needed(table, ("to",))
                 yield Transition(
                     event=event,
-                    target=_text("to", table["to"]),
+                    target=text_of("to", table["to"]),
                     when=table.get("when"),
                     max_visits=table.get("max_visits"),
                 )
 
 
 def _param(name: str, value: object) -> Param:
-    with _at(f"params.{name}"):
+    with at(f"params.{name}"):
         table: Mapping[str, Any] = (
-            {"type": value} if isinstance(value, str) else _table(None, value)
+            {"type": value} if isinstance(value, str) else table_of(None, value)
         )
-        _known(table, _PARAM)
+        known(table, _PARAM)
         required = table.get("required", "default" not in table)
         if not isinstance(required, bool):
             raise refusal(f"required is {required!r}", next_step="required = false")
@@ -339,15 +333,6 @@ def _param(name: str, value: object) -> Param:
         )
 
 
-def _duration(key: str, value: object) -> int | None:
-    if value is None:
-        return None
-    try:
-        return parse_duration_ms(_text(key, value))
-    except (ValueError, OverflowError) as error:
-        raise refusal(f"{key}: {error}", next_step=f'{key} = "6h"') from None
-
-
 def _notify(table: Mapping[str, Any]) -> tuple[str, ...]:
     named = table.get("notify", [])
     names = [named] if isinstance(named, str) else named
@@ -357,38 +342,3 @@ def _notify(table: Mapping[str, Any]) -> tuple[str, ...]:
             next_step='notify = "oncall", or notify = ["oncall", "team"]',
         )
     return tuple(names)
-
-
-def _known(table: Mapping[str, Any], keys: Collection[str]) -> None:
-    for key in table:
-        if key in keys:
-            continue
-        if key in _NOT_YET:
-            raise refusal(
-                f'unknown key "{key}": this version of statepipe has no {_NOT_YET[key]}',
-                next_step=f"remove {key}; the keys here are {', '.join(keys)}",
-            )
-        raise refusal(
-            f'unknown key "{key}"{did_you_mean(key, keys)}',
-            next_step=f"the keys here are {', '.join(keys)}",
-        )
-
-
-def _needed(table: Mapping[str, Any], keys: Collection[str]) -> None:
-    for key in keys:
-        if key not in table:
-            raise refusal(f'key "{key}" is missing', next_step=f"{key} = …")
-
-
-def _table(key: str | None, value: object) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        name = f"{key} is " if key else "is "
-        raise refusal(f"{name}{value!r}, not a table", next_step="write { key = value }")
-    return value
-
-
-def _text(key: str | None, value: object) -> str:
-    if not isinstance(value, str):
-        name = f"{key} is " if key else "is "
-        raise refusal(f"{name}{value!r}, not text", next_step='write it in quotes: "…"')
-    return value

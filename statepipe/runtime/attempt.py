@@ -123,6 +123,7 @@ def ended_of(future: Future[Mapping[str, Any]]) -> Ended:
             result["records"] or None,
             result["rejected"] or None,
             None,
+            result.get("note"),
         )
     names = tuple(failed["names"])
     if names[0] == TaskCancelled.__name__:

@@ -15,7 +15,7 @@ of which. What it gets and gives:
             `records` and `rejected`: how many this stay has committed
     ask     {"ask": "batch" | "loaded" | "input" | "plan" | "beat", …} -> the loop's answer;
             raises TaskCancelled when the attempt must stop
-    result  {"event", "value", "produced", "records", "rejected"}, or
+    result  {"event", "value", "produced", "records", "rejected"}, perhaps a "note" on why, or
             {"failed": {"names", "message", "traceback", "retry_after_ms"}}
 
 Work redone after a crash is what was not committed: at most the one batch in the making.

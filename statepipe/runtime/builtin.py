@@ -19,7 +19,8 @@ from statepipe.errors import DataError, LedgerMismatch
 from statepipe.io.contract import Contract
 from statepipe.io.destinations import Destination, Landed, LoadBatch, open_destination
 from statepipe.io.rows import Records
-from statepipe.model import OK
+from statepipe.machine.judging import exceeds
+from statepipe.model import INVALID, OK
 from statepipe.runtime.staging import Ask, Staging
 
 Planned = Mapping[str, Any]
@@ -27,7 +28,10 @@ Planned = Mapping[str, Any]
 
 def validate(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
     """
-    Judge every input batch that is not judged yet.
+    Judge every input batch that is not judged yet; `invalid` if too many records broke it.
+
+    All are judged before that is decided, so it depends on the records alone, and the
+    quarantine has them all.
 
     Raises:
         DefinitionError: If the contract cannot be used.
@@ -48,13 +52,18 @@ def validate(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
             )
         staging.commit(number, judged.clean, rejects=judged.rejects, read=given.staged.records)
         number += 1
-    return {
-        "event": OK,
-        "value": None,
-        "produced": True,
-        "records": staging.records,
-        "rejected": staging.rejected,
-    }
+    return {**_verdict(call, staging), "value": None, "produced": True}
+
+
+def _verdict(call: Mapping[str, Any], staging: Staging) -> dict[str, Any]:
+    """Return the event of a contract whose records are all judged, and why it is raised."""
+    verdict = {"event": OK, "records": staging.records, "rejected": staging.rejected}
+    most = call["max_rejects"]
+    read = staging.records + staging.rejected
+    if most is None or not exceeds(staging.rejected, most, read=read):
+        return verdict
+    rejected = f"{staging.rejected:,} of {read:,} records were rejected"
+    return {**verdict, "event": INVALID, "note": f"{rejected}; max_rejects is {most}"}
 
 
 def load(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:

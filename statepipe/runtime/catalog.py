@@ -20,8 +20,9 @@ from typing import Any
 from statepipe.config import Config, refuse_unknown_overrides, resolve_policy
 from statepipe.errors import DefinitionChanged, DefinitionError, NotFound
 from statepipe.machine.alerts import alerts_of, named_targets
-from statepipe.machine.definition import Load, Machine, Run, State, Validate
+from statepipe.machine.definition import Load, Machine, Run, State
 from statepipe.machine.digest import canonical, describe_changes, digest
+from statepipe.machine.judging import Validate
 from statepipe.machine.loader import find_machine, list_machines, load_machine
 from statepipe.machine.table import Table
 from statepipe.notify import refuse_unknown
@@ -179,9 +180,10 @@ class Catalog:
                     refuse_missing(function, self._config.machines_dir)
                 call |= {"work": "run", "function": function}
                 call |= {"incremental": run.watermark and run.watermark.to_dict()}
-            case Validate(contract=contract):
-                path = self._config.machines_dir / contract
+            case Validate() as judge:
+                path = self._config.machines_dir / judge.contract
                 call |= {"work": "validate", "contract": str(path)}
+                call |= {"max_rejects": judge.max_rejects}
             case Load() as load:
                 call |= {"work": "load", "load": self._destination(load, store=store)}
         return Part(

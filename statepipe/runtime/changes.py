@@ -218,6 +218,10 @@ def _move_detail(
     picture = drive.picture_bytes if learned is drive.picture else learned.write()
     failed = status == Status.FAILED
     failure = ended.failure
+    error_class, error = (failure.names[0], failure.message) if failure else (None, None)
+    if failed and failure is None:  # an event of the machine's own led here, and is the cause
+        error_class = ended.event
+        error = ended.note or "the task raised this event, and the machine leads it here"
     return _unchanged(drive, kind="move")._replace(
         attempt=0,
         lost=0,
@@ -226,8 +230,8 @@ def _move_detail(
         picture=picture,
         worker=worker if status == Status.READY else None,
         failed_state=drive.state if failed else None,
-        error_class=failure.names[0] if failure else None,
-        error=failure.message[:ERROR_CHARS_MAX] if failure else None,
+        error_class=error_class,
+        error=error and error[:ERROR_CHARS_MAX],
         error_kind=_kind_of(drive, failure) if failure else None,
         entered_at_ms=at_ms,
         finished_at_ms=None if status == Status.READY else at_ms,
@@ -236,6 +240,7 @@ def _move_detail(
         records=ended.records,
         rejected=ended.rejected,
         learned=None if picture is drive.picture_bytes else picture,
+        note=ended.note,
     )
 
 

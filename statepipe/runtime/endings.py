@@ -32,6 +32,7 @@ class Ended(NamedTuple):
         records: How many records it handled.
         rejected: How many of them went to quarantine.
         failure: Why it failed, None if it did not.
+        note: Why it raised that event, for people; None if there is nothing to say.
     """
 
     event: str
@@ -40,6 +41,7 @@ class Ended(NamedTuple):
     records: int | None
     rejected: int | None
     failure: Failure | None
+    note: str | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -48,6 +50,7 @@ class Ended(NamedTuple):
             self.value is None
             and self.records is None
             and self.failure is None
+            and self.note is None
             and not self.produced
         )
 

@@ -119,7 +119,7 @@ def test_a_base_class_counts_as_the_policy_counts_it(scene: Scene) -> None:
 
 
 def test_an_event_of_the_author_can_be_what_failed_it(scene: Scene) -> None:
-    """There is no error then."""
+    """There is no error then, and no policy that could have tried again."""
     scene.driven(lambda _: Outcome("bad"))
 
     assert texts(scene.why()) == {

@@ -99,10 +99,10 @@ def test_those_that_failed_alike_are_one_line(scene: Scene) -> None:
     failures = seen(scene).failures
 
     assert [(f.state, f.error_class, f.error, f.instances) for f in failures] == [
-        ("a", None, None, 1),
         ("a", "ValueError", "eight", 2),
+        ("a", "bad", "the task raised this event, and the machine leads it here", 1),
     ]
-    assert failures[1].newest == "three"
+    assert failures[0].newest == "three"
 
 
 def test_throughput_is_that_of_the_last_minute(scene: Scene) -> None:

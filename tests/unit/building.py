@@ -9,7 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from statepipe.machine.definition import Load, Machine, Run, State, Transition, Validate
+from statepipe.machine.definition import Load, Machine, Run, State, Transition
+from statepipe.machine.judging import Validate
 from statepipe.machine.loader import load_machine
 
 ORDERS = """\

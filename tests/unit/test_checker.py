@@ -6,7 +6,8 @@ import pytest
 
 from statepipe.errors import DefinitionError
 from statepipe.machine.checker import Finding, check
-from statepipe.machine.definition import Load, Machine, Run, State, Validate
+from statepipe.machine.definition import Load, Machine, Run, State
+from statepipe.machine.judging import Validate
 from statepipe.machine.loader import load_machine
 from statepipe.machine.watermark import Incremental
 from tests.house.repository import ROOT

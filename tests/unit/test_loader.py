@@ -14,8 +14,8 @@ from statepipe.machine.definition import (
     Run,
     State,
     Transition,
-    Validate,
 )
+from statepipe.machine.judging import Validate
 from statepipe.machine.loader import find_machine, list_machines, load_machine
 from statepipe.machine.parameter import Param
 from tests.house.repository import ROOT

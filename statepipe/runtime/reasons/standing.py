@@ -7,6 +7,7 @@ Why an instance is where it is: first what holds it there, then what that comes 
 from collections.abc import Callable
 from typing import Final
 
+from statepipe.model import ERROR, TIMEOUT
 from statepipe.runtime.outlook import outlook
 from statepipe.runtime.reasons.drivers import demise, named, nobody
 from statepipe.runtime.reasons.reason import Reason, because, error_text
@@ -40,12 +41,13 @@ def _failed(known: Evidence) -> list[Reason]:
     row = _last(known, "move")
     if row is None:
         return []
-    if row.error_class is None:
+    if row.event not in (ERROR, TIMEOUT):
+        said_so = f": {row.note}" if row.note else ""
         return [
             because(
                 "event",
                 f"{row.source} ended with {row.event!r}, which leads to {row.target},"
-                " a final state of kind failure",
+                f" a final state of kind failure{said_so}",
                 at_ms=row.at_ms,
                 event=row.event,
                 state=row.source,

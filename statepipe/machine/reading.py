@@ -1,0 +1,109 @@
+"""
+Values of a machine file, read one by one: what is no table, no text, unknown or missing is named.
+
+    at              puts a place in front of what is refused inside
+    known, needed   the keys of a table
+    table_of, text_of, duration_of      a value of that kind
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from statepipe.errors import DefinitionError
+from statepipe.machine.names import refusal
+from statepipe.suggest import did_you_mean
+from statepipe.units import parse_duration_ms
+
+#: Keys of the machine file that this version does not have; said plainly, not guessed at.
+_NOT_YET: Final = {
+    "tasks": "several tasks in one state",
+    "wait": "states that wait",
+    "uses": "resource limits",
+    "foreach": "partitions",
+}
+
+
+@contextmanager
+def at(place: str) -> Iterator[None]:
+    """Put `place`, a file or a key path, in front of what a refusal says."""
+    try:
+        yield
+    except DefinitionError as error:
+        raise DefinitionError(
+            f"{place}: {error.message}", meaning=error.meaning, next_step=error.next_step
+        ) from None
+
+
+def known(table: Mapping[str, Any], keys: Collection[str]) -> None:
+    """
+    Refuse a key that is none of `keys`.
+
+    Raises:
+        DefinitionError: With the nearest of them.
+    """
+    for key in table:
+        if key in keys:
+            continue
+        if key in _NOT_YET:
+            raise refusal(
+                f'unknown key "{key}": this version of statepipe has no {_NOT_YET[key]}',
+                next_step=f"remove {key}; the keys here are {', '.join(keys)}",
+            )
+        raise refusal(
+            f'unknown key "{key}"{did_you_mean(key, keys)}',
+            next_step=f"the keys here are {', '.join(keys)}",
+        )
+
+
+def needed(table: Mapping[str, Any], keys: Collection[str]) -> None:
+    """
+    Refuse a table that lacks one of `keys`.
+
+    Raises:
+        DefinitionError: It does.
+    """
+    for key in keys:
+        if key not in table:
+            raise refusal(f'key "{key}" is missing', next_step=f"{key} = …")
+
+
+def table_of(key: str | None, value: object) -> Mapping[str, Any]:
+    """
+    Return `value`, which must be a table.
+
+    Raises:
+        DefinitionError: It is none.
+    """
+    if not isinstance(value, Mapping):
+        name = f"{key} is " if key else "is "
+        raise refusal(f"{name}{value!r}, not a table", next_step="write { key = value }")
+    return value
+
+
+def text_of(key: str | None, value: object) -> str:
+    """
+    Return `value`, which must be text.
+
+    Raises:
+        DefinitionError: It is none.
+    """
+    if not isinstance(value, str):
+        name = f"{key} is " if key else "is "
+        raise refusal(f"{name}{value!r}, not text", next_step='write it in quotes: "…"')
+    return value
+
+
+def duration_of(key: str, value: object) -> int | None:
+    """
+    Return `value` in milliseconds; None if there is none.
+
+    Raises:
+        DefinitionError: It is no duration.
+    """
+    if value is None:
+        return None
+    try:
+        return parse_duration_ms(text_of(key, value))
+    except (ValueError, OverflowError) as error:
+        raise refusal(f"{key}: {error}", next_step=f'{key} = "6h"') from None
