@@ -4,14 +4,17 @@ Columnar batches: the one module that knows pyarrow, imported when a table comes
     to_ipc      table (pyarrow, polars, pandas, DuckDB) -> Arrow IPC file, and its number of rows
     from_ipc    the way back, as a pyarrow.Table
     column_values   a column as plain Python values
+    interleaved a table's rows and some dicts as one table
 
 The file form of Arrow IPC, not the stream: its footer is at the end, so a cut is
 always noticed, while a cut stream ends like a whole one.
 """
 
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from statepipe.errors import DataError, StagedDataDamaged, ValueRefused
+from statepipe.model import Record
 
 
 class Ipc(NamedTuple):
@@ -74,6 +77,45 @@ def column_values(records: Any, column: str) -> list[Any]:  # noqa: ANN401  (any
     """
     values: list[Any] = _pyarrow().table(records).column(column).to_pylist()
     return values
+
+
+def interleaved(table: Any, records: Collection[Record], is_record: Sequence[bool]) -> Any:  # noqa: ANN401  (pyarrow.Table)
+    """
+    Return the rows of `table` and `records` as one table, in the order of `is_record`.
+
+    A column keeps the type it has in `table` if the values of `records` can have it.
+
+    Raises:
+        DataError: If a column cannot hold both.
+    """
+    pa = _pyarrow()
+    names = dict.fromkeys(name for record in records for name in record)
+    try:
+        columns = {
+            name: _column(pa, table, name, [record.get(name) for record in records])
+            for name in names
+        }
+        newer = pa.table(columns)
+        # Of a table without rows only the types count: a renamed column would stay for ever.
+        parts = [table, newer] if table.num_rows else [newer]
+        both = pa.concat_tables(parts, promote_options="permissive")
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"records that were made newer fit no table together with the others: {error}",
+            meaning="nothing of this batch was committed",
+            next_step="let the upcaster return each field as one type, that of the other records",
+        ) from error
+    old, new = iter(range(table.num_rows)), iter(range(table.num_rows, both.num_rows))
+    return both.take([next(new if wanted else old) for wanted in is_record])
+
+
+def _column(pa: Any, table: Any, name: str, values: Sequence[object]) -> Any:  # noqa: ANN401
+    if name in table.column_names:
+        try:
+            return pa.array(values, type=table.schema.field(name).type)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            pass
+    return pa.array(values)
 
 
 def _pyarrow() -> Any:  # noqa: ANN401  (a module without types)

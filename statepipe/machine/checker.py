@@ -96,7 +96,7 @@ def _tasks(
                 roles[state.name] = _role(functions(state.task))
             elif isinstance(state.task, Validate):
                 roles[state.name] = "map"
-                contracts(state.task.contract)
+                yield from _judge(state.name, state.task, functions=functions, contracts=contracts)
             else:
                 roles[state.name] = "sink"
         except DefinitionError as error:
@@ -105,6 +105,25 @@ def _tasks(
             policies(state)
         except DefinitionError as error:
             yield _error(state.name, error.message, error.next_step)
+
+
+def _judge(
+    state: str,
+    task: Validate,
+    *,
+    functions: Callable[[Run], str],
+    contracts: Callable[[str], object],
+) -> Iterator[Finding]:
+    """Every accepted version can be read, and its function takes one record."""
+    for path in task.contracts:
+        contracts(path)
+    for version, function in task.upcast.items():
+        if functions(Run(function=function)) != "call":
+            yield _error(
+                state,
+                f"{function}, the upcaster of version {version}, is no function of one record",
+                f"def {function.rpartition(':')[2]}(record), which returns the newer record",
+            )
 
 
 def _role(kind: str) -> Role:

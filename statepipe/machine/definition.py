@@ -14,7 +14,6 @@ state gets `error` and `timeout` to `failed` unless its author says otherwise. `
 leads to `cancelled` from everywhere; neither is written down.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -29,6 +28,7 @@ from statepipe.machine.names import (
     check_names,
     check_once,
     check_text,
+    is_function_name,
     refusal,
 )
 from statepipe.machine.parameter import Param
@@ -44,8 +44,6 @@ FAILED_STATE: Final = "failed"
 
 STATES_MAX: Final = 500
 VISITS_MAX: Final = 1_000_000
-
-_REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +61,8 @@ class Run:
 
     def __post_init__(self) -> None:
         """Refuse what names no function."""
-        is_name = isinstance(self.function, str)
-        if not (_REFERENCE.fullmatch(str(self.function)) if is_name else callable(self.function)):
+        named = self.function
+        if not (is_function_name(named) if isinstance(named, str) else callable(named)):
             raise refusal(
                 f"{self.function!r} does not name a function",
                 next_step='write "module:function", for example "flights:extract"',

@@ -91,10 +91,23 @@ def _task(task: Run | Validate | Load, contract_digests: Mapping[str, str]) -> d
         mark = {} if task.watermark is None else {"watermark": task.watermark.column}
         return {"run": task.reference, **mark}
     if isinstance(task, Validate):
-        return {"contract": task.contract, "sha256": contract_digests[task.contract]}
+        return _judge(task, contract_digests)
     said = {"load": task.to, "table": task.table, "key": list(task.key)}
     # The others follow from the key, and digests from before there were modes lack it.
     return {**said, "mode": task.mode} if task.mode == "replace" else said
+
+
+def _judge(task: Validate, contract_digests: Mapping[str, str]) -> dict[str, Any]:
+    said: dict[str, Any] = {"contract": task.contract, "sha256": contract_digests[task.contract]}
+    if task.older:  # only then, so that machines without versions keep the digest they had
+        said["older"] = {
+            str(each.version): {
+                "sha256": contract_digests[each.contract],
+                "upcast": task.upcast[each.version],
+            }
+            for each in task.older
+        }
+    return said
 
 
 def _transition(transition: Transition) -> dict[str, Any]:
@@ -142,10 +155,10 @@ def _state_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
 def _task_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     if old == new:
         return []
+    if "contract" in old and "contract" in new:
+        return _judge_changes(name, old, new)
     old, new = _with_mode(old), _with_mode(new)
     if old.keys() == new.keys():
-        if "sha256" in old and old["contract"] == new["contract"]:
-            return [f'contract "{new["contract"]}" of "{name}" has another content']
         return [
             f'{_TASK_WORDS[key]} of "{name}" was {old[key]!r} and is {new[key]!r}'
             for key in _TASK_WORDS
@@ -156,6 +169,28 @@ def _task_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> 
 
 def _with_mode(task: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"mode": "upsert" if task["key"] else "append", **task} if "load" in task else task
+
+
+def _judge_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    said = []
+    if old["contract"] != new["contract"]:
+        said.append(f'the contract of "{name}" was {old["contract"]!r} and is {new["contract"]!r}')
+    elif old["sha256"] != new["sha256"]:
+        said.append(f'contract "{new["contract"]}" of "{name}" has another content')
+    before, after = old.get("older", {}), new.get("older", {})
+    for version in sorted({*before, *after}, key=int):
+        of = f'version {version} of the contract of "{name}"'
+        if version not in after:
+            said.append(f"{of} is no longer accepted")
+        elif version not in before:
+            said.append(f"{of} is accepted now")
+        else:
+            was, now = before[version], after[version]
+            if was["sha256"] != now["sha256"]:
+                said.append(f"{of} has another content")
+            if was["upcast"] != now["upcast"]:
+                said.append(f"the upcaster of {of} was {was['upcast']!r} and is {now['upcast']!r}")
+    return said
 
 
 def _task_said(task: Mapping[str, Any]) -> str:
@@ -191,7 +226,6 @@ def _choices_said(choices: list[Mapping[str, Any]]) -> str:
 _TASK_WORDS = {
     "run": "the function",
     "watermark": "the watermark's column",
-    "contract": "the contract",
     "load": "the destination",
     "table": "the table",
     "key": "the key",

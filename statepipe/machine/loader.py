@@ -46,7 +46,7 @@ _SHORT: Final = {
 _TASKS: Final = ("run", "contract", "load")
 _LOAD: Final = ("to", "table", "key", "mode")
 #: What a state with a contract may say besides.
-_VALIDATE: Final = ("max_rejects",)
+_VALIDATE: Final = ("accepts", "upcast", "max_rejects")
 _STATE: Final = (*_TASKS, *_VALIDATE, "watermark", "final", "on", "retry", "notify", *STATE_KEYS)
 #: What a line of the short form may say, where that is more than a function.
 _SHORT_KEYS: Final = {"extract": ("run", "watermark"), "validate": ("run", "contract", *_VALIDATE)}

@@ -11,6 +11,7 @@ from statepipe.errors import DefinitionError
 from statepipe.suggest import did_you_mean
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _TEXT_MAX: Final = 2_000
 
 _MODES: Final = ("append", "upsert", "replace")
@@ -102,6 +103,11 @@ def check_load(to: object, *, table: str, key: tuple[str, ...], mode: str) -> st
             next_step="leave the key out, or the mode",
         )
     return mode or ("upsert" if key else "append")
+
+
+def is_function_name(text: str) -> bool:
+    """Return True if `text` names a function: "module:name"."""
+    return _FUNCTION.fullmatch(text) is not None
 
 
 def check_once(what: str, names: list[str]) -> None:

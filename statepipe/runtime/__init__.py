@@ -13,6 +13,7 @@ The walk: what takes an instance from one commit to the next.
     way         where an instance went              outlook    what a resume would do
     reasons/    why an instance is where it is      trends     percentiles by week, their slope
     builtin     tasks of ours: contract and load    staging    batches, on the worker's side
+    upcasting   records of older versions
     failure     an exception as plain data          waiting    whose turn to be called is next
     asynchronous    `async def` tasks
 """

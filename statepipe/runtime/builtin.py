@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from statepipe.errors import DataError, LedgerMismatch
-from statepipe.io.contract import Contract
 from statepipe.io.destinations import Destination, Landed, LoadBatch, open_destination
 from statepipe.io.rows import Records
 from statepipe.machine.judging import exceeds
 from statepipe.model import INVALID, OK
 from statepipe.runtime.staging import Ask, Staging
+from statepipe.runtime.upcasting import versions_of
 
 Planned = Mapping[str, Any]
 
@@ -34,14 +34,14 @@ def validate(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
     quarantine has them all.
 
     Raises:
-        DefinitionError: If the contract cannot be used.
+        DefinitionError: If the contract, an older version or an upcaster cannot be used.
         DataError: If clean and rejected records do not add up to those read.
     """
-    contract = Contract.load(Path(call["contract"]))
+    versions = versions_of(call)
     staging = Staging(call, ask)
     number = call["next"]
     while (given := staging.input(number)) is not None:
-        judged = contract.judge(given.records())
+        judged = versions.judge(given.records())
         kept, rejected = len(judged.clean), len(judged.rejects)
         if kept + rejected != given.staged.records:
             raise DataError(

@@ -72,9 +72,10 @@ class Catalog:
             DefinitionError: One of its contracts cannot be read.
         """
         digests = {
-            state.task.contract: self._contract_digest(state.task.contract)
+            path: self._contract_digest(path)
             for state in machine.states
             if isinstance(state.task, Validate)
+            for path in state.task.contracts
         }
         return canonical(machine, contract_digests=digests)
 
@@ -181,9 +182,7 @@ class Catalog:
                 call |= {"work": "run", "function": function}
                 call |= {"incremental": run.watermark and run.watermark.to_dict()}
             case Validate() as judge:
-                path = self._config.machines_dir / judge.contract
-                call |= {"work": "validate", "contract": str(path)}
-                call |= {"max_rejects": judge.max_rejects}
+                call |= {"work": "validate", **self._contract(judge)}
             case Load() as load:
                 call |= {"work": "load", "load": self._destination(load, store=store)}
         return Part(
@@ -192,6 +191,23 @@ class Catalog:
             policy_digest=policy.digest,
             call=call,
         )
+
+    def _contract(self, judge: Validate) -> dict[str, Any]:
+        folder = self._config.machines_dir
+        for function in judge.upcast.values():
+            refuse_missing(function, folder)
+        return {
+            "contract": str(folder / judge.contract),
+            "older": [
+                {
+                    "version": each.version,
+                    "contract": str(folder / each.contract),
+                    "upcast": list(each.upcast),
+                }
+                for each in judge.older
+            ],
+            "max_rejects": judge.max_rejects,
+        }
 
     def _policy(self, machine: Machine, state: State) -> Policy:
         return resolve_policy(

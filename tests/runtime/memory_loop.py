@@ -88,6 +88,7 @@ def call_of(loop: Loop, function: object, **facts: object) -> dict[str, Any]:
         "machines_dir": str(loop.stage.directory),
         "function": function,
         "contract": None,
+        "older": [],
         "max_rejects": None,
         "load": None,
         "next": len(loop.batches),

@@ -86,7 +86,7 @@ def pipeline(*states: State, initial: str = "a", told: tuple[str, ...] = ()) -> 
 
 
 _NAMES = ["a", "b-1", "c_2", "end", "note"]
-_EVENTS = ["ok", "error", "timeout", "empty", "trigger"]
+_EVENTS = ["ok", "error", "timeout", "empty", "trigger", "invalid"]
 _GUARDS = [None, "attempt > 1", "records == 0 or rejected >= 2", "visit < 3"]
 
 
@@ -117,6 +117,11 @@ _tasks: st.SearchStrategy[Run | Validate | Load] = st.sampled_from(
     [
         Run(function="m:f"),
         Validate(contract="contracts/a b.json"),
+        Validate(
+            contract="contracts/order@3.json",
+            accepts=(1, 2, 3),
+            upcast={1: "orders:from_v1", 2: "orders:from_v2"},
+        ),
         Load(to='sqlite:///"quoted".db', table="t", key=("id", "day")),
         Load(to="sqlite:///x.db", table="t"),
         Load(to="env:WAREHOUSE", table="s.t", mode="replace"),
@@ -155,6 +160,12 @@ def as_toml(machine: Machine) -> str:
             lines.append(f"run = {_toml(state.task.reference)}")
         elif isinstance(state.task, Validate):
             lines.append(f"contract = {_toml(state.task.contract)}")
+            if state.task.accepts:
+                lines.append(f"accepts = {_toml(list(state.task.accepts))}")
+                upcast = {str(version): name for version, name in state.task.upcast.items()}
+                lines.append(f"upcast = {_toml(upcast)}")
+            if state.task.max_rejects is not None:
+                lines.append(f"max_rejects = {_toml(state.task.max_rejects)}")
         elif state.task is not None:
             load = state.task
             keys = {"to": load.to, "table": load.table, "key": list(load.key), "mode": load.mode}
@@ -180,4 +191,4 @@ def _toml(value: Any) -> str:  # noqa: ANN401 - what a machine file may hold
         return json.dumps(value)
     if isinstance(value, list):
         return f"[{', '.join(_toml(item) for item in value)}]"
-    return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    return "{ " + ", ".join(f'"{key}" = {_toml(item)}' for key, item in value.items()) + " }"

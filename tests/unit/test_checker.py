@@ -175,6 +175,29 @@ def test_a_source_after_a_step_without_batches_feeds_what_follows() -> None:
     assert messages(machine, {"m:extract": "source"}) == []
 
 
+@pytest.mark.parametrize(("kind", "sound"), [("call", True), ("map", False), ("source", False)])
+def test_every_version_that_is_accepted_is_looked_at(kind: str, *, sound: bool) -> None:
+    """Its schema is read, and its function must take one record."""
+    read: list[str] = []
+    judge = Validate(contract="o@2.json", accepts=(1, 2), upcast={1: "m:newer"})
+    machine = pipeline(
+        acting("a", to("b"), run="orders:extract"),
+        State(name="b", task=judge, on=(to("done"),)),
+    )
+
+    findings = check(
+        machine,
+        functions=lambda run: {**KINDS, "m:newer": kind}[run.reference],
+        contracts=read.append,
+        policies=lambda _state: None,
+    )
+
+    assert read == ["o@2.json", "o@1.json"]
+    assert [(each.state, each.message) for each in findings] == [
+        ("b", "m:newer, the upcaster of version 1, is no function of one record")
+    ][sound:]
+
+
 def test_functions_contracts_and_policies_that_fail_are_findings() -> None:
     """What the three callables raise is told by state; one defect does not hide another."""
     machine = pipeline(

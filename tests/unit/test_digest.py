@@ -11,7 +11,14 @@ from statepipe.machine.digest import canonical, describe_changes, digest
 from statepipe.machine.loader import load_machine
 from tests.unit.building import ORDERS, machines, orders, written
 
-CONTRACTS = {"contracts/order.json": "aa", "contracts/other.json": "aa"}
+CONTRACTS = {
+    f"contracts/{name}.json": "aa"
+    for name in ("order", "other", "a b", "order@1", "order@2", "order@3")
+}
+VERSIONED = (
+    'contract = "contracts/order.json"',
+    'contract = "contracts/order@3.json"\naccepts = [1, 3]\nupcast = { "1" = "orders:from_v1" }',
+)
 
 
 def form(folder: Path, *edits: tuple[str, str]) -> dict[str, Any]:
@@ -146,9 +153,60 @@ def test_a_contract_with_another_content_is_another_machine(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (
+            ("accepts = [1, 3]", "accepts = [1, 2, 3]"),
+            ['version 2 of the contract of "validating" is accepted now'],
+        ),
+        (
+            ("orders:from_v1", "orders:from_old"),
+            [
+                (
+                    'the upcaster of version 1 of the contract of "validating"'
+                    " was 'orders:from_v1' and is 'orders:from_old'"
+                )
+            ],
+        ),
+    ],
+)
+def test_versions_that_are_accepted_count(
+    tmp_path: Path, edit: tuple[str, str], said: list[str]
+) -> None:
+    """Each is told by its number, whichever way it changed."""
+    more = ('{ "1"', '{ "2" = "orders:from_v2", "1"')
+    edits = (edit, more) if "[1, 2, 3]" in edit[1] else (edit,)
+    old, new = form(tmp_path, VERSIONED), form(tmp_path, VERSIONED, *edits)
+
+    assert describe_changes(old, new) == said
+    assert describe_changes(new, old) == [
+        each.replace("is accepted now", "is no longer accepted").replace(
+            "was 'orders:from_v1' and is 'orders:from_old'",
+            "was 'orders:from_old' and is 'orders:from_v1'",
+        )
+        for each in said
+    ]
+
+
+def test_an_older_version_with_another_content_is_another_machine(tmp_path: Path) -> None:
+    """What it lets through would be made newer."""
+    machine = orders(tmp_path, VERSIONED)
+    old = canonical(machine, contract_digests=CONTRACTS)
+    new = canonical(machine, contract_digests={**CONTRACTS, "contracts/order@1.json": "bb"})
+
+    assert describe_changes(old, new) == [
+        'version 1 of the contract of "validating" has another content'
+    ]
+
+
+@pytest.mark.parametrize(
     "edit",
     [
         ('retry = "transient"', "retry = { max_attempts = 9 }"),
+        (
+            'contract = "contracts/order.json"',
+            'contract = "contracts/order.json"\nmax_rejects = "5%"',
+        ),
         ('timeout = "20m"', 'timeout = "1h"\nexecutor = "thread"\nbatch_size = 5'),
         ('deadline = "6h"', 'deadline = "7h"\nwhy = "for people"  # and a comment'),
         (
@@ -177,9 +235,8 @@ def test_the_order_of_states_does_not_count(tmp_path: Path) -> None:
 @given(old=machines(), new=machines())
 def test_there_is_a_sentence_exactly_if_the_digests_differ(old: Machine, new: Machine) -> None:
     """No change goes unsaid, and nothing is said of equal machines."""
-    contracts = {"contracts/a b.json": "aa"}
-    one = canonical(old, contract_digests=contracts)
-    other = canonical(new, contract_digests=contracts)
+    one = canonical(old, contract_digests=CONTRACTS)
+    other = canonical(new, contract_digests=CONTRACTS)
 
     assert bool(describe_changes(one, other)) == (digest(one) != digest(other))
 

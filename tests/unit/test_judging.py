@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from statepipe.errors import DefinitionError
 from statepipe.machine.definition import State
-from statepipe.machine.judging import Validate, exceeds
+from statepipe.machine.judging import Older, Validate, exceeds
 from statepipe.machine.loader import load_machine
 from tests.unit.building import orders, to, written
 
@@ -110,3 +111,69 @@ def test_a_mistake_in_a_file_is_named(tmp_path: Path, old: str, new: str, said: 
         orders(tmp_path, (old, new))
 
     assert said in refusal.value.message
+
+
+def test_a_version_is_in_the_name_of_its_file(tmp_path: Path) -> None:
+    """Older ones lie beside it, and each is led to the contract's own step by step."""
+    edit = (
+        'contract = "contracts/order.json"',
+        (
+            'contract = "contracts/order@5.json"\naccepts = [5, 2, 1]\n'
+            'upcast = { "2" = "orders:from_v2", "1" = "orders:from_v1" }'
+        ),
+    )
+
+    task = orders(tmp_path, edit).state("validating").task
+
+    assert isinstance(task, Validate)
+    assert task.contracts == (
+        "contracts/order@5.json",
+        "contracts/order@2.json",
+        "contracts/order@1.json",
+    )
+    assert task.older == (
+        Older(2, "contracts/order@2.json", ("orders:from_v2",)),
+        Older(1, "contracts/order@1.json", ("orders:from_v1", "orders:from_v2")),
+    )
+
+
+@pytest.mark.parametrize("name", ["c.json", "c@2.json", "c@0.json", "c@x.json", "c@2.JSON"])
+def test_a_contract_that_accepts_nothing_else_stands_alone(name: str) -> None:
+    """Whatever its file is called."""
+    assert Validate(contract=name).contracts == (name,)
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"accepts": 2}, "accepts is 2, not a list of versions"),
+        ({"accepts": ["2"]}, "accepts is ['2'], not a list of versions"),
+        ({"accepts": [True, 2]}, "not a list of versions"),
+        ({"accepts": [2, 2]}, "accepts names a version twice"),
+        ({"accepts": list(range(200))}, "or more than 100 of them"),
+        ({"accepts": [1]}, "accepts is [1], and the contract is version 2"),
+        ({"accepts": [1, 2, 3]}, "accepts is [1, 2, 3], and the contract is version 2"),
+        ({"accepts": [1, 2]}, "version 1 is accepted, and nothing makes its records newer"),
+        ({"accepts": [2], "upcast": {"1": "m:f"}}, "upcast has version 1, which is not an older"),
+        (
+            {"accepts": [1, 2], "upcast": {"1": "m:f", "2": "m:g"}},
+            "upcast has version 2, which is not an older",
+        ),
+        ({"upcast": {"1": "m:f"}}, "upcast says what to do with older versions"),
+        ({"accepts": [1, 2], "upcast": {"one": "m:f"}}, "upcast: 'one' is not a version"),
+        ({"accepts": [1, 2], "upcast": {"1": "m.f"}}, "upcast: 'm.f' does not name a function"),
+        ({"accepts": [1, 2], "upcast": {"1": 1}}, "upcast: 1 does not name a function"),
+        ({"accepts": [1, 2], "upcast": "m:f"}, "upcast is 'm:f', not a table"),
+        (
+            {"contract": "c.json", "accepts": [1, 2]},
+            'accepts names versions, and contract "c.json"',
+        ),
+    ],
+)
+def test_versions_that_lead_nowhere_are_refused(facts: dict[str, Any], said: str) -> None:
+    """When the machine is read, with what to write instead."""
+    with pytest.raises(DefinitionError) as refusal:
+        Validate(**{"contract": "c@2.json", **facts})
+
+    assert said in refusal.value.message
+    assert refusal.value.next_step
