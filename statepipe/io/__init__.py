@@ -6,6 +6,7 @@ The ends: the only floor that touches data outside the store and the stage.
     jsontext       JSON without what Python's parser would take in silence
     arrow          columnar batches
     contract       the shape records must have; what breaks it is rejected with a reason
+    provable       what of a schema can be proved column by column; columnar does it
     destinations   where records are loaded, by the scheme of an address
     loads          what a destination is asked and what it answers
     exactly_once   what each of them does with a batch: fence, ledger, rows, one transaction

@@ -36,7 +36,7 @@ def to_ipc(records: Any) -> Ipc:  # noqa: ANN401  (any library's table)
     sink = pyarrow.BufferOutputStream()
     options = pyarrow.ipc.IpcWriteOptions(compression="lz4")
     try:
-        table = pyarrow.table(records)
+        table = _without_views(pyarrow, pyarrow.table(records))
         with pyarrow.ipc.new_file(sink, table.schema, options=options) as writer:
             writer.write_table(table)
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
@@ -107,6 +107,27 @@ def interleaved(table: Any, records: Collection[Record], is_record: Sequence[boo
         ) from error
     old, new = iter(range(table.num_rows)), iter(range(table.num_rows, both.num_rows))
     return both.take([next(new if wanted else old) for wanted in is_record])
+
+
+def _without_views(pa: Any, table: Any) -> Any:  # noqa: ANN401  (pyarrow)
+    """Return `table` without views (polars makes them of texts): Arrow cannot filter them."""
+    fields = [field.with_type(_whole_type(pa, field.type)) for field in table.schema]
+    schema = pa.schema(fields, metadata=table.schema.metadata)
+    return table if schema == table.schema else table.cast(schema)
+
+
+def _whole_type(pa: Any, kind: Any) -> Any:  # noqa: ANN401  (pyarrow)
+    if kind == pa.string_view():
+        return pa.large_string()
+    if kind == pa.binary_view():
+        return pa.large_binary()
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_whole_type(pa, field.type)) for field in kind])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        field = kind.value_field
+        return make(field.with_type(_whole_type(pa, field.type)))
+    return kind
 
 
 def _column(pa: Any, table: Any, name: str, values: Sequence[object]) -> Any:  # noqa: ANN401

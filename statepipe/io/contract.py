@@ -18,6 +18,10 @@ the record itself goes on unchanged:
     dict keys other than str        always rejected, rule "keys"
     anything else                   always rejected, rule "type"
 
+An Arrow table is judged by columns where the schema allows it (`provable`, `columnar`): a row
+that is proved clean never becomes a dict. All other rows do, and are judged as dicts are, so
+both ways agree in every verdict and every word.
+
 A rejected record has one entry: its first error by path, with the messages of
 all its errors joined. The `description` of the part of the schema that was
 broken is added in brackets, so a contract can say in its own words what it wants.
@@ -30,7 +34,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -40,8 +44,9 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 from statepipe.errors import DefinitionError
+from statepipe.io.provable import plans_of
 from statepipe.io.rejects import RejectEntry, pointer, rejected
-from statepipe.io.rows import Records, Value, iter_rows, keep
+from statepipe.io.rows import Records, Value, check_column_names, is_table, iter_rows, keep
 from statepipe.model import Record
 
 #: Errors read of one record; the rest add nothing a reader needs.
@@ -88,6 +93,7 @@ class Contract:
         self.digest = digest
         self._schema = schema
         self._validator = validator
+        self._plans = plans_of(schema)
 
     @classmethod
     def load(cls, path: Path) -> "Contract":
@@ -125,24 +131,42 @@ class Contract:
         """
         Part `records` (a list of dicts or an Arrow table) by this contract.
 
-        An Arrow table is judged in slices and filtered, so what is clean stays
-        columnar. `len(clean) + len(rejects)` is always the number of records.
+        An Arrow table is filtered, so what is clean stays columnar. `len(clean) +
+        len(rejects)` is always the number of records.
+
+        Raises:
+            DataError: If two columns of a table have one name.
         """
+        places: Sequence[int] = range(len(records))
+        doubtful = records
+        if is_table(records):
+            places = self._unproved(records)
+            if not places:
+                return Judged(records, [])
+            doubtful = records.take(list(places)) if len(places) < len(records) else records
         rejects: list[RejectEntry] = []
         first = 0
-        for part in iter_rows(records):
-            rejects.extend(self._rejects(part, first=first))
+        for part in iter_rows(doubtful):
+            rejects.extend(self._rejects(part, places[first : first + len(part)]))
             first += len(part)
         if not rejects:
             return Judged(records, rejects)
-        wanted = [True] * first
+        wanted = [True] * len(records)
         for entry in rejects:
             wanted[entry["position"]] = False
         return Judged(keep(records, wanted), rejects)
 
-    def _rejects(self, records: Sequence[Record], *, first: int) -> Iterator[RejectEntry]:
+    def _unproved(self, table: Records) -> Sequence[int]:
+        from statepipe.io.columnar import unproved  # noqa: PLC0415  (pyarrow, only for tables)
+
+        check_column_names(table)
+        return unproved(self._plans, table)
+
+    def _rejects(
+        self, records: Sequence[Record], positions: Iterable[int]
+    ) -> Iterator[RejectEntry]:
         is_valid = self._validator.is_valid
-        for position, record in enumerate(records, first):
+        for position, record in zip(positions, records, strict=True):
             # Most records need no view and are judged by the library alone. It takes
             # NaN for null and refuses what is not JSON, so those go the long way.
             if type(record) is dict:

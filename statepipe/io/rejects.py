@@ -7,12 +7,15 @@ One rejected record and why: the entry that every boundary puts into quarantine.
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 #: Longest message of one entry, in characters; a record may break a thousand rules.
 MESSAGE_CHARS_MAX = 1_000
 
 RejectEntry = dict[str, Any]
+
+#: Types of values that are, or may hold, a datetime without offset.
+_MAY_HOLD_ONE: Final = frozenset({datetime, dict, list, tuple})
 
 
 def rejected(record: object, *, position: int, rule: str, path: str, message: str) -> RejectEntry:
@@ -47,6 +50,8 @@ def _keepable(value: object) -> object:
     if type(value) is datetime and value.tzinfo is None:
         return value.isoformat()
     if type(value) is dict:
+        if _MAY_HOLD_ONE.isdisjoint(map(type, value.values())):
+            return value
         return {name: _keepable(item) for name, item in value.items()}
     if type(value) is list:
         return [_keepable(item) for item in value]

@@ -208,6 +208,23 @@ def test_record_batches_and_readers_are_tables_too() -> None:
     assert back(reader).num_rows == 10
 
 
+def test_views_become_what_arrow_can_filter() -> None:
+    """Polars hands texts over as views, and a contract must be able to part their rows."""
+    table = pa.table(
+        {
+            "a": pa.array(["x", None], pa.string_view()),
+            "b": pa.array([[b"x"], []], pa.list_(pa.binary_view())),
+            "c": pa.array([{"d": "x"}, None], pa.struct({"d": pa.string_view()})),
+        }
+    )
+
+    staged = back(table)
+
+    assert staged.to_pylist() == table.to_pylist()
+    assert staged.filter([False, True]).to_pylist() == table.to_pylist()[1:]
+    assert staged.schema.field("a").type == pa.large_string()
+
+
 def test_an_empty_table_keeps_its_columns() -> None:
     """No rows are still rows of a known shape."""
     empty = pa.table({"id": pa.array([], pa.int64())})
