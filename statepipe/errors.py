@@ -28,6 +28,7 @@ Every error statepipe raises on purpose: what happened, what it means, what to t
     ├── Throttled                       the other side asks for a pause; retried by policy
     ├── BadAnswer                       it failed, or said nothing to rely on; retried by policy
     ├── Fatal                           never retried
+    │   └── SchemaDrift                 a source's records are not of the shape last accepted
     ├── TaskTimeout                     the attempt outlived its timeout and was killed
     ├── TaskCrashed                     the process of the attempt died
     ├── WorkerLost                      the process that drove the instance died
@@ -36,6 +37,7 @@ Every error statepipe raises on purpose: what happened, what it means, what to t
 `Reject` is not an error of the run: a task raises it to put one record into quarantine.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 
@@ -196,6 +198,19 @@ class Fatal(TaskError):
     """A failure that no retry can mend."""
 
 
+class SchemaDrift(Fatal):
+    """
+    A source's records are not of the shape last accepted, and `drift` says to halt then.
+
+    Attributes:
+        drifts: What drifted, each as (kind, column, was, now, action).
+    """
+
+    def __init__(self, message: str, drifts: Sequence[tuple[str, ...]] = ()) -> None:
+        super().__init__(message)
+        self.drifts = drifts
+
+
 class TaskTimeout(TaskError, TimeoutError):
     """The attempt outlived its timeout; it and everything it started were killed."""
 
@@ -216,6 +231,7 @@ class TaskCancelled(TaskError):
 ENGINE_ERRORS: Final = (
     "Throttled",
     "Fatal",
+    "SchemaDrift",
     "TaskTimeout",
     "TaskCrashed",
     "TaskCancelled",

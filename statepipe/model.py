@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
+from statepipe.drift import Drift, Seen
+
 Record = dict[str, Any]
 
 #: What `bytes` is called where a field of that name, a size, hides it.
@@ -169,6 +171,7 @@ class Staged(NamedTuple):
     cursor: Blob | None  # encoded by the codec
     read: int  # records this batch was made from; records + rejected = read in a contract
     rejects: Rejects | None
+    seen: Seen | None = None  # of a source that is watched for drift
 
 
 class Loaded(NamedTuple):
@@ -268,6 +271,7 @@ class Detail(NamedTuple):
     note: str | None
     error_kind: str | None  # what the error counts as: a class that is declared, or "other"
     read: int | None  # records the batch was made from
+    drifts: tuple[Drift, ...] = ()  # found in this batch, or what halted the attempt
 
 
 class Plan(NamedTuple):

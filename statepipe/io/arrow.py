@@ -5,12 +5,14 @@ Columnar batches: the one module that knows pyarrow, imported when a table comes
     from_ipc    the way back, as a pyarrow.Table
     column_values   a column as plain Python values
     interleaved a table's rows and some dicts as one table
+    as_table    any library's table as a pyarrow.Table
+    columns_of  its columns, by the types that their values have in records
 
 The file form of Arrow IPC, not the stream: its footer is at the end, so a cut is
 always noticed, while a cut stream ends like a whole one.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from statepipe.errors import DataError, StagedDataDamaged, ValueRefused
@@ -35,17 +37,59 @@ def to_ipc(records: Any) -> Ipc:  # noqa: ANN401  (any library's table)
     pyarrow = _pyarrow()
     sink = pyarrow.BufferOutputStream()
     options = pyarrow.ipc.IpcWriteOptions(compression="lz4")
+    table = as_table(records)
     try:
-        table = _without_views(pyarrow, pyarrow.table(records))
         with pyarrow.ipc.new_file(sink, table.schema, options=options) as writer:
             writer.write_table(table)
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
-        raise ValueRefused(
-            f"$ is a {type(records).__qualname__} that Arrow cannot write: {error}",
-            meaning="the batch was not staged",
-            next_step="yield a pyarrow.Table, or a list of dicts",
-        ) from error
+        raise _unwritable(records, error) from error
     return Ipc(sink.getvalue().to_pybytes(), table.num_rows)
+
+
+def as_table(records: Any) -> Any:  # noqa: ANN401  (any library's table; a pyarrow.Table)
+    """
+    Return `records` as a pyarrow.Table, without views; a stream is read by this, once.
+
+    Raises:
+        DataError: If pyarrow is not installed.
+        ValueRefused: If Arrow cannot take it.
+    """
+    pyarrow = _pyarrow()
+    try:
+        return _without_views(pyarrow, pyarrow.table(records))
+    except (pyarrow.ArrowException, TypeError, ValueError) as error:
+        raise _unwritable(records, error) from error
+
+
+def columns_of(table: Any) -> Iterator[tuple[str, str, int]]:  # noqa: ANN401  (pyarrow.Table)
+    """Yield name, type as Python calls it, and number of nulls of each column."""
+    types = _pyarrow().types
+    words = (
+        (types.is_boolean, "bool"),
+        (types.is_integer, "int"),
+        (types.is_floating, "float"),
+        (types.is_decimal, "Decimal"),
+        (lambda kind: types.is_string(kind) or types.is_large_string(kind), "str"),
+        (types.is_timestamp, "datetime"),
+        (types.is_date, "date"),
+        (types.is_time, "time"),
+        (types.is_duration, "timedelta"),
+        (types.is_struct, "dict"),
+        (lambda kind: "list" in str(kind), "list"),
+        (lambda kind: "binary" in str(kind), "bytes"),
+    )
+    for field, column in zip(table.schema, table.columns, strict=True):
+        kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+        word = next((word for fits, word in words if fits(kind)), str(kind))
+        yield field.name, word, column.null_count
+
+
+def _unwritable(records: object, error: Exception) -> ValueRefused:
+    return ValueRefused(
+        f"$ is a {type(records).__qualname__} that Arrow cannot write: {error}",
+        meaning="the batch was not staged",
+        next_step="yield a pyarrow.Table, or a list of dicts",
+    )
 
 
 def from_ipc(payload: bytes) -> Any:  # noqa: ANN401  (a pyarrow.Table; pyarrow is optional)

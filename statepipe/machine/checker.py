@@ -94,6 +94,7 @@ def _tasks(
             roles[state.name] = "unknown"
             if isinstance(state.task, Run):
                 roles[state.name] = _role(functions(state.task))
+                yield from _watch(state.name, state.task, roles[state.name])
             elif isinstance(state.task, Validate):
                 roles[state.name] = "map"
                 yield from _judge(state.name, state.task, functions=functions, contracts=contracts)
@@ -105,6 +106,16 @@ def _tasks(
             policies(state)
         except DefinitionError as error:
             yield _error(state.name, error.message, error.next_step)
+
+
+def _watch(state: str, task: Run, role: Role) -> Iterator[Finding]:
+    """Drift is watched where records come in."""
+    if task.drift is not None and role != "source":
+        yield _error(
+            state,
+            f"drift is watched of a source, and {task.reference} is none",
+            "move drift to the state whose function yields the batches",
+        )
 
 
 def _judge(

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
+from statepipe.drift import ACTIONS, KINDS
 from statepipe.errors import NotFound
 from statepipe.machine.guards import Guard
 from statepipe.machine.judging import Validate
@@ -27,6 +28,7 @@ from statepipe.machine.names import (
     check_name,
     check_names,
     check_once,
+    check_one_of,
     check_text,
     is_function_name,
     refusal,
@@ -54,19 +56,30 @@ class Run:
     Attributes:
         function: "module:name", or the function itself for a machine built in Python.
         watermark: Of a source that reads only what is new: which column says so, or None.
+        drift: What to do if the shape of a source's records drifts: "warn", "quarantine" or
+            "halt", or one of them by kind of drift, a kind that is not said being "warn".
+            None if nobody watches.
     """
 
     function: str | Callable[..., Any]
     watermark: Incremental | None = None
+    drift: str | Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what names no function."""
+        """Refuse what names no function, and what cannot be done about a drift."""
         named = self.function
         if not (is_function_name(named) if isinstance(named, str) else callable(named)):
             raise refusal(
                 f"{self.function!r} does not name a function",
                 next_step='write "module:function", for example "flights:extract"',
             )
+        if isinstance(self.drift, Mapping):
+            for kind, action in self.drift.items():
+                check_one_of("drift", kind, KINDS)
+                check_one_of(f"drift.{kind}", action, ACTIONS)
+            object.__setattr__(self, "drift", MappingProxyType(dict(self.drift)))
+        elif self.drift is not None:
+            check_one_of("drift", self.drift, ACTIONS)
 
     @property
     def reference(self) -> str:
@@ -75,6 +88,14 @@ class Run:
             return self.function
         name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
         return f"{getattr(self.function, '__module__', '?')}:{name}"
+
+    @property
+    def actions(self) -> Mapping[str, str] | None:
+        """What to do by kind of drift; None if nobody watches."""
+        if self.drift is None:
+            return None
+        said = dict.fromkeys(KINDS, self.drift) if isinstance(self.drift, str) else self.drift
+        return {kind: said.get(kind, "warn") for kind in KINDS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

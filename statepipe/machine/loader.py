@@ -11,6 +11,7 @@ definition itself, and its refusal is passed on with the file and the key in fro
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,9 +48,11 @@ _TASKS: Final = ("run", "contract", "load")
 _LOAD: Final = ("to", "table", "key", "mode")
 #: What a state with a contract may say besides.
 _VALIDATE: Final = ("accepts", "upcast", "max_rejects")
-_STATE: Final = (*_TASKS, *_VALIDATE, "watermark", "final", "on", "retry", "notify", *STATE_KEYS)
+#: What a state that runs a source may say besides.
+_SOURCE: Final = ("watermark", "drift")
+_STATE: Final = (*_TASKS, *_VALIDATE, *_SOURCE, "final", "on", "retry", "notify", *STATE_KEYS)
 #: What a line of the short form may say, where that is more than a function.
-_SHORT_KEYS: Final = {"extract": ("run", "watermark"), "validate": ("run", "contract", *_VALIDATE)}
+_SHORT_KEYS: Final = {"extract": ("run", *_SOURCE), "validate": ("run", "contract", *_VALIDATE)}
 _TARGET: Final = ("to", "when", "max_visits")
 _PARAM: Final = ("type", "default", "required")
 
@@ -221,16 +224,15 @@ def _built_state(name: str, table: Mapping[str, Any]) -> State:
             "must have exactly one of run, contract, load, final",
             next_step='run = "module:function", or final = "success"',
         )
-    if "watermark" in table and "run" not in table:
-        raise refusal(
-            "watermark belongs to a state that runs a source",
-            next_step='run = "module:function", watermark = "updated_at"',
-        )
-    if misplaced := [key for key in _VALIDATE if key in table and "contract" not in table]:
-        raise refusal(
-            f'key "{misplaced[0]}" belongs to a state with a contract',
-            next_step=f"remove {misplaced[0]}, or judge records here: contract = …",
-        )
+    for task, keys, what in (
+        ("contract", _VALIDATE, "has a contract"),
+        ("run", _SOURCE, "runs a source"),
+    ):
+        if misplaced := [key for key in keys if key in table and task not in table]:
+            raise refusal(
+                f'key "{misplaced[0]}" belongs to a state that {what}',
+                next_step=f"remove {misplaced[0]}, or say {task} = …",
+            )
     retry = table.get("retry")
     if not isinstance(retry, str | Mapping | None):
         raise refusal(
@@ -253,7 +255,8 @@ def _task(table: Mapping[str, Any]) -> Run | Validate | Load | None:
         with at("watermark"):
             incremental = _incremental(table.get("watermark"))
         with at("run"):
-            return Run(function=text_of(None, table["run"]), watermark=incremental)
+            run = Run(function=text_of(None, table["run"]), watermark=incremental)
+        return replace(run, drift=table.get("drift"))
     if "contract" in table:
         return Validate(
             contract=text_of("contract", table["contract"]),

@@ -3,7 +3,7 @@ Checks that the parts of a definition share: names, texts, and how a refusal is 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 from urllib.parse import parse_qs, unquote
 
@@ -120,6 +120,20 @@ def check_once(what: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise refusal(f'{what} "{name}" is there twice', next_step="rename one of them")
+
+
+def check_one_of(key: str, value: object, choices: Sequence[str]) -> None:
+    """
+    Refuse what is none of `choices`.
+
+    Raises:
+        DefinitionError: With the nearest of them, and all of them.
+    """
+    if value not in choices:
+        raise refusal(
+            f"{key}: there is no {value!r}{did_you_mean(str(value), choices)}",
+            next_step=f"it is one of {', '.join(choices)}",
+        )
 
 
 def _is_reference(text: str) -> bool:

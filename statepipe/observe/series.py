@@ -103,6 +103,7 @@ _COUNTED: Final = {
     "errors": ("statepipe_errors_total", (1, 2, 3)),
     "records": ("statepipe_records_total", (1, 2, 3)),
     "bytes": ("statepipe_bytes_total", (1, 2, 3)),
+    "drift": ("statepipe_schema_drift_total", (1, 2, 3)),
     "resumes": ("statepipe_resumes_total", (1, 3)),
     "fenced": ("statepipe_fenced_writes_total", (1,)),
     "finished": ("statepipe_instances_finished_total", (1, 3)),

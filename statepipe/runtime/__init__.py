@@ -4,6 +4,7 @@ The walk: what takes an instance from one commit to the next.
     loop        claim, dispatch, drain, commit, acknowledge: the wheel
     drive       one claimed instance in memory      picture    what it has learned
     outcomes    how an attempt ended -> a change    changes    the changes there are
+    endings     how an attempt ended
     group       changes that share a commit         deadlines  attempts that take too long
     attempt     the driver's side of an attempt     inbox      what attempts ask
     attempts    the worker's side: perform          functions  names to the author's functions
@@ -13,7 +14,7 @@ The walk: what takes an instance from one commit to the next.
     way         where an instance went              outlook    what a resume would do
     reasons/    why an instance is where it is      trends     percentiles by week, their slope
     builtin     tasks of ours: contract and load    staging    batches, on the worker's side
-    upcasting   records of older versions
+    upcasting   records of older versions           watching   a source's shape, and its drift
     failure     an exception as plain data          waiting    whose turn to be called is next
     asynchronous    `async def` tasks
 """

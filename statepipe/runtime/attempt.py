@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any, Final
 
+from statepipe.drift import Drift, Seen
 from statepipe.errors import TaskCancelled, TaskTimeout
 from statepipe.model import ERROR, TIMEOUT, Loaded, Rejects, Staged
 from statepipe.observe import redact
@@ -20,7 +21,7 @@ from statepipe.runtime.endings import Ended, Failure
 from statepipe.runtime.failure import message_of, names_of
 from statepipe.runtime.picture import Mark
 from statepipe.runtime.pools import Pools
-from statepipe.store import staged, watermarks
+from statepipe.store import shapes, staged, watermarks
 from statepipe.store.codec import decode
 from statepipe.store.connection import Store
 
@@ -84,6 +85,8 @@ def answer_of(drive: Drive, request: Mapping[str, Any], store: Store) -> Any:  #
                 store.connection, drive.n, drive.stay, first=request["from"]
             )
         ]
+    if request["ask"] == "shape":
+        return shapes.accepted(store.connection, drive.program.name, drive.state)
     assert request["ask"] == "beat", request
     return None
 
@@ -93,6 +96,7 @@ def commit_of(request: Mapping[str, Any]) -> Staged | Loaded | None:
     if request["ask"] == "batch":
         facts = dict(request["staged"])
         facts["rejects"] = _rejects(facts["rejects"])
+        facts["seen"] = _seen(facts["seen"])
         return Staged(**facts)
     if request["ask"] == "loaded":
         return Loaded(request["number"], request["records"], _rejects(request["rejects"]))
@@ -129,8 +133,9 @@ def ended_of(future: Future[Mapping[str, Any]]) -> Ended:
     if names[0] == TaskCancelled.__name__:
         return CANCELLED_ATTEMPT
     # Once more: a worker may not have known all secrets when it described the failure.
-    message = redact.redacted(failed["message"])
-    return _failed(ERROR, Failure(names, message, failed["retry_after_ms"]))
+    failure = Failure(names, redact.redacted(failed["message"]), failed["retry_after_ms"])
+    drifts = tuple(Drift(*each) for each in result.get("drifts", ()))
+    return _failed(ERROR, failure)._replace(drifts=drifts)
 
 
 def traceback_of(future: Future[Mapping[str, Any]]) -> str | None:
@@ -160,6 +165,12 @@ def _failed(event: str, failure: Failure) -> Ended:
 
 def _rejects(facts: Mapping[str, Any] | None) -> Rejects | None:
     return None if facts is None else Rejects(**facts)
+
+
+def _seen(facts: Mapping[str, Any] | None) -> Seen | None:
+    if facts is None:
+        return None
+    return Seen(facts["shape"], tuple(Drift(*each) for each in facts["drifts"]))
 
 
 def _planned_batch(drive: Drive, number: int, store: Store) -> dict[str, Any] | None:

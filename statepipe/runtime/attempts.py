@@ -13,10 +13,10 @@ of which. What it gets and gives:
     call    work ("run", "validate", "load"), who and where it is, `next`: the first batch
             that is not committed, `cursor`: where the last committed one ended,
             `records` and `rejected`: how many this stay has committed
-    ask     {"ask": "batch" | "loaded" | "input" | "plan" | "beat", …} -> the loop's answer;
+    ask     {"ask": "batch" | "loaded" | "input" | "plan" | "shape" | "beat", …} -> the answer;
             raises TaskCancelled when the attempt must stop
     result  {"event", "value", "produced", "records", "rejected"}, perhaps a "note" on why, or
-            {"failed": {"names", "message", "traceback", "retry_after_ms"}}
+            {"failed": {"names", "message", "traceback", "retry_after_ms"}}, perhaps "drifts"
 
 Work redone after a crash is what was not committed: at most the one batch in the making.
 """
@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from statepipe.errors import Fatal, Reject, TaskCancelled
+from statepipe.errors import Fatal, Reject, SchemaDrift, TaskCancelled
 from statepipe.io.marks import highest, start_of
 from statepipe.io.rejects import RejectEntry, rejected
 from statepipe.model import OK, Batch, Outcome, Record, Task
@@ -35,6 +35,7 @@ from statepipe.runtime import asynchronous, builtin, failure
 from statepipe.runtime.executors import cancellation
 from statepipe.runtime.functions import kind_of, resolve
 from statepipe.runtime.staging import Ask, Input, Staging
+from statepipe.runtime.watching import watched
 from statepipe.store.codec import encode
 
 #: The cursor of a last batch that only carries rejects: the source had already ended.
@@ -60,6 +61,8 @@ def perform(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
         if work == "run":
             return _run(call, ask)
         return builtin.validate(call, ask) if work == "validate" else builtin.load(call, ask)
+    except SchemaDrift as error:
+        return {"failed": failure.describe(error), "drifts": [list(each) for each in error.drifts]}
     except SystemExit as error:
         if cancellation.current().own_process:
             raise
@@ -110,13 +113,15 @@ def _source(got: Any, task: Task, call: Mapping[str, Any], ask: Ask) -> dict[str
         for item in steps:
             batch = _batch_of(item)
             cursor = batch.cursor
-            mark = _mark(batch, mark, call)
+            given = watched(batch.records, call["drift"], partial(ask, {"ask": "shape"}))
+            mark = _mark(given.records, mark, call)
             staging.commit(
                 number,
-                batch.records,
+                given.records,
                 cursor=None if cursor is None else encode(cursor),
-                rejects=_taken(task),
+                rejects=[*_taken(task), *given.rejects],
                 mark=mark,
+                seen=given.seen,
             )
             number += 1
             task.idempotency_key = _key(call, number)
@@ -132,12 +137,12 @@ def _source(got: Any, task: Task, call: Mapping[str, Any], ask: Ask) -> dict[str
     return _produced(staging)
 
 
-def _mark(batch: Batch, mark: list[Any] | None, call: Mapping[str, Any]) -> list[Any] | None:
-    """Return how far a source with a watermark has come with `batch`; see `Mark`."""
+def _mark(records: Any, mark: list[Any] | None, call: Mapping[str, Any]) -> list[Any] | None:  # noqa: ANN401 dicts, or a table
+    """Return how far a source with a watermark has come with a batch; see `Mark`."""
     if mark is None:
         return None
     since, start, reached = mark
-    return [since, start, highest(batch.records, call["incremental"]["column"], above=reached)]
+    return [since, start, highest(records, call["incremental"]["column"], above=reached)]
 
 
 def _steps(got: Any) -> Iterator[Any]:  # noqa: ANN401 what an author returned

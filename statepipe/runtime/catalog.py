@@ -179,7 +179,7 @@ class Catalog:
                     function = _importable(run, machine=machine, state=state)
                 if isinstance(function, str):
                     refuse_missing(function, self._config.machines_dir)
-                call |= {"work": "run", "function": function}
+                call |= {"work": "run", "function": function, "drift": run.actions}
                 call |= {"incremental": run.watermark and run.watermark.to_dict()}
             case Validate() as judge:
                 call |= {"work": "validate", **self._contract(judge)}

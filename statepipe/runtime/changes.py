@@ -13,6 +13,7 @@ before the commit was acknowledged.
 
 from typing import Final, NamedTuple
 
+from statepipe.drift import told
 from statepipe.errors import ENGINE_ERRORS, DataError
 from statepipe.figures import OTHER
 from statepipe.model import (
@@ -35,6 +36,8 @@ from statepipe.runtime.program import PlainMove
 from statepipe.store.codec import decode
 
 ERROR_CHARS_MAX: Final = 4_000
+#: In the note of a batch; all of them are in the table `drift`.
+DRIFTS_TOLD_MAX: Final = 5
 
 _STATUS_OF_END: Final = {
     "success": Status.DONE,
@@ -155,6 +158,7 @@ def retry_later(
         tried=drive.attempt + 1,
         records=ended.records,
         rejected=ended.rejected,
+        drifts=ended.drifts,
     )
     change = _resting(drive, event=ended.event, at_ms=at_ms, detail=detail)
     return change._replace(took_ms=took_ms, policy=drive.part.policy_digest)
@@ -173,6 +177,7 @@ def batched(
         learned = drive.picture.marked(drive.state, mark).write()
     is_load = isinstance(done, Loaded)
     rejected = done.rejects.records if done.rejects else 0
+    drifts = done.seen.drifts if isinstance(done, Staged) and done.seen else ()
     detail = _unchanged(drive, kind="batch")._replace(
         worker=worker,
         lost=0,
@@ -184,7 +189,8 @@ def batched(
         bytes=None if isinstance(done, Loaded) else done.bytes,
         rejected=rejected,
         read=done.records + rejected if isinstance(done, Loaded) else done.read,
-        note=f"batch {done.number}",
+        note="; ".join([f"batch {done.number}", *map(told, drifts[:DRIFTS_TOLD_MAX])]),
+        drifts=drifts,
     )
     event = "loaded" if is_load else "staged"
     change = _resting(drive, event=event, at_ms=at_ms, detail=detail)
@@ -241,6 +247,7 @@ def _move_detail(
         rejected=ended.rejected,
         learned=None if picture is drive.picture_bytes else picture,
         note=ended.note,
+        drifts=ended.drifts,
     )
 
 

@@ -9,6 +9,7 @@ How an attempt ended, and what a guard may ask about it.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from statepipe.drift import Drift
 from statepipe.runtime.drive import Drive
 from statepipe.store.codec import decode
 
@@ -33,6 +34,7 @@ class Ended(NamedTuple):
         rejected: How many of them went to quarantine.
         failure: Why it failed, None if it did not.
         note: Why it raised that event, for people; None if there is nothing to say.
+        drifts: What halted it, if that was a source whose records changed their shape.
     """
 
     event: str
@@ -42,6 +44,7 @@ class Ended(NamedTuple):
     rejected: int | None
     failure: Failure | None
     note: str | None = None
+    drifts: tuple[Drift, ...] = ()
 
     @property
     def is_plain(self) -> bool:

@@ -93,7 +93,7 @@ def _failing(
 ) -> tuple[Change, Attachment | None]:
     """Return the move of an instance whose move was refused: whatever refuses, it ends failed."""
     # The rules or the checkpoint cannot take what the task returned: its failure.
-    refused = _failed(_refusal(error, ended.failure))
+    refused = _failed(_refusal(error, ended.failure))._replace(drifts=ended.drifts)
     if ended.event != ERROR:
         with suppress(StatepipeError):
             return move(refused)

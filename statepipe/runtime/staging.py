@@ -85,6 +85,7 @@ class Staging:
         rejects: Sequence[RejectEntry] = (),
         read: int | None = None,
         mark: list[Any] | None = None,
+        seen: Mapping[str, Any] | None = None,
     ) -> None:
         """
         Stage one batch and return once it is committed.
@@ -96,6 +97,7 @@ class Staging:
             rejects: What was rejected while it was made.
             read: Records it was made from; None for its own and the rejected ones.
             mark: How far a source with a watermark has come with it.
+            seen: A Seen as a dict, of a source that is watched.
 
         Raises:
             ValueRefused: If the records cannot be kept exactly.
@@ -120,7 +122,7 @@ class Staging:
             read=encoded.records + len(rejects) if read is None else read,
             rejects=None,
         )
-        facts = {**staged._asdict(), "rejects": self.rejects(number, rejects)}
+        facts = {**staged._asdict(), "rejects": self.rejects(number, rejects), "seen": seen}
         self._ask({"ask": "batch", "staged": facts, "mark": mark})
         self.records += encoded.records
         self.rejected += len(rejects)

@@ -9,6 +9,7 @@ Remembering: the only floor that speaks SQL to the checkpoint store.
     workers     who drives, and its lease       liveness   who of them still lives
     steering    what people do to instances
     staged      rows about batches and plans    lookup     the engine's few questions
+    shapes      rows about sources' shapes
     reading     what people ask                     listing     lists, and bulk resumes
     inspection  one instance, whole                 quarantine  rejected records
     snapshot    what a scrape reads                 metrics     figures, and the journal's

@@ -18,7 +18,7 @@ from itertools import compress
 
 from statepipe.model import Attachment, Change, Detail, Plan, Rejects, Staged, Status, Stay
 from statepipe.sqlite import sqlite3
-from statepipe.store import notices, watermarks
+from statepipe.store import notices, shapes, watermarks
 from statepipe.store.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.output import Output
@@ -302,6 +302,8 @@ def _apply_detailed(connection: sqlite3.Connection, change: Change, detail: Deta
     connection.execute(_JOURNAL, facts)
     keeps = detail.worker is not None
     updated: int = connection.execute(_KEEP if keeps else _RELEASE, facts).rowcount
+    if detail.drifts:
+        shapes.insert_drifts(connection, change, detail.drifts)
     return updated
 
 
@@ -353,11 +355,13 @@ def _attach(connection: sqlite3.Connection, change: Change, attachment: Attachme
 def _insert_staged(
     connection: sqlite3.Connection, change: Change, stay: Stay, task: str, staged: Staged
 ) -> None:
-    number, records, size, sha256, format_, file, body, cursor, read, rejects = staged
+    number, records, size, sha256, format_, file, body, cursor, read, rejects, seen = staged
     facts = (change.n, *stay, task, number, change.epoch, records, size, sha256, format_, file)
     connection.execute(_BATCH, (*facts, body, cursor, read))
     if rejects:
         _insert_rejects(connection, (change.n, *stay, task, number, change.epoch), rejects)
+    if seen:
+        shapes.accept(connection, change.machine, stay.state, seen, at_ms=change.at_ms)
 
 
 def _insert_rejects(

@@ -54,6 +54,7 @@ _DELETE: Final = tuple(
     f"DELETE FROM {table} WHERE {column} IN (SELECT instance FROM pruning)"  # noqa: S608 our own names
     for table, column in (
         ("output", "instance"),
+        ("drift", "instance"),
         ("batch", "instance"),
         ("reject", "instance"),
         ("plan", "instance"),

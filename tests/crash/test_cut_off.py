@@ -95,7 +95,7 @@ class Scene:
 def detail(kind: str, worker: Worker | None, **more: Any) -> Detail:  # noqa: ANN401 any field
     """Return the detail that leaves everything as it is, changed where `more` says so."""
     nothing = dict.fromkeys(Detail._fields)
-    same = {"kind": kind, "attempt": 0, "lost": 0, "batches": 0, "entered_at_ms": 1}
+    same = {"kind": kind, "attempt": 0, "lost": 0, "batches": 0, "entered_at_ms": 1, "drifts": ()}
     return Detail(**{**nothing, **same, "worker": worker and worker.n, **more})
 
 

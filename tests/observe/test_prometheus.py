@@ -48,7 +48,7 @@ on = ["failed"]
 MACHINE = """\
 machine   = "shop"
 version   = 1
-extract   = { run = "shop_:extract", watermark = "at" }
+extract   = { run = "shop_:extract", watermark = "at", drift = "warn" }
 transform = "shop_:transform"
 load      = { to = "sqlite:///warehouse.db", table = "orders", key = ["id"] }
 

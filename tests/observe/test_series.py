@@ -70,8 +70,8 @@ def test_every_metric_of_a_machine_has_series_before_anything_ran() -> None:
     """
     The exceptions are what no machine implies.
 
-    Its registration, targets of notices, and a watermark, which at 0 would lie half a century
-    behind.
+    Its registration, targets of notices, sources that are watched, and a watermark, which at
+    0 would lie half a century behind.
     """
     empty = {family.metric.name for family in collected(snapshot()) if not family.series}
 
@@ -80,6 +80,7 @@ def test_every_metric_of_a_machine_has_series_before_anything_ran() -> None:
         "statepipe_machine_info",
         "statepipe_notices_pending",
         "statepipe_notices_total",
+        "statepipe_schema_drift_total",
     }
 
 
@@ -125,6 +126,7 @@ def test_what_was_counted_takes_the_place_of_zero() -> None:
                 Count("attempts", "m", "one", "error", 7),
                 Count("finished", "m", "", "done", 3),
                 Count("fenced", "m", "", "", 2),
+                Count("drift", "m", "one", "added", 8),
                 Count("changes", "", "", "", 41),
                 Count("lock_wait_us", "", "", "", 1_500_000),
                 Count("notices", "", "oncall", "sent", 5),
@@ -146,6 +148,7 @@ def test_what_was_counted_takes_the_place_of_zero() -> None:
     assert seen["statepipe_state_attempts_total machine=m outcome=error state=one"] == 7
     assert seen["statepipe_instances_finished_total machine=m result=done"] == 3
     assert seen["statepipe_fenced_writes_total machine=m"] == 2
+    assert seen["statepipe_schema_drift_total kind=added machine=m source=one"] == 8
     assert seen["statepipe_store_changes_total"] == 41
     assert seen["statepipe_store_lock_wait_seconds_total"] == 1.5
     assert seen["statepipe_notices_total outcome=sent target=oncall"] == 5

@@ -87,6 +87,7 @@ def call_of(loop: Loop, function: object, **facts: object) -> dict[str, Any]:
         "inline_bytes_max": 65_536,
         "machines_dir": str(loop.stage.directory),
         "function": function,
+        "drift": None,
         "contract": None,
         "older": [],
         "max_rejects": None,

@@ -105,7 +105,7 @@ def detail(at: Checkpoint, **facts: object) -> Detail:
     """Return a detail that changes nothing and lets the instance go, but for `facts`."""
     unchanged: dict[str, Any] = dict.fromkeys(Detail._fields)
     unchanged |= {"kind": "move", "attempt": at.attempt, "lost": at.lost, "batches": at.batches}
-    unchanged |= {"entered_at_ms": at.entered_at_ms, "picture": at.picture}
+    unchanged |= {"entered_at_ms": at.entered_at_ms, "picture": at.picture, "drifts": ()}
     return Detail(**{**unchanged, **facts})
 
 

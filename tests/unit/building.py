@@ -116,6 +116,8 @@ def machines(draw: st.DrawFn) -> Machine:
 _tasks: st.SearchStrategy[Run | Validate | Load] = st.sampled_from(
     [
         Run(function="m:f"),
+        Run(function="m:f", drift={"added": "halt", "nulls": "quarantine"}),
+        Run(function="m:f", drift="warn"),
         Validate(contract="contracts/a b.json"),
         Validate(
             contract="contracts/order@3.json",
@@ -156,20 +158,7 @@ def as_toml(machine: Machine) -> str:
         if state.final is not None:
             lines.append(f"final = {_toml(state.final)}")
             lines += [f"notify = {_toml(list(state.notify))}"] if state.notify else []
-        elif isinstance(state.task, Run):
-            lines.append(f"run = {_toml(state.task.reference)}")
-        elif isinstance(state.task, Validate):
-            lines.append(f"contract = {_toml(state.task.contract)}")
-            if state.task.accepts:
-                lines.append(f"accepts = {_toml(list(state.task.accepts))}")
-                upcast = {str(version): name for version, name in state.task.upcast.items()}
-                lines.append(f"upcast = {_toml(upcast)}")
-            if state.task.max_rejects is not None:
-                lines.append(f"max_rejects = {_toml(state.task.max_rejects)}")
-        elif state.task is not None:
-            load = state.task
-            keys = {"to": load.to, "table": load.table, "key": list(load.key), "mode": load.mode}
-            lines.append(f"load = {_toml(keys)}")
+        lines += [f"{key} = {_toml(value)}" for key, value in _keys(state.task).items()]
         if state.retry is not None:
             lines.append(f"retry = {_toml(state.retry)}")
         lines += [f"{key} = {_toml(value)}" for key, value in state.settings.items()]
@@ -184,6 +173,25 @@ def as_toml(machine: Machine) -> str:
             ]
             lines.append(f"on.{event} = {_toml(choices)}")
     return "\n".join(lines) + "\n"
+
+
+def _keys(task: Run | Validate | Load | None) -> dict[str, Any]:
+    """Return the keys of a state that say what its task is; none if it has none."""
+    if task is None:
+        return {}
+    if isinstance(task, Load):
+        keys = {"to": task.to, "table": task.table, "key": list(task.key), "mode": task.mode}
+        return {"load": keys}
+    if isinstance(task, Run):
+        said: dict[str, Any] = {"run": task.reference, "drift": task.drift}
+    else:
+        said = {
+            "contract": task.contract,
+            "accepts": list(task.accepts) or None,
+            "upcast": {str(version): name for version, name in task.upcast.items()} or None,
+            "max_rejects": task.max_rejects,
+        }
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def _toml(value: Any) -> str:  # noqa: ANN401 - what a machine file may hold

@@ -96,7 +96,7 @@ def test_a_limit_needs_somewhere_to_go() -> None:
         (
             'run = "orders:clean"',
             'run = "orders:clean"\nmax_rejects = 3',
-            'states.cleaning: key "max_rejects" belongs to a state with a contract',
+            'states.cleaning: key "max_rejects" belongs to a state that has a contract',
         ),
         (
             'contract = "contracts/order.json"',

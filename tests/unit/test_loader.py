@@ -208,6 +208,26 @@ def test_error_and_timeout_lead_to_failed_unless_something_certain_is_said(
             ': states.extracting: state "extracting" has notify and is not final',
         ),
         ("version = 3", 'notify = "On call"', ": notify: 'On call' is not a name"),
+        (
+            'timeout = "20m"',
+            'drift = "halts"',
+            ": states.extracting: drift: there is no 'halts'; did you mean \"halt\"?",
+        ),
+        (
+            'timeout = "20m"',
+            'drift = { new = "warn" }',
+            ": states.extracting: drift: there is no 'new'",
+        ),
+        (
+            'timeout = "20m"',
+            "drift = { added = 1 }",
+            ": states.extracting: drift.added: there is no 1",
+        ),
+        (
+            'contract = "contracts/order.json"',
+            'contract = "contracts/order.json"\ndrift = "warn"',
+            ': states.validating: key "drift" belongs to a state that runs a source',
+        ),
         ('timeout = "20m"', "timeout = 20", "timeout is 20; a duration carries its unit"),
         ('retry = "transient"', "retry = 3", ": states.extracting: retry is 3, neither"),
         ('retry = "transient"', "retry = { max = 3 }", 'unknown key "max"'),

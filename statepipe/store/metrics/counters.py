@@ -155,6 +155,8 @@ class Counters:
             self._moved(change)
             self._attempted(change)
             return
+        for drift in detail.drifts:
+            self.count("drift", change.machine, change.source, drift.kind)
         if detail.kind == "move":
             self._moved(change)
             if is_exhausted(change):

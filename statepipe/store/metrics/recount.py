@@ -66,6 +66,16 @@ _COUNTS: Final = (
     ("finished", "''", "j.ended", "1", "j.ended IS NOT NULL"),
 )
 
+# A journal row may tell of several, so they stand in a table of their own.
+_DRIFTS: Final = """
+SELECT 'drift', d.machine, j.state, j.kind, count(*)
+  FROM drift j
+  JOIN instance i ON i.n = j.instance
+  JOIN definition d ON d.n = i.definition
+ WHERE true{only}
+ GROUP BY 2, 3, 4
+"""
+
 # metric, state, label, milliseconds, which rows
 _DURATIONS: Final = (
     ("state", "j.source", _OUTCOME, "j.stayed_ms", "j.kind = 'move'"),
@@ -86,7 +96,7 @@ def _counts_sql() -> str:
         f" sum({value}) AS value {_JOURNAL} WHERE {where}{{only}} GROUP BY 2, 3, 4"
         for metric, state, label, value, where in _COUNTS
     ]
-    return f"SELECT * FROM ({_UNION.join(parts)}) WHERE value > 0"  # noqa: S608 our own names
+    return f"SELECT * FROM ({_UNION.join([*parts, _DRIFTS])}) WHERE value > 0"  # noqa: S608 our own names
 
 
 def _durations_sql() -> str:
