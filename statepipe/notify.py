@@ -21,7 +21,7 @@ from statepipe.policy import DURATION_MS_MAX
 from statepipe.suggest import did_you_mean
 from statepipe.units import parse_duration_ms
 
-#: What a target can be told of. Nothing raises `drift` and `skipped` yet.
+#: What a target can be told of. Nothing raises `skipped` yet.
 EVENTS: Final = ("failed", "retries_exhausted", "stalled", "drift", "done", "skipped")
 
 #: What a target is told of that does not say `on`, of the machines it belongs to.

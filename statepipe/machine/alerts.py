@@ -27,6 +27,7 @@ class Alerts:
         version: The machine's version.
         ends: The targets that are told of an end, by the final state.
         exhausted: The targets that are told of a state left with all attempts used up.
+        drift: The targets that are told of a source whose records change their shape.
     """
 
     store: str
@@ -34,6 +35,7 @@ class Alerts:
     version: int
     ends: Mapping[str, tuple[str, ...]]
     exhausted: tuple[str, ...]
+    drift: tuple[str, ...]
 
 
 def alerts_of(
@@ -56,9 +58,17 @@ def alerts_of(
             if told:
                 ends[state.name] = tuple(dict.fromkeys(told))
     exhausted = hearers("retries_exhausted", machine.name, targets, named=machine.notify)
-    if not ends and not exhausted:
+    drift = hearers("drift", machine.name, targets, named=machine.notify)
+    if not ends and not exhausted and not drift:
         return None
-    return Alerts(store=store, env=env, version=machine.version, ends=ends, exhausted=exhausted)
+    return Alerts(
+        store=store,
+        env=env,
+        version=machine.version,
+        ends=ends,
+        exhausted=exhausted,
+        drift=drift,
+    )
 
 
 def hearers(

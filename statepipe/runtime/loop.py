@@ -29,6 +29,7 @@ from statepipe.runtime.drive import Drive
 from statepipe.runtime.endings import Ended
 from statepipe.runtime.group import GROUP_MAX, LINGER_MS, Entry, Group, refused
 from statepipe.runtime.inbox import Finished, Inbox, Question
+from statepipe.runtime.notices.announcing import with_notices
 from statepipe.runtime.observers import Observers
 from statepipe.runtime.outcomes import farewell, outcome
 from statepipe.runtime.output.capture import Outbox
@@ -298,7 +299,8 @@ class Loop:
             at_ms = self._clock.now_ms()
             mark = attempts.mark_of(question.request)
             change, attachment = batched(drive, done, mark=mark, worker=self._worker.n, at_ms=at_ms)
-            self._group.add(Entry(drive, change, question), attachment)
+            told = with_notices(drive, change, attachment)
+            self._group.add(Entry(drive, change, question), told)
 
     def _finish(self, message: Finished) -> None:
         drive = message.drive

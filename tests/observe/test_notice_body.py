@@ -67,6 +67,14 @@ def test_a_failure_says_all_there_is_to_know() -> None:
             "statepipe inspect monday",
         ),
         (
+            {"event": "drift", "error_class": "SchemaDrift", "error": "tax added"},
+            (
+                "orders: monday met records in loading that have changed their shape:"
+                " SchemaDrift: tax added"
+            ),
+            "statepipe inspect monday",
+        ),
+        (
             {"event": "stalled", "error_class": None, "silent_ms": 725_000},
             "orders: monday is stalled in loading: its driver has been gone for 12m 5s",
             "statepipe resume monday",

@@ -251,3 +251,32 @@ def test_two_instances_at_once_lose_neither_of_their_shapes(project: Project) ->
 
     ((body,),) = project.query("SELECT body FROM shape")
     assert json.loads(body)["columns"]["x"][0] == ["list", "str"]
+
+
+@pytest.mark.parametrize(
+    ("action", "hears", "expected"),
+    [
+        ("warn", "drift", [("second", "drift")]),
+        ("warn", "failed", []),
+        ("halt", "drift", [("second", "drift")]),
+        ("halt", ["drift", "failed"], [("second", "failed")]),
+    ],
+)
+def test_whoever_wants_to_is_told_in_the_same_commit(
+    project: Project, action: str, hears: object, expected: list[tuple[str, str]]
+) -> None:
+    """Once: of a halt that failed the instance, as its failure if they hear of that."""
+    project.drift(f'"{action}"')
+    with (project.folder / "statepipe.toml").open("a", encoding="utf-8") as config:
+        config.write(
+            f'\n[notify.team]\nwebhook = "http://127.0.0.1:9/"\non = {json.dumps(hears)}\n'
+        )
+
+    project.run("first", [{"id": 1}])
+    project.run("second", [{"id": 2, "tax": 1}], [{"id": 3, "tax": 1}])
+
+    assert project.query("SELECT instance, event FROM notice ORDER BY n") == expected
+    bodies = [json.loads(body) for (body,) in project.query("SELECT body FROM notice")]
+    for body in bodies:
+        assert body["error"]["class"] == "SchemaDrift"
+        assert "tax added, absent -> int" in body["error"]["message"]

@@ -121,21 +121,22 @@ def _sentence(occasion: Occasion) -> str:
     name, state = occasion.instance, occasion.state
     match occasion.event:
         case "failed":
-            return f"{name} failed in {state} on attempt {occasion.attempt}"
+            said = f"{name} failed in {state} on attempt {occasion.attempt}"
         case "done":
-            return f"{name} is done"
+            said = f"{name} is done"
         case "retries_exhausted":
-            return (
-                f"{name} left {state} for {occasion.target_state}"
-                f" after {occasion.attempt} attempts that failed"
-            )
+            target, attempt = occasion.target_state, occasion.attempt
+            said = f"{name} left {state} for {target} after {attempt} attempts that failed"
+        case "drift":
+            said = f"{name} met records in {state} that have changed their shape"
         case "stalled":
             silent = format_duration(occasion.silent_ms or 0)
-            return f"{name} is stalled in {state}: its driver has been gone for {silent}"
+            said = f"{name} is stalled in {state}: its driver has been gone for {silent}"
         case "dropped":
-            return f"{occasion.dropped:,} more were dropped, beyond the rate of this target"
+            said = f"{occasion.dropped:,} more were dropped, beyond the rate of this target"
         case _:
-            return "this is a test, nothing has happened"
+            said = "this is a test, nothing has happened"
+    return said
 
 
 def _next(occasion: Occasion) -> str:
