@@ -28,6 +28,7 @@ from uuid import UUID
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.model import Change
+from statepipe.observe import redact
 from statepipe.runtime.drive import Drive
 from statepipe.store.files import Files
 from statepipe.store.opening import open_store
@@ -109,6 +110,8 @@ def engine_of(clock: ManualClock, *, seed: int, observe: Callable[[Drive, Change
     owned.enter_context(patch("statepipe.store.opening.uuid4", uuid))
     owned.enter_context(patch("statepipe.store.files.Files.token", token))
     owned.enter_context(patch("statepipe.runtime.catalog.INLINE_BYTES_MAX", INLINE_BYTES_MAX))
+    # Tracebacks are kept in the store, and a clone lies somewhere else.
+    redact.hide(str(GOLDEN.parents[1]))
     config = load_config(start=FOLDER, environ={})
     return Engine(config, clock=clock, rng=rng, observe=observed)
 

@@ -4,6 +4,7 @@ Promise: a store that any release left in mid-run can be resumed to its end by t
 One store per schema version is kept in `checkpoints/golden`; `tests/golden/make.py` made it.
 """
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -134,3 +135,11 @@ def test_the_newest_golden_store_has_the_schema_of_this_release(tmp_path: Path) 
         _query(Path(shutil.copytree(GOLDEN / VERSIONS[-1], tmp_path / "g")) / "statepipe.db", sql)
         == fresh
     )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_golden_store_names_no_path_of_the_machine_it_was_made_on(version: str) -> None:
+    """Not even in the traceback of the instance that failed."""
+    content = (GOLDEN / version / "statepipe.db").read_bytes()
+
+    assert re.findall(rb"/[\w./-]+/checkpoints/golden", content) == []
