@@ -245,7 +245,9 @@ def _lost(root: Path, store: sqlite3.Connection) -> Iterator[str]:
 
 def _unreadable(root: Path, store: sqlite3.Connection) -> Iterator[str]:
     stage = stage_of(root, store)
-    rows: list[Staged | Rejects] = [Staged._make((*row, None)) for row in store.execute(_BATCHES)]
+    rows: list[Staged | Rejects] = [
+        Staged._make((*row, None, None)) for row in store.execute(_BATCHES)
+    ]
     rows += [_rejects_of(row) for row in store.execute(_REJECTS)]
     for row in rows:
         try:

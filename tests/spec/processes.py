@@ -105,6 +105,7 @@ class Play:
             "cursor": encode(self.next + 1),
             "read": 1,
             "rejects": None,
+            "seen": None,
         }
         self.question = self._ask({"ask": "batch", "staged": staged})
         self.next += 1
