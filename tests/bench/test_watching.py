@@ -54,7 +54,7 @@ def test_scrapes_of_a_million_instances_beside_a_writer(tmp_path: Path) -> None:
                 (f"scrape beside a writer, p50 of {len(beside)}", f"{_middle(beside):.0f} ms"),
                 ("scrape beside a writer, p99", f"{percentile(beside, 0.99):.0f} ms"),
                 (
-                    "writer while scraped each second",
+                    "writer while scraped four times a second",
                     (
                         f"{statistics.median(shares):.3f} of its rate alone"
                         f" ({min(shares):.3f} to {max(shares):.3f})"
