@@ -8,6 +8,7 @@
 
 import datetime as dt
 import json
+import math
 from collections.abc import Callable
 from contextlib import closing
 from decimal import Decimal
@@ -163,7 +164,10 @@ def _typed(text: str, kind: str | None, *, now: Any) -> Any:  # noqa: ANN401 pla
             next_step=f"--type {'|'.join(_TYPES)}",
         )
     try:
-        return _TYPES[name](text)
+        value = _TYPES[name](text)
+        if isinstance(value, float | Decimal) and math.isnan(value):
+            raise ValueError("it has no order")  # noqa: TRY301 said as the others are
+        return value
     except (ValueError, ArithmeticError) as error:
         raise BadParameter(
             f"{text!r} is not of type {name}: {error}",

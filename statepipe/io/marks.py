@@ -45,7 +45,8 @@ def highest(records: Any, column: str, *, above: Any) -> Any:  # noqa: ANN401 di
         raise _unusable(column, f"its values are of type {names}")
     if kinds == {dt.datetime} and any(value.utcoffset() is None for value in values):
         raise _unusable(column, "a datetime has no offset from UTC")
-    if any(isinstance(value, float) and math.isnan(value) for value in values):
+    # A Decimal that is none raises where it is compared: that must not be in a commit.
+    if any(isinstance(value, float | Decimal) and math.isnan(value) for value in values):
         raise _unusable(column, "a value is NaN")
     return max(values)
 

@@ -7,6 +7,7 @@ where an instance starts is fixed with its first batch, whatever others load mea
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,7 @@ def test_the_lookback_reads_again_what_may_have_come_late(tmp_path: Path) -> Non
         ((10, "20"), "its values are of type int, str"),
         ((True,), "its values are of type bool"),
         ((float("nan"),), "a value is NaN"),
+        ((Decimal("NaN"),), "a value is NaN"),
         (([1],), "its values are of type list"),
     ],
 )
