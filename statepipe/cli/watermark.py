@@ -8,7 +8,6 @@
 
 import datetime as dt
 import json
-import math
 from collections.abc import Callable
 from contextlib import closing
 from decimal import Decimal
@@ -22,6 +21,7 @@ from statepipe.cli.render import jsonable, moment
 from statepipe.cli.session import Session
 from statepipe.clock import SystemClock
 from statepipe.errors import BadParameter, NotFound
+from statepipe.io.marks import is_nan
 from statepipe.machine.definition import Run
 from statepipe.machine.loader import find_machine, load_machine
 from statepipe.store import watermarks
@@ -43,11 +43,25 @@ def _datetime(text: str) -> dt.datetime:
     return value
 
 
+def _float(text: str) -> float:
+    return _ordered(float(text))
+
+
+def _decimal(text: str) -> Decimal:
+    return _ordered(Decimal(text))
+
+
+def _ordered(value: Any) -> Any:  # noqa: ANN401 a number
+    if is_nan(value):
+        raise ValueError("it has no order")
+    return value
+
+
 _TYPES: Final[dict[str, Callable[[str], Any]]] = {
     "text": str,
     "int": int,
-    "float": float,
-    "decimal": Decimal,
+    "float": _float,
+    "decimal": _decimal,
     "date": dt.date.fromisoformat,
     "datetime": _datetime,
 }
@@ -164,10 +178,7 @@ def _typed(text: str, kind: str | None, *, now: Any) -> Any:  # noqa: ANN401 pla
             next_step=f"--type {'|'.join(_TYPES)}",
         )
     try:
-        value = _TYPES[name](text)
-        if isinstance(value, float | Decimal) and math.isnan(value):
-            raise ValueError("it has no order")  # noqa: TRY301 said as the others are
-        return value
+        return _TYPES[name](text)
     except (ValueError, ArithmeticError) as error:
         raise BadParameter(
             f"{text!r} is not of type {name}: {error}",

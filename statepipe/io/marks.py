@@ -46,7 +46,7 @@ def highest(records: Any, column: str, *, above: Any) -> Any:  # noqa: ANN401 di
     if kinds == {dt.datetime} and any(value.utcoffset() is None for value in values):
         raise _unusable(column, "a datetime has no offset from UTC")
     # A Decimal that is none raises where it is compared: that must not be in a commit.
-    if any(isinstance(value, float | Decimal) and math.isnan(value) for value in values):
+    if any(map(is_nan, values)):
         raise _unusable(column, "a value is NaN")
     return max(values)
 
@@ -73,6 +73,13 @@ def start_of(watermark: Any, *, lookback_ms: int | None, lookback: float | None)
             f"lookback cannot be taken from the watermark {watermark!r}:"
             ' write a duration ("2h") for dates and datetimes, a number for numbers'
         ) from None
+
+
+def is_nan(value: object) -> bool:
+    """Return True for a number that is none, as a float or as a Decimal; a signalling one, too."""
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _unusable(column: str, why: str) -> Fatal:

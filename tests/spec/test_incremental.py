@@ -189,6 +189,7 @@ def test_the_lookback_reads_again_what_may_have_come_late(tmp_path: Path) -> Non
         ((True,), "its values are of type bool"),
         ((float("nan"),), "a value is NaN"),
         ((Decimal("NaN"),), "a value is NaN"),
+        ((Decimal("sNaN"),), "a value is NaN"),
         (([1],), "its values are of type list"),
     ],
 )
