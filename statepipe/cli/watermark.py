@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from contextlib import closing
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -43,6 +43,9 @@ def _datetime(text: str) -> dt.datetime:
     return value
 
 
+_Number = TypeVar("_Number", float, Decimal)
+
+
 def _float(text: str) -> float:
     return _ordered(float(text))
 
@@ -51,7 +54,7 @@ def _decimal(text: str) -> Decimal:
     return _ordered(Decimal(text))
 
 
-def _ordered(value: Any) -> Any:  # noqa: ANN401 a number
+def _ordered(value: _Number) -> _Number:
     if is_nan(value):
         raise ValueError("it has no order")
     return value
