@@ -16,13 +16,13 @@ from statepipe.io.rest.pages import ByLink as ByLink
 from statepipe.io.rest.pages import ByOffset as ByOffset
 from statepipe.io.rest.pages import ByPage as ByPage
 from statepipe.io.rest.source import read_rest as read_rest
-from statepipe.machine.definition import Load as Load
 from statepipe.machine.definition import Machine as Machine
-from statepipe.machine.definition import Run as Run
 from statepipe.machine.definition import State as State
 from statepipe.machine.definition import Transition as Transition
 from statepipe.machine.judging import Validate as Validate
 from statepipe.machine.parameter import Param as Param
+from statepipe.machine.tasks import Load as Load
+from statepipe.machine.tasks import Run as Run
 from statepipe.model import Batch as Batch
 from statepipe.model import Outcome as Outcome
 from statepipe.model import Task as Task

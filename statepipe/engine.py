@@ -26,8 +26,9 @@ from statepipe.errors import (
     Refused,
     StatepipeError,
 )
-from statepipe.machine.definition import Load, Machine
+from statepipe.machine.definition import Machine
 from statepipe.machine.params import bind_params
+from statepipe.machine.tasks import Load
 from statepipe.model import Status
 from statepipe.observe import redact
 from statepipe.runtime.agenda import POLL_MS

@@ -22,8 +22,8 @@ from statepipe.cli.session import Session
 from statepipe.clock import SystemClock
 from statepipe.errors import BadParameter, NotFound
 from statepipe.io.marks import is_nan
-from statepipe.machine.definition import Run
 from statepipe.machine.loader import find_machine, load_machine
+from statepipe.machine.tasks import Run
 from statepipe.store import watermarks
 from statepipe.store.opening import open_reader, open_store
 from statepipe.store.watermarks import Move

@@ -1,10 +1,11 @@
 """
 What a machine is and what it allows; pure: no clock, no store, no task is run here.
 
-    definition  the frozen values: Machine, State, tasks, Transition (names: their checks)
-    judging     the task that judges records
+    definition  the frozen values: Machine, State, Transition (names: their checks)
+    tasks       what runs in a state: Run, Load (judging: Validate)
     parameter   what a machine declares: Param
-    loader      a TOML file as a Machine; finding and listing files (reading: its values)
+    loader      a TOML file as a Machine; finding and listing files (reading: its values,
+                tasktables: its tasks)
     params      the parameters of one instance, typed (scalars: the types)
     guards      the expression language of `when` (operations: what it computes)
     table       state + event + facts -> target, compiled by `transitions`

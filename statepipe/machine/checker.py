@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from statepipe.errors import DefinitionError
-from statepipe.machine.definition import FAILED_STATE, Load, Machine, Run, State
+from statepipe.machine.definition import FAILED_STATE, Machine, State
 from statepipe.machine.judging import Validate
 from statepipe.machine.paths import graph_of, one_cycle, reached, reversed_graph
+from statepipe.machine.tasks import Load, Run
 from statepipe.model import ERROR, OK, TIMEOUT
 
 Severity = Literal["error", "warning"]

@@ -3,7 +3,6 @@ A machine as frozen values: what a TOML file says, or what Python builds directl
 
     Machine         name, version, states, parameters; complete once built
     State           a task, or a final kind; its transitions
-    Run, Load       two of the three tasks; `judging` has Validate
     Transition      event, target, guard, visit limit
 
 Each checks itself when built, so whatever holds a Machine holds a sound one. What takes
@@ -14,27 +13,23 @@ state gets `error` and `timeout` to `failed` unless its author says otherwise. `
 leads to `cancelled` from everywhere; neither is written down.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
-from statepipe.drift import ACTIONS, KINDS
 from statepipe.errors import NotFound
 from statepipe.machine.guards import Guard
 from statepipe.machine.judging import Validate
 from statepipe.machine.names import (
-    check_load,
     check_name,
     check_names,
     check_once,
-    check_one_of,
     check_text,
-    is_function_name,
     refusal,
 )
 from statepipe.machine.parameter import Param
-from statepipe.machine.watermark import Incremental
+from statepipe.machine.tasks import AnyTask
 from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, INVALID, TIMEOUT
 from statepipe.policy import DURATION_MS_MAX, STATE_KEYS, policy_fields
 from statepipe.suggest import did_you_mean
@@ -46,80 +41,6 @@ FAILED_STATE: Final = "failed"
 
 STATES_MAX: Final = 500
 VISITS_MAX: Final = 1_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """
-    The author's function.
-
-    Attributes:
-        function: "module:name", or the function itself for a machine built in Python.
-        watermark: Of a source that reads only what is new: which column says so, or None.
-        drift: What to do if the shape of a source's records drifts: "warn", "quarantine" or
-            "halt", or one of them by kind of drift, a kind that is not said being "warn".
-            None if nobody watches.
-    """
-
-    function: str | Callable[..., Any]
-    watermark: Incremental | None = None
-    drift: str | Mapping[str, str] | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what names no function, and what cannot be done about a drift."""
-        named = self.function
-        if not (is_function_name(named) if isinstance(named, str) else callable(named)):
-            raise refusal(
-                f"{self.function!r} does not name a function",
-                next_step='write "module:function", for example "flights:extract"',
-            )
-        if isinstance(self.drift, Mapping):
-            for kind, action in self.drift.items():
-                check_one_of("drift", kind, KINDS)
-                check_one_of(f"drift.{kind}", action, ACTIONS)
-            object.__setattr__(self, "drift", MappingProxyType(dict(self.drift)))
-        elif self.drift is not None:
-            check_one_of("drift", self.drift, ACTIONS)
-
-    @property
-    def reference(self) -> str:
-        """The function as text, "module:name"; what a definition's digest contains."""
-        if isinstance(self.function, str):
-            return self.function
-        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
-        return f"{getattr(self.function, '__module__', '?')}:{name}"
-
-    @property
-    def actions(self) -> Mapping[str, str] | None:
-        """What to do by kind of drift; None if nobody watches."""
-        if self.drift is None:
-            return None
-        said = dict.fromkeys(KINDS, self.drift) if isinstance(self.drift, str) else self.drift
-        return {kind: said.get(kind, "warn") for kind in KINDS}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """
-    Put every record into a destination exactly once.
-
-    Attributes:
-        to: The destination as a URL, for example "sqlite:///warehouse.db". A password in
-            it, or all of it, is a reference: "env:NAME" or "file:/path".
-        table: Name of the table there.
-        key: Columns that name a row: rows are upserted by them. Empty: rows are appended.
-        mode: "append", "upsert", or "replace": in the end, in place of what the table had.
-    """
-
-    to: str
-    table: str
-    key: tuple[str, ...] = ()
-    mode: str = ""
-
-    def __post_init__(self) -> None:
-        """Refuse empty names, a password, and a mode that the key contradicts; complete it."""
-        mode = check_load(self.to, table=self.table, key=self.key, mode=self.mode)
-        object.__setattr__(self, "mode", mode)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +104,7 @@ class State:
     """
 
     name: str
-    task: Run | Validate | Load | None = None
+    task: AnyTask | None = None
     final: FinalKind | None = None
     on: tuple[Transition, ...] = ()
     retry: str | Mapping[str, Any] | None = None

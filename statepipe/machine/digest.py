@@ -17,8 +17,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from statepipe.machine.definition import Load, Machine, Run, State, Transition
+from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.judging import Validate
+from statepipe.machine.tasks import AnyTask, Run
 
 #: The shape of the canonical form itself; rises if what counts is written down otherwise.
 _FORM = 1
@@ -85,7 +86,7 @@ def _state(state: State, contract_digests: Mapping[str, str]) -> dict[str, Any]:
     return {"task": _task(state.task, contract_digests), "on": events}
 
 
-def _task(task: Run | Validate | Load, contract_digests: Mapping[str, str]) -> dict[str, Any]:
+def _task(task: AnyTask, contract_digests: Mapping[str, str]) -> dict[str, Any]:
     if isinstance(task, Run):
         # The lookback is policy: it may change between a crash and a resume.
         mark = {} if task.watermark is None else {"watermark": task.watermark.column}

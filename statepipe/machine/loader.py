@@ -11,24 +11,15 @@ definition itself, and its refusal is passed on with the file and the key in fro
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from statepipe.errors import DefinitionError, NotFound, UsageError
-from statepipe.machine.definition import (
-    FAILED_STATE,
-    Load,
-    Machine,
-    Run,
-    State,
-    Transition,
-)
-from statepipe.machine.judging import Validate
+from statepipe.machine.definition import FAILED_STATE, Machine, State, Transition
 from statepipe.machine.names import check_name, refusal
 from statepipe.machine.parameter import Param
 from statepipe.machine.reading import at, duration_of, known, needed, table_of, text_of
-from statepipe.machine.watermark import Incremental
+from statepipe.machine.tasktables import LOAD, SOURCE, TASKS, VALIDATE, task_of
 from statepipe.model import INVALID, OK
 from statepipe.policy import STATE_KEYS
 from statepipe.suggest import did_you_mean
@@ -44,15 +35,9 @@ _SHORT: Final = {
     "transform": "transforming",
     "load": "loading",
 }
-_TASKS: Final = ("run", "contract", "load")
-_LOAD: Final = ("to", "table", "key", "mode")
-#: What a state with a contract may say besides.
-_VALIDATE: Final = ("accepts", "upcast", "max_rejects")
-#: What a state that runs a source may say besides.
-_SOURCE: Final = ("watermark", "drift")
-_STATE: Final = (*_TASKS, *_VALIDATE, *_SOURCE, "final", "on", "retry", "notify", *STATE_KEYS)
+_STATE: Final = (*TASKS, *VALIDATE, *SOURCE, "final", "on", "retry", "notify", *STATE_KEYS)
 #: What a line of the short form may say, where that is more than a function.
-_SHORT_KEYS: Final = {"extract": ("run", *_SOURCE), "validate": ("run", "contract", *_VALIDATE)}
+_SHORT_KEYS: Final = {"extract": ("run", *SOURCE), "validate": ("run", "contract", *VALIDATE)}
 _TARGET: Final = ("to", "when", "max_visits")
 _PARAM: Final = ("type", "default", "required")
 
@@ -206,8 +191,8 @@ def _short_state(key: str, value: object) -> dict[str, Any]:
     table = dict(table_of(None, value))
     extra = (*STATE_KEYS, "retry")
     if key == "load" and "run" not in table:
-        known(table, (*_LOAD, *extra, "run"))
-        return {"load": {k: table.pop(k) for k in _LOAD if k in table}, **table}
+        known(table, (*LOAD, *extra, "run"))
+        return {"load": {k: table.pop(k) for k in LOAD if k in table}, **table}
     known(table, (*_SHORT_KEYS.get(key, ("run",)), *extra))
     return table
 
@@ -219,14 +204,14 @@ def _state(name: str, value: object) -> State:
 
 def _built_state(name: str, table: Mapping[str, Any]) -> State:
     known(table, _STATE)
-    if sum(key in table for key in (*_TASKS, "final")) != 1:
+    if sum(key in table for key in (*TASKS, "final")) != 1:
         raise refusal(
             "must have exactly one of run, contract, load, final",
             next_step='run = "module:function", or final = "success"',
         )
     for task, keys, what in (
-        ("contract", _VALIDATE, "has a contract"),
-        ("run", _SOURCE, "runs a source"),
+        ("contract", VALIDATE, "has a contract"),
+        ("run", SOURCE, "runs a source"),
     ):
         if misplaced := [key for key in keys if key in table and task not in table]:
             raise refusal(
@@ -241,57 +226,13 @@ def _built_state(name: str, table: Mapping[str, Any]) -> State:
         )
     return State(
         name=name,
-        task=_task(table),
+        task=task_of(table),
         final=table.get("final"),
         on=tuple(_transitions(table_of("on", table.get("on", {})))),
         retry=retry,
         settings={key: table[key] for key in STATE_KEYS if key in table},
         notify=_notify(table),
     )
-
-
-def _task(table: Mapping[str, Any]) -> Run | Validate | Load | None:
-    if "run" in table:
-        with at("watermark"):
-            incremental = _incremental(table.get("watermark"))
-        with at("run"):
-            run = Run(function=text_of(None, table["run"]), watermark=incremental)
-        return replace(run, drift=table.get("drift"))
-    if "contract" in table:
-        return Validate(
-            contract=text_of("contract", table["contract"]),
-            **{key: table[key] for key in _VALIDATE if key in table},
-        )
-    if "load" not in table:
-        return None
-    with at("load"):
-        load = table_of(None, table["load"])
-        known(load, _LOAD)
-        needed(load, ("to", "table"))
-        key = load.get("key", [])
-        columns = [key] if isinstance(key, str) else key
-        if not isinstance(columns, list):
-            raise refusal(f"key is {key!r}, not a list of columns", next_step='key = ["id"]')
-        return Load(
-            to=text_of("to", load["to"]),
-            table=text_of("table", load["table"]),
-            key=tuple(columns),
-            mode=text_of("mode", load.get("mode", "")),
-        )
-
-
-def _incremental(value: object) -> Incremental | None:
-    if value is None:
-        return None
-    table: Mapping[str, Any] = (
-        {"column": value} if isinstance(value, str) else table_of(None, value)
-    )
-    known(table, ("column", "lookback"))
-    needed(table, ("column",))
-    column, lookback = text_of("column", table["column"]), table.get("lookback")
-    if not isinstance(lookback, str):
-        return Incremental(column=column, lookback=lookback)
-    return Incremental(column=column, lookback_ms=duration_of("lookback", lookback))
 
 
 def _transitions(events: Mapping[str, Any]) -> Iterator[Transition]:

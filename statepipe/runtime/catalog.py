@@ -20,11 +20,12 @@ from typing import Any
 from statepipe.config import Config, refuse_unknown_overrides, resolve_policy
 from statepipe.errors import DefinitionChanged, DefinitionError, NotFound
 from statepipe.machine.alerts import alerts_of, named_targets
-from statepipe.machine.definition import Load, Machine, Run, State
+from statepipe.machine.definition import Machine, State
 from statepipe.machine.digest import canonical, describe_changes, digest
 from statepipe.machine.judging import Validate
 from statepipe.machine.loader import find_machine, list_machines, load_machine
 from statepipe.machine.table import Table
+from statepipe.machine.tasks import Load, Run
 from statepipe.notify import refuse_unknown
 from statepipe.policy import Policy
 from statepipe.runtime.functions import refuse_missing

@@ -9,7 +9,8 @@ The way it went is `way.py`'s.
 from collections.abc import Iterable, Mapping
 
 from statepipe.errors import NotFound, Refused
-from statepipe.machine.definition import Load, Machine
+from statepipe.machine.definition import Machine
+from statepipe.machine.tasks import Load
 from statepipe.model import CANCELLED_STATE, Status
 from statepipe.runtime.picture import Picture
 from statepipe.runtime.way import Passage, entries

@@ -14,7 +14,8 @@ from typing import Final
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.machine.definition import Machine, Run, State, Transition
+from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.tasks import Run
 from statepipe.model import Task
 from statepipe.sqlite import sqlite3
 from statepipe.store.metrics.recount import fill

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.machine.definition import Machine, Run, State, Transition
+from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.tasks import Run
 from statepipe.model import Change, Task
 from statepipe.policy import ExecutorKind
 from statepipe.runtime.drive import Drive

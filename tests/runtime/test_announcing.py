@@ -10,7 +10,8 @@ import pytest
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.errors import DefinitionError
-from statepipe.machine.definition import Machine, Run, State, Transition
+from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.tasks import Run
 from statepipe.model import Task
 from statepipe.observe import redact
 from statepipe.store.metrics.recount import differences

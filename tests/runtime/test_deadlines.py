@@ -4,7 +4,8 @@ from pathlib import Path
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.machine.definition import Machine, Run, State, Transition
+from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.tasks import Run
 from statepipe.model import Checkpoint, Task
 from statepipe.runtime import attempt
 from statepipe.runtime.deadlines import Deadlines

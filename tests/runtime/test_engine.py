@@ -10,7 +10,8 @@ from statepipe.clock import SystemClock
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.errors import NotFound, StoreUnusable, TaskCancelled
-from statepipe.machine.definition import Machine, Run, State, Transition
+from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.tasks import Run
 from statepipe.model import Task
 from statepipe.runtime.agenda import POLL_MS
 from statepipe.runtime.drive import Drive

@@ -11,7 +11,8 @@ import pytest
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.machine.definition import Machine, Run, State, Transition
+from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.tasks import Run
 from statepipe.model import Batch, Change, Fact, Task
 from statepipe.observe.lines import JsonFormatter, log_fact, schema
 from statepipe.runtime.drive import Drive

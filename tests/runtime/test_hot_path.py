@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from statepipe.errors import TaskCancelled
-from statepipe.machine.definition import Load, Machine, Run, State, Transition
+from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.table import Table
+from statepipe.machine.tasks import Load, Run
 from statepipe.model import Checkpoint, Status, Task
 from statepipe.policy import ExecutorKind, Policy
 from statepipe.runtime.deadlines import Deadlines

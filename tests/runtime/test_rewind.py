@@ -6,7 +6,8 @@ from pathlib import Path
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.machine.definition import Load, Machine, Run, State, Transition
+from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.tasks import Load, Run
 from statepipe.model import Batch, Task
 from statepipe.sqlite import sqlite3
 from statepipe.testing import violations

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 
 from statepipe.config import load_config
 from statepipe.errors import StoreInDoubt, TaskTimeout
-from statepipe.machine.definition import Machine, Run, State, Transition
+from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.tasks import Run
 from statepipe.model import Batch, Change, Outcome, Task
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.drive import Drive

@@ -12,8 +12,9 @@ from statepipe.clock import SystemClock
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.errors import BadParameter, NotFound, UsageError
-from statepipe.machine.definition import Machine, Run, State, Transition
+from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
+from statepipe.machine.tasks import Run
 from statepipe.runtime.pools import Pools
 from statepipe.store.codec import decode
 from statepipe.testing import violations

@@ -14,7 +14,8 @@ from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.errors import Throttled
 from statepipe.figures import ABOVE, BOUNDS_US, bucket_of
-from statepipe.machine.definition import Machine, Run, State, Transition
+from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.tasks import Run
 from statepipe.model import Batch, Outcome, Task
 from statepipe.sqlite import sqlite3
 from statepipe.store.metrics import recount

@@ -15,7 +15,8 @@ import pytest
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.machine.definition import Load, Machine, Run, State, Transition
+from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.tasks import Load, Run
 from statepipe.machine.watermark import Incremental
 from statepipe.model import Batch, Task
 from statepipe.sqlite import sqlite3

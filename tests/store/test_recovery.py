@@ -96,7 +96,8 @@ os.open = watch(os.open)
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.machine.definition import Machine, Run, State, Transition
+from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.tasks import Run
 from statepipe.model import Batch
 from statepipe.testing import violations
 

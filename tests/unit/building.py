@@ -9,9 +9,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from statepipe.machine.definition import Load, Machine, Run, State, Transition
+from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.judging import Validate
 from statepipe.machine.loader import load_machine
+from statepipe.machine.tasks import Load, Run
 
 ORDERS = """\
 machine = "orders"

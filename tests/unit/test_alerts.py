@@ -6,8 +6,9 @@ import pytest
 
 from statepipe.errors import DefinitionError
 from statepipe.machine.alerts import alerts_of, named_targets
-from statepipe.machine.definition import Machine, Run, State, Transition
+from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.digest import canonical, digest
+from statepipe.machine.tasks import Run
 from statepipe.notify import Target
 
 

@@ -6,9 +6,10 @@ import pytest
 
 from statepipe.errors import DefinitionError
 from statepipe.machine.checker import Finding, check
-from statepipe.machine.definition import Load, Machine, Run, State
+from statepipe.machine.definition import Machine, State
 from statepipe.machine.judging import Validate
 from statepipe.machine.loader import load_machine
+from statepipe.machine.tasks import Load, Run
 from statepipe.machine.watermark import Incremental
 from tests.house.repository import ROOT
 from tests.unit.building import KINDS, acting, orders, pipeline, to

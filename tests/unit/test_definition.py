@@ -6,8 +6,9 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from statepipe.errors import DefinitionError, NotFound
-from statepipe.machine.definition import Load, Machine, Run, State, Transition
+from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
+from statepipe.machine.tasks import Load, Run
 from tests.unit.building import acting, pipeline, to
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from statepipe.errors import DefinitionError, Fatal
 from statepipe.io.marks import highest, start_of
-from statepipe.machine.definition import Machine, Run
+from statepipe.machine.definition import Machine
 from statepipe.machine.digest import canonical, describe_changes, digest
 from statepipe.machine.loader import load_machine
+from statepipe.machine.tasks import Run
 from statepipe.machine.watermark import Incremental
 
 SHORT = """\

@@ -1,0 +1,94 @@
+"""
+What may run in an acting state: the author's function, a contract, a load.
+
+    Run         the author's function
+    Validate    records are judged by a contract; see `judging`
+    Load        records go to a destination, exactly once
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from statepipe.drift import ACTIONS, KINDS
+from statepipe.machine.judging import Validate
+from statepipe.machine.names import check_load, check_one_of, is_function_name, refusal
+from statepipe.machine.watermark import Incremental
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """
+    The author's function.
+
+    Attributes:
+        function: "module:name", or the function itself for a machine built in Python.
+        watermark: Of a source that reads only what is new: which column says so, or None.
+        drift: What to do if the shape of a source's records drifts: "warn", "quarantine" or
+            "halt", or one of them by kind of drift, a kind that is not said being "warn".
+            None if nobody watches.
+    """
+
+    function: str | Callable[..., Any]
+    watermark: Incremental | None = None
+    drift: str | Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what names no function, and what cannot be done about a drift."""
+        named = self.function
+        if not (is_function_name(named) if isinstance(named, str) else callable(named)):
+            raise refusal(
+                f"{self.function!r} does not name a function",
+                next_step='write "module:function", for example "flights:extract"',
+            )
+        if isinstance(self.drift, Mapping):
+            for kind, action in self.drift.items():
+                check_one_of("drift", kind, KINDS)
+                check_one_of(f"drift.{kind}", action, ACTIONS)
+            object.__setattr__(self, "drift", MappingProxyType(dict(self.drift)))
+        elif self.drift is not None:
+            check_one_of("drift", self.drift, ACTIONS)
+
+    @property
+    def reference(self) -> str:
+        """The function as text, "module:name"; what a definition's digest contains."""
+        if isinstance(self.function, str):
+            return self.function
+        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
+        return f"{getattr(self.function, '__module__', '?')}:{name}"
+
+    @property
+    def actions(self) -> Mapping[str, str] | None:
+        """What to do by kind of drift; None if nobody watches."""
+        if self.drift is None:
+            return None
+        said = dict.fromkeys(KINDS, self.drift) if isinstance(self.drift, str) else self.drift
+        return {kind: said.get(kind, "warn") for kind in KINDS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """
+    Put every record into a destination exactly once.
+
+    Attributes:
+        to: The destination as a URL, for example "sqlite:///warehouse.db". A password in
+            it, or all of it, is a reference: "env:NAME" or "file:/path".
+        table: Name of the table there.
+        key: Columns that name a row: rows are upserted by them. Empty: rows are appended.
+        mode: "append", "upsert", or "replace": in the end, in place of what the table had.
+    """
+
+    to: str
+    table: str
+    key: tuple[str, ...] = ()
+    mode: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse empty names, a password, and a mode that the key contradicts; complete it."""
+        mode = check_load(self.to, table=self.table, key=self.key, mode=self.mode)
+        object.__setattr__(self, "mode", mode)
+
+
+AnyTask: TypeAlias = Run | Validate | Load

@@ -1,0 +1,74 @@
+"""
+What a state's table says of its task, as a value: Run, Validate or Load.
+
+    TASKS       the keys that say what runs; a state has one of them
+    task_of     the table, to the task
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from statepipe.machine.judging import Validate
+from statepipe.machine.names import refusal
+from statepipe.machine.reading import at, duration_of, known, needed, table_of, text_of
+from statepipe.machine.tasks import AnyTask, Load, Run
+from statepipe.machine.watermark import Incremental
+
+TASKS: Final = ("run", "contract", "load")
+#: What a load says.
+LOAD: Final = ("to", "table", "key", "mode")
+#: What a state with a contract may say besides.
+VALIDATE: Final = ("accepts", "upcast", "max_rejects")
+#: What a state that runs a source may say besides.
+SOURCE: Final = ("watermark", "drift")
+
+
+def task_of(table: Mapping[str, Any]) -> AnyTask | None:
+    """
+    Return the task that the table of a state describes; None if it describes none.
+
+    Raises:
+        DefinitionError: If a key is unknown or missing, or a value makes no sense.
+    """
+    if "run" in table:
+        with at("watermark"):
+            incremental = _incremental(table.get("watermark"))
+        with at("run"):
+            run = Run(function=text_of(None, table["run"]), watermark=incremental)
+        return replace(run, drift=table.get("drift"))
+    if "contract" in table:
+        return Validate(
+            contract=text_of("contract", table["contract"]),
+            **{key: table[key] for key in VALIDATE if key in table},
+        )
+    if "load" not in table:
+        return None
+    with at("load"):
+        load = table_of(None, table["load"])
+        known(load, LOAD)
+        needed(load, ("to", "table"))
+        key = load.get("key", [])
+        columns = [key] if isinstance(key, str) else key
+        if not isinstance(columns, list):
+            raise refusal(f"key is {key!r}, not a list of columns", next_step='key = ["id"]')
+        return Load(
+            to=text_of("to", load["to"]),
+            table=text_of("table", load["table"]),
+            key=tuple(columns),
+            mode=text_of("mode", load.get("mode", "")),
+        )
+
+
+def _incremental(value: object) -> Incremental | None:
+    if value is None:
+        return None
+    table: Mapping[str, Any] = (
+        {"column": value} if isinstance(value, str) else table_of(None, value)
+    )
+    known(table, ("column", "lookback"))
+    needed(table, ("column",))
+    column, lookback = text_of("column", table["column"]), table.get("lookback")
+    if not isinstance(lookback, str):
+        return Incremental(column=column, lookback=lookback)
+    return Incremental(column=column, lookback_ms=duration_of("lookback", lookback))
