@@ -31,6 +31,7 @@ DURATION_MS_MAX: Final = 365 * 86_400_000
 
 ATTEMPTS_MAX: Final = 1_000
 BATCH_SIZE_MAX: Final = 10_000_000
+PARALLEL_MAX: Final = 64
 _RATE_MAX: Final = 1_000.0
 
 
@@ -54,6 +55,8 @@ class Policy:
         max_lost: How many times in a row the driver may die without progress, 1..1000.
         executor: Where the task runs: a process of its own, a thread, or the loop itself.
         batch_size: How many records a batch should hold, at least 1.
+        parallel: How many batches of the input are worked on at once, each by a worker of
+            its own, 1..64. Where a worker runs is the executor's matter; "inline" has one.
 
     Raises:
         DefinitionError: If a value is outside its range.
@@ -78,6 +81,7 @@ class Policy:
     max_lost: int = 20
     executor: ExecutorKind = "process"
     batch_size: int = 1_000
+    parallel: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what no attempt could be governed by."""
@@ -89,6 +93,7 @@ class Policy:
         _within("max_attempts", self.max_attempts, 1, ATTEMPTS_MAX)
         _within("max_lost", self.max_lost, 1, ATTEMPTS_MAX)
         _within("batch_size", self.batch_size, 1, BATCH_SIZE_MAX)
+        _within("parallel", self.parallel, 1, PARALLEL_MAX)
         _within("backoff_rate", self.backoff_rate, 1.0, _RATE_MAX)
         _duration("interval", self.interval_ms, 0)
         _duration("max_delay", self.max_delay_ms, 0)
@@ -281,11 +286,12 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str, Any], Any]]]] = {
     "max_lost": ("max_lost", _read_int),
     "executor": ("executor", _read_text),
     "batch_size": ("batch_size", _read_int),
+    "parallel": ("parallel", _read_int),
 }
 
 #: What a state of a machine file may say itself: how its task runs. How it is
 #: retried goes into `retry`, so that a policy has one name and one place.
-STATE_KEYS: Final = ("timeout", "grace", "heartbeat", "executor", "batch_size")
+STATE_KEYS: Final = ("timeout", "grace", "heartbeat", "executor", "batch_size", "parallel")
 
 #: Everything a policy table may say.
 POLICY_KEYS: Final = tuple(_KEYS)

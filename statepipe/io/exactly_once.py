@@ -3,6 +3,7 @@ One batch into one table, exactly once: step 4 of the protocol in docs/reliabili
 
     load, publish              what every database with transactions does with a batch
         look, fit              values are judged before anything is locked
+        turn                   batches before it are loaded by now
         begin                  a bounded wait, then Busy
         the fence row          our epoch, where the stored one is not higher; else Fenced
         the ledger row         there already: the same batch is answered from it, another
@@ -164,6 +165,7 @@ def _once(database: Database, batch: LoadBatch, write: Write) -> Landed:
     database.look(batch)
     there = database.has_ledger() and ledger.find(database.execute, batch, table=database.table)
     fitted = None if there else database.fit(batch.records)
+    batch.turn()
     try:
         database.begin(batch)
         landed = _inside(database, batch, fitted, write)

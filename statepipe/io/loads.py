@@ -7,11 +7,16 @@ What a destination is asked and what it answers.
     Destination   where records are loaded; one implementation per scheme
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from statepipe.io.rejects import RejectEntry
 from statepipe.io.rows import Records
+
+
+def at_once() -> None:
+    """Wait for nobody: the batch is the only one that is loaded now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,8 @@ class LoadBatch:
         epoch: The right to drive the instance that this load is done under, from 1.
         digest: sha256 of the staged batch, as planned.
         records: Its records: a list of dicts, or a columnar table.
+        turn: Returns when all batches before it are loaded. Call it before anything is
+            locked or written: what later batches say of a row must win.
     """
 
     store_id: str
@@ -40,6 +47,7 @@ class LoadBatch:
     epoch: int
     digest: bytes
     records: Records
+    turn: Callable[[], None] = field(default=at_once, compare=False)
 
 
 class Landed(NamedTuple):
@@ -66,7 +74,17 @@ class LedgerRow(NamedTuple):
 
 
 class Destination(Protocol):
-    """Where records are loaded, each batch exactly once."""
+    """
+    Where records are loaded, each batch exactly once.
+
+    Attributes:
+        is_shared: True if several processes may have it open at once, so that one can get
+            a batch ready while another one loads.
+    """
+
+    @property
+    def is_shared(self) -> bool:
+        """True if several processes may have it open at once."""
 
     def load(self, batch: LoadBatch) -> Landed:
         """

@@ -98,7 +98,7 @@ class State:
         on: Its transitions; those of one event are tried in this order.
         retry: Name of a policy of `statepipe.toml`, or a policy's keys, or None.
         settings: How its task runs, in people's keys: timeout, grace, heartbeat,
-            executor, batch_size.
+            executor, batch_size, parallel.
         notify: If it is final, the targets of `statepipe.toml` that are told of an
             instance that ends here.
     """

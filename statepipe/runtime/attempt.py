@@ -3,14 +3,15 @@ The driver's side of one attempt: the call it is given, the answers it gets, how
 
     call_of     what `perform` needs to know
     answer_of   what a question about data is answered with; None is an answer, too
+    input_of    one batch of its input
     commit_of   the batch a question asks to commit, mark_of how far its source has come
+    number_of   the batch a question is about
     ended_of    what the future says, as an event; traceback_of, as people debug it
-    kill        end it, ask_to_stop because somebody wished so
 """
 
 from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import Any, Final
+from typing import Any
 
 from statepipe.drift import Drift, Seen
 from statepipe.errors import TaskCancelled, TaskTimeout
@@ -20,13 +21,9 @@ from statepipe.runtime.drive import Drive
 from statepipe.runtime.endings import Ended, Failure
 from statepipe.runtime.failure import message_of, names_of
 from statepipe.runtime.picture import Mark
-from statepipe.runtime.pools import Pools
 from statepipe.store import shapes, staged, watermarks
 from statepipe.store.codec import decode
 from statepipe.store.connection import Store
-
-#: Stands for the future of an inline attempt while it runs: `submit` returns after its end.
-UNDER_WAY: Final[Future[Mapping[str, Any]]] = Future()
 
 CANCELLED_ATTEMPT = Ended("cancelled", None, False, None, None, None)  # noqa: FBT003
 
@@ -65,30 +62,50 @@ def _mark(drive: Drive, store: Store) -> Mark:
     return Mark(now.n, now.value, now.value)
 
 
+def input_of(drive: Drive, number: int, store: Store) -> dict[str, Any] | None:
+    """
+    Return input batch `number`, from 0, None if there are no more.
+
+    It is {"number", "batch": a Staged as a dict, "planned"}; of a load `planned` is the
+    digest that the plan has, and `batch` None if what was planned is no longer there.
+    """
+    connection = store.connection
+    if drive.part.work != "load":
+        source = drive.picture.input
+        found = source and staged.staged_batch(connection, drive.n, source, number)
+        return {"number": number, "batch": found._asdict(), "planned": None} if found else None
+    planned = staged.load_plan(connection, drive.n, drive.stay, first=number, limit=1)
+    if not planned:
+        return None
+    found = staged.staged_batch(connection, drive.n, planned[0].source, number)
+    return {
+        "number": number,
+        "batch": found._asdict() if found else None,
+        "planned": planned[0].sha256,
+    }
+
+
 def answer_of(drive: Drive, request: Mapping[str, Any], store: Store) -> Any:  # noqa: ANN401  (plain data of any type)
     """Return the answer to a question that needs no commit."""
     if request["ask"] == "input":
-        source = drive.picture.input
-        if drive.part.work == "load":
-            return _planned_batch(drive, request["number"], store)
-        found = source and staged.staged_batch(store.connection, drive.n, source, request["number"])
-        return found._asdict() if found else None
+        return input_of(drive, request["number"], store)
     if request["ask"] == "plan":
+        plan = staged.load_plan(store.connection, drive.n, drive.stay, first=request["from"])
         return [
-            {
-                "number": planned.number,
-                "records": planned.records,
-                "sha256": planned.sha256,
-                "loaded": planned.loaded is not None,
-            }
-            for planned in staged.load_plan(
-                store.connection, drive.n, drive.stay, first=request["from"]
-            )
+            {"number": each.number, "records": each.records, "sha256": each.sha256} for each in plan
         ]
     if request["ask"] == "shape":
         return shapes.accepted(store.connection, drive.program.name, drive.state)
     assert request["ask"] == "beat", request
     return None
+
+
+def number_of(request: Mapping[str, Any]) -> int | None:
+    """Return the batch that a question is about, if batches must come in their order."""
+    if request["ask"] == "batch":
+        number: int = request["staged"]["number"]
+        return number
+    return request["number"] if request["ask"] in ("loaded", "turn") else None
 
 
 def commit_of(request: Mapping[str, Any]) -> Staged | Loaded | None:
@@ -146,19 +163,6 @@ def traceback_of(future: Future[Mapping[str, Any]]) -> str | None:
     return None if failed is None else redact.redacted(failed["traceback"])
 
 
-def kill(drive: Drive, pools: Pools, error: BaseException, *, grace_ms: int | None = None) -> None:
-    """End the attempt under way, by force after `grace_ms`, or else what its policy grants."""
-    assert drive.future is not None
-    policy = drive.part.policy
-    grace_ms = policy.grace_ms if grace_ms is None else grace_ms
-    pools.get(policy.executor).kill(drive.future, error, grace_ms=grace_ms)
-
-
-def ask_to_stop(drive: Drive, pools: Pools) -> None:
-    """End the attempt under way because of a wish; it is then no failure."""
-    kill(drive, pools, TaskCancelled("the attempt was asked to stop"))
-
-
 def _failed(event: str, failure: Failure) -> Ended:
     return Ended(event, None, produced=False, records=None, rejected=None, failure=failure)
 
@@ -171,10 +175,3 @@ def _seen(facts: Mapping[str, Any] | None) -> Seen | None:
     if facts is None:
         return None
     return Seen(facts["shape"], tuple(Drift(*each) for each in facts["drifts"]))
-
-
-def _planned_batch(drive: Drive, number: int, store: Store) -> dict[str, Any] | None:
-    """Return a batch by its place in the plan, which names the stay that staged it."""
-    source = staged.plan_source(store.connection, drive.n, drive.stay, number)
-    found = source and staged.staged_batch(store.connection, drive.n, source, number)
-    return found._asdict() if found else None

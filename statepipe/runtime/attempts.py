@@ -13,12 +13,14 @@ of which. What it gets and gives:
     call    work ("run", "validate", "load"), who and where it is, `next`: the first batch
             that is not committed, `cursor`: where the last committed one ended,
             `records` and `rejected`: how many this stay has committed
-    ask     {"ask": "batch" | "loaded" | "input" | "plan" | "shape" | "beat", …} -> the answer;
-            raises TaskCancelled when the attempt must stop
+    ask     {"ask": "next" | "input" | "plan" | "shape", …} -> the answer; "batch" | "loaded":
+            to commit; "share" | "turn" | "join": with others at the same input; "beat".
+            Raises TaskCancelled when the attempt must stop
     result  {"event", "value", "produced", "records", "rejected"}, perhaps a "note" on why, or
             {"failed": {"names", "message", "traceback", "retry_after_ms"}}, perhaps "drifts"
 
-Work redone after a crash is what was not committed: at most the one batch in the making.
+Work redone after a crash is what was not committed: at most the one batch in the making,
+of each worker if several share the input.
 """
 
 import logging
@@ -171,12 +173,12 @@ def _map(
     function: Callable[..., Any], task: Task, call: Mapping[str, Any], ask: Ask
 ) -> dict[str, Any]:
     staging = Staging(call, ask)
-    number = call["next"]
-    while (given := staging.input(number)) is not None:
-        task.idempotency_key = _key(call, number)
+    staging.share()
+    for given in staging.inputs():
+        task.idempotency_key = _key(call, given.number)
         made, rejects = _map_batch(function, task, given)
-        staging.commit(number, made, rejects=rejects, read=given.staged.records)
-        number += 1
+        staging.commit(given.number, made, rejects=rejects, read=given.staged.records)
+    staging.join()
     return _produced(staging)
 
 

@@ -11,16 +11,18 @@ load that replaces is published.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from statepipe.errors import DataError, LedgerMismatch
 from statepipe.io.destinations import Destination, Landed, LoadBatch, open_destination
+from statepipe.io.loads import at_once
 from statepipe.io.rows import Records
 from statepipe.machine.judging import exceeds
 from statepipe.model import INVALID, OK
-from statepipe.runtime.staging import Ask, Staging
+from statepipe.runtime.staging import Ask, Input, Staging
 from statepipe.runtime.upcasting import versions_of
 
 Planned = Mapping[str, Any]
@@ -39,19 +41,21 @@ def validate(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
     """
     versions = versions_of(call)
     staging = Staging(call, ask)
-    number = call["next"]
-    while (given := staging.input(number)) is not None:
+    staging.share()
+    for given in staging.inputs():
         judged = versions.judge(given.records())
         kept, rejected = len(judged.clean), len(judged.rejects)
         if kept + rejected != given.staged.records:
             raise DataError(
                 f"the contract made {kept} clean and {rejected} rejected of"
-                f" {given.staged.records} records in batch {number}",
+                f" {given.staged.records} records in batch {given.number}",
                 meaning="records would be lost or doubled; nothing of the batch was committed",
                 next_step="report this with the contract: it is a defect of statepipe",
             )
-        staging.commit(number, judged.clean, rejects=judged.rejects, read=given.staged.records)
-        number += 1
+        staging.commit(
+            given.number, judged.clean, rejects=judged.rejects, read=given.staged.records
+        )
+    staging.join()
     return {**_verdict(call, staging), "value": None, "produced": True}
 
 
@@ -90,23 +94,33 @@ def load(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
 
 def _load_all(call: Mapping[str, Any], ask: Ask, destination: Destination) -> dict[str, Any]:
     staging = Staging(call, ask)
-    for planned in _plan(ask):
-        if planned["loaded"]:
-            continue
-        landed = _load_one(call, staging, destination, planned)
-        rejects = staging.rejects(planned["number"], landed.rejects)
-        ask(
-            {
-                "ask": "loaded",
-                "number": planned["number"],
-                "records": landed.records,
-                "rejects": rejects,
-            }
-        )
+    if destination.is_shared:
+        staging.share()
+    for given in staging.inputs():
+        landed = _load_one(call, staging, destination, given)
+        rejects = staging.rejects(given.number, landed.rejects)
+        facts = {"number": given.number, "records": landed.records, "rejects": rejects}
+        ask({"ask": "loaded", **facts})
         staging.records += landed.records
         staging.rejected += len(landed.rejects)
+    staging.join()
+    if staging.is_lead:
+        _reconcile(call, ask, staging, destination)
+    return {
+        "event": OK,
+        "value": None,
+        "produced": False,
+        "records": staging.records,
+        "rejected": staging.rejected,
+    }
+
+
+def _reconcile(
+    call: Mapping[str, Any], ask: Ask, staging: Staging, destination: Destination
+) -> None:
+    """Load again what the destination has lost; once all is there, let readers see it."""
     for planned in _missing(call, destination, _plan(ask)):
-        _load_one(call, staging, destination, planned)
+        _load_one(call, staging, destination, staging.input(planned["number"]))
     if still := _missing(call, destination, _plan(ask)):
         raise LedgerMismatch(
             f"{_destination_of(call)} does not have batch"
@@ -117,32 +131,29 @@ def _load_all(call: Mapping[str, Any], ask: Ask, destination: Destination) -> di
         )
     if call["load"]["replace"]:
         destination.publish(_publication(call, _plan(ask)))
-    return {
-        "event": OK,
-        "value": None,
-        "produced": False,
-        "records": staging.records,
-        "rejected": staging.rejected,
-    }
 
 
 def _load_one(
-    call: Mapping[str, Any], staging: Staging, destination: Destination, planned: Planned
+    call: Mapping[str, Any], staging: Staging, destination: Destination, given: Input
 ) -> Landed:
-    number = planned["number"]
-    given = staging.input(number)
-    if given is None or given.staged.sha256 != planned["sha256"]:
-        raise LedgerMismatch(
-            f"batch {number} of the committed plan is not among the staged batches",
-            meaning="nothing of it was loaded",
-            next_step=f"statepipe rewind {call['instance']}   # to the state that stages it",
-        )
-    return destination.load(
-        _batch(call, number=number, digest=planned["sha256"], records=given.records())
+    batch = _batch(
+        call,
+        number=given.number,
+        digest=given.staged.sha256,
+        records=given.records(),
+        turn=partial(staging.turn, given.number),
     )
+    return destination.load(batch)
 
 
-def _batch(call: Mapping[str, Any], *, number: int, digest: bytes, records: Records) -> LoadBatch:
+def _batch(
+    call: Mapping[str, Any],
+    *,
+    number: int,
+    digest: bytes,
+    records: Records,
+    turn: Callable[[], None] = at_once,
+) -> LoadBatch:
     return LoadBatch(
         store_id=call["load"]["store_id"],
         instance=call["instance"],
@@ -153,6 +164,7 @@ def _batch(call: Mapping[str, Any], *, number: int, digest: bytes, records: Reco
         epoch=call["epoch"],
         digest=digest,
         records=records,
+        turn=turn,
     )
 
 

@@ -169,6 +169,7 @@ class Catalog:
             "state": state.name,
             "task": state.name,
             "batch_size": policy.batch_size,
+            "shares": policy.parallel > 1 and policy.executor != "inline",
             "stage_dir": str(stage_dir),
             "inline_bytes_max": INLINE_BYTES_MAX,
             "machines_dir": str(self._config.machines_dir),

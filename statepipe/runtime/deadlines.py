@@ -5,6 +5,7 @@ All by the boot clock, so that setting the wall clock neither kills nor spares a
 """
 
 import heapq
+from collections.abc import Iterator
 from itertools import count
 from typing import Final
 
@@ -13,7 +14,6 @@ from statepipe.errors import TaskTimeout
 from statepipe.model import ERROR, TIMEOUT
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.endings import Ended, Failure
-from statepipe.runtime.pools import Pools
 from statepipe.units import format_duration
 
 #: How many are watched, at least, before those that are over are looked for.
@@ -58,19 +58,15 @@ class Deadlines:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def kill_overdue(self, pools: Pools) -> None:
-        """Kill every attempt whose time is up; its future then says so."""
+    def overdue(self) -> Iterator[tuple[Drive, TaskTimeout]]:
+        """Yield every attempt whose time is up, and why; each once."""
         now_ms = self._clock.boot_ms()
         while (due_ms := self.next_ms()) is not None and due_ms <= now_ms:
             _, _, _, drive = heapq.heappop(self._heap)
             if self._due_ms(drive) > now_ms:  # it was heard of since
                 self.watch(drive)
-                continue
-            assert drive.future is not None
-            policy = drive.part.policy
-            pools.get(policy.executor).kill(
-                drive.future, TaskTimeout(self._reason(drive, now_ms)), grace_ms=policy.grace_ms
-            )
+            else:
+                yield drive, TaskTimeout(self._reason(drive, now_ms))
 
     def refusal(self, drive: Drive) -> Ended | None:
         """Return why the instance may not begin another attempt, None if it may."""

@@ -15,16 +15,14 @@ the same statement, and both go on at `dispatch` from the last commit.
 
 import random
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from statepipe.errors import Fenced, StatepipeError, TaskCancelled
 from statepipe.model import Change, Checkpoint, Status
-from statepipe.runtime import attempt as attempts
 from statepipe.runtime.agenda import Agenda
-from statepipe.runtime.attempts import perform
+from statepipe.runtime.attempt import commit_of, mark_of
+from statepipe.runtime.calls import Calls
 from statepipe.runtime.changes import batched
-from statepipe.runtime.deadlines import Deadlines
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.endings import Ended
 from statepipe.runtime.group import GROUP_MAX, LINGER_MS, Entry, Group, refused
@@ -33,7 +31,7 @@ from statepipe.runtime.notices.announcing import with_notices
 from statepipe.runtime.observers import Observers
 from statepipe.runtime.outcomes import farewell, outcome
 from statepipe.runtime.output.capture import Outbox
-from statepipe.runtime.output.streams import Captured, nobody
+from statepipe.runtime.output.streams import nobody
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Program
 from statepipe.runtime.waiting import Waiting
@@ -89,8 +87,8 @@ class Loop:
         self._observers = observers
         self._outbox = Outbox(self._clock)
         self._group = Group(store, self._outbox)
-        self._deadlines = Deadlines(self._clock)
         self._inbox = Inbox()
+        self._calls = Calls(store, pools=pools, inbox=self._inbox, outbox=self._outbox)
         self._waiting = Waiting(pools.slots)
         self._fresh = 0
         self._agenda = Agenda(self._clock)
@@ -111,9 +109,9 @@ class Loop:
             self._claim()
             if not self.drives:
                 return  # whoever waits for that sees it now, and not after a wait
-        self._deadlines.kill_overdue(self._pools)
+        self._calls.kill_overdue()
         self._dispatch()
-        patience_ms = self._agenda.patience_ms(self._deadlines.next_ms())
+        patience_ms = self._agenda.patience_ms(self._calls.next_ms())
         self._drain(0 if self._group else min(wait_ms, patience_ms))
         self._gather()
         self._commit()
@@ -133,7 +131,7 @@ class Loop:
         """Drive an instance that this worker has just claimed."""
         drive = Drive(checkpoint, self._programs[checkpoint.definition])
         self.drives[drive.n] = drive
-        self._deadlines.claimed(drive)
+        self._calls.claimed(drive)
         self._waiting.put(drive)
         self._observers.journaled(self._store, drive.n, drive.seq)
         if checkpoint.epoch > 1:  # somebody drove it before, and may have died in the middle
@@ -143,7 +141,7 @@ class Loop:
         """Kill what still runs and let nobody wait; what is not committed did not happen."""
         for drive in self.drives.values():
             if drive.future is not None:
-                attempts.kill(drive, self._pools, TaskCancelled("the process ends"), grace_ms=0)
+                self._calls.kill(drive, TaskCancelled("the process ends"), grace_ms=0)
         self._inbox.refuse_all()
 
     def settle(self) -> None:
@@ -196,7 +194,7 @@ class Loop:
             if drive is not None and not drive.pending and self._reread(drive):
                 self._waiting.hurry(drive)
                 if drive.future is not None and drive.wish != "pause":
-                    attempts.ask_to_stop(drive, self._pools)
+                    self._calls.ask_to_stop(drive)
 
     def let_all_go(self) -> None:
         """Let every instance go at its next boundary; it is, once `drives` is empty."""
@@ -204,7 +202,7 @@ class Loop:
             drive.wish = drive.wish or "stop"
             # A pause waits for the next boundary; an end does not wait for a pause.
             if drive.future is not None:
-                attempts.ask_to_stop(drive, self._pools)
+                self._calls.ask_to_stop(drive)
 
     # Dispatch
 
@@ -218,30 +216,17 @@ class Loop:
                 self._group.add(Entry(drive, change, None), None)
 
     def _act(self, drive: Drive) -> None:
-        refusal = self._deadlines.refusal(drive)
+        refusal = self._calls.refusal(drive)
         if refusal is not None:
             self._conclude(drive, refusal, None)
             return
-        drive.attempt_id += 1
-        drive.began_boot_ms = drive.heard_boot_ms = self._clock.boot_ms()
-        call = attempts.call_of(drive, self._store)
-        whose = (drive.n, drive.epoch, drive.generation, drive.state, drive.attempt + 1)
-        task = Captured(self._outbox, whose, perform)
-        kind = drive.part.policy.executor
-        self._pools.busy[kind] += 1
-        drive.future = attempts.UNDER_WAY
-        if kind == "inline":
-            ask = partial(self._ask_inline, drive, drive.attempt_id)
-            drive.future = self._pools.get(kind).submit(task, call, ask)
-            if self._broken is not None:
-                raise self._broken
-            self._finish(Finished(drive, kind, task, self._inbox, drive.future))
-            return
-        self._fresh += 1
-        ask = partial(self._inbox.ask, drive, drive.attempt_id)
-        drive.future = self._pools.get(kind).submit(task, call, ask)
-        self._deadlines.watch(drive)
-        drive.future.add_done_callback(Finished(drive, kind, task, self._inbox))
+        ended = self._calls.begin(drive, self._ask_inline)
+        if self._broken is not None:
+            raise self._broken
+        if ended is None:
+            self._fresh += 1
+        else:
+            self._finish(ended)
 
     def _ask_inline(self, drive: Drive, attempt_id: int, request: Mapping[str, Any]) -> Any:  # noqa: ANN401  (plain data)
         """Answer at once: the task runs in the loop's own thread and holds it up."""
@@ -290,23 +275,27 @@ class Loop:
             self._inbox.keep(question)
             return
         drive.heard_boot_ms = self._clock.boot_ms()
-        done = attempts.commit_of(question.request)
+        done = commit_of(question.request)
+        if self._calls.holds(question):
+            return
         if done is None and drive.wish in (None, "pause"):
-            question.answer(attempts.answer_of(drive, question.request, self._store))
+            question.answer(self._calls.answer(question))
         elif done is None or drive.wish == "cancel":
             question.refuse()
         else:
             at_ms = self._clock.now_ms()
-            mark = attempts.mark_of(question.request)
+            mark = mark_of(question.request)
             change, attachment = batched(drive, done, mark=mark, worker=self._worker.n, at_ms=at_ms)
             told = with_notices(drive, change, attachment)
             self._group.add(Entry(drive, change, question), told)
 
+    def _hear_due(self, drive: Drive) -> None:
+        for question in self._calls.due(drive):
+            self._inbox.keep(question)
+
     def _finish(self, message: Finished) -> None:
         drive = message.drive
-        if message.took_ms is None:
-            message.took_ms = self._clock.boot_ms() - drive.began_boot_ms
-            self._pools.busy[message.executor] -= 1
+        if self._calls.tally(message):
             self._fresh -= 1
         if self.drives.get(drive.n) is not drive or drive.attempt_id != message.attempt_id:
             message.capture.end()
@@ -314,10 +303,11 @@ class Loop:
         if drive.pending:
             self._inbox.keep(message)
             return
-        drive.future = None
-        ended = attempts.ended_of(message.future)
-        message.capture.end(ended.failure and attempts.traceback_of(message.future))
-        self._conclude(drive, ended, message)
+        ended = self._calls.ended(message)
+        if ended is None:
+            self._hear_due(drive)
+        else:
+            self._conclude(drive, ended, message)
 
     def _conclude(self, drive: Drive, ended: Ended, message: Finished | None) -> None:
         change, attachment = outcome(
@@ -358,6 +348,7 @@ class Loop:
                 message.answer(None)
             else:
                 message.refuse()
+            self._hear_due(drive)
         elif change.status == Status.READY and (detail is None or detail.worker is not None):
             self._waiting.put(drive)
         else:
@@ -395,5 +386,5 @@ class Loop:
         self._observers.fenced(drive, at_ms=self._clock.now_ms())
         if drive.future is not None:
             gone = Fenced(f"{drive.id!r} was taken over by another process")
-            attempts.kill(drive, self._pools, gone)
+            self._calls.kill(drive, gone)
         return False

@@ -1,7 +1,8 @@
 """
 An attempt's side of batches: read its input, stage its output, wait for the commit.
 
-    Staging.input     a committed batch of the state before, verified
+    Staging.share     let other workers take batches of the same input; join: wait for them
+    Staging.inputs    batches of the state before, verified, as long as there are any
     Staging.commit    stage records and rejects, ask for the commit, return when it is there
     Staging.rejects   stage rejects alone
 
@@ -11,11 +12,11 @@ durable; a crash between the two leaves a file that no row names, which is swept
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from statepipe.errors import ValueRefused
+from statepipe.errors import LedgerMismatch, ValueRefused
 from statepipe.io.rejects import RejectEntry
 from statepipe.model import Rejects, Staged
 from statepipe.runtime.failure import clean
@@ -35,6 +36,7 @@ class Input:
     """One batch to read from, as often as needed."""
 
     def __init__(self, staged: Staged, payload: bytes | None) -> None:
+        self.number = staged.number
         self.staged = staged
         self._payload = payload
 
@@ -50,6 +52,8 @@ class Staging:
     The batches of one attempt.
 
     Attributes:
+        is_lead: False in a worker that only takes part in an attempt; what it makes counts,
+            what it returns does not.
         records: Records committed in this stay, by earlier attempts as well: what a guard
             asks about must not depend on how often the stay was interrupted.
         rejected: Records put into quarantine in this stay, likewise.
@@ -61,17 +65,46 @@ class Staging:
         self._call = call
         self._ask = ask
         self._stage = Stage(Path(call["stage_dir"]))
+        self.is_lead: bool = not call.get("beside")
 
-    def input(self, number: int) -> Input | None:
+    def share(self) -> None:
+        """Let others, if the policy wants them, take part in the rest of the input."""
+        if self.is_lead and self._call["shares"]:
+            self._ask({"ask": "share"})
+
+    def inputs(self) -> Iterator[Input]:
         """
-        Return input batch `number`, from 0, or None if there are no more.
+        Yield the batches of the input that are not done, as long as nobody else has them.
 
         Raises:
-            StagedDataDamaged: If it is not what was committed.
+            StagedDataDamaged: If one is not what was committed.
         """
-        facts = self._ask({"ask": "input", "number": number})
-        if facts is None:
-            return None
+        while (given := self._ask({"ask": "next"})) is not None:
+            yield self._read(given)
+
+    def input(self, number: int) -> Input:
+        """Return batch `number` of the plan, as `inputs` does."""
+        return self._read(self._ask({"ask": "input", "number": number}))
+
+    def join(self) -> None:
+        """Wait until others are done with their batches, and count these in."""
+        if self.is_lead and self._call["shares"]:
+            self.records, self.rejected = self._ask({"ask": "join"})
+
+    def turn(self, number: int) -> None:
+        """Wait until all batches before `number` are committed."""
+        if self._call["shares"]:
+            self._ask({"ask": "turn", "number": number})
+
+    def _read(self, given: Mapping[str, Any]) -> Input:
+        facts, planned = given["batch"], given["planned"]
+        if planned is not None and (facts is None or facts["sha256"] != planned):
+            raise LedgerMismatch(
+                f"batch {given['number']} of the committed plan is not among the staged batches",
+                meaning="nothing of it was loaded",
+                next_step=f"statepipe rewind {self._call['instance']}"
+                "   # to the state that stages it",
+            )
         staged = Staged(**{**facts, "rejects": None})
         is_empty = staged.file is None and staged.body is None
         return Input(staged, None if is_empty else self._stage.read(staged))

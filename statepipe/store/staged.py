@@ -48,12 +48,6 @@ SELECT number, source_generation, source_state, source_visit, records, sha256, l
  LIMIT ?
 """
 
-_PLAN_SOURCE = """
-SELECT source_generation, source_state, source_visit
-  FROM plan
- WHERE instance = ? AND generation = ? AND state = ? AND visit = ? AND number = ?
-"""
-
 _FILES = """
 SELECT file FROM batch  WHERE instance = :n AND file IS NOT NULL
  UNION ALL
@@ -100,26 +94,24 @@ def handled(connection: sqlite3.Connection, instance: int, stay: Stay) -> tuple[
 
 
 def load_plan(
-    connection: sqlite3.Connection, instance: int, stay: Stay, *, first: int = 0
+    connection: sqlite3.Connection,
+    instance: int,
+    stay: Stay,
+    *,
+    first: int = 0,
+    limit: int | None = None,
 ) -> list[Planned]:
     """
     Return a page of the plan that was fixed when the stay was entered, in order.
 
-    It begins at batch `first`; [] if there is none from there on.
+    It begins at batch `first` and has `limit` batches, or as many as are read at a time;
+    [] if there is none from there on.
     """
-    rows = connection.execute(_PLAN, (instance, *stay, first, PLAN_PAGE)).fetchall()
+    rows = connection.execute(_PLAN, (instance, *stay, first, limit or PLAN_PAGE)).fetchall()
     return [
         Planned(number, Stay(generation, state, visit), records, sha256, loaded)
         for number, generation, state, visit, records, sha256, loaded in rows
     ]
-
-
-def plan_source(
-    connection: sqlite3.Connection, instance: int, stay: Stay, number: int
-) -> Stay | None:
-    """Return the stay that staged batch `number` of a plan, None if the plan has no such batch."""
-    row = connection.execute(_PLAN_SOURCE, (instance, *stay, number)).fetchone()
-    return None if row is None else Stay(*row)
 
 
 def files_of(connection: sqlite3.Connection, instance: int) -> set[str]:

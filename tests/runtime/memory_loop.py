@@ -35,9 +35,11 @@ class Loop:
                 self.rejects.append(Rejects(**facts["rejects"]))
             self.batches.append(Staged(**facts))
             assert [each.number for each in self.batches] == list(range(len(self.batches)))
+        elif request["ask"] == "next":
+            left = [each["number"] for each in self.plan if not each["loaded"]]
+            return self.input((left or [len(self.inputs)])[0] if self.plan else len(self.batches))
         elif request["ask"] == "input":
-            number = request["number"]
-            return self.inputs[number]._asdict() if number < len(self.inputs) else None
+            return self.input(request["number"])
         elif request["ask"] == "plan":
             first = request["from"]
             return [dict(each) for each in self.plan[first : first + 2]]  # pages of two
@@ -46,6 +48,13 @@ class Loop:
             if request["rejects"] is not None:
                 self.rejects.append(Rejects(**request["rejects"]))
         return None
+
+    def input(self, number: int) -> dict[str, Any] | None:
+        """Return an input batch, as planned if there is a plan."""
+        if number >= len(self.inputs):
+            return None
+        planned = self.plan[number]["sha256"] if self.plan else None
+        return {"number": number, "batch": self.inputs[number]._asdict(), "planned": planned}
 
     def records(self) -> list[Any]:
         """Return the records of each committed batch."""
@@ -83,6 +92,7 @@ def call_of(loop: Loop, function: object, **facts: object) -> dict[str, Any]:
         "mark": None,
         "incremental": None,
         "batch_size": 2,
+        "shares": False,
         "stage_dir": str(loop.stage.directory),
         "inline_bytes_max": 65_536,
         "machines_dir": str(loop.stage.directory),

@@ -7,7 +7,7 @@ from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
 from statepipe.model import Checkpoint, Task
-from statepipe.runtime import attempt
+from statepipe.runtime import calls
 from statepipe.runtime.deadlines import Deadlines
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.program import Program
@@ -38,7 +38,7 @@ def begun(deadlines: Deadlines, clock: ManualClock, program: Program, at: Checkp
     deadlines.claimed(drive)
     drive.attempt_id += 1
     drive.began_boot_ms = drive.heard_boot_ms = clock.boot_ms()
-    drive.future = attempt.UNDER_WAY
+    drive.future = calls.UNDER_WAY
     deadlines.watch(drive)
     return drive
 

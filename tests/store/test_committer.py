@@ -183,7 +183,6 @@ def test_a_plan_is_fixed_on_entering_and_ticked_off_once(scene: Scene) -> None:
 
     (planned,) = staged.load_plan(scene.store.connection, 1, stay)
     assert planned.loaded == 1
-    assert staged.plan_source(scene.store.connection, 1, stay, 0) == source
     assert violations(scene.store.path) == []
 
 

@@ -239,7 +239,6 @@ HOT = [
     (staged._ONE, "PRIMARY KEY"),
     (staged._LAST_CURSOR, "PRIMARY KEY"),
     (staged._PLAN, "PRIMARY KEY"),
-    (staged._PLAN_SOURCE, "PRIMARY KEY"),
     (staged._FILES, "instance"),
 ]
 

@@ -82,9 +82,9 @@ def test_giving_batches_back_keeps_rejects_and_neighbours(store: Store) -> None:
 
 
 def test_no_plan_is_an_empty_plan(store: Store) -> None:
-    """And has no source."""
+    """Of whichever length."""
     assert staged.load_plan(store.connection, 1, STAY) == []
-    assert staged.plan_source(store.connection, 1, STAY, 0) is None
+    assert staged.load_plan(store.connection, 1, STAY, limit=1) == []
 
 
 def test_a_plan_longer_than_a_page_is_read_page_by_page(

@@ -134,6 +134,11 @@ class PostgresDestination:
         self._schema = ""  # of the table, the draft and the ledger
         self._made = False  # this transaction made a table
 
+    @property
+    def is_shared(self) -> bool:
+        """True: whoever comes second waits for the first one's lock."""
+        return True
+
     def load(self, batch: LoadBatch) -> Landed:
         """Load `batch` unless the ledger has it; see `Destination.load`."""
         return self._try_twice(exactly_once.load, batch)

@@ -108,6 +108,11 @@ class SqliteDestination:
         self._scratch = Scratch()
         self._known: _Known | None = None
 
+    @property
+    def is_shared(self) -> bool:
+        """True: whoever comes second waits for the first one's lock."""
+        return True
+
     def load(self, batch: LoadBatch) -> Landed:
         """Load `batch` unless the ledger has it; see `Destination.load`."""
         try:

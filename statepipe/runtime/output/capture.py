@@ -47,7 +47,7 @@ _PIECE_CHARS: Final = 1_024
 Whose = tuple[int, int, int, str, int]
 
 
-class _Held(NamedTuple):
+class Held(NamedTuple):
     """A line as it came. A record of a worker process is still JSON, and has no level yet."""
 
     at_ms: int
@@ -76,8 +76,8 @@ class Capture:
     _waits = False
     _pieces: dict[str, list[str]] | None = None
     _rests: dict[str, tuple[bytes, int]] | None = None
-    _first: list[_Held]
-    _last: deque[_Held]
+    _first: list[Held]
+    _last: deque[Held]
     _first_lines = LINES_MAX
     _first_bytes = BYTES_MAX
     _last_bytes = 0
@@ -115,7 +115,7 @@ class Capture:
         raw = text.encode("utf-8", "backslashreplace")
         at_ms = self._outbox.clock.now_ms() if at_ms is None else at_ms
         with self._lock:
-            self._hold(_Held(at_ms, "log", level, raw, 0))
+            self._hold(Held(at_ms, "log", level, raw, 0))
 
     def end(self, traceback: str | None = None) -> None:
         """Take what lacks its line break, and why the attempt failed; nothing after it."""
@@ -129,7 +129,7 @@ class Capture:
             with self._lock:
                 for source, (rest, cut) in self._rests.items():
                     if rest:
-                        self._hold(_Held(at_ms, source, None, rest, cut))
+                        self._hold(Held(at_ms, source, None, rest, cut))
                 self._rests = None
         if traceback is not None:
             self.log("error", traceback)
@@ -178,11 +178,11 @@ class Capture:
             rest, cut = b"", 0
         for piece in pieces[:-1]:
             rest, cut = _joined(rest, cut, piece, bytes_max=bytes_max)
-            self._hold(_Held(at_ms, source, None, rest, cut))
+            self._hold(Held(at_ms, source, None, rest, cut))
             rest, cut = b"", 0
         self._rests[source] = _joined(rest, cut, pieces[-1], bytes_max=bytes_max)
 
-    def _hold(self, held: _Held) -> None:
+    def _hold(self, held: Held) -> None:
         self._wait()
         size = len(held.raw)
         if self._first_lines > 0 and self._first_bytes >= size:
@@ -265,7 +265,7 @@ def _joined(rest: bytes, cut_bytes: int, piece: bytes, *, bytes_max: int) -> tup
     return shown[:bytes_max], max(0, len(shown) - bytes_max)
 
 
-def _line(held: _Held) -> Line:
+def _line(held: Held) -> Line:
     """Return a line as it is stored: text, without secrets, cut."""
     at_ms, source, level, raw, cut = held
     if source == "log" and level is None:

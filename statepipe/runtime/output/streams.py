@@ -2,6 +2,7 @@
 Which attempt a print or a log record belongs to, where several share a process.
 
     Captured        a function whose output is captured; executors know it
+    Beside          another call of the same attempt, in a process of its own
     nobody          inside the block, output belongs to no attempt
     install         from now on the standard streams and the root logger ask whose it is
     uninstall       they are as they were
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, ParamSpec, TextIO, TypeVar, cast
 
-from statepipe.runtime.output.capture import Capture, Outbox, Whose
+from statepipe.runtime.output.capture import Capture, Held, Outbox, Whose
 from statepipe.runtime.output.records import level_of, listen, text_of
 
 P = ParamSpec("P")
@@ -58,6 +59,22 @@ class Captured(Capture):
             return self.function(*args)
         finally:
             _current.reset(token)
+
+
+class Beside(Captured):
+    """
+    Another call of an attempt: its lines are the attempt's, but never mixed in the middle.
+
+    Args:
+        lead: The attempt's first call.
+    """
+
+    def __init__(self, lead: Captured) -> None:
+        super().__init__(lead._outbox, lead._whose, lead.function)  # noqa: SLF001  (one capture)
+        self._lead = lead
+
+    def _hold(self, held: Held) -> None:
+        self._lead._hold(held)  # noqa: SLF001  (one capture)
 
 
 @contextmanager
