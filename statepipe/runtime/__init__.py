@@ -6,7 +6,8 @@ The walk: what takes an instance from one commit to the next.
     outcomes    how an attempt ended -> a change    changes    the changes there are
     endings     how an attempt ended
     group       changes that share a commit         deadlines  attempts that take too long
-    attempt     the driver's side of an attempt     inbox      what attempts ask
+    calls       the calls of an attempt             inbox      what attempts ask
+    attempt     what they are told
     attempts    the worker's side: perform          functions  names to the author's functions
     executors/  where perform runs                  pools      how many at once
     catalog     the machines known here             program    one of them, ready to be driven

@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("root", type=Path)
     parser.add_argument("--at")
     parser.add_argument("--signal", default="KILL")
-    parser.add_argument("--env", choices=["process"])
+    parser.add_argument("--env", choices=["process", "parallel"])
     parser.add_argument("--lease-ms", type=int)
     parser.add_argument("--mutant", choices=sorted(mutants.ALL))
     asked = parser.parse_args(argv)

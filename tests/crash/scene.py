@@ -44,6 +44,10 @@ interval = "1ms"
 
 [env.process.policies.default]
 executor = "process"
+
+[env.parallel.policies.default]
+executor = "process"
+parallel = 3
 """
 
 _SALES: Final = """
@@ -61,7 +65,10 @@ SELECT state, visit, number, records, bytes, sha256, file, body, reasons
  ORDER BY state, visit, number
 """
 
-Env = Literal["process"] | None
+Env = Literal["process", "parallel"] | None
+
+#: Calls of one attempt that work at once: what a kill may cost, in batches.
+PARALLEL: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +125,7 @@ def drive(root: Path, *, env: Env = None) -> dict[str, str]:
 
     Args:
         root: A folder made by `set_up`.
-        env: "process" lets tasks run in worker processes.
+        env: "process" lets tasks run in a worker process, "parallel" in several at once.
 
     Raises:
         StatepipeError: As `Engine.run`.
@@ -130,7 +137,8 @@ def drive(root: Path, *, env: Env = None) -> dict[str, str]:
 def make_engine(root: Path, *, env: Env = None) -> Engine:
     """Open the engine of `root`; what it commits is watched."""
     config = load_config(start=root, environ={}, env=env)
-    return Engine(config, pools=Pools(processes=1), observe=Watch(root), rng=random.Random(1))
+    pools = Pools(processes=PARALLEL if env == "parallel" else 1)
+    return Engine(config, pools=pools, observe=Watch(root), rng=random.Random(1))
 
 
 def walk(engine: Engine) -> dict[str, str]:
