@@ -18,9 +18,9 @@ the record itself goes on unchanged:
     dict keys other than str        always rejected, rule "keys"
     anything else                   always rejected, rule "type"
 
-An Arrow table is judged by columns where the schema allows it (`provable`, `columnar`): a row
-that is proved clean never becomes a dict. All other rows do, and are judged as dicts are, so
-both ways agree in every verdict and every word.
+An Arrow table, and a staged batch, is judged by columns where the schema allows it (`provable`,
+`columnar`, `distinct`): a row that is proved clean never becomes a dict. All other rows do, and
+are judged as dicts are, so all ways agree in every verdict and every word.
 
 A rejected record has one entry: its first error by path, with the messages of
 all its errors joined. The `description` of the part of the schema that was
@@ -40,10 +40,12 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 from uuid import UUID
 
 from statepipe.errors import DefinitionError
+from statepipe.io.blocks import Blocks, Columns
+from statepipe.io.distinct import IsValid, Prover
 from statepipe.io.provable import plans_of
 from statepipe.io.rejects import RejectEntry, pointer, rejected
 from statepipe.io.rows import Records, Value, check_column_names, is_table, iter_rows, keep
@@ -94,6 +96,7 @@ class Contract:
         self._schema = schema
         self._validator = validator
         self._plans = plans_of(schema)
+        self._prover = Prover(self._plans, self._checker) if self._plans else None
 
     @classmethod
     def load(cls, path: Path) -> "Contract":
@@ -104,8 +107,6 @@ class Contract:
             DefinitionError: If the file cannot be read, is not JSON, or is not a
                 valid JSON Schema; the message names the file and the reason.
         """
-        import jsonschema_rs  # noqa: PLC0415  # 30 ms that `inspect` need not pay
-
         try:
             data = path.read_bytes()
             schema = json.loads(data.decode("utf-8-sig"))
@@ -114,13 +115,7 @@ class Contract:
         except (ValueError, RecursionError) as error:
             _refuse(path, f"is not JSON: {error}")
         try:
-            validator = jsonschema_rs.validator_for(
-                schema,
-                # Formats are checked, and a misspelt one is an error rather than no check.
-                validate_formats=True,
-                ignore_unknown_formats=False,
-                retriever=_no_reference,
-            )
+            validator = _compiled(schema)
         except ValueError as error:
             _refuse(path, f"is not a valid JSON Schema: {getattr(error, 'message', error)}")
         return cls(
@@ -129,9 +124,9 @@ class Contract:
 
     def judge(self, records: Records) -> Judged:
         """
-        Part `records` (a list of dicts or an Arrow table) by this contract.
+        Part `records` (a list of dicts, an Arrow table, or Blocks) by this contract.
 
-        An Arrow table is filtered, so what is clean stays columnar. `len(clean) +
+        A table or blocks are filtered, so what is clean stays columnar. `len(clean) +
         len(rejects)` is always the number of records.
 
         Raises:
@@ -144,6 +139,13 @@ class Contract:
             if not places:
                 return Judged(records, [])
             doubtful = records.take(list(places)) if len(places) < len(records) else records
+        elif isinstance(records, Blocks):
+            places = self._unproved_of(records)
+            if len(places) < len(records):
+                wanted = [False] * len(records)
+                for place in places:
+                    wanted[place] = True
+                doubtful = records.kept(wanted)
         rejects: list[RejectEntry] = []
         first = 0
         for part in iter_rows(doubtful):
@@ -161,6 +163,26 @@ class Contract:
 
         check_column_names(table)
         return unproved(self._plans, table)
+
+    def _unproved_of(self, blocks: Blocks) -> Sequence[int]:
+        if self._prover is None:
+            return range(len(blocks))
+        places: list[int] = []
+        first = 0
+        for part in blocks.parts:
+            doubtful: Sequence[int] = range(len(part))
+            if isinstance(part, Columns):
+                doubtful = self._prover.unproved(part)
+            places.extend(first + place for place in doubtful)
+            first += len(part)
+        return places
+
+    def _checker(self, schema: Value) -> IsValid:
+        if schema is True:
+            return lambda _value: True
+        draft = {"$schema": self._schema["$schema"]} if "$schema" in self._schema else {}
+        validator = _compiled({**draft, **schema} if isinstance(schema, dict) else {"not": {}})
+        return cast("IsValid", validator.is_valid)
 
     def _rejects(
         self, records: Sequence[Record], positions: Iterable[int]
@@ -261,6 +283,18 @@ _TEXT: dict[type, Any] = {
     UUID: str,
     bytes: lambda value: base64.b64encode(value).decode("ascii"),
 }
+
+
+def _compiled(schema: Value) -> Value:
+    import jsonschema_rs  # noqa: PLC0415  # 30 ms that `inspect` need not pay
+
+    return jsonschema_rs.validator_for(
+        schema,
+        # Formats are checked, and a misspelt one is an error rather than no check.
+        validate_formats=True,
+        ignore_unknown_formats=False,
+        retriever=_no_reference,
+    )
 
 
 def _no_reference(address: str) -> NoReturn:

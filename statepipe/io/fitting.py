@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from statepipe.errors import DataError
+from statepipe.io.blocks import Blocks, Columns
 from statepipe.io.rejects import pointer
 from statepipe.io.rows import Records, Value, check_column_names, column_values, is_table
 from statepipe.io.table import quote
@@ -79,8 +80,11 @@ def split(records: Records, rejects: dict[int, Why]) -> Iterator[Run]:
     Raises:
         DataError: If two columns of a table have one name.
     """
+    if isinstance(records, Blocks):
+        yield from _split_blocks(records, rejects)
+        return
     if not is_table(records):
-        yield from _split_dicts(records, rejects)
+        yield from _split_dicts(records, rejects, first=0)
         return
     check_column_names(records)
     positions = range(records.num_rows)
@@ -160,11 +164,23 @@ def merged(runs: Sequence[Run], *, key: Sequence[str]) -> list[Run]:
 _EMPTY: Why = ("empty", "", "the record has no fields")
 
 
-def _split_dicts(records: Sequence[Mapping[str, Value]], rejects: dict[int, Why]) -> Iterator[Run]:
+def _split_blocks(blocks: Blocks, rejects: dict[int, Why]) -> Iterator[Run]:
+    first = 0
+    for part in blocks.parts:
+        if isinstance(part, Columns):
+            yield Run(part.fields, range(first, first + len(part)), part.values)
+        else:
+            yield from _split_dicts(part, rejects, first=first)
+        first += len(part)
+
+
+def _split_dicts(
+    records: Sequence[Mapping[str, Value]], rejects: dict[int, Why], *, first: int
+) -> Iterator[Run]:
     fields: tuple[str, ...] = ()
     positions: list[int] = []
     rows: list[tuple[Value, ...]] = []
-    for position, record in enumerate(records):
+    for position, record in enumerate(records, first):
         found = tuple(record)
         if found == fields:
             values = tuple(record.values())

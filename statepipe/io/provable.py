@@ -2,7 +2,7 @@
 What of a JSON Schema can be proved column by column, without looking at a record.
 
     plans_of    a schema -> plans that a record must keep all; None if nothing can be proved
-    Plan.rule   what is asked of a column by its name
+    Plan.rule   what is asked of a column by its name; Plan.schema: in the schema's words
     Rule        type, values, bounds, lengths, pattern, format; nothing else
 
 A proof may be stricter than the schema, never laxer: what is not proved clean is judged
@@ -105,6 +105,12 @@ class Plan(NamedTuple):
     required: frozenset[str]
     rules: Mapping[str, Rule | None]
     others: Rule | None  # of columns that have none of their own
+    schemas: Mapping[str, Any]  # the same, as the schema says it
+    other_schema: Any
+
+    def schema(self, name: str) -> Any:  # noqa: ANN401  (a schema: True, False, or a table)
+        """Return what the schema says of the column called `name`."""
+        return self.schemas.get(name, self.other_schema)
 
     def rule(self, name: str) -> Rule | None:
         """Return what is asked of the column called `name`."""
@@ -118,7 +124,7 @@ def plans_of(schema: object) -> tuple[Plan, ...] | None:
     Whatever `if` says of a record, it is clean if it keeps both `then` and `else`.
     """
     if schema is True:
-        return (Plan(frozenset(), {}, Rule()),)
+        return (Plan(frozenset(), {}, Rule(), {}, True),)  # noqa: FBT003  (a schema)
     if not isinstance(schema, dict) or not _known(schema, _ROOT):
         return None
     plans = [_plan_of(schema)]
@@ -133,9 +139,11 @@ def _plan_of(schema: Mapping[str, Any]) -> Plan | None:
         return None
     if "object" not in _types(schema.get("type", "object")):
         return None
-    rules = {name: rule_of(part) for name, part in schema.get("properties", {}).items()}
-    others = rule_of(schema.get("additionalProperties", True))
-    return Plan(frozenset(schema.get("required", ())), rules, others)
+    schemas = schema.get("properties", {})
+    other_schema = schema.get("additionalProperties", True)
+    rules = {name: rule_of(part) for name, part in schemas.items()}
+    required = frozenset(schema.get("required", ()))
+    return Plan(required, rules, rule_of(other_schema), schemas, other_schema)
 
 
 def rule_of(schema: object) -> Rule | None:

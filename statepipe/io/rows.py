@@ -17,9 +17,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from statepipe.errors import DataError
+from statepipe.io.blocks import Blocks, rows_of
 from statepipe.model import Record
 
-#: A list of dicts, or a columnar table.
+#: A list of dicts, a columnar table, or Blocks of a staged batch, a sequence of dicts.
 Records = Any
 
 #: Whatever a field holds; each end says which types it takes.
@@ -51,6 +52,9 @@ def iter_rows(records: Records) -> Iterator[Sequence[Record]]:
     Raises:
         DataError: If two columns of a table have one name, so a dict cannot hold both.
     """
+    if isinstance(records, Blocks):
+        yield from map(rows_of, records.parts)
+        return
     if not is_table(records):
         yield records
         return
@@ -95,4 +99,6 @@ def keep(records: Records, wanted: Sequence[bool]) -> Records:
     """Return the records of which `wanted` says True, as the kind they came in."""
     if is_table(records):
         return records.filter(list(wanted)) if wanted else records
+    if isinstance(records, Blocks):
+        return records.kept(wanted)
     return [record for record, want in zip(records, wanted, strict=True) if want]

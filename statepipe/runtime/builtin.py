@@ -43,7 +43,7 @@ def validate(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
     staging = Staging(call, ask)
     staging.share()
     for given in staging.inputs():
-        judged = versions.judge(given.records())
+        judged = versions.judge(given.blocks())
         kept, rejected = len(judged.clean), len(judged.rejects)
         if kept + rejected != given.staged.records:
             raise DataError(
@@ -140,7 +140,7 @@ def _load_one(
         call,
         number=given.number,
         digest=given.staged.sha256,
-        records=given.records(),
+        records=given.blocks(),
         turn=partial(staging.turn, given.number),
     )
     return destination.load(batch)

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from statepipe.errors import LedgerMismatch, ValueRefused
+from statepipe.io.blocks import Blocks
 from statepipe.io.rejects import RejectEntry
 from statepipe.model import Rejects, Staged
 from statepipe.runtime.failure import clean
 from statepipe.store.codec import encode
-from statepipe.store.records import Encoded, decode_records, encode_records
+from statepipe.store.records import Encoded, decode_blocks, decode_records, encode_records
 from statepipe.store.stage import Put, Stage
 
 Ask = Callable[[dict[str, Any]], Any]
@@ -45,6 +46,12 @@ class Input:
         if self._payload is None:
             return []
         return decode_records(self.staged.format, self._payload)
+
+    def blocks(self) -> Any:  # noqa: ANN401  (Blocks, or a table)
+        """Return the records for whoever only reads them: by columns, if they lie so."""
+        if self._payload is None:
+            return Blocks([])
+        return decode_blocks(self.staged.format, self._payload)
 
 
 class Staging:

@@ -3,6 +3,7 @@ The records of a batch to bytes and back: dicts as msgpack columns, tables as Ar
 
     encode_records    list of dicts, or a table -> Encoded (format, payload, records)
     decode_records    format, payload -> list of dicts, or a pyarrow.Table
+    decode_blocks     the same, but Blocks of columns instead of dicts
 
     msgpack payload = frames of blocks
     block           = [keys, [column, ...]]    where all its records have the same keys
@@ -19,8 +20,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 from statepipe.errors import StagedDataDamaged, ValueRefused
 from statepipe.io import arrow
+from statepipe.io.blocks import Blocks, Columns, Part, rows_of
 from statepipe.io.rows import is_table
-from statepipe.model import Record
 from statepipe.store import codec
 from statepipe.store.frames import Block, read_frames, write_frames
 from statepipe.store.plain import is_plain, refusal
@@ -44,8 +45,8 @@ def encode_records(records: Any) -> Encoded:  # noqa: ANN401  (dicts or any libr
     Return `records` as bytes.
 
     Args:
-        records: A list of dicts with str keys and plain values, or a table that
-            speaks the Arrow stream interface; a table is never turned into dicts.
+        records: A list of dicts with str keys and plain values, a table that speaks the
+            Arrow stream interface, which is never turned into dicts, or Blocks.
 
     Raises:
         ValueRefused: If a record is not a dict, a key not a str, a value not plain;
@@ -55,6 +56,9 @@ def encode_records(records: Any) -> Encoded:  # noqa: ANN401  (dicts or any libr
     if is_table(records):
         ipc = arrow.to_ipc(records)
         return Encoded("arrow", ipc.payload, ipc.rows)
+    if isinstance(records, Blocks):
+        blocks = chain.from_iterable(map(_blocks_of, records.parts))
+        return Encoded("msgpack", write_frames(blocks), len(records))
     if not isinstance(records, list):
         raise _refused("$", f"is a {type(records).__qualname__}, not a list of dicts or a table")
     return Encoded("msgpack", write_frames(_blocks(records)), len(records))
@@ -68,11 +72,31 @@ def decode_records(format: Format, payload: bytes) -> Any:  # noqa: A002, ANN401
         StagedDataDamaged: If `payload` is not what was written.
         DataError: If it is a table and pyarrow is not installed.
     """
+    decoded = decode_blocks(format, payload)
+    if not isinstance(decoded, Blocks):
+        return decoded
+    return list(chain.from_iterable(map(rows_of, decoded.parts)))
+
+
+def decode_blocks(format: Format, payload: bytes) -> Any:  # noqa: A002, ANN401  (its column's name)
+    """
+    Return what `encode_records` was given as Blocks, or as a pyarrow.Table if it was one.
+
+    Raises:
+        StagedDataDamaged, DataError: As `decode_records`.
+    """
     if format == "arrow":
         return arrow.from_ipc(payload)
     if format != "msgpack":
         raise _damaged(f"its format is {format!r}, which this version does not know")
-    return list(chain.from_iterable(map(_records_of, read_frames(payload))))
+    return Blocks(list(map(_part_of, read_frames(payload))))
+
+
+def _blocks_of(part: Part) -> Iterator[Block]:
+    if isinstance(part, Columns):  # decoded from a batch, so all of it can be kept
+        yield Block(len(part), codec.pack([list(part.fields), part.values]))
+    else:
+        yield from _blocks(part)
 
 
 def _blocks(records: list[Any]) -> Iterator[Block]:
@@ -118,22 +142,23 @@ def _first_refusal(records: list[Any], start: int) -> ValueRefused:
     return _refused(f"$[{start}]", "begins a block of records that are too large together")
 
 
-def _records_of(block: Block) -> list[Record]:
+def _part_of(block: Block) -> Part:
     try:
         keys, content = codec.unpack(block.payload)
-        if keys is not None:
-            content = _rows(keys, content)
+        part: Part = content if keys is None else _columns(keys, content)
     except codec.UNPACK_ERRORS as error:
         raise _damaged(f"a block cannot be read ({error!r})") from error
-    if type(content) is not list or len(content) != block.records:
+    if (keys is None and type(part) is not list) or len(part) != block.records:
         raise _damaged("a block has not as many records as it says")
-    return content
+    return part
 
 
-def _rows(keys: list[str], columns: list[list[Any]]) -> list[Record]:
+def _columns(keys: list[str], columns: list[list[Any]]) -> Columns:
     if len(keys) != len(columns) or len(set(map(len, columns))) != 1:
         raise ValueError("its columns are not of one length")
-    return [dict(zip(keys, row)) for row in zip(*columns)]  # noqa: B905  (checked; strict is slow)
+    if not {str}.issuperset(map(type, keys)):
+        raise ValueError("a field has no name")
+    return Columns(tuple(keys), columns)
 
 
 def _refused(path: str, why: str) -> ValueRefused:
