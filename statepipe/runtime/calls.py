@@ -88,6 +88,7 @@ class Calls:
 
     def begin(self, drive: Drive, ask_inline: AskInline) -> Finished | None:
         """Begin an attempt; return its end if it ran inline, its questions to `ask_inline`."""
+        self._shared.pop(drive.n, None)  # of an instance that was taken over meanwhile
         drive.attempt_id += 1
         drive.began_boot_ms = drive.heard_boot_ms = self._clock.boot_ms()
         call = attempts.call_of(drive, self._store)
