@@ -6,13 +6,14 @@ The engine: what the command line and Python programs drive instances with.
     Engine.resume     take unfinished instances back to work, and drive them
     Engine.work       drive whatever is ready, until told to stop
     Engine.cancel, Engine.pause, Engine.rewind
+    Engine.groups     the same for partitions that belong together
 """
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, Self
 
 from statepipe.clock import Clock, SystemClock
@@ -28,19 +29,17 @@ from statepipe.errors import (
 )
 from statepipe.machine.definition import Machine
 from statepipe.machine.params import bind_params
-from statepipe.machine.tasks import Load
 from statepipe.model import Status
 from statepipe.observe import redact
 from statepipe.runtime.agenda import POLL_MS
 from statepipe.runtime.attendants import Attendants
 from statepipe.runtime.catalog import Catalog, new_id
+from statepipe.runtime.groups import Groups
 from statepipe.runtime.loop import Loop
 from statepipe.runtime.observers import Log, Observer, Observers
-from statepipe.runtime.picture import Picture
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Program
-from statepipe.runtime.rewinding import rewound
-from statepipe.runtime.way import Passage
+from statepipe.runtime.rewinding import rewind
 from statepipe.store import claims, lookup, steering, workers
 from statepipe.store.claims import Scope
 from statepipe.store.codec import encode
@@ -263,25 +262,20 @@ class Engine:
         """
         found = self._same_definition(self._find(instance_id), adopt="pinned")
         machine = self._program(found.machine).table.machine
-        picture = rewound(
-            [Passage(*row) for row in lookup.steps_of(self._store.connection, found.n)],
-            found=found,
-            machine=machine,
-            to=to,
-            loaded=lookup.batches_loaded(self._store.connection, found.n),
-        )
-        known = Picture.read(picture)
-        steering.rewind(
-            self._store,
-            instance_id=instance_id,
-            seq=found.seq,
-            state=to,
-            picture=picture,
-            reason=reason,
-            visit=known.visit(to),
-            loads=known.input if isinstance(machine.state(to).task, Load) else None,
-        )
+        rewind(self._store, found, machine=machine, to=to, reason=reason)
         self._observers.journaled(self._store, found.n, found.seq + 1)
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Groups of partitions: create, run, resume and cancel them."""
+        return Groups(
+            self.catalog,
+            clock=self._clock,
+            observers=self._observers,
+            store=lambda: self._store,
+            program_of=self._program,
+            drive=self._drive_all,
+        )
 
     def stop(self, reason: str) -> None:
         """Make `run`, `resume` or `work` return soon, everything resumable; safe in a signal."""
@@ -333,20 +327,21 @@ class Engine:
         return found
 
     def _drive(self, found: Sequence[Found]) -> dict[str, str]:
-        loop = self._ready_loop()
         numbers = frozenset(each.n for each in found)
+        statuses = partial(lookup.statuses, self._store.connection, numbers)
+        self._drive_all(
+            Scope(instances=numbers), lambda: Status.READY not in set(statuses().values())
+        )
+        status_of = statuses()
+        return {each.id: status_of[each.n] for each in found}
+
+    def _drive_all(self, scope: Scope, rests: Callable[[], bool]) -> None:
+        """Drive what is in `scope` until it `rests` and nothing is driven any more."""
+        loop = self._ready_loop()
         # One that another process resumes with a changed machine meanwhile is left to it.
         known = frozenset(each.definition for each in self._programs.values())
-        loop.limit_to(Scope(instances=numbers, definitions=known))
-
-        def settled() -> bool:
-            return not loop.drives and Status.READY not in set(
-                lookup.statuses(self._store.connection, numbers).values()
-            )
-
-        self._turn(settled)
-        status_of = lookup.statuses(self._store.connection, numbers)
-        return {each.id: status_of[each.n] for each in found}
+        loop.limit_to(scope._replace(definitions=known))
+        self._turn(lambda: not loop.drives and rests())
 
     def _let_all_go(self) -> None:
         (loop := self._ready_loop()).limit_to(Scope(instances=frozenset()))

@@ -29,6 +29,7 @@ from statepipe.machine.names import (
     refusal,
 )
 from statepipe.machine.parameter import Param
+from statepipe.machine.partition import Partition
 from statepipe.machine.tasks import AnyTask
 from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, INVALID, TIMEOUT
 from statepipe.policy import DURATION_MS_MAX, STATE_KEYS, policy_fields
@@ -209,6 +210,7 @@ class Machine:
         version: The author's number for this definition, from 1.
         params: The declared parameters.
         deadline_ms: How long an instance may take over all, or None.
+        partition: How its input falls into partitions, or None if it does not.
         why: What it is for, for people.
         notify: Targets of `statepipe.toml` that are told of it, each of what its `on` says.
 
@@ -222,6 +224,7 @@ class Machine:
     version: int = 1
     params: tuple[Param, ...] = ()
     deadline_ms: int | None = None
+    partition: Partition | None = None
     why: str = ""
     notify: tuple[str, ...] = ()
 
@@ -241,6 +244,8 @@ class Machine:
         if len(self.states) > STATES_MAX:
             raise refusal(f"more than {STATES_MAX} states", next_step="split the machine")
         object.__setattr__(self, "states", _completed(self.states))
+        if self.partition is not None:
+            object.__setattr__(self, "partition", self.partition.bound_to(self.params))
         self._check_names()
 
     def state(self, name: str) -> State:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from statepipe.machine.names import check_text, is_function_name, refusal
+from statepipe.machine.names import check_limit, check_text, is_function_name, refusal
 from statepipe.units import parse_share
 
 VERSIONS_MAX: Final = 100
@@ -62,7 +62,7 @@ class Validate:
                 next_step='keep contracts beside the machine: "contracts/flight.json"',
             )
         if self.max_rejects is not None:
-            _check_limit(self.max_rejects)
+            check_limit("max_rejects", self.max_rejects, of="records")
         accepts, upcast = _versions(self.accepts), _upcasters(self.upcast)
         object.__setattr__(self, "accepts", accepts)
         object.__setattr__(self, "upcast", MappingProxyType(upcast))
@@ -161,16 +161,3 @@ def _upcasters(upcast: object) -> dict[int, str]:
             raise refusal(f"upcast: {function!r} does not name a function", next_step=example)
         found[int(version)] = function
     return dict(sorted(found.items()))
-
-
-def _check_limit(limit: object) -> None:
-    example = 'max_rejects = "5%", or a number of records: max_rejects = 100'
-    if isinstance(limit, str):
-        try:
-            parse_share(limit)
-        except ValueError as error:
-            raise refusal(f"max_rejects: {error}", next_step=example) from None
-    elif type(limit) is not int or limit < 0:
-        raise refusal(
-            f"max_rejects is {limit!r}, neither a share nor a number of records", next_step=example
-        )

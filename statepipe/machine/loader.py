@@ -11,6 +11,7 @@ definition itself, and its refusal is passed on with the file and the key in fro
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from statepipe.errors import DefinitionError, NotFound, UsageError
 from statepipe.machine.definition import FAILED_STATE, Machine, State, Transition
 from statepipe.machine.names import check_name, refusal
 from statepipe.machine.parameter import Param
+from statepipe.machine.partition import Partition
 from statepipe.machine.reading import at, duration_of, known, needed, table_of, text_of
 from statepipe.machine.tasktables import LOAD, SOURCE, TASKS, VALIDATE, task_of
 from statepipe.model import INVALID, OK
@@ -26,7 +28,7 @@ from statepipe.suggest import did_you_mean
 
 FILE_BYTES_MAX: Final = 1_000_000
 
-_COMMON: Final = ("machine", "version", "why", "deadline", "notify", "params")
+_COMMON: Final = ("machine", "version", "why", "deadline", "notify", "params", "partition")
 _LONG: Final = ("initial", "states")
 #: The states of the short form, in order: the key, and the state it becomes.
 _SHORT: Final = {
@@ -40,6 +42,7 @@ _STATE: Final = (*TASKS, *VALIDATE, *SOURCE, "final", "on", "retry", "notify", *
 _SHORT_KEYS: Final = {"extract": ("run", *SOURCE), "validate": ("run", "contract", *VALIDATE)}
 _TARGET: Final = ("to", "when", "max_visits")
 _PARAM: Final = ("type", "default", "required")
+_PARTITION: Final = tuple(field.name for field in fields(Partition))
 
 
 def load_machine(path: Path) -> Machine:
@@ -161,6 +164,7 @@ def _machine(values: Mapping[str, Any]) -> Machine:
         version=values.get("version", 1),
         params=tuple(_param(name, value) for name, value in params.items()),
         deadline_ms=duration_of("deadline", values.get("deadline")),
+        partition=_partition(values.get("partition")),
         why=text_of("why", values.get("why", "")),
         notify=_notify(values),
     )
@@ -275,6 +279,19 @@ def _param(name: str, value: object) -> Param:
             default=table.get("default"),
             required=required,
         )
+
+
+def _partition(value: object) -> Partition | None:
+    if value is None:
+        return None
+    with at("partition"):
+        table = table_of(None, value)
+        known(table, _PARTITION)
+        needed(table, ("by",))
+        for key in ("param", "until", "source"):
+            if key in table:
+                text_of(key, table[key])
+        return Partition(**table)
 
 
 def _notify(table: Mapping[str, Any]) -> tuple[str, ...]:

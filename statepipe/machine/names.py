@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, unquote
 
 from statepipe.errors import DefinitionError
 from statepipe.suggest import did_you_mean
+from statepipe.units import parse_share
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
@@ -133,6 +134,30 @@ def check_one_of(key: str, value: object, choices: Sequence[str]) -> None:
         raise refusal(
             f"{key}: there is no {value!r}{did_you_mean(str(value), choices)}",
             next_step=f"it is one of {', '.join(choices)}",
+        )
+
+
+def check_limit(key: str, limit: object, *, of: str) -> None:
+    """
+    Refuse what is neither a share nor a number from 0.
+
+    Args:
+        key: Its name.
+        limit: The value.
+        of: What is counted, for the message: "records".
+
+    Raises:
+        DefinitionError: It is none.
+    """
+    example = f'{key} = "5%", or a number of {of}: {key} = 100'
+    if isinstance(limit, str):
+        try:
+            parse_share(limit)
+        except ValueError as error:
+            raise refusal(f"{key}: {error}", next_step=example) from None
+    elif type(limit) is not int or limit < 0:
+        raise refusal(
+            f"{key} is {limit!r}, neither a share nor a number of {of}", next_step=example
         )
 
 

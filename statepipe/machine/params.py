@@ -3,7 +3,7 @@ The parameters of one instance: what was given, checked against what the machine
 """
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from statepipe.errors import BadParameter
@@ -13,7 +13,13 @@ from statepipe.machine.scalars import convert
 from statepipe.suggest import did_you_mean
 
 
-def bind_params(machine: Machine, given: Mapping[str, Any], *, today: dt.date) -> dict[str, Any]:
+def bind_params(
+    machine: Machine,
+    given: Mapping[str, Any],
+    *,
+    today: dt.date,
+    without: Collection[str] = (),
+) -> dict[str, Any]:
     """
     Return a value for every declared parameter, in the order they are declared.
 
@@ -21,11 +27,12 @@ def bind_params(machine: Machine, given: Mapping[str, Any], *, today: dt.date) -
         machine: Whose parameters.
         given: Text (`-p key=value`) or typed values (`-p key:=json`, Python).
         today: The day that the default "today" stands for.
+        without: Parameters that get their values from elsewhere.
 
     Raises:
         BadParameter: If a parameter is unknown, missing, or not of its type.
     """
-    declared = {param.name: param for param in machine.params}
+    declared = {param.name: param for param in machine.params if param.name not in without}
     for name in given:
         if name not in declared:
             raise BadParameter(

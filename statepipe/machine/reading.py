@@ -20,7 +20,6 @@ _NOT_YET: Final = {
     "tasks": "several tasks in one state",
     "wait": "states that wait",
     "uses": "resource limits",
-    "foreach": "partitions",
 }
 
 

@@ -21,7 +21,7 @@ from statepipe.runtime.drive import Drive
 from statepipe.runtime.endings import Ended, Failure
 from statepipe.runtime.failure import message_of, names_of
 from statepipe.runtime.picture import Mark
-from statepipe.store import shapes, staged, watermarks
+from statepipe.store import groups, shapes, staged, watermarks
 from statepipe.store.codec import decode
 from statepipe.store.connection import Store
 
@@ -46,20 +46,27 @@ def call_of(drive: Drive, store: Store) -> dict[str, Any]:
         "params": drive.params,
         "cursor": cursor,
         "results": drive.picture.results,
-        "mark": list(_mark(drive, store)) if drive.part.call.get("incremental") else None,
+        "mark": _mark(drive, store),
         "next": drive.batches,
         "records": records,
         "rejected": rejected,
     }
 
 
-def _mark(drive: Drive, store: Store) -> Mark:
-    """Return where the source starts, or goes on: fixed once it has committed a batch."""
+def _mark(drive: Drive, store: Store) -> list[Any] | None:
+    """
+    Return the mark at which a source with a watermark starts, or goes on; None without one.
+
+    It is fixed once the source has committed a batch. A partition has none: it reads its own
+    slice whatever else is loaded, and says nothing of what lies before that.
+    """
+    if not drive.part.call.get("incremental") or groups.is_member(store.connection, drive.n):
+        return None
     known = drive.picture.marks.get(drive.state)
-    if known is not None:
-        return known
-    now = watermarks.current(store.connection, drive.program.name, drive.state)
-    return Mark(now.n, now.value, now.value)
+    if known is None:
+        now = watermarks.current(store.connection, drive.program.name, drive.state)
+        known = Mark(now.n, now.value, now.value)
+    return list(known)
 
 
 def input_of(drive: Drive, number: int, store: Store) -> dict[str, Any] | None:

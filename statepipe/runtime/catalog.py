@@ -49,6 +49,11 @@ class Catalog:
         self._config = config
         self._built = {machine.name: machine for machine in machines}
 
+    @property
+    def machines_dir(self) -> Path:
+        """The folder of their files and functions."""
+        return self._config.machines_dir
+
     def names(self) -> list[str]:
         """Return the names of all machines, sorted."""
         return sorted({*self._built, *list_machines(self._config.machines_dir)})

@@ -2,6 +2,7 @@
 Where an instance could be put back to, worked out from its journal.
 
     rewound     what it knew when it entered a state, or why it cannot go back there
+    rewind      put it back there
 
 The way it went is `way.py`'s.
 """
@@ -14,6 +15,8 @@ from statepipe.machine.tasks import Load
 from statepipe.model import CANCELLED_STATE, Status
 from statepipe.runtime.picture import Picture
 from statepipe.runtime.way import Passage, entries
+from statepipe.store import lookup, steering
+from statepipe.store.connection import Store
 from statepipe.store.lookup import Found
 
 
@@ -65,6 +68,34 @@ def rewound(
             next_step=f"statepipe rewind {found.id} --to {machine.initial}",
         )
     return _with_starts(entry.picture, way[-1].picture)
+
+
+def rewind(store: Store, found: Found, *, machine: Machine, to: str, reason: str | None) -> None:
+    """
+    Put an instance back to rest in `to`, in a new generation.
+
+    Raises:
+        NotFound, Refused: As `rewound`.
+        Refused, Busy: As `steering.rewind`.
+    """
+    picture = rewound(
+        [Passage(*row) for row in lookup.steps_of(store.connection, found.n)],
+        found=found,
+        machine=machine,
+        to=to,
+        loaded=lookup.batches_loaded(store.connection, found.n),
+    )
+    known = Picture.read(picture)
+    steering.rewind(
+        store,
+        instance_id=found.id,
+        seq=found.seq,
+        state=to,
+        picture=picture,
+        reason=reason,
+        visit=known.visit(to),
+        loads=known.input if isinstance(machine.state(to).task, Load) else None,
+    )
 
 
 def _with_starts(entered: bytes | None, now: bytes | None) -> bytes | None:

@@ -3,6 +3,7 @@ The right to drive an instance: epoch + 1, committed before anything is done.
 
     claim_ready     whatever is ready, of the machines or ids asked for
     claim_resume    one instance by name, finished or not, with a fresh budget
+    take_back       the same in a transaction of the caller's
 
 There is no recovery mode: the statement that claims a new instance also claims
 one whose worker is dead. A timer fires by the boot clock on the boot that armed
@@ -120,10 +121,11 @@ SELECT min(due)
 
 
 class Scope(NamedTuple):
-    """Which instances a driver is willing to drive; both None means all."""
+    """Which instances a driver is willing to drive; what is None limits nothing."""
 
     instances: frozenset[int] | None = None  # numbers of rows
     definitions: frozenset[int] | None = None
+    group: int | None = None  # its partitions only
 
 
 def claim_ready(store: Store, worker: Worker, *, scope: Scope, limit: int) -> list[Checkpoint]:
@@ -184,28 +186,49 @@ def claim_resume(
             )
         if holder not in (None, worker.n):
             refuse_if_driven(connection, instance_id, holder=holder, dead=dead)
-        target = failed_state if status in (Status.FAILED, Status.CANCELLED) else state
-        facts = {
-            "n": n,
-            "state": target,
-            "worker": worker.n,
-            "definition": definition,
-            "now_ms": store.clock.now_ms(),
-        }
         workers.keep(connection, worker, clock=store.clock)
-        connection.execute(_RESUME, facts)
-        event = "resume" if definition in (None, began_with) else "adopt"
-        connection.execute(
-            JOURNAL_OF_STEERING, {"n": n, "event": event, "source": state, "note": reason}
+        rests = (n, status, state, failed_state, began_with)
+        return take_back(
+            store, connection, rests, worker=worker.n, reason=reason, definition=definition
         )
-        checkpoint = _load(connection, n)
-        counters = Counters()
-        cause = "manual" if event == "resume" else "migration"
-        counters.count("resumes", checkpoint.machine, label=cause)
-        if state != target:
-            counters.transition(checkpoint.machine, state, event, target)
-        counters.write(connection)
-        return checkpoint
+
+
+def take_back(
+    store: Store,
+    connection: sqlite3.Connection,
+    rests: tuple[int, str, str, str | None, int],
+    *,
+    worker: int | None,
+    reason: str | None,
+    definition: int | None,
+) -> Checkpoint:
+    """
+    Resume an instance inside the caller's transaction, for `worker`, or for whoever claims it.
+
+    `rests` is its number, status, state and failed state, and the number of its definition.
+    """
+    n, status, state, failed_state, began_with = rests
+    target = failed_state if status in (Status.FAILED, Status.CANCELLED) else state
+    facts = {
+        "n": n,
+        "state": target,
+        "worker": worker,
+        "definition": definition,
+        "now_ms": store.clock.now_ms(),
+    }
+    connection.execute(_RESUME, facts)
+    event = "resume" if definition in (None, began_with) else "adopt"
+    connection.execute(
+        JOURNAL_OF_STEERING, {"n": n, "event": event, "source": state, "note": reason}
+    )
+    checkpoint = _load(connection, n)
+    counters = Counters()
+    cause = "manual" if event == "resume" else "migration"
+    counters.count("resumes", checkpoint.machine, label=cause)
+    if state != target:
+        counters.transition(checkpoint.machine, state, event, checkpoint.state)
+    counters.write(connection)
+    return checkpoint
 
 
 def wished(connection: sqlite3.Connection, worker: Worker) -> list[int]:
@@ -300,6 +323,8 @@ def _scope_sql(scope: Scope) -> str:
     sql = ""
     if scope.instances is not None:
         sql += f" AND n IN ({_numbers(scope.instances)})"
+    if scope.group is not None:
+        sql += f" AND member_of = {scope.group:d}"
     if scope.definitions is not None:
         # The plus keeps SQLite from looking the definition up by its index, and reading all
         # instances there ever were; what is ready has an index of its own.

@@ -52,14 +52,23 @@ SELECT n FROM instance INDEXED BY instance_held
  LIMIT :limit
 """
 
+_OF_GROUP = """
+SELECT n FROM instance INDEXED BY instance_member
+ WHERE member_of = (SELECT n FROM instance_group WHERE id = :group)
+   AND member_of IS NOT NULL{more}
+ ORDER BY n
+ LIMIT :limit
+"""
+
 _LISTED = """
 SELECT i.n, i.id, d.machine, i.state, i.status, i.worker, i.attempt, i.batches, i.wake_at_ms,
        i.request, i.failed_state, i.error_class, i.error, i.created_at_ms, i.updated_at_ms,
-       i.finished_at_ms
+       i.finished_at_ms, g.id, i.partition
   FROM instance i
   JOIN definition d ON d.n = i.definition
+  LEFT JOIN instance_group g ON g.n = i.member_of
  WHERE i.n IN ({numbers})
- ORDER BY i.n DESC
+ ORDER BY i.n {order}
 """
 
 # What a bulk resume takes: not what is done, and not what a person cancelled or paused.
@@ -98,6 +107,7 @@ class Filter:
         stalled: Only those whose driver died.
         all: Those that are done as well.
         since_ms: Only those that changed at or after this moment (UTC).
+        group: Only the partitions of this group, in their order, those that are done as well.
     """
 
     states: tuple[str, ...] = ()
@@ -106,6 +116,7 @@ class Filter:
     stalled: bool = False
     all: bool = False
     since_ms: int | None = None
+    group: str | None = None
 
 
 class Listed(NamedTuple):
@@ -125,6 +136,8 @@ class Listed(NamedTuple):
     created_at_ms: int
     updated_at_ms: int
     finished_at_ms: int | None
+    group: str | None
+    partition: str | None  # its key
 
 
 class Resumable(NamedTuple):
@@ -143,8 +156,9 @@ def instances(
 ) -> list[Listed]:
     """Return up to `limit` instances that `wanted` lets through, newest first."""
     numbers = _newest(connection, wanted, dead=dead, limit=limit)
-    listed = ", ".join(f"{n:d}" for n in numbers)
-    rows = connection.execute(_LISTED.format(numbers=listed)).fetchall()
+    listed = _numbers(numbers)
+    order = "DESC" if wanted.group is None else "ASC"
+    rows = connection.execute(_LISTED.format(numbers=listed, order=order)).fetchall()
     return [_listed(row, dead) for row in rows]
 
 
@@ -156,7 +170,14 @@ def resumable(
         connection, machine, failed=failed, dead=dead, columns=_EACH, group=_ORDER
     )
     return [
-        Resumable(id_, names[number], number, _standing(status, worker, None, dead), state, cause)
+        Resumable(
+            id_,
+            names[number],
+            number,
+            standing_of(status, worker, waits=False, dead=dead),
+            state,
+            cause,
+        )
         for number, status, worker, state, cause, id_ in rows
     ]
 
@@ -170,7 +191,9 @@ def resumable_counts(
     )
     counts: Counter[tuple[str, str, str, str | None]] = Counter()
     for number, status, worker, state, cause, count in rows:
-        counts[names[number], _standing(status, worker, None, dead), state, cause] += count
+        counts[
+            names[number], standing_of(status, worker, waits=False, dead=dead), state, cause
+        ] += count
     return counts
 
 
@@ -187,12 +210,17 @@ def _newest(
     if wanted.stalled and (wanted.failed or not dead):
         return []  # nothing is both: what is stalled has not ended
     definitions = _definitions(connection, wanted.machine)
+    of_machine = f" AND definition IN ({_numbers([n for n, _, _ in definitions])})"
+    if wanted.machine is not None and (wanted.group or wanted.failed or wanted.stalled):
+        more += of_machine
+    if wanted.group is not None:
+        more += " AND status = 'failed'" if wanted.failed else ""
+        more += f" AND worker IN ({_numbers(dead)})" if wanted.stalled else ""
+        sql = _OF_GROUP.format(more=more)
+        return [n for (n,) in connection.execute(sql, {**facts, "group": wanted.group})]
     if wanted.failed or wanted.stalled:
-        if wanted.machine is not None:
-            more += f" AND definition IN ({', '.join(f'{n:d}' for n, _, _ in definitions)})"
         sql = _NEWEST_FAILED if wanted.failed else _NEWEST_STALLED
-        listed = ", ".join(f"{n:d}" for n in dead)
-        sql = sql.format(more=more, dead=listed)
+        sql = sql.format(more=more, dead=_numbers(dead))
         return [n for (n,) in connection.execute(sql, facts)]
     found: list[int] = []
     for definition, _, ends in definitions:
@@ -213,20 +241,23 @@ def _definitions(
     ]
 
 
+def _numbers(numbers: Collection[int]) -> str:
+    return ", ".join(f"{n:d}" for n in numbers)
+
+
 def _listed(row: tuple[Any, ...], dead: Collection[int]) -> Listed:
     _, id_, machine, state, status, worker, attempt, batches, wake_at_ms, *rest = row
-    standing = _standing(status, worker, wake_at_ms, dead)
+    standing = standing_of(status, worker, waits=wake_at_ms is not None, dead=dead)
     return Listed(id_, machine, state, standing, attempt, batches, wake_at_ms, *rest)
 
 
-def _standing(
-    status: str, worker: int | None, wake_at_ms: int | None, dead: Collection[int]
-) -> Standing:
+def standing_of(status: str, worker: int | None, *, waits: bool, dead: Collection[int]) -> Standing:
+    """Return what an instance is doing; `waits` if it waits for its time."""
     if status != Status.READY:
         return status  # type: ignore[return-value]  # the schema's CHECK: one of the others
     if worker is not None:
         return "stalled" if worker in dead else "running"
-    return "ready" if wake_at_ms is None else "waiting"
+    return "waiting" if waits else "ready"
 
 
 def _resumable(
@@ -243,7 +274,7 @@ def _resumable(
     sql = (_RESUMABLE_FAILED if failed else _RESUMABLE).format(
         columns=columns,
         definitions=", ".join(f"{n:d}" for n in names),
-        dead=", ".join(f"{n:d}" for n in dead),
+        dead=_numbers(dead),
         group=group,
     )
     return names, connection.execute(sql).fetchall() if names else []

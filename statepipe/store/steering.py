@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 from statepipe.errors import BadParameter, InstanceExists, InstancePruned, Refused
 from statepipe.model import CANCELLED_STATE, Checkpoint, Plan, Status, Stay
 from statepipe.sqlite import sqlite3
+from statepipe.store import groups
 from statepipe.store.claims import (
     JOURNAL_OF_STEERING,
     dead_workers,
@@ -22,6 +23,7 @@ from statepipe.store.claims import (
 )
 from statepipe.store.committer import insert_plan
 from statepipe.store.connection import Store
+from statepipe.store.groups import NewGroup
 from statepipe.store.metrics.counters import Counters
 
 _DEFINE = """
@@ -32,12 +34,13 @@ VALUES (:machine, :version, :digest, :body, :now_ms)
 
 _CREATE = """
 INSERT INTO instance (id, definition, params, created_at_ms, epoch, seq, generation, status, state,
-                      attempt, lost, batches, entered_at_ms, updated_at_ms, change)
+                      attempt, lost, batches, entered_at_ms, updated_at_ms, change, member_of,
+                      partition)
 VALUES (:id, :definition, :params, :now_ms, 0, 1, 1, 'ready', :state, 0, 0, 0, :now_ms, :now_ms,
-        'create')
+        'create', :member_of, :partition)
 """
 
-_FIND = "SELECT n, status, state, worker, request FROM instance WHERE id = ?"
+_FIND = "SELECT n, id, status, state, worker, request FROM instance WHERE id = ?"
 
 _CANCEL = """
 UPDATE instance
@@ -122,6 +125,7 @@ class NewInstance(NamedTuple):
 
     id: str
     params: bytes
+    partition: str | None = None  # its key, if it is one of a group
 
 
 def define(store: Store, *, machine: str, version: int, digest: str, body: str) -> int:
@@ -150,6 +154,7 @@ def create(
     definition: int,
     initial: str,
     instances: Sequence[NewInstance],
+    group: NewGroup | None = None,
     reason: str | None = None,
 ) -> list[int]:
     """
@@ -161,6 +166,7 @@ def create(
         definition: Number of its definition.
         initial: The state they begin in.
         instances: Who they are.
+        group: The group whose partitions they are; None for instances of their own.
         reason: Why, for the journal.
 
     Raises:
@@ -172,16 +178,12 @@ def create(
         _refuse_bad_id(new.id)
     now_ms = store.clock.now_ms()
     with store.write() as connection:
+        whose: dict[str, Any] = {"machine": machine, "definition": definition, "now_ms": now_ms}
+        member_of = group and groups.insert(connection, group, total=len(instances), **whose)
         numbers = []
         for new in instances:
             _refuse_pruned(connection, new.id)
-            facts = {
-                "id": new.id,
-                "definition": definition,
-                "params": new.params,
-                "state": initial,
-                "now_ms": now_ms,
-            }
+            facts = {**new._asdict(), **whose, "state": initial, "member_of": member_of}
             try:
                 n = connection.execute(_CREATE, facts).lastrowid
             except sqlite3.IntegrityError as error:
@@ -237,33 +239,57 @@ def request(
         row = connection.execute(_FIND, (instance_id,)).fetchone()
         if row is None:
             raise not_found(instance_id)
-        n, status, state, holder, asked = row
-        if status in Status.FINISHED or status == Status.PAUSED == wish + "d":
-            raise Refused(
-                f"instance {instance_id!r} is already {status}",
-                meaning="nothing was changed",
-                next_step=f"statepipe inspect {instance_id}",
-            )
-        if asked == "cancel" != wish:  # what was promised to one is not undone by another
-            raise Refused(
-                f"instance {instance_id!r} is about to be cancelled",
-                meaning="nothing was changed; it ends at its next boundary",
-                next_step=f"statepipe inspect {instance_id}",
-            )
-        driven = holder is not None and not any(number == holder for number, _ in dead)
-        facts = {
-            "n": n,
-            "now_ms": store.clock.now_ms(),
-            "request": wish,
-            "cancelled": CANCELLED_STATE,
-        }
-        connection.execute(_REQUEST if driven else _CANCEL if wish == "cancel" else _PAUSE, facts)
-        connection.execute(
-            JOURNAL_OF_STEERING, {"n": n, "event": wish, "source": state, "note": reason}
+        return ask(store, connection, Asked(*row), wish=wish, dead=dead, reason=reason)
+
+
+class Asked(NamedTuple):
+    """An instance that somebody asks something of."""
+
+    n: int
+    id: str
+    status: str
+    state: str
+    holder: int | None
+    request: str | None
+
+
+def ask(
+    store: Store,
+    connection: sqlite3.Connection,
+    found: Asked,
+    *,
+    wish: Literal["cancel", "pause"],
+    dead: Mapping[tuple[int, int], str],
+    reason: str | None,
+) -> bool:
+    """Do as `request`, inside the caller's transaction."""
+    n, instance_id, status, state, holder, asked = found
+    if status in Status.FINISHED or status == Status.PAUSED == wish + "d":
+        raise Refused(
+            f"instance {instance_id!r} is already {status}",
+            meaning="nothing was changed",
+            next_step=f"statepipe inspect {instance_id}",
         )
-        if wish == "cancel" and not driven:
-            _count_cancel(connection, load_checkpoint(connection, n), source=state, facts=facts)
-        return not driven
+    if asked == "cancel" != wish:  # what was promised to one is not undone by another
+        raise Refused(
+            f"instance {instance_id!r} is about to be cancelled",
+            meaning="nothing was changed; it ends at its next boundary",
+            next_step=f"statepipe inspect {instance_id}",
+        )
+    driven = holder is not None and not any(number == holder for number, _ in dead)
+    facts = {
+        "n": n,
+        "now_ms": store.clock.now_ms(),
+        "request": wish,
+        "cancelled": CANCELLED_STATE,
+    }
+    connection.execute(_REQUEST if driven else _CANCEL if wish == "cancel" else _PAUSE, facts)
+    connection.execute(
+        JOURNAL_OF_STEERING, {"n": n, "event": wish, "source": state, "note": reason}
+    )
+    if wish == "cancel" and not driven:
+        _count_cancel(connection, load_checkpoint(connection, n), source=state, facts=facts)
+    return not driven
 
 
 def _count_cancel(
@@ -316,7 +342,7 @@ def rewind(
         row = connection.execute(_FIND, (instance_id,)).fetchone()
         if row is None:
             raise not_found(instance_id)
-        n, _, source, holder, _ = row
+        n, _, _, source, holder, _ = row
         if holder is not None:
             refuse_if_driven(connection, instance_id, holder=holder, dead=dead)
         facts = {
