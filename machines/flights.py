@@ -2,6 +2,7 @@
 New York's departures of 4-10 February 2013: read, enriched, ready for a warehouse.
 
     extract     data/flights.csv as it is, typed; "NA" is None
+    extract_day the same of one day: a partition of the machine flights_by_day
     transform   one flight a row: an id, UTC times, speed, the airline's name
 
 What the contract lets through has departed. Times:
@@ -16,12 +17,12 @@ What the contract lets through has departed. Times:
 
 import csv
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from statepipe import Batch, Task, read_csv
+from statepipe import Batch, Fatal, Task, read_csv
 
 DATA = Path(__file__).parent / "data"
 
@@ -47,6 +48,29 @@ def extract(task: Task) -> Iterator[Batch]:
     """Read the week's flights."""
     path = DATA / "flights.csv"
     yield from read_csv(task, path, types=dict.fromkeys(NUMBERS, int), nulls=("NA",))
+
+
+def extract_day(task: Task) -> Iterator[Batch]:
+    """
+    Read the flights of the day that the parameter `day` says.
+
+    Raises:
+        Fatal: If there are none: a day without departures is a file that is not there yet.
+    """
+    day = task.params["day"]
+    found = task.cursor is not None  # the batch that it belongs to
+    for batch in extract(task):
+        records = [each for each in batch.records if day == date_of(each)]
+        if records:
+            found = True
+            yield Batch(records, cursor=batch.cursor)
+    if not found:
+        raise Fatal(f"flights.csv has no departures on {day}")
+
+
+def date_of(record: dict[str, Any]) -> date:
+    """Return the local day of the scheduled departure."""
+    return date(record["year"], record["month"], record["day"])
 
 
 def transform(task: Task, batch: Batch) -> Batch:
@@ -77,10 +101,9 @@ def enrich(record: dict[str, Any]) -> dict[str, Any]:
     carrier = record["carrier"]
     if carrier not in airlines():
         raise ValueError(f"carrier {carrier} is not in airlines.csv")
-    day = f"{record['year']:04}-{record['month']:02}-{record['day']:02}"
     return {
         # A carrier uses a flight number once a day and origin; the tests count them.
-        "id": f"{day}-{carrier}-{record['flight']}-{record['origin']}",
+        "id": f"{date_of(record)}-{carrier}-{record['flight']}-{record['origin']}",
         "carrier": carrier,
         "airline": airlines()[carrier],
         "flight": record["flight"],

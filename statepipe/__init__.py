@@ -30,6 +30,7 @@ _HOMES: Final = {
     "Machine": "statepipe.machine.definition",
     "Outcome": "statepipe.model",
     "Param": "statepipe.machine.parameter",
+    "Partition": "statepipe.machine.partition",
     "Policy": "statepipe.policy",
     "Reader": "statepipe.store.reading",
     "Reject": "statepipe.errors",

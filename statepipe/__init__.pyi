@@ -21,6 +21,7 @@ from statepipe.machine.definition import State as State
 from statepipe.machine.definition import Transition as Transition
 from statepipe.machine.judging import Validate as Validate
 from statepipe.machine.parameter import Param as Param
+from statepipe.machine.partition import Partition as Partition
 from statepipe.machine.tasks import Load as Load
 from statepipe.machine.tasks import Run as Run
 from statepipe.model import Batch as Batch

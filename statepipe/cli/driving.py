@@ -16,11 +16,11 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any, Final
 
-from statepipe.cli.inspect import shown_id
+from statepipe.cli.groups import group_facts, group_sentence
 from statepipe.cli.loglines import log_lines
 from statepipe.cli.places import config_here, open_reader
 from statepipe.cli.progress import Progress
-from statepipe.cli.render import Output, first_line
+from statepipe.cli.render import Output, first_line, shown_id
 from statepipe.cli.session import Session
 from statepipe.engine import Adopt, Engine
 from statepipe.errors import StatepipeError
@@ -107,6 +107,17 @@ class Drivers:
         statuses = self.engine.run([instance])
         return self.report(statuses)
 
+    def run_group(self, group: str) -> int:
+        """Drive a group until its partitions rest and return the exit code."""
+        self.engine.groups.run(group)
+        return self.report_group(group)
+
+    def resume_group(self, group: str, *, reason: str | None, adopts: bool) -> int:
+        """Take a group's failed partitions back to work; else as `run_group`."""
+        taken, _ = self.engine.groups.resume(group, reason=reason, adopts=adopts)
+        self.out.note(f"{plural(taken, 'partition')} taken back to work")
+        return self.report_group(group)
+
     def resume(
         self,
         ids: Sequence[str],
@@ -157,10 +168,28 @@ class Drivers:
             return 128 + self._signals.received
         return EXIT_FAILED
 
+    def report_group(self, group: str) -> int:
+        """Say what became of a group, in one line, and return the exit code."""
+        self._progress.close()
+        with open_reader() as reader:
+            found = reader.group(group)
+        if self.out.is_json:
+            self.out.value(group_facts(found))
+        (self.out.note if self.out.is_json else self.out.say)(group_sentence(found))
+        if found.group.status == Status.DONE:
+            return 0
+        if self._signals.received is not None and found.group.finished_at_ms is None:
+            return 128 + self._signals.received
+        return EXIT_FAILED
+
 
 @contextmanager
 def driving(
-    *, create: bool, detailed: bool = False, concurrency: int | None = None
+    *,
+    create: bool,
+    detailed: bool = False,
+    brief: bool = False,
+    concurrency: int | None = None,
 ) -> Generator[Drivers]:
     """
     Open an engine for one command.
@@ -168,6 +197,7 @@ def driving(
     Args:
         create: Make the store if it is missing.
         detailed: Say every batch, not only every move.
+        brief: Say only what ended or failed.
         concurrency: How many instances, and tasks, at a time; None for the engine's choice.
 
     Raises:
@@ -180,7 +210,7 @@ def driving(
         with log_lines(config, Session.current()) as lines:
             if lines.on_stderr:  # they say all that progress and notes would
                 out = replace(out, quiet=True)
-            progress = Progress(out, detailed=detailed)
+            progress = Progress(out, detailed=detailed, brief=brief)
             with Engine(
                 config,
                 create=create,

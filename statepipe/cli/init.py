@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from statepipe.cli.example import FILES
-from statepipe.cli.inspect import shown_id
 from statepipe.cli.options import command
+from statepipe.cli.render import shown_id
 from statepipe.cli.session import Session
 from statepipe.errors import UsageError
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import click
 
+from statepipe.cli.groups import show_group
 from statepipe.cli.options import command, instance_id
 from statepipe.cli.places import open_reader
-from statepipe.cli.render import Output, age, escape, jsonable, moment
+from statepipe.cli.render import Output, age, escape, jsonable, moment, shown_id
 from statepipe.cli.session import Session
 from statepipe.clock import SystemClock
+from statepipe.errors import NotFound
 from statepipe.model import Status
 from statepipe.runtime.outlook import Leg, Outlook, outlook
 from statepipe.store.inspection import Inspection
@@ -26,10 +28,15 @@ _ERROR_LINES_MAX = 12
 )
 @click.argument("instance", metavar="ID", callback=instance_id)
 def inspect(*, instance: str) -> None:
-    """Show one instance: state, owner, progress, last error, and what a resume would do."""
+    """Show one instance, or one group: how it stands, the last error, what a resume would do."""
     out = Session.current().out()
     with open_reader() as reader:
-        found = reader.inspect(instance)
+        try:
+            found = reader.inspect(instance)
+        except NotFound as missing:
+            if not show_group(out, reader, instance):
+                raise missing from None
+            return
     ahead = outlook(found)
     if out.is_json:
         out.value(_facts(found, ahead))
@@ -49,12 +56,6 @@ def next_command(found: Inspection) -> str:
         "ready": f"statepipe resume {name}   # or: statepipe worker",
         "waiting": f"statepipe resume {name}   # at once; or: statepipe worker",
     }.get(found.standing, f"statepipe resume {name}")
-
-
-def shown_id(name: str) -> str:
-    """Return an id as a shell takes it."""
-    plain = all(each.isalnum() or each in "-_.:@+,/" for each in name)
-    return name if plain else "'" + name.replace("'", "'\\''") + "'"
 
 
 def resume_plan(found: Inspection, ahead: Outlook) -> tuple[str, str]:

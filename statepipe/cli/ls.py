@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from statepipe.cli.groups import group_sentence, list_groups
 from statepipe.cli.options import command, duration_ms
 from statepipe.cli.places import open_reader
 from statepipe.cli.render import age, first_line, moment
@@ -20,6 +21,8 @@ from statepipe.store.listing import Filter, Listed
         "statepipe ls",
         "statepipe ls --failed --since 2h",
         "statepipe ls --machine flights --all --limit 500 -o jsonl",
+        "statepipe ls --groups",
+        "statepipe ls --group flights_by_day-2013-02-04..2013-02-10 --failed",
     ],
 )
 @click.option("--state", "states", multiple=True, metavar="STATE", help="In this state; repeat.")
@@ -28,8 +31,10 @@ from statepipe.store.listing import Filter, Listed
 @click.option("--stalled", is_flag=True, help="Those whose driver died.")
 @click.option("--all", "everything", is_flag=True, help="Those that are done as well.")
 @click.option("--since", metavar="DURATION", help='That changed since, such as "2h".')
+@click.option("--group", metavar="ID", help="The partitions of this group, with a summary.")
+@click.option("--groups", "of_groups", is_flag=True, help="Groups instead of instances.")
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True)
-def ls(
+def ls(  # noqa: PLR0913  (one argument an option)
     *,
     states: tuple[str, ...],
     machine: str | None,
@@ -37,11 +42,18 @@ def ls(
     stalled: bool,
     everything: bool,
     since: str | None,
+    group: str | None,
+    of_groups: bool,
     limit: int,
 ) -> None:
-    """List instances, newest first; those that are done only with --all or --state."""
+    """List instances, newest first; those that are done only with --all, --state or --group."""
     out = Session.current().out()
     now_ms = SystemClock().now_ms()
+    if of_groups:
+        if group or states or failed or stalled or everything or since:
+            raise click.UsageError("--groups goes with --machine and --limit alone")
+        list_groups(out, machine=machine, limit=limit, now_ms=now_ms)
+        return
     wanted = Filter(
         states=states,
         machine=machine,
@@ -49,20 +61,26 @@ def ls(
         stalled=stalled,
         all=everything,
         since_ms=None if since is None else now_ms - duration_ms(since, option="--since"),
+        group=group,
     )
     with open_reader() as reader:
+        summary = reader.group(group) if group is not None else None
         found = reader.instances(wanted, limit=limit + 1)
     shown = found[:limit]
+    if summary is not None and not out.is_json:
+        out.say(group_sentence(summary, leads_on=False))
     if not shown and not out.is_json:
         out.note("no such instances" if wanted != Filter() else "nothing unfinished")
         return
+    who = ["partition"] if summary else ["id", "machine"]
     out.rows(
-        ["ID", "MACHINE", "STATE", "STATUS", "BATCHES", "CHANGED", "WHY"],
+        [*map(str.upper, who), "STATE", "STATUS", "BATCHES", "CHANGED", "WHY"],
         [_row(each, now_ms=now_ms) for each in shown],
-        cells=["id", "machine", "state", "status", "batches", "_changed", "_why"],
+        cells=[*who, "state", "status", "batches", "_changed", "_why"],
     )
     if len(found) > limit:
-        out.note(f"the newest {limit:,} are shown; --limit shows more")
+        which = "first" if summary else "newest"
+        out.note(f"the {which} {limit:,} are shown; --limit shows more")
 
 
 def _row(each: Listed, *, now_ms: int) -> dict[str, Any]:
@@ -80,6 +98,8 @@ def _row(each: Listed, *, now_ms: int) -> dict[str, Any]:
         "created_at": moment(each.created_at_ms),
         "updated_at": moment(each.updated_at_ms),
         "finished_at": moment(each.finished_at_ms) or None,
+        "group": each.group,
+        "partition": each.partition,
         "wakes_at": moment(each.wake_at_ms) or None,
         "_changed": age(each.updated_at_ms, now_ms=now_ms),
         "_why": _why(each, now_ms=now_ms),

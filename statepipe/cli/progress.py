@@ -39,15 +39,17 @@ class Progress:
     Args:
         out: Where to; on a terminal with a live table.
         detailed: A line for every batch as well.
+        brief: A line only for what ended or failed.
 
     Attributes:
         ended: How many instances ended, by status.
     """
 
-    def __init__(self, out: Output, *, detailed: bool) -> None:
+    def __init__(self, out: Output, *, detailed: bool, brief: bool = False) -> None:
         self.ended: Counter[str] = Counter()
         self._out = out
         self._detailed = detailed
+        self._brief = brief and not detailed
         self._stays: dict[str, _Stay] = {}
         self._live: Any = None
         self._muted = out.quiet
@@ -63,7 +65,8 @@ class Progress:
             stay.batches += 1
             stay.records += detail.records or 0
             stay.rejected += detail.rejected or 0
-        if kind != "batch" or self._detailed:
+        told = change.status in _ENDED or kind == "retry" or not self._brief
+        if self._detailed if kind == "batch" else told:
             self._say(_line(drive, change, stay, kind=kind))
         if change.status in _ENDED:
             self.ended[change.status] += 1

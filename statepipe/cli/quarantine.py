@@ -6,10 +6,9 @@ import json
 
 import click
 
-from statepipe.cli.inspect import shown_id
 from statepipe.cli.options import command, instance_id
 from statepipe.cli.places import open_reader
-from statepipe.cli.render import jsonable
+from statepipe.cli.render import jsonable, shown_id
 from statepipe.cli.session import Session
 
 

@@ -6,6 +6,7 @@ What is printed, and how: people's tables on a terminal, plain lines elsewhere, 
     escape      text from a store, harmless to a terminal
     jsonable    plain data as JSON has it
     moment, age     points in time for people
+    shown_id        an id as a shell takes it
 
 rich is loaded only for a terminal, which costs 60 ms that a script need not pay.
 """
@@ -224,6 +225,12 @@ def age(at_ms: int, *, now_ms: int) -> str:
     if distance_ms < 0:
         return f"in {format_duration(-distance_ms)}"
     return f"{format_duration(distance_ms)} ago"
+
+
+def shown_id(name: str) -> str:
+    """Return an id as a shell takes it."""
+    plain = all(each.isalnum() or each in "-_.:@+,/" for each in name)
+    return name if plain else "'" + name.replace("'", "'\\''") + "'"
 
 
 def first_line(text: str | None, *, chars_max: int = 70) -> str:

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import click
 
-from statepipe.cli.inspect import resume_plan, shown_id
+from statepipe.cli.groups import preview_group
+from statepipe.cli.inspect import resume_plan
 from statepipe.cli.options import command, confirm, instance_id
 from statepipe.cli.places import open_reader
-from statepipe.cli.render import Output
+from statepipe.cli.render import Output, shown_id
 from statepipe.cli.session import Session
 from statepipe.errors import StatepipeError
 from statepipe.model import Status
@@ -29,6 +30,7 @@ from statepipe.units import plural
         "statepipe resume --failed --machine flights --dry-run",
         "statepipe resume --failed --canary 3 --yes --reason 'disk was full'",
         "statepipe resume --all --yes",
+        "statepipe resume --group flights_by_day-2013-02-04..2013-02-10",
     ],
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...", callback=instance_id)
@@ -40,6 +42,18 @@ from statepipe.units import plural
 )
 @click.option("--failed", is_flag=True, help="All that ended failed.")
 @click.option("-m", "--machine", metavar="NAME", help="With --all or --failed: only of this one.")
+@click.option(
+    "--group",
+    metavar="ID",
+    callback=instance_id,
+    help="What failed of this group, and what it has not driven yet.",
+)
+@click.option(
+    "--max-parallel",
+    type=click.IntRange(1, 1_024),
+    metavar="N",
+    help="With --group: partitions at a time.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be resumed, and change nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--reason", metavar="TEXT", help="Why, for the journal.")
@@ -60,6 +74,8 @@ def resume(  # noqa: PLR0913  (one argument an option)
     everything: bool,
     failed: bool,
     machine: str | None,
+    group: str | None,
+    max_parallel: int | None,
     dry_run: bool,
     yes: bool,
     reason: str | None,
@@ -73,10 +89,18 @@ def resume(  # noqa: PLR0913  (one argument an option)
     Committed work is never done again; the state it goes on in gets fresh attempts.
     """
     bulk = everything or failed
-    if bulk == bool(ids) or (everything and failed):
-        raise click.UsageError("name instances, or give one of --all and --failed")
-    if machine and not bulk:
-        raise click.UsageError("--machine goes with --all or --failed")
+    chosen = (bool(ids), everything, failed, group is not None)
+    _refuse_unclear(chosen, machine=machine, canary=canary, max_parallel=max_parallel)
+    if group is not None:
+        latest = definition == "latest"
+        return _resume_group(
+            group,
+            dry_run=dry_run,
+            reason=reason,
+            adopts=latest,
+            detailed=detailed,
+            max_parallel=max_parallel,
+        )
     out = Session.current().out()
     with open_reader() as reader:
         if dry_run:
@@ -105,6 +129,38 @@ def resume(  # noqa: PLR0913  (one argument an option)
                 out.note(f"the canary did not end well; {len(ids):,} are left as they are")
                 return code
         return take_back(ids)
+
+
+def _refuse_unclear(
+    chosen: tuple[bool, ...], *, machine: str | None, canary: int | None, max_parallel: int | None
+) -> None:
+    """Refuse options that do not go together; `chosen`: by id, all, failed, by group."""
+    _, everything, failed, by_group = chosen
+    if sum(chosen) != 1:
+        raise click.UsageError("name instances, or give one of --all, --failed and --group")
+    if machine and not (everything or failed):
+        raise click.UsageError("--machine goes with --all or --failed")
+    if max_parallel is not None and not by_group:
+        raise click.UsageError("--max-parallel goes with --group")
+    if canary is not None and by_group:
+        raise click.UsageError("--canary goes with instances, --all or --failed")
+
+
+def _resume_group(
+    group: str,
+    *,
+    dry_run: bool,
+    reason: str | None,
+    adopts: bool,
+    detailed: bool,
+    max_parallel: int | None,
+) -> int:
+    if dry_run:
+        return preview_group(group)
+    from statepipe.cli.driving import driving  # noqa: PLC0415  (as above)
+
+    with driving(create=False, detailed=detailed, brief=True, concurrency=max_parallel) as drivers:
+        return drivers.resume_group(group, reason=reason, adopts=adopts)
 
 
 def _resume(

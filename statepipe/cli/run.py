@@ -4,14 +4,14 @@
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from statepipe.cli.driving import Drivers, driving
-from statepipe.cli.inspect import shown_id
 from statepipe.cli.options import command, instance_id, parsed_params
 from statepipe.cli.places import config_here
+from statepipe.cli.render import shown_id
 from statepipe.cli.session import Session
 from statepipe.engine import IfExists
 from statepipe.errors import UsageError
@@ -30,6 +30,27 @@ _IF_EXISTS = click.option(
     show_default=True,
     help="If the id is taken.",
 )
+_PARTITION = click.option(
+    "--partition",
+    "partitions",
+    multiple=True,
+    metavar="A..B",
+    help="An instance for each of these, both included; a key alone is one; repeat.",
+)
+_GROUP = click.option(
+    "--group", metavar="ID", callback=instance_id, help="Id of the group they make."
+)
+
+
+class _Wanted(NamedTuple):
+    """What is to be created, as the options of `run` and `start` say it."""
+
+    machine: str
+    params: Mapping[str, Any]
+    name: str | None  # of the instance, or of the group
+    partitions: tuple[str, ...]  # none for an instance of its own
+    if_exists: IfExists
+    reason: str | None
 
 
 @command(
@@ -39,38 +60,63 @@ _IF_EXISTS = click.option(
         "statepipe run flights",
         "statepipe run orders -p day=2013-02-08 -p limit:=10",
         "statepipe run orders --id orders-2013-02-08 --if-exists attach",
+        "statepipe run flights_by_day --partition 2013-02-04..2013-02-10 --max-parallel 2",
     ],
 )
 @click.argument("machine", metavar="MACHINE")
 @_PARAM
 @_ID
+@_PARTITION
+@_GROUP
+@click.option(
+    "--max-parallel", type=click.IntRange(1, 1_024), metavar="N", help="Partitions at a time."
+)
 @_IF_EXISTS
 @_REASON
 @click.option("--detailed", is_flag=True, help="Say every batch.")
-def run(
+def run(  # noqa: PLR0913  (one argument an option)
     *,
     machine: str,
     params: tuple[str, ...],
     name: str | None,
+    partitions: tuple[str, ...],
+    group: str | None,
+    max_parallel: int | None,
     if_exists: IfExists,
     reason: str | None,
     detailed: bool,
 ) -> int:
-    """Create an instance of MACHINE and drive it until it ends; exits 1 if it failed."""
+    """
+    Create an instance of MACHINE and drive it until it ends; exits 1 if it failed.
+
+    With --partition, a group of instances; exits 1 unless the group is done.
+    """
+    _refuse_mixed(name, partitions, group, max_parallel)
     given = parsed_params(params)
-    with driving(create=True, detailed=detailed) as drivers:
-        made = _create(drivers, machine, given, name, if_exists=if_exists, reason=reason)
-        return 0 if made is None else drivers.run(made)
+    wanted = _Wanted(machine, given, name or group, partitions, if_exists, reason)
+    with driving(
+        create=True, detailed=detailed, brief=bool(partitions), concurrency=max_parallel
+    ) as drivers:
+        made = _create(drivers, wanted)
+        if made is None:
+            return 0
+        return drivers.run_group(made) if partitions else drivers.run(made)
 
 
 @command(
     "start",
     logs=True,
-    examples=["statepipe start flights", "statepipe start orders -p day=2013-02-08 --id one"],
+    examples=[
+        "statepipe start flights",
+        "statepipe start orders -p day=2013-02-08 --id one",
+        "statepipe start flights_by_day --partition 2013-02-04..2013-02-10",
+    ],
 )
 @click.argument("machine", metavar="MACHINE")
 @_PARAM
 @_ID
+@_PARTITION
+@_GROUP
 @_IF_EXISTS
 @_REASON
 def start(
@@ -78,20 +124,25 @@ def start(
     machine: str,
     params: tuple[str, ...],
     name: str | None,
+    partitions: tuple[str, ...],
+    group: str | None,
     if_exists: IfExists,
     reason: str | None,
 ) -> None:
-    """Create an instance of MACHINE and print its id; a worker drives it."""
+    """Create an instance of MACHINE, or a group, and print its id; a worker drives it."""
+    _refuse_mixed(name, partitions, group, None)
     given = parsed_params(params)
+    wanted = _Wanted(machine, given, name or group, partitions, if_exists, reason)
     with driving(create=True) as drivers:
-        made = _create(drivers, machine, given, name, if_exists=if_exists, reason=reason)
+        made = _create(drivers, wanted)
     if made is None:
         return
     if drivers.out.is_json:
-        drivers.out.value({"id": made})
+        drivers.out.value({"group" if partitions else "id": made})
     else:
         drivers.out.say(made)
-        drivers.out.note(f"next: statepipe worker   # or: statepipe resume {shown_id(made)}")
+        resume = ("--group " if partitions else "") + shown_id(made)
+        drivers.out.note(f"next: statepipe worker   # or: statepipe resume {resume}")
 
 
 @command(
@@ -159,24 +210,37 @@ def _watched(
         yield
 
 
-def _create(
-    drivers: Drivers,
-    machine: str,
-    params: Mapping[str, Any],
-    name: str | None,
-    *,
-    if_exists: IfExists,
-    reason: str | None,
-) -> str | None:
-    made = drivers.engine.create(
-        machine,
-        params=params,
-        instance_id=name,
-        if_exists=if_exists,
-        reason=reason,
-    )
+def _refuse_mixed(
+    name: str | None, partitions: tuple[str, ...], group: str | None, max_parallel: int | None
+) -> None:
+    if partitions and name is not None:
+        raise click.UsageError("partitions have ids of their own; --group names what they make")
+    if not partitions and (group is not None or max_parallel is not None):
+        raise click.UsageError("--group and --max-parallel go with --partition")
+
+
+def _create(drivers: Drivers, wanted: _Wanted) -> str | None:
+    engine, name = drivers.engine, wanted.name
+    if wanted.partitions:
+        made = engine.groups.create(
+            wanted.machine,
+            wanted.partitions,
+            params=wanted.params,
+            group_id=name,
+            if_exists=wanted.if_exists,
+            reason=wanted.reason,
+        )
+    else:
+        made = engine.create(
+            wanted.machine,
+            params=wanted.params,
+            instance_id=name,
+            if_exists=wanted.if_exists,
+            reason=wanted.reason,
+        )
     if made is None:
-        drivers.out.note(f"{name} exists; nothing was done   next: statepipe inspect {name}")
+        which = f"next: statepipe inspect {shown_id(name)}" if name else ""
+        drivers.out.note(f"{name or 'the group'} exists; nothing was done   {which}".rstrip())
         if drivers.out.is_json:
             drivers.out.values([])
     return made

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 
 import click
 
-from statepipe.cli.inspect import shown_id
+from statepipe.cli.groups import unfinished_of
 from statepipe.cli.loglines import log_lines
 from statepipe.cli.options import command, confirm, instance_id
 from statepipe.cli.places import config_here, open_reader
+from statepipe.cli.render import shown_id
 from statepipe.cli.session import Session
 from statepipe.engine import Engine
 from statepipe.errors import Refused
@@ -33,14 +34,27 @@ _YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 @command(
     "cancel",
-    examples=["statepipe cancel ID --reason 'wrong day'", "statepipe cancel ID --dry-run"],
+    examples=[
+        "statepipe cancel ID --reason 'wrong day'",
+        "statepipe cancel ID --dry-run",
+        "statepipe cancel --group ID --yes",
+    ],
 )
-@_ID
+@click.argument("instance", metavar="[ID]", required=False, callback=instance_id)
+@click.option("--group", metavar="ID", callback=instance_id, help="All partitions of this group.")
 @_REASON
 @_DRY_RUN
 @_YES
-def cancel(*, instance: str, reason: str | None, dry_run: bool, yes: bool) -> None:
+def cancel(
+    *, instance: str | None, group: str | None, reason: str | None, dry_run: bool, yes: bool
+) -> None:
     """End an unfinished instance; what it has staged is kept, and `resume` takes it back."""
+    if (instance is None) == (group is None):
+        raise click.UsageError("name an instance, or a group with --group")
+    if instance is None:
+        assert group is not None
+        _cancel_group(group, reason=reason, dry_run=dry_run, yes=yes)
+        return
     found = _found(instance)
     _refuse_ended(found, wish="cancel")
     name = shown_id(instance)
@@ -56,6 +70,31 @@ def cancel(*, instance: str, reason: str | None, dry_run: bool, yes: bool) -> No
         f"   next: statepipe history {name} --follow",
         at_once=at_once,
     )
+
+
+def _cancel_group(group: str, *, reason: str | None, dry_run: bool, yes: bool) -> None:
+    with open_reader() as reader:
+        found = reader.group(group)
+    unfinished = unfinished_of(found)
+    if not unfinished:
+        raise Refused(
+            f"no partition of group {group!r} is unfinished; it is {found.group.status}",
+            meaning="nothing was changed",
+            next_step=f"statepipe inspect {shown_id(group)}",
+        )
+    what = f"cancel {plural(unfinished, 'partition')} of {group}"
+    if _only_said(what, dry_run=dry_run):
+        return
+    confirm(f"{what}?", yes=yes, again=f"statepipe cancel --group {shown_id(group)} --yes")
+    with _engine() as engine:
+        cancelled, asked = engine.groups.cancel(group, reason=reason)
+    out = Session.current().out()
+    if out.is_json:
+        out.value({"group": group, "cancelled": cancelled, "asked": asked})
+        return
+    said = f"{plural(cancelled, 'partition')} cancelled"
+    said += f", the drivers of {asked:,} were asked to" if asked else ""
+    out.say(f"{said}   next: statepipe inspect {shown_id(group)}")
 
 
 @command("pause", examples=["statepipe pause ID --reason 'the source is down'"])

@@ -6,10 +6,9 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from statepipe.cli.inspect import shown_id
 from statepipe.cli.options import command, duration_ms
 from statepipe.cli.places import open_reader
-from statepipe.cli.render import Output, Table, age, first_line, moment
+from statepipe.cli.render import Output, Table, age, first_line, moment, shown_id
 from statepipe.cli.session import Session
 from statepipe.runtime.reasons.health import HEALTHS, health
 from statepipe.store.questions.finishes import Finishes

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from statepipe.cli.inspect import next_command, resume_plan, shown_id
+from statepipe.cli.inspect import next_command, resume_plan
 from statepipe.cli.options import command, instance_id
 from statepipe.cli.places import open_reader
-from statepipe.cli.render import Output, age, escape, first_line, moment
+from statepipe.cli.render import Output, age, escape, first_line, moment, shown_id
 from statepipe.cli.session import Session
 from statepipe.clock import SystemClock
 from statepipe.model import Status

@@ -48,7 +48,7 @@ def _bound(machine: Machine, param: Param, given: Mapping[str, Any], *, today: d
         raise BadParameter(
             f'parameter "{param.name}" of machine "{machine.name}" is missing',
             meaning="no instance was created",
-            next_step=f"-p {param.name}=…   # type {param.type}",
+            next_step=_give(machine, param),
         )
     value = given.get(param.name, param.default)
     if value is None and not param.required:
@@ -61,6 +61,13 @@ def _bound(machine: Machine, param: Param, given: Mapping[str, Any], *, today: d
             meaning="no instance was created",
             next_step=f"-p {param.name}=…   # type {param.type}",
         ) from None
+
+
+def _give(machine: Machine, param: Param) -> str:
+    how = machine.partition
+    if how is not None and param.name in (how.param, how.until):
+        return f"--partition FIRST..LAST, or -p {param.name}=…   # type {param.type}"
+    return f"-p {param.name}=…   # type {param.type}"
 
 
 def _declares(machine: Machine) -> str:

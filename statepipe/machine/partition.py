@@ -128,7 +128,7 @@ class Partition:
             if given is not None and given not in declared:
                 raise refusal(
                     f'partition.{key}: there is no parameter "{given}"',
-                    next_step=f'[params]\n{given} = "{wanted[0]}"',
+                    next_step=f'declare it under [params]: {given} = "{wanted[0]}"',
                 )
             if given is not None and declared[given].type not in wanted:
                 raise refusal(

@@ -31,7 +31,7 @@ def partition_of(machine: Machine) -> Partition:
         raise DefinitionError(
             f'machine "{machine.name}" does not say what its partitions are',
             meaning="nothing was created",
-            next_step='[partition]\nby = "date"   # in its file',
+            next_step='say so in its file: [partition], and by = "date"',
         )
     return machine.partition
 

@@ -44,6 +44,19 @@ SELECT 'batches of ' || i.id || ' in ' || b.state || ' have gaps'
  GROUP BY b.instance, b.generation, b.state, b.visit, b.task
 HAVING max(b.number) + 1 <> count(*)
 """,
+    """
+SELECT 'group ' || g.id || ': is ' || g.status || ' and ' || coalesce(g.completeness, 'nothing')
+       || ', its instances say otherwise'
+  FROM instance_group g
+  JOIN instance i ON i.member_of = g.n
+ GROUP BY g.n
+HAVING (g.status = 'open') <> (sum(i.status IN ('ready', 'paused')) > 0)
+    OR count(*) > g.total
+    OR (g.status <> 'open'
+        AND (abs(g.completeness * g.total - g.pruned_done - sum(i.status = 'done')) > 0.001
+             OR (g.status = 'done')
+                <> (g.total - g.pruned_done - sum(i.status = 'done') <= g.tolerated)))
+""",
 )
 
 

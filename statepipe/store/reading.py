@@ -21,8 +21,9 @@ from typing import NamedTuple, Self
 from statepipe.clock import Clock, SystemClock
 from statepipe.model import Fact
 from statepipe.sqlite import sqlite3
-from statepipe.store import inspection, listing, liveness, lookup, output, quarantine
+from statepipe.store import groups, inspection, listing, liveness, lookup, output, quarantine
 from statepipe.store.connection import translated
+from statepipe.store.groups import Summary
 from statepipe.store.inspection import Inspection, find_number
 from statepipe.store.listing import Filter, Listed, Resumable
 from statepipe.store.metrics import recount
@@ -124,6 +125,23 @@ class Reader:
             return listing.instances(
                 connection, wanted or Filter(), dead=self._dead(connection), limit=limit
             )
+
+    def group(self, group_id: str) -> Summary:
+        """
+        Return how a group stands.
+
+        Raises:
+            NotFound: There is no such group.
+        """
+        with self.moment() as connection:
+            found = groups.known(connection, group_id)
+            return groups.summary(connection, found, dead=self._dead(connection))
+
+    def groups(self, *, machine: str | None = None, limit: int = 50) -> list[Summary]:
+        """Return how up to `limit` groups stand, of one machine or of all, newest first."""
+        with self.moment() as connection:
+            dead = self._dead(connection)
+            return groups.summaries(connection, machine=machine, limit=limit, dead=dead)
 
     def inspect(self, instance_id: str) -> Inspection:
         """
