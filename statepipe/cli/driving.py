@@ -7,6 +7,7 @@ What run, resume and worker share: an engine, signals, progress, and how it ende
 A stopped command has released its instances: whoever resumes them need not wait.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -176,6 +177,10 @@ class Drivers:
         if self.out.is_json:
             self.out.value(group_facts(found))
         (self.out.note if self.out.is_json else self.out.say)(group_sentence(found))
+        log = logging.getLogger("statepipe")
+        if found.group.finished_at_ms is not None and log.hasHandlers():  # or Python prints it
+            level = logging.INFO if found.group.status == Status.DONE else logging.ERROR
+            log.log(level, "group %s", group_sentence(found, leads_on=False))
         if found.group.status == Status.DONE:
             return 0
         if self._signals.received is not None and found.group.finished_at_ms is None:

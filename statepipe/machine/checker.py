@@ -70,6 +70,7 @@ def check(
     roles: dict[str, Role] = {}
     findings = [
         *_tasks(machine, roles, functions=functions, contracts=contracts, policies=policies),
+        *_partitions(machine, functions=functions),
         *_events(machine),
         *_reachability(machine),
         *_cycles(machine),
@@ -107,6 +108,26 @@ def _tasks(
             policies(state)
         except DefinitionError as error:
             yield _error(state.name, error.message, error.next_step)
+
+
+def _partitions(machine: Machine, *, functions: Callable[[Run], str]) -> Iterator[Finding]:
+    """The function that lists the keys can be asked for them."""
+    source = None if machine.partition is None else machine.partition.source
+    if source is None:
+        return
+    run = Run(function=source)
+    try:
+        kind = functions(run)
+    except DefinitionError as error:
+        yield Finding(severity="error", state=None, message=error.message, fix=error.next_step)
+        return
+    if kind == "map":
+        yield Finding(
+            severity="error",
+            state=None,
+            message=f"{run.reference}, which lists the partitions, takes more than the parameters",
+            fix=f"def {run.reference.rpartition(':')[2]}(params), which returns the keys",
+        )
 
 
 def _watch(state: str, task: Run, role: Role) -> Iterator[Finding]:

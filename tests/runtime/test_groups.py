@@ -61,7 +61,7 @@ class Scene:
         """Open an engine with one machine, `m`."""
         first = State(
             name="a",
-            task=Run(function=lambda task: self._task(task)),
+            task=Run(function=self._task),
             on=(Transition(event="ok", target="done"),),
             settings={"executor": "inline"},
         )
