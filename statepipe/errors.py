@@ -87,7 +87,7 @@ class BadParameter(UsageError):
 
 
 class InstanceExists(UsageError):
-    """An instance with this id is already in the store."""
+    """An instance, or a group, of this id is already in the store."""
 
 
 class InstancePruned(InstanceExists):

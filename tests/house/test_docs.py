@@ -2,11 +2,13 @@
 
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from statepipe.cli import COMMANDS
+from statepipe.machine.partition import PARTITIONS_MAX, Partition
 from statepipe.notify import EVENTS, EVENTS_DEFAULT, PLACEHOLDERS, TARGET_KEYS, Target
 from statepipe.observe.notices.body import Occasion, body_of, read
 from statepipe.policy import POLICY_KEYS, Policy, policy_from
@@ -104,6 +106,17 @@ def test_every_setting_of_a_target_is_in_the_guide_with_its_default() -> None:
         assert parse_duration_ms(said[key]) == getattr(default, f"{key}_ms")
     assert "Without `on` these are `failed`, `retries_exhausted` and `stalled`" in section
     assert EVENTS_DEFAULT == ("failed", "retries_exhausted", "stalled")
+
+
+def test_every_key_of_a_partition_is_in_the_guide_with_its_default() -> None:
+    """In the order of the class; what has a default has it there."""
+    section = _section(Path("docs/guide.md"), "## Partitions and backfills")
+    rows = {key.strip("`"): default.strip("`") for key, _, default in _cells(section)}
+    default = Partition(by="date")
+
+    assert list(rows) == [field.name for field in fields(Partition)]
+    assert (rows["step"], rows["tolerate"]) == (default.step, str(default.tolerate))
+    assert f"more than {PARTITIONS_MAX:,}" in section
 
 
 def test_every_key_of_a_notice_is_in_the_operators_page_and_no_other() -> None:

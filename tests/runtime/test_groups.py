@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,8 @@ from statepipe.errors import (
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import PARTITIONS_MAX, Partition
-from statepipe.machine.tasks import Load, Run
-from statepipe.machine.watermark import Incremental
-from statepipe.model import Batch, Change, Task
+from statepipe.machine.tasks import Run
+from statepipe.model import Change, Task
 from statepipe.runtime.drive import Drive
 from statepipe.store.listing import Filter
 from statepipe.store.reading import Reader
@@ -332,68 +330,6 @@ def test_a_request_that_is_refused_leaves_no_store_behind(scene: Scene) -> None:
         engine.groups.create("m", ["0"])
 
     assert not scene.config.store.exists()
-
-
-def test_a_partition_neither_reads_from_nor_moves_the_watermark(tmp_path: Path) -> None:
-    """
-    A slice says nothing of what lies before it: day 9 being loaded does not mean that day 8 is.
-
-    Otherwise a backfill of old days would read nothing, and one of new days that fails in
-    its middle would let the next instance begin behind the hole.
-    """
-    started: list[Any] = []
-
-    def extract(task: Task) -> Iterator[Batch]:
-        started.append(task.watermark)
-        day = task.params["day"]
-        days = [date(2013, 2, n) for n in range(1, 11)]
-        found = [
-            each
-            for each in days
-            if day == each or (day is None and (task.watermark is None or each > task.watermark))
-        ]
-        yield Batch([{"id": each.day, "at": each} for each in found], cursor=1)
-
-    to_loading = (Transition(event="ok", target="loading"),)
-    machine = Machine(
-        name="m",
-        initial="extracting",
-        params=(Param(name="day", type="date", required=False),),
-        partition=Partition(by="date"),
-        states=(
-            State(
-                name="extracting",
-                task=Run(function=extract, watermark=Incremental(column="at")),
-                on=to_loading,
-                settings={"executor": "inline"},
-            ),
-            State(
-                name="loading",
-                task=Load(to="sqlite:///warehouse.db", table="t", key=("id",)),
-                on=(Transition(event="ok", target="done"),),
-                settings={"executor": "inline"},
-            ),
-            State(name="done", final="success"),
-        ),
-    )
-    config = load_config(start=tmp_path, environ={})
-    with Engine(config, machines=[machine]) as engine:
-        new = engine.groups.create("m", ["2013-02-09..2013-02-10"]) or ""
-        assert engine.groups.run(new) == "done"
-        engine.create("m", instance_id="all")
-        engine.run(["all"])
-        old = engine.groups.create("m", ["2013-02-03..2013-02-04"]) or ""
-        assert engine.groups.run(old) == "done"
-        engine.rewind(f"{old}/2013-02-03", to="extracting")
-        assert engine.groups.run(old) == "done"
-        with Reader(config.store) as reader, reader.moment() as connection:
-            moves = connection.execute("SELECT instance FROM watermark").fetchall()
-        with Reader(config.store) as reader:
-            loaded = reader.group(old).loaded
-
-    assert started == [None] * 6
-    assert moves == [("all",)]
-    assert loaded == 2
 
 
 def _attached(scene: Scene, group: str) -> str:
