@@ -17,5 +17,6 @@ The walk: what takes an instance from one commit to the next.
     builtin     tasks of ours: contract and load    staging    batches, on the worker's side
     upcasting   records of older versions           watching   a source's shape, and its drift
     failure     an exception as plain data          waiting    whose turn to be called is next
+    groups      partitions that belong together     slicing    which partitions a range names
     asynchronous    `async def` tasks
 """

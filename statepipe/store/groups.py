@@ -10,7 +10,7 @@ Groups: instances that are the partitions of one whole, and how the whole stands
     is_member           whether an instance is one
 
 Nothing here is counted along: what a group has become is what its instances say, and the
-schema's triggers write it down in the transaction that moves the last of them.
+schema's trigger writes it down in the transaction that moves the last of them.
 """
 
 from collections import Counter

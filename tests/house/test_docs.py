@@ -41,6 +41,7 @@ def _commands(page: str) -> set[str]:
     }
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("page", PLAYED, ids=str)
 def test_every_example_of_a_page_works(page: Path, tmp_path: Path) -> None:
     """Files are written, programs run, commands typed, in the order of the page."""

@@ -294,7 +294,7 @@ def test_a_group_that_says_otherwise_than_its_instances_is_found(scene: Scene) -
     """`violations` compares; without the triggers it would have something to say."""
     scene.made(2)
     with scene.store.write() as connection:
-        connection.execute("DROP TRIGGER instance_group_ends")
+        connection.execute("DROP TRIGGER instance_group_follows")
     scene.commit("done", "done")
 
     (found,) = violations(scene.store.path)

@@ -17,6 +17,7 @@ from statepipe import (
     Machine,
     Outcome,
     Param,
+    Partition,
     Reject,
     Run,
     State,
@@ -64,6 +65,7 @@ orders = Machine(
     name="orders",
     initial="extracting",
     params=(Param(name="day", type="date", default="today"),),
+    partition=Partition(by="date", tolerate="5%"),
     states=(
         State(
             name="extracting",
@@ -98,3 +100,8 @@ def drive() -> None:
         engine.resume([made], reason="again", definition="latest")
         engine.rewind(made, to="extracting", reason="wrong rates")
         assert_type(engine.cancel(made), bool)
+        group = engine.groups.create("orders", ["2026-11-01..2026-11-22"], if_exists="attach")
+        assert_type(group, str | None)
+        assert group is not None
+        assert_type(engine.groups.run(group), str)
+        assert_type(engine.groups.resume(group, reason="again"), tuple[int, str])

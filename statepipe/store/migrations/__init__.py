@@ -3,4 +3,5 @@ The schema's history: one module a migration, each kept as it shipped.
 
     first_release   0001, schema version 1
     figures         0002, schema version 2: everything that is watched
+    groups          part of it: partitions, and the groups they belong to
 """

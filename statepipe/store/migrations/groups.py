@@ -4,8 +4,8 @@ Part of migration 0002, schema version 2: partitions, and the groups they belong
     instance_group      one row a group; how it ended, as its instances say
     groups, partitions  the same for people
 
-Whether a group has ended, and how, follows from its instances. Triggers write it down in the
-transaction that moves the last of them, whoever moves it, so that no crash parts the two.
+Whether a group has ended, and how, follows from its instances. A trigger writes it down in
+the transaction that moves the last of them, whoever moves it, so that no crash parts the two.
 """
 
 from typing import Final
@@ -33,38 +33,37 @@ CREATE TABLE instance_group (
     "ALTER TABLE instance ADD COLUMN partition TEXT CHECK (length(partition) >= 1)",
     # a group's partitions, and how many are where; an instance of its own is not in it
     ("CREATE INDEX instance_member ON instance (member_of, status) WHERE member_of IS NOT NULL"),
+    # One trigger and not two: a trigger is a call, for each instance that ends. What a group has
+    # come to is counted once, when its last one ends; before that it takes a look at the index.
     """
-CREATE TRIGGER instance_group_opens
+CREATE TRIGGER instance_group_follows
 AFTER UPDATE OF status ON instance
-WHEN NEW.member_of IS NOT NULL AND NEW.status IN ('ready', 'paused')
+WHEN NEW.member_of IS NOT NULL
 BEGIN
   UPDATE instance_group
      SET status         = 'open',
          finished_at_ms = NULL
-   WHERE n = NEW.member_of AND status <> 'open';
-END""",
-    # All is counted once, when the last one ends; before that it takes a look at the index.
-    """
-CREATE TRIGGER instance_group_ends
-AFTER UPDATE OF status ON instance
-WHEN NEW.member_of IS NOT NULL
- AND NEW.status NOT IN ('ready', 'paused')
- AND NOT EXISTS (SELECT 1 FROM instance WHERE member_of = NEW.member_of AND status = 'ready')
- AND NOT EXISTS (SELECT 1 FROM instance WHERE member_of = NEW.member_of AND status = 'paused')
-BEGIN
+   WHERE n = NEW.member_of AND status <> 'open' AND NEW.status IN ('ready', 'paused');
   UPDATE instance_group
-     SET status         = CASE WHEN total - pruned_done - counted.done <= tolerated THEN 'done'
-                               WHEN counted.cancelled > 0 AND counted.failed <= tolerated
-                               THEN 'cancelled'
-                               ELSE 'failed' END,
-         completeness   = CAST(pruned_done + counted.done AS REAL) / total,
+     SET status         = CASE
+           WHEN total - pruned_done - (SELECT count(*) FROM instance
+                                        WHERE member_of = NEW.member_of AND status = 'done')
+                <= tolerated
+           THEN 'done'
+           WHEN (SELECT count(*) FROM instance
+                  WHERE member_of = NEW.member_of AND status = 'failed') <= tolerated
+            AND EXISTS (SELECT 1 FROM instance
+                         WHERE member_of = NEW.member_of AND status = 'cancelled')
+           THEN 'cancelled'
+           ELSE 'failed' END,
+         completeness   = CAST(pruned_done
+           + (SELECT count(*) FROM instance WHERE member_of = NEW.member_of AND status = 'done')
+           AS REAL) / total,
          finished_at_ms = NEW.updated_at_ms
-    FROM (SELECT count(*) FILTER (WHERE status = 'done')      AS done,
-                 count(*) FILTER (WHERE status = 'failed')    AS failed,
-                 count(*) FILTER (WHERE status = 'cancelled') AS cancelled
-            FROM instance
-           WHERE member_of = NEW.member_of) AS counted
-   WHERE n = NEW.member_of;
+   WHERE n = NEW.member_of
+     AND NEW.status NOT IN ('ready', 'paused')
+     AND NOT EXISTS (SELECT 1 FROM instance WHERE member_of = NEW.member_of AND status = 'ready')
+     AND NOT EXISTS (SELECT 1 FROM instance WHERE member_of = NEW.member_of AND status = 'paused');
 END""",
     """
 CREATE TRIGGER instance_group_remembers
