@@ -205,6 +205,8 @@ def chosen(
         slices = _chosen_of(_listed(listed, param), wanted)
     else:
         slices = _chosen_on(_Grid(partition), wanted, today=today)
+    if not slices and wanted:
+        raise _unfit("the list of partitions is empty", next_step="nothing is to be done now")
     if not slices:
         raise _unfit("no partition is named", next_step="--partition 2013-02-04..2013-02-10")
     seen: set[str] = set()

@@ -293,6 +293,8 @@ def test_the_keys_of_a_listed_set_may_come_from_a_function(scene: Scene) -> None
         assert engine.groups.run(group) == "done"
         with pytest.raises(BadParameter, match="there is no partition 'x'"):
             engine.groups.create("m", ["x"])
+        with pytest.raises(BadParameter, match="the list of partitions is empty"):
+            engine.groups.create("m", [".."], params={"shops": []})
 
     assert [each["shop"] for each in scene.calls] == ["x", "y"]
 
