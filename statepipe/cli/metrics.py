@@ -7,6 +7,8 @@
 """
 
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from types import FrameType
@@ -73,8 +75,9 @@ def serve(
         exporter, listen, cert=tls_cert, key=tls_key, auth_file=auth_file
     ) as endpoint:
         exporter.collect(exemplars=False)  # says at once which store cannot be read
-        out.note(f"serving {endpoint.url}/metrics")
-        number = _signal_within(None)
+        with _signals() as heard_within:
+            out.note(f"serving {endpoint.url}/metrics")
+            number = heard_within(None)
     assert number is not None
     return 128 + number
 
@@ -147,8 +150,9 @@ def push(
     group.put(exporter.collect(exemplars=False, strict=True))
     if keep:
         return 0
-    out.note(f"pushed; the group is deleted in {hold}, or stays there if this is stopped before")
-    number = _signal_within(hold_ms / 1_000)
+    with _signals() as heard_within:  # before anybody is told that there is something to stop
+        out.note(f"pushed; the group is deleted in {hold}, or stays if this is stopped before")
+        number = heard_within(hold_ms / 1_000)
     if number is not None:
         return 128 + number
     group.delete()
@@ -182,8 +186,9 @@ def verify() -> int:
     return EXIT_DIFFERENT
 
 
-def _signal_within(seconds: float | None) -> int | None:
-    """Wait for SIGTERM or SIGINT; return its number, None once the time is over."""
+@contextmanager
+def _signals() -> Iterator[Callable[[float | None], int | None]]:
+    """Give what waits for SIGTERM or SIGINT, and returns its number, None once time is over."""
     heard: list[int] = []
     over = Event()
 
@@ -191,13 +196,16 @@ def _signal_within(seconds: float | None) -> int | None:
         heard.append(number)
         over.set()
 
+    def heard_within(seconds: float | None) -> int | None:
+        over.wait(seconds)
+        return heard[0] if heard else None
+
     before = {number: signal.signal(number, hear) for number in _SIGNALS}
     try:
-        over.wait(seconds)
+        yield heard_within
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return heard[0] if heard else None
 
 
 for _command in (serve, dump, push, verify, dashboard, rules, scrape_config):
