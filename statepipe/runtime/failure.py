@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from statepipe import errors
-from statepipe.errors import TaskError, Throttled
+from statepipe.errors import StatepipeError, TaskError, Throttled
 from statepipe.observe import redact
 
 #: Where files of our own lie.
@@ -53,9 +53,17 @@ def names_of(error: BaseException) -> list[str]:
 
 
 def message_of(error: BaseException) -> str:
-    """Return its text without secrets; a note that it cannot be printed, if it cannot."""
+    """
+    Return its text without secrets; a note that it cannot be printed, if it cannot.
+
+    An error of ours goes on, on lines of their own, with what it means and what to do next:
+    tables show the first line only, `inspect` all of them.
+    """
     try:
         text = str(error)
+        if isinstance(error, StatepipeError):
+            step = f"next: {error.next_step}" if error.next_step else ""
+            text = "\n".join(line for line in (text, error.meaning, step) if line)
     except BaseException as second:  # noqa: BLE001 the author's __str__ may raise anything
         return f"(an exception that cannot be printed: its __str__ raised {type(second).__name__})"
     more = len(text) - MESSAGE_CHARS_MAX
