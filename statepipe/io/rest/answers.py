@@ -2,6 +2,7 @@
 What an answer means before its content is looked at: go on, come later, or never come again.
 
     failure_of     status and headers -> the error to raise, None for a page
+    failure_of_post  the same where records were given, or what was said of them
     retry_after_s  how long to stay away, in both forms of Retry-After
     next_link      where the `Link` header leads on
     is_json        may the body be JSON, by its Content-Type?
@@ -20,6 +21,18 @@ from statepipe.errors import BadAnswer, Fatal, Throttled
 
 #: 206 is how some APIs mark one page of several; 204 and 202 have no page.
 _PAGES: Final = frozenset({HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT})
+
+#: What takes a body that was posted. Not 207: it says that part of it was, and not which.
+_TAKEN: Final = frozenset(range(200, 206))
+
+#: What is said of a body for what it holds: malformed, too large, not to be processed.
+_REFUSED: Final = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    }
+)
 
 #: What a client may mend by trying the same again, besides 5xx and 429.
 _PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
@@ -54,12 +67,51 @@ def failure_of(
     """
     if status in _PAGES:
         return None
+    failure = _failure(status, headers, body=body, now_ms=now_ms)
+    if isinstance(failure, Fatal) and status < HTTPStatus.MULTIPLE_CHOICES:
+        return BadAnswer(*failure.args)
+    return failure
+
+
+def failure_of_post(
+    status: int, headers: Mapping[str, str], *, body: str, now_ms: int
+) -> BadAnswer | Fatal | Throttled | str | None:
+    """
+    Return the error that an answer to a POST is; None if the body was taken.
+
+    Args:
+        status: Its status.
+        headers: Its headers, names in lower case.
+        body: The beginning of its body.
+        now_ms: As `failure_of` takes it.
+
+    Returns:
+        What was said, as text, if the body was refused for what it holds (400, 413, 422).
+        BadAnswer also for 409: the key of this request is in use, so the answer to it is
+        still being made. A redirect is Fatal: a POST would not survive most of them.
+    """
+    if status in _TAKEN:
+        return None
+    if HTTPStatus.MULTIPLE_CHOICES <= status < _CLIENT_ERRORS:
+        where = f" to {headers['location']}" if "location" in headers else ""
+        return Fatal(f"{_named(status)}{where}: redirects are not followed; nothing was taken")
+    failure = _failure(status, headers, body=body, now_ms=now_ms)
+    if isinstance(failure, Fatal) and status in _REFUSED:
+        return str(failure)
+    if isinstance(failure, Fatal) and status == HTTPStatus.CONFLICT:
+        return BadAnswer(*failure.args)
+    return failure
+
+
+def _failure(
+    status: int, headers: Mapping[str, str], *, body: str, now_ms: int
+) -> BadAnswer | Fatal | Throttled:
     said = f"{_named(status)}{quoted(body)}"
     if status >= _CLIENT_ERRORS:
         pause_s = retry_after_s(headers, now_ms=now_ms)
         if status == HTTPStatus.TOO_MANY_REQUESTS or pause_s is not None:
             return Throttled(said, retry_after=pause_s)
-    if status >= _SERVER_ERRORS or status < HTTPStatus.MULTIPLE_CHOICES or status in _PASSING:
+    if status >= _SERVER_ERRORS or status in _PASSING:
         return BadAnswer(said)
     return Fatal(said)
 

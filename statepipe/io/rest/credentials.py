@@ -1,6 +1,8 @@
 """
 The credentials of one connection: resolved when it is made, and kept out of sight.
 
+    Auth                    how a machine or a source says them, by reference
+    Credentials.added       what they add to each request
     Credentials.resolve     the secret that a reference names
     Credentials.masked      a text without what was resolved
 
@@ -8,11 +10,24 @@ The values are in memory only. The whole process replaces them in what it stores
 shows (`observe.redact`); here it is told which of them an address or a link repeats.
 """
 
+import base64
+from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 
 from statepipe.errors import DefinitionError, Fatal
 from statepipe.io import secrets
 from statepipe.observe import redact
+
+#: One reference for a bearer token, a user and a reference, or references by header or "?name".
+Auth = str | tuple[str, str] | Mapping[str, str] | None
+
+
+class Added(NamedTuple):
+    """What is added to each request: headers, and parameters of the query."""
+
+    headers: Mapping[str, str]
+    params: Mapping[str, str]
 
 
 class Credentials:
@@ -20,6 +35,29 @@ class Credentials:
 
     def __init__(self) -> None:
         self._spellings: set[str] = set()
+
+    def added(self, auth: Auth) -> Added:
+        """
+        Return what `auth` adds to each request, its references resolved.
+
+        Raises:
+            Fatal: As `resolve`.
+        """
+        if auth is None:
+            return Added({}, {})
+        if isinstance(auth, str):
+            return Added({"Authorization": f"Bearer {self.resolve(auth)}"}, {})
+        if isinstance(auth, tuple):
+            user, password = auth
+            user = self.resolve(user) if secrets.is_reference(user) else user
+            pair = base64.b64encode(f"{user}:{self.resolve(password)}".encode()).decode()
+            self.know(pair)
+            return Added({"Authorization": f"Basic {pair}"}, {})
+        resolved = {name: self.resolve(reference) for name, reference in auth.items()}
+        return Added(
+            {name: value for name, value in resolved.items() if not name.startswith("?")},
+            {name[1:]: value for name, value in resolved.items() if name.startswith("?")},
+        )
 
     def resolve(self, reference: str) -> str:
         """

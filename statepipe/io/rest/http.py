@@ -1,21 +1,20 @@
 """
-One API over HTTP: the one module that knows httpx2, imported when an API is read.
+One API over HTTP: the one module that knows httpx2, imported when an API is read or written.
 
     Connection      one host, one pool of connections, for one attempt
     get             ask one address; a whole body, or the error that a policy understands
     follow          a link of an answer as an address, if it may be followed
+    post            give one body to the address of the connection
 
 Nothing but the configured origin (scheme, host and port) is ever asked, whatever an answer
 or a link says, and credentials are added on the last step before the wire: no address in a
 log, an error or a cursor has them.
 """
 
-import base64
 import logging
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 from urllib.request import getproxies, proxy_bypass
@@ -23,13 +22,17 @@ from urllib.request import getproxies, proxy_bypass
 import httpx2
 
 from statepipe.clock import Clock, SystemClock
-from statepipe.errors import BadAnswer, Fatal, TaskCancelled
-from statepipe.io.rest.answers import failure_of, is_json, next_link, quoted
-from statepipe.io.rest.credentials import Credentials
+from statepipe.errors import BadAnswer, Fatal
+from statepipe.io.rest.answers import (
+    failure_of,
+    failure_of_post,
+    is_json,
+    next_link,
+    quoted,
+)
+from statepipe.io.rest.credentials import Added, Auth, Credentials
 from statepipe.io.rest.limits import HttpLimits
 from statepipe.io.rest.pages import with_params, without_params
-from statepipe.io.secrets import is_reference
-from statepipe.model import Task
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MAX: Final = 5
@@ -45,8 +48,6 @@ _KEEP_OUT: Final = frozenset({"authorization", "cookie", "proxy-authorization", 
 _wire_log = logging.getLogger("httpcore2")
 if _wire_log.level == logging.NOTSET:
     _wire_log.setLevel(logging.INFO)
-
-Auth = str | tuple[str, str] | Mapping[str, str] | None
 
 
 class Answer(NamedTuple):
@@ -66,7 +67,17 @@ class Answer(NamedTuple):
 
 class Connection:
     """
-    A host that is asked for pages.
+    A host that is asked for pages, or given records.
+
+    Args:
+        url: The address; its scheme, host and port are all that is ever asked.
+        auth: Credentials, by reference.
+        headers: Further headers.
+        limits: Timeouts and sizes.
+        stop: Called between the pieces of an answer; raises TaskCancelled if the attempt
+            was asked to stop.
+        name: The address for errors, if the address itself is a secret.
+        clock: The time.
 
     Raises:
         Fatal: If the address or a credential cannot be used.
@@ -79,21 +90,25 @@ class Connection:
         auth: Auth,
         headers: Mapping[str, str],
         limits: HttpLimits,
-        task: Task,
+        stop: Callable[[], None],
+        name: str | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._limits = limits
-        self._task = task
+        self._stop = stop
         self._clock = clock or SystemClock()
         self._secrets = Credentials()
-        address = _parsed(url)
+        if name is not None:
+            self._secrets.know(url)
+        self._url, self._name = url, name or url
+        address = _parsed(url, name=name)
         is_web = address.scheme in {"http", "https"} and address.host
         if not is_web or not 0 < _origin(address)[2] <= _PORT_MAX:
-            raise Fatal(f"{url!r} is no address of an API; write https://host/path")
+            raise Fatal(f"{self._name!r} is no address of an API; write https://host/path")
         if address.userinfo:
             raise Fatal('the address holds a password; write auth=("user", "env:PASSWORD") instead')
         self._origin = _origin(address)
-        self._credentials = _credentials(auth, self._secrets)
+        self._credentials = self._secrets.added(auth)
         transport = _Signing(_transport(address), origin=self._origin, add=self._credentials)
         self._client = httpx2.Client(
             transport=transport,
@@ -132,7 +147,7 @@ class Connection:
         """
         ends_ms = self._clock.boot_ms() + self._limits.total_ms
         for _ in range(_REDIRECTS_MAX):
-            with self._translated(url), self._client.stream("GET", url) as response:
+            with self._translated(f"GET {url}"), self._client.stream("GET", url) as response:
                 if response.status_code not in _REDIRECTS or "location" not in response.headers:
                     return self._page(response, url, ends_ms=ends_ms)
                 url = self.follow(url, response.headers["location"])
@@ -160,6 +175,40 @@ class Connection:
             )
         return address
 
+    def post(self, body: bytes, *, headers: Mapping[str, str]) -> str:
+        """
+        Give `body` to the address of this connection, and hear it taken, to the last byte.
+
+        Returns:
+            "" if it was taken, else what was said of it: refused for its content.
+
+        Raises:
+            Throttled: If a pause is asked for.
+            BadAnswer: If the answer is a 5xx or a 409, or is cut.
+            ConnectionError: If the host cannot be reached or hangs up.
+            TimeoutError: If it is silent, or too slow.
+            Fatal: If giving it again cannot mend it: another 4xx, any redirect.
+            TaskCancelled: If the attempt was asked to stop.
+        """
+        what = f"POST {self._name}"
+        ends_ms = self._clock.boot_ms() + self._limits.total_ms
+        sending = self._client.stream("POST", self._url, content=body, headers=headers)
+        with self._translated(what), sending as response:
+            failure = failure_of_post(
+                response.status_code,
+                response.headers,
+                body=self._beginning(response, ends_ms) if not response.is_success else "",
+                now_ms=self._clock.now_ms(),
+            )
+            if failure is None:
+                for _ in self._body(response, ends_ms, what=what):
+                    pass  # an answer that is cut is none
+                return ""
+            if isinstance(failure, str):
+                return self.masked(failure)
+            failure.args = (self.masked(f"{what}: {failure}"),)
+            raise failure
+
     def masked(self, text: str) -> str:
         """Return `text` without the credentials of this connection."""
         return self._secrets.masked(text)
@@ -183,36 +232,33 @@ class Connection:
             kind = headers["content-type"]
             said = quoted(self._beginning(response, ends_ms))
             raise BadAnswer(self.masked(f"GET {url}: {kind} instead of JSON{said}"))
-        body = b"".join(self._body(response, ends_ms, most=self._limits.body_bytes_max))
+        body = b"".join(self._body(response, ends_ms, what=f"GET {url}"))
         try:
             text = body.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise BadAnswer(f"GET {url}: not UTF-8: {error.reason}") from error
         return Answer(url, text, next_link(headers.get("link")))
 
-    def _body(self, response: httpx2.Response, ends_ms: int, *, most: int) -> Iterator[bytes]:
+    def _body(self, response: httpx2.Response, ends_ms: int, *, what: str) -> Iterator[bytes]:
         """Yield the body in pieces; silence between two has its own limit, this bounds them all."""
-        size = 0
+        size, most = 0, self._limits.body_bytes_max
         for piece in response.iter_bytes():
             size += len(piece)
             if size > most:
                 raise Fatal(
-                    f"GET {response.url}: the answer is larger than {most} bytes; ask for smaller"
+                    f"{what}: the answer is larger than {most} bytes; ask for smaller"
                     " pages, or read with HttpLimits(body_bytes_max=…)"
                 )
             if self._clock.boot_ms() > ends_ms:
-                raise TimeoutError(
-                    f"GET {response.url}: not whole after {self._limits.total_ms} ms"
-                )
-            if self._task.cancelled:
-                raise TaskCancelled("the attempt was asked to stop")
+                raise TimeoutError(f"{what}: not whole after {self._limits.total_ms} ms")
+            self._stop()
             yield piece
 
     def _beginning(self, response: httpx2.Response, ends_ms: int) -> str:
         """Return the beginning of a body that is only quoted from; what can be had of it."""
         found = b""
         try:
-            for piece in self._body(response, ends_ms, most=self._limits.body_bytes_max):
+            for piece in self._body(response, ends_ms, what=""):
                 found += piece
                 if len(found) >= _FAILURE_BYTES_MAX:
                     break
@@ -222,31 +268,23 @@ class Connection:
         return self.masked(found[:_FAILURE_BYTES_MAX].decode("utf-8", "replace"))
 
     @contextmanager
-    def _translated(self, url: str) -> Iterator[None]:
+    def _translated(self, what: str) -> Iterator[None]:
         """Turn what the library raises into errors that policies know by name."""
         try:
             yield
         except httpx2.TimeoutException as error:
-            raise TimeoutError(f"GET {url}: {_kind(error)}: {self.masked(str(error))}") from None
+            raise TimeoutError(f"{what}: {_kind(error)}: {self.masked(str(error))}") from None
         except httpx2.DecodingError as error:
-            raise BadAnswer(f"GET {url}: its compression is broken: {error}") from None
+            raise BadAnswer(f"{what}: its compression is broken: {error}") from None
         except httpx2.RemoteProtocolError as error:
-            raise BadAnswer(f"GET {url}: {self.masked(str(error))}") from None
+            raise BadAnswer(f"{what}: {self.masked(str(error))}") from None
         except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL) as error:
-            raise Fatal(f"GET {url}: {self.masked(str(error))}") from None
+            raise Fatal(f"{what}: {self.masked(str(error))}") from None
         except httpx2.TransportError as error:
             if isinstance(_root_of(error), ssl.SSLCertVerificationError):
-                raise Fatal(f"GET {url}: {error}") from None
+                raise Fatal(f"{what}: {error}") from None
             message = self.masked(str(error)) or "the connection broke"
-            raise ConnectionError(f"GET {url}: {_kind(error)}: {message}") from None
-
-
-@dataclass(frozen=True, slots=True)
-class _Credentials:
-    """What is added to each request: headers, and parameters of the query."""
-
-    headers: Mapping[str, str]
-    params: Mapping[str, str]
+            raise ConnectionError(f"{what}: {_kind(error)}: {message}") from None
 
 
 class _Signing(httpx2.BaseTransport):
@@ -256,9 +294,7 @@ class _Signing(httpx2.BaseTransport):
     The client, which logs what it asks for, sees the request without them.
     """
 
-    def __init__(
-        self, wire: httpx2.BaseTransport, *, origin: tuple[Any, ...], add: _Credentials
-    ) -> None:
+    def __init__(self, wire: httpx2.BaseTransport, *, origin: tuple[Any, ...], add: Added) -> None:
         self._wire = wire
         self._origin = origin
         self._add = add
@@ -268,7 +304,8 @@ class _Signing(httpx2.BaseTransport):
         if _origin(request.url) != self._origin:
             # follow() lets nothing else through; but an address may come from a store.
             raise Fatal(
-                f"GET {request.url}: only {_shown(self._origin)} is asked; nothing was sent"
+                f"{request.method} {request.url}: only {_shown(self._origin)} is asked;"
+                " nothing was sent"
             )
         signed = httpx2.Request(
             request.method,
@@ -282,24 +319,6 @@ class _Signing(httpx2.BaseTransport):
     def close(self) -> None:
         """Close the connections."""
         self._wire.close()
-
-
-def _credentials(auth: Auth, secrets: Credentials) -> _Credentials:
-    if auth is None:
-        return _Credentials({}, {})
-    if isinstance(auth, str):
-        return _Credentials({"Authorization": f"Bearer {secrets.resolve(auth)}"}, {})
-    if isinstance(auth, tuple):
-        user, password = auth
-        user = secrets.resolve(user) if is_reference(user) else user
-        pair = base64.b64encode(f"{user}:{secrets.resolve(password)}".encode()).decode()
-        secrets.know(pair)
-        return _Credentials({"Authorization": f"Basic {pair}"}, {})
-    resolved = {name: secrets.resolve(reference) for name, reference in auth.items()}
-    return _Credentials(
-        {name: value for name, value in resolved.items() if not name.startswith("?")},
-        {name[1:]: value for name, value in resolved.items() if name.startswith("?")},
-    )
 
 
 def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
@@ -321,11 +340,11 @@ def _transport(address: httpx2.URL) -> httpx2.BaseTransport:
     return httpx2.HTTPTransport(verify=address.scheme == "https", limits=limits, proxy=proxy)
 
 
-def _parsed(url: str) -> httpx2.URL:
+def _parsed(url: str, *, name: str | None = None) -> httpx2.URL:
     try:
         return httpx2.URL(url)
     except httpx2.InvalidURL as error:
-        raise Fatal(f"{url[:200]!r} is no address: {error}") from None
+        raise Fatal(f"{name or url[:200]!r} is no address: {error}") from None
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int]:

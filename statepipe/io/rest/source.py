@@ -17,6 +17,7 @@ is `{"page": …, "item": …, "text": …}`: page from 1, place in it from 0, J
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from statepipe.errors import BadAnswer, DataError, Fatal, TaskCancelled
@@ -110,7 +111,7 @@ def read_rest(  # noqa: PLR0913  (an API differs in all of these, and each has i
     if at.next is None:
         return
     with http.Connection(
-        url, auth=auth, headers=headers or {}, limits=limits, task=task
+        url, auth=auth, headers=headers or {}, limits=limits, stop=partial(_stop, task)
     ) as connection:
         yield from _batches(task, connection, read, at)
 
@@ -139,6 +140,11 @@ def _batches(task: Task, connection: Any, read: _Read, at: Position) -> Iterator
             clean, handled = [], 0
     if handled:
         yield Batch(clean, cursor=at.cursor())
+
+
+def _stop(task: Task) -> None:
+    if task.cancelled:
+        raise TaskCancelled("the attempt was asked to stop")
 
 
 def _take(connection: Any, read: _Read, at: Position) -> _Taken:  # noqa: ANN401
