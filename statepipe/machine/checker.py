@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from statepipe.effects import AT_LEAST_ONCE, EXACTLY_ONCE, is_http
 from statepipe.errors import DefinitionError
 from statepipe.machine.definition import FAILED_STATE, Machine, State
 from statepipe.machine.judging import Validate
@@ -76,6 +77,7 @@ def check(
         *_cycles(machine),
         *_batches(machine, roles),
         *_watermarks(machine, roles),
+        *_effects(machine),
     ]
     return sorted(findings, key=lambda each: each.severity != "error")
 
@@ -181,11 +183,10 @@ def _events(machine: Machine) -> Iterator[Finding]:
                     "put the target without when and max_visits last",
                 )
             if not certain and any(each.when is not None for each in choices):
-                yield Finding(
-                    severity="warning",
-                    state=state.name,
-                    message=f"on.{event}: if no guard holds the event leads nowhere",
-                    fix=f'on.{event} = [ …, "{FAILED_STATE}" ]',
+                yield _warning(
+                    state.name,
+                    f"on.{event}: if no guard holds the event leads nowhere",
+                    f'on.{event} = [ …, "{FAILED_STATE}" ]',
                 )
 
 
@@ -278,20 +279,47 @@ def _watermarks(machine: Machine, roles: dict[str, Role]) -> Iterator[Finding]:
                 "yield batches, or remove watermark",
             )
         if appends and (mark.lookback or mark.lookback_ms):
-            yield Finding(
-                severity="warning",
-                state=state.name,
-                message=f'looks back, and "{appends[0]}" appends: rows that are read again are'
+            yield _warning(
+                state.name,
+                f'looks back, and "{appends[0]}" appends: rows that are read again are'
                 " loaded twice",
-                fix=f'give the load of "{appends[0]}" a key, or remove lookback',
+                f'give the load of "{appends[0]}" a key, or remove lookback',
             )
         if replaces:
-            yield Finding(
-                severity="warning",
-                state=state.name,
-                message=f'reads only what is new, and "{replaces[0]}" replaces: what was loaded'
+            yield _warning(
+                state.name,
+                f'reads only what is new, and "{replaces[0]}" replaces: what was loaded'
                 " before goes",
-                fix=f'give the load of "{replaces[0]}" a key instead, or remove watermark',
+                f'give the load of "{replaces[0]}" a key instead, or remove watermark',
+            )
+
+
+def _effects(machine: Machine) -> Iterator[Finding]:
+    """What is not exactly once by a ledger is so by somebody's word, or not at all."""
+    for state in machine.states:
+        task = state.task
+        if isinstance(task, Run) and task.effect == EXACTLY_ONCE:
+            yield _warning(
+                state.name,
+                "says exactly_once, which cannot be proved: after a crash its function runs again",
+                "give task.idempotency_key along to a side that honours it,"
+                f' or say effect = "{AT_LEAST_ONCE}"',
+            )
+        if not isinstance(task, Load) or not is_http(task.to):
+            continue
+        if task.effect == EXACTLY_ONCE:
+            yield _warning(
+                state.name,
+                "says exactly_once, which cannot be proved: the receiver must answer a repeated"
+                " Idempotency-Key with its first answer, for as long as a resume may take",
+                f'see its documentation; if it does not, say effect = "{AT_LEAST_ONCE}"',
+            )
+        elif not task.effect:
+            yield _warning(
+                state.name,
+                "is at least once: a request whose answer was lost is sent again",
+                f'effect = "{AT_LEAST_ONCE}" if that is well, "{EXACTLY_ONCE}" if the receiver'
+                " honours Idempotency-Key",
             )
 
 
@@ -303,3 +331,7 @@ def _taking(state: State) -> str:
 
 def _error(state: str, message: str, fix: str) -> Finding:
     return Finding(severity="error", state=state, message=message, fix=fix)
+
+
+def _warning(state: str, message: str, fix: str) -> Finding:
+    return Finding(severity="warning", state=state, message=message, fix=fix)

@@ -6,9 +6,9 @@ Is it still the machine an instance began with; and if not, what changed, in pla
     describe_changes    two of them compared
 
 Policies (retry, timeout, executor, batch size), the deadline, who is told (`notify`), how many
-rejects may be, what to do about drift, `why`, comments and the order of keys do not count: they
-may change between a crash and a resume. Nor does the source of the functions: whoever changes
-what a task means raises `version`.
+rejects may be, what to do about drift, what an effect is declared to be, credentials, `why`,
+comments and the order of keys do not count: they may change between a crash and a resume. Nor
+does the source of the functions: whoever changes what a task means raises `version`.
 """
 
 import datetime as dt
@@ -93,9 +93,11 @@ def _task(task: AnyTask, contract_digests: Mapping[str, str]) -> dict[str, Any]:
         return {"run": task.reference, **mark}
     if isinstance(task, Validate):
         return _judge(task, contract_digests)
-    said = {"load": task.to, "table": task.table, "key": list(task.key)}
+    said: dict[str, Any] = {"load": task.to, "table": task.table, "key": list(task.key)}
     # The others follow from the key, and digests from before there were modes lack it.
-    return {**said, "mode": task.mode} if task.mode == "replace" else said
+    said |= {"mode": task.mode} if task.mode == "replace" else {}
+    # Another body cuts a batch into other requests, under other keys.
+    return said | ({"body": task.body} if task.body not in {"", "array"} else {})
 
 
 def _judge(task: Validate, contract_digests: Mapping[str, str]) -> dict[str, Any]:
@@ -158,7 +160,7 @@ def _task_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> 
         return []
     if "contract" in old and "contract" in new:
         return _judge_changes(name, old, new)
-    old, new = _with_mode(old), _with_mode(new)
+    old, new = _complete(old), _complete(new)
     if old.keys() == new.keys():
         return [
             f'{_TASK_WORDS[key]} of "{name}" was {old[key]!r} and is {new[key]!r}'
@@ -168,8 +170,10 @@ def _task_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> 
     return [f'the task of "{name}" was {_task_said(old)} and is {_task_said(new)}']
 
 
-def _with_mode(task: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"mode": "upsert" if task["key"] else "append", **task} if "load" in task else task
+def _complete(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "load" not in task:
+        return task
+    return {"mode": "upsert" if task["key"] else "append", "body": "array", **task}
 
 
 def _judge_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -231,4 +235,5 @@ _TASK_WORDS = {
     "table": "the table",
     "key": "the key",
     "mode": "the mode",
+    "body": "the body",
 }

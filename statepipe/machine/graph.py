@@ -1,14 +1,17 @@
 """
 A machine as a picture: text for Mermaid and for Graphviz.
 
-Moves between the same two states share an arrow. Nothing of the machine reaches the
+Moves between the same two states share an arrow. A state says its effect outside if no
+ledger makes it exactly once, or if its author declares one. Nothing of the machine reaches the
 text unescaped, so a guard cannot end a label and begin markup of its own.
 """
 
 import re
 
+from statepipe.effects import effect_of, is_http
 from statepipe.errors import NotFound
 from statepipe.machine.definition import Machine, State
+from statepipe.machine.tasks import Load, Run
 from statepipe.suggest import did_you_mean
 
 #: Words that Mermaid reads as syntax when a state is called so.
@@ -49,7 +52,9 @@ def mermaid(machine: Machine, current: str | None = None) -> str:
     ids = {state.name: _mermaid_id(n, state.name) for n, state in enumerate(machine.states)}
     lines = ["stateDiagram-v2"]
     lines += [
-        f'    state "{_mermaid_text(name)}" as {each}' for name, each in ids.items() if name != each
+        f'    state "{_mermaid_text(_shown(state))}" as {ids[state.name]}'
+        for state in machine.states
+        if _shown(state) != ids[state.name]
     ]
     lines.append(f"    [*] --> {ids[machine.initial]}")
     for state in machine.states:
@@ -120,6 +125,14 @@ def _arrows(state: State) -> dict[str, str]:
     return {target: ", ".join(each) for target, each in labels.items()}
 
 
+def _shown(state: State) -> str:
+    task = state.task
+    effect = task.effect if isinstance(task, Run | Load) else ""
+    if isinstance(task, Load) and is_http(task.to):
+        effect = effect_of(task.to, task.effect)
+    return f"{state.name} ({effect})" if effect else state.name
+
+
 def _mermaid_id(n: int, name: str) -> str:
     if _PLAIN_NAME.fullmatch(name) and name not in _MERMAID_WORDS:
         return name
@@ -138,6 +151,8 @@ def _dot_node(state: State, *, is_current: bool) -> str:
         options += ["peripheries=2", f'fillcolor="{colour}"']
     if is_current:
         options.append("penwidth=4")
+    if (shown := _shown(state)) != state.name:
+        options.append(f"label={_dot_text(shown)}")
     said = f" [{', '.join(options)}]" if options else ""
     return f"    {_dot_text(state.name)}{said}"
 

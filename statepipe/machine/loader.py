@@ -220,7 +220,9 @@ def _built_state(name: str, table: Mapping[str, Any]) -> State:
         if misplaced := [key for key in keys if key in table and task not in table]:
             raise refusal(
                 f'key "{misplaced[0]}" belongs to a state that {what}',
-                next_step=f"remove {misplaced[0]}, or say {task} = …",
+                next_step=f"write it inside load: load = {{ …, {misplaced[0]} = … }}"
+                if "load" in table and misplaced[0] in LOAD
+                else f"remove {misplaced[0]}, or say {task} = …",
             )
     retry = table.get("retry")
     if not isinstance(retry, str | Mapping | None):

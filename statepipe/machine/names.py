@@ -3,7 +3,7 @@ Checks that the parts of a definition share: names, texts, and how a refusal is 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qs, unquote
 
@@ -79,14 +79,15 @@ def check_load(to: object, *, table: str, key: tuple[str, ...], mode: str) -> st
     Raises:
         DefinitionError: With no word of a password.
     """
-    if isinstance(to, str) and not all(map(_is_reference, _passwords(to))):
+    if isinstance(to, str) and not all(map(is_reference, _passwords(to))):
         raise refusal(
             "to has a password in it, which would be kept in the store",
-            next_step="write ?password=env:NAME at its end instead,"
+            next_step="write ?password=env:NAME at its end instead (auth, for a POST),"
             ' or the whole address as a reference: to = "env:NAME"',
         )
     check_text("to", to)
-    check_text("table", table)
+    if table != "":
+        check_text("table", table)
     for column in key:
         check_text("key", column)
     if len(set(key)) != len(key):
@@ -104,6 +105,35 @@ def check_load(to: object, *, table: str, key: tuple[str, ...], mode: str) -> st
             next_step="leave the key out, or the mode",
         )
     return mode or ("upsert" if key else "append")
+
+
+def check_auth(auth: object) -> None:
+    """
+    Refuse credentials that are not given by reference.
+
+    Raises:
+        DefinitionError: With no word of a credential.
+    """
+    said: list[object] = []
+    if isinstance(auth, str):
+        said = [auth]
+    elif isinstance(auth, tuple) and len(auth) == 2:  # noqa: PLR2004  (user and password)
+        said = [auth[1]]
+    elif isinstance(auth, Mapping) and auth:
+        said = list(auth.values())
+    elif auth is None:
+        return
+    if not said or not all(isinstance(each, str) and is_reference(each) for each in said):
+        raise refusal(
+            "auth holds something else than references",
+            next_step='auth = "env:TOKEN" for a bearer token, ["user", "env:PASSWORD"],'
+            ' or { "X-Api-Key" = "env:KEY" }',
+        )
+
+
+def is_reference(text: str) -> bool:
+    """Return True if `text` says where a secret is, instead of being one."""
+    return text.startswith(_REFERENCES)
 
 
 def is_function_name(text: str) -> bool:
@@ -161,10 +191,6 @@ def check_limit(key: str, limit: object, *, of: str) -> None:
         )
 
 
-def _is_reference(text: str) -> bool:
-    return text.startswith(_REFERENCES)
-
-
 def _passwords(address: str) -> Iterator[str]:
     """Yield what may be a password; rather too much, where an address is hard to read."""
     _, _, rest = address.partition("://")
@@ -174,7 +200,7 @@ def _passwords(address: str) -> Iterator[str]:
         if password:
             yield unquote(password)
     for name, values in parse_qs(rest.partition("?")[2]).items():
-        if name.endswith(("password", "secret")):
+        if name.endswith(("password", "secret", "token", "api_key", "apikey")):
             yield from values
 
 

@@ -3,7 +3,7 @@ What may run in an acting state: the author's function, a contract, a load.
 
     Run         the author's function
     Validate    records are judged by a contract; see `judging`
-    Load        records go to a destination, exactly once
+    Load        records go to a destination; exactly once, unless it is HTTP
 """
 
 from collections.abc import Callable, Mapping
@@ -12,8 +12,16 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from statepipe.drift import ACTIONS, KINDS
+from statepipe.effects import BODIES, EFFECTS, Auth, contradiction
 from statepipe.machine.judging import Validate
-from statepipe.machine.names import check_load, check_one_of, is_function_name, refusal
+from statepipe.machine.names import (
+    check_auth,
+    check_load,
+    check_one_of,
+    is_function_name,
+    is_reference,
+    refusal,
+)
 from statepipe.machine.watermark import Incremental
 
 
@@ -28,14 +36,17 @@ class Run:
         drift: What to do if the shape of a source's records drifts: "warn", "quarantine" or
             "halt", or one of them by kind of drift, a kind that is not said being "warn".
             None if nobody watches.
+        effect: "exactly_once" or "at_least_once", if it has effects outside; "" if it has
+            none, or does not say.
     """
 
     function: str | Callable[..., Any]
     watermark: Incremental | None = None
     drift: str | Mapping[str, str] | None = None
+    effect: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what names no function, and what cannot be done about a drift."""
+        """Refuse what names no function, an unknown effect, and what no drift can lead to."""
         named = self.function
         if not (is_function_name(named) if isinstance(named, str) else callable(named)):
             raise refusal(
@@ -49,6 +60,8 @@ class Run:
             object.__setattr__(self, "drift", MappingProxyType(dict(self.drift)))
         elif self.drift is not None:
             check_one_of("drift", self.drift, ACTIONS)
+        if self.effect:
+            check_one_of("effect", self.effect, EFFECTS)
 
     @property
     def reference(self) -> str:
@@ -70,25 +83,51 @@ class Run:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """
-    Put every record into a destination exactly once.
+    Put every record into a destination.
 
     Attributes:
         to: The destination as a URL, for example "sqlite:///warehouse.db". A password in
             it, or all of it, is a reference: "env:NAME" or "file:/path".
-        table: Name of the table there.
+        table: Name of the table there; "" for an address that records are POSTed to.
         key: Columns that name a row: rows are upserted by them. Empty: rows are appended.
         mode: "append", "upsert", or "replace": in the end, in place of what the table had.
+        effect: "exactly_once" or "at_least_once", declared; "" for what the destination
+            is by itself. See `statepipe.effects`.
+        body: What the body of a POST is: "array", "lines" or "record"; "" is "array".
+        auth: Credentials of a POST, by reference, as `read_rest` takes them.
     """
 
     to: str
-    table: str
+    table: str = ""
     key: tuple[str, ...] = ()
     mode: str = ""
+    effect: str = ""
+    body: str = ""
+    auth: Auth = None
 
     def __post_init__(self) -> None:
-        """Refuse empty names, a password, and a mode that the key contradicts; complete it."""
+        """Refuse empty names, a password, and what contradicts the rest; complete the mode."""
         mode = check_load(self.to, table=self.table, key=self.key, mode=self.mode)
         object.__setattr__(self, "mode", mode)
+        if self.effect:
+            check_one_of("effect", self.effect, EFFECTS)
+        if self.body:
+            check_one_of("body", self.body, BODIES)
+        check_auth(self.auth)
+        if isinstance(self.auth, Mapping):
+            object.__setattr__(self, "auth", MappingProxyType(dict(self.auth)))
+        if is_reference(self.to):
+            return  # what it leads to is held against the rest where it is followed
+        wrong = contradiction(
+            self.to,
+            table=self.table,
+            replaces=mode == "replace",
+            effect=self.effect,
+            body=self.body,
+            auth=self.auth,
+        )
+        if wrong is not None:
+            raise refusal(wrong.message, next_step=wrong.next_step)
 
 
 AnyTask: TypeAlias = Run | Validate | Load

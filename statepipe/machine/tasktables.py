@@ -17,11 +17,11 @@ from statepipe.machine.watermark import Incremental
 
 TASKS: Final = ("run", "contract", "load")
 #: What a load says.
-LOAD: Final = ("to", "table", "key", "mode")
+LOAD: Final = ("to", "table", "key", "mode", "effect", "body", "auth")
 #: What a state with a contract may say besides.
 VALIDATE: Final = ("accepts", "upcast", "max_rejects")
-#: What a state that runs a source may say besides.
-SOURCE: Final = ("watermark", "drift")
+#: What a state that runs a function may say besides, the first two of a source.
+SOURCE: Final = ("watermark", "drift", "effect")
 
 
 def task_of(table: Mapping[str, Any]) -> AnyTask | None:
@@ -36,7 +36,9 @@ def task_of(table: Mapping[str, Any]) -> AnyTask | None:
             incremental = _incremental(table.get("watermark"))
         with at("run"):
             run = Run(function=text_of(None, table["run"]), watermark=incremental)
-        return replace(run, drift=table.get("drift"))
+        return replace(
+            run, drift=table.get("drift"), effect=text_of("effect", table.get("effect", ""))
+        )
     if "contract" in table:
         return Validate(
             contract=text_of("contract", table["contract"]),
@@ -47,16 +49,17 @@ def task_of(table: Mapping[str, Any]) -> AnyTask | None:
     with at("load"):
         load = table_of(None, table["load"])
         known(load, LOAD)
-        needed(load, ("to", "table"))
+        needed(load, ("to",))
         key = load.get("key", [])
         columns = [key] if isinstance(key, str) else key
         if not isinstance(columns, list):
             raise refusal(f"key is {key!r}, not a list of columns", next_step='key = ["id"]')
         return Load(
             to=text_of("to", load["to"]),
-            table=text_of("table", load["table"]),
+            table=text_of("table", load.get("table", "")),
             key=tuple(columns),
-            mode=text_of("mode", load.get("mode", "")),
+            auth=tuple(auth) if isinstance(auth := load.get("auth"), list) else auth,
+            **{word: text_of(word, load.get(word, "")) for word in ("mode", "effect", "body")},
         )
 
 

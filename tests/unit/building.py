@@ -118,7 +118,7 @@ _tasks: st.SearchStrategy[Run | Validate | Load] = st.sampled_from(
     [
         Run(function="m:f"),
         Run(function="m:f", drift={"added": "halt", "nulls": "quarantine"}),
-        Run(function="m:f", drift="warn"),
+        Run(function="m:f", drift="warn", effect="at_least_once"),
         Validate(contract="contracts/a b.json"),
         Validate(
             contract="contracts/order@3.json",
@@ -128,6 +128,8 @@ _tasks: st.SearchStrategy[Run | Validate | Load] = st.sampled_from(
         Load(to='sqlite:///"quoted".db', table="t", key=("id", "day")),
         Load(to="sqlite:///x.db", table="t"),
         Load(to="env:WAREHOUSE", table="s.t", mode="replace"),
+        Load(to="https://h/x", key=("id",), effect="exactly_once", auth=("me", "env:WORD")),
+        Load(to="https://h/x", body="lines", auth={"X-Key": "file:/run/key"}),
     ]
 )
 
@@ -181,10 +183,14 @@ def _keys(task: Run | Validate | Load | None) -> dict[str, Any]:
     if task is None:
         return {}
     if isinstance(task, Load):
-        keys = {"to": task.to, "table": task.table, "key": list(task.key), "mode": task.mode}
-        return {"load": keys}
+        words = ("to", "table", "mode", "effect", "body")
+        keys = {word: getattr(task, word) for word in words if getattr(task, word)}
+        if task.auth is not None:
+            keys["auth"] = list(task.auth) if isinstance(task.auth, tuple) else task.auth
+        return {"load": {**keys, "key": list(task.key)}}
     if isinstance(task, Run):
         said: dict[str, Any] = {"run": task.reference, "drift": task.drift}
+        said["effect"] = task.effect or None
     else:
         said = {
             "contract": task.contract,

@@ -38,6 +38,32 @@ def test_sound_machines_have_no_findings(tmp_path: Path) -> None:
     assert found(flights, {"flights:extract": "source", "flights:transform": "map"}) == []
 
 
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (Load(to="https://h/x"), "is at least once: a request whose answer was lost is sent"),
+        (Load(to="HTTPS://h/x"), "is at least once"),
+        (Load(to="http://h/x", effect="at_least_once"), ""),
+        (Load(to="http://h/x", effect="exactly_once"), "says exactly_once, which cannot be proved"),
+        (Load(to="env:HOOK"), ""),
+        (Load(to="sqlite:///w.db", table="t", effect="exactly_once"), ""),
+        (Run(function="m:f", effect="exactly_once"), "after a crash its function runs again"),
+        (Run(function="m:f", effect="at_least_once"), ""),
+    ],
+)
+def test_what_no_ledger_makes_exactly_once_is_warned_of_unless_it_says_so(
+    task: Load | Run, said: str
+) -> None:
+    """A warning, because only the author can know what the other side does."""
+    machine = pipeline(acting("a", to("b")), State(name="b", task=task, on=(to("done"),)))
+
+    findings = found(machine, {"m:f": "map" if isinstance(task, Run) else "source"})
+
+    warned = [each for each in findings if each.severity == "warning"]
+    assert [(each.severity, each.state) for each in warned] == [("warning", "b")] * bool(said)
+    assert all(said in each.message and "at_least_once" in each.fix for each in warned)
+
+
 def _incremental(key: tuple[str, ...], mode: str = "", **lookback: int) -> Machine:
     source = State(
         name="a",

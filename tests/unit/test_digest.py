@@ -213,6 +213,7 @@ def test_an_older_version_with_another_content_is_another_machine(tmp_path: Path
             'on = { ok = "extracting" }',
             'on = { timeout = "failed", ok = "extracting", error = "failed" }',
         ),
+        ('run = "orders:clean"', 'run = "orders:clean"\neffect = "at_least_once"'),
     ],
 )
 def test_what_may_change_between_crash_and_resume_does_not_count(
@@ -256,3 +257,23 @@ def test_a_mode_that_the_key_says_anyway_changes_nothing(tmp_path: Path) -> None
 
     assert said == form(tmp_path)
     assert "mode" not in said["states"]["loading"]["task"]
+
+
+def test_of_a_post_the_body_counts_but_not_what_is_declared_and_no_credential(
+    tmp_path: Path,
+) -> None:
+    """Another body is cut into other requests; a credential is renewed while instances run."""
+
+    def posting(more: str) -> dict[str, Any]:
+        load = f'load = {{ to = "https://h/x"{more} }}'
+        return form(
+            tmp_path,
+            ('load = { to = "sqlite:///shop.db", table = "orders", key = ["order_id"] }', load),
+        )
+
+    plain = posting("")
+
+    assert posting(', effect = "exactly_once", auth = "env:A", body = "array"') == plain
+    assert describe_changes(plain, posting(', body = "record"')) == [
+        "the body of \"loading\" was 'array' and is 'record'"
+    ]

@@ -8,6 +8,7 @@ import pytest
 from statepipe.errors import NotFound
 from statepipe.machine.definition import State
 from statepipe.machine.graph import dot, mermaid
+from statepipe.machine.tasks import Load, Run
 from tests.unit.building import acting, orders, pipeline, to
 
 HOSTILE = to("done", when="""'"];<script>{x}--> %% \\n' == 'x'""".replace("\\", ""))
@@ -73,6 +74,24 @@ def test_names_that_mermaid_would_misread_get_an_alias() -> None:
     assert 'state "b-1" as S1' in text
     assert "[*] --> S0" in text
     assert "S0 --> S1 : ok" in text
+
+
+@pytest.mark.parametrize(
+    ("task", "effect"),
+    [
+        (Load(to="https://h/x"), "at_least_once"),
+        (Load(to="https://h/x", effect="exactly_once"), "exactly_once"),
+        (Load(to="sqlite:///w.db", table="t"), ""),
+        (Run(function="m:f", effect="at_least_once"), "at_least_once"),
+    ],
+)
+def test_a_state_says_its_effect_where_no_ledger_settles_it(task: Load | Run, effect: str) -> None:
+    """Who looks at the picture sees where something may arrive twice."""
+    machine = pipeline(State(name="a", task=task, on=(to("done"),)))
+
+    assert (f'state "a ({effect})" as a' in mermaid(machine)) == bool(effect)
+    assert (f'"a" [label="a ({effect})"]' in dot(machine)) == bool(effect)
+    assert "a --> done : ok" in mermaid(machine)
 
 
 def test_a_guard_cannot_leave_its_label() -> None:

@@ -1,7 +1,6 @@
 """
 The credentials of one connection: resolved when it is made, and kept out of sight.
 
-    Auth                    how a machine or a source says them, by reference
     Credentials.added       what they add to each request
     Credentials.resolve     the secret that a reference names
     Credentials.masked      a text without what was resolved
@@ -15,12 +14,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 
+from statepipe.effects import Auth
 from statepipe.errors import DefinitionError, Fatal
 from statepipe.io import secrets
 from statepipe.observe import redact
-
-#: One reference for a bearer token, a user and a reference, or references by header or "?name".
-Auth = str | tuple[str, str] | Mapping[str, str] | None
 
 
 class Added(NamedTuple):

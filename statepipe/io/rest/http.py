@@ -22,6 +22,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx2
 
 from statepipe.clock import Clock, SystemClock
+from statepipe.effects import Auth
 from statepipe.errors import BadAnswer, Fatal
 from statepipe.io.rest.answers import (
     failure_of,
@@ -30,7 +31,7 @@ from statepipe.io.rest.answers import (
     next_link,
     quoted,
 )
-from statepipe.io.rest.credentials import Added, Auth, Credentials
+from statepipe.io.rest.credentials import Added, Credentials
 from statepipe.io.rest.limits import HttpLimits
 from statepipe.io.rest.pages import with_params, without_params
 
@@ -131,6 +132,10 @@ class Connection:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the host."""
         self._client.close()
 
     def get(self, url: str) -> Answer:

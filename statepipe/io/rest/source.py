@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from statepipe.effects import Auth
 from statepipe.errors import BadAnswer, DataError, Fatal, TaskCancelled
 from statepipe.io.jsontext import Document, MalformedError, parse_document, text_of
 from statepipe.io.rest.answers import quoted
@@ -66,7 +67,7 @@ def read_rest(  # noqa: PLR0913  (an API differs in all of these, and each has i
     total: str | None = None,
     params: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
-    auth: str | tuple[str, str] | Mapping[str, str] | None = None,
+    auth: Auth = None,
     decimals: bool = False,
     limits: HttpLimits = _LIMITS,
 ) -> Iterator[Batch]:
