@@ -6,12 +6,14 @@ Where records are loaded, by the scheme of an address.
     sqlite:///name.db    beside the machine: relative to `base_dir`
     sqlite:////abs.db    absolute
     postgresql://…       whatever libpq takes; its password is a reference
+    https://host/path    records are POSTed to it
     env:NAME, file:/…    a reference to one of these, whole
 """
 
 from pathlib import Path
 from urllib.parse import unquote
 
+from statepipe.effects import Auth, contradiction, is_http
 from statepipe.errors import DataError, DefinitionError
 from statepipe.io import secrets
 from statepipe.io.loads import Destination, Landed, LedgerRow, LoadBatch
@@ -21,11 +23,19 @@ from statepipe.suggest import did_you_mean
 __all__ = ["Destination", "Landed", "LedgerRow", "LoadBatch", "open_destination"]
 
 _POSTGRES = ("postgresql", "postgres")
-_SCHEMES = ("sqlite", *_POSTGRES)
+_SCHEMES = ("sqlite", *_POSTGRES, "http", "https")
 
 
 def open_destination(
-    to: str, *, base_dir: Path, table: str, key: tuple[str, ...] = (), replace: bool = False
+    to: str,
+    *,
+    base_dir: Path,
+    table: str = "",
+    key: tuple[str, ...] = (),
+    replace: bool = False,
+    effect: str = "",
+    body: str = "",
+    auth: Auth = None,
 ) -> Destination:
     """
     Return the destination `to` for `table`. Nothing is opened or made before it is used.
@@ -33,13 +43,16 @@ def open_destination(
     Args:
         to: Its address, or a reference to it; %-escapes are decoded.
         base_dir: What a relative path is relative to.
-        table: The table to load into.
+        table: The table to load into; "" if records are POSTed.
         key: Columns of the key for an upsert; none to append.
         replace: What is loaded takes the place of what the table has, when it is published.
+        effect: What its author declares it to be, "" for nothing.
+        body: What the body of a POST is.
+        auth: Credentials of a POST, by reference.
 
     Raises:
-        DefinitionError: If the address, the table or the key cannot be used, or a
-            reference leads nowhere.
+        DefinitionError: If the address, the table or the key cannot be used, they contradict
+            each other, or a reference leads nowhere.
         DataError: If what speaks to it is not installed.
     """
     # What a reference leads to may hold a password, so errors call it by the reference.
@@ -52,8 +65,18 @@ def open_destination(
             f"no destination speaks {what}"
             f"{did_you_mean(scheme, _SCHEMES) if separator and not is_secret else ''}",
             meaning="nothing was loaded",
-            next_step='write to = "sqlite:///warehouse.db", or "postgresql://user@host/database"',
+            next_step='write to = "sqlite:///warehouse.db", "postgresql://user@host/database",'
+            ' or "https://host/path"',
         )
+    wrong = contradiction(
+        address, table=table, replaces=replace, effect=effect, body=body, auth=auth
+    )
+    if wrong is not None:
+        raise DefinitionError(
+            f"{to}: {wrong.message}", meaning="nothing was loaded", next_step=wrong.next_step
+        )
+    if is_http(address):
+        return _open_http(address, name=to, key=key, body=body, auth=auth)
     if scheme in _POSTGRES:
         return _open_postgres(address, name=to, table=table, key=key, replace=replace)
     path = unquote(rest.removeprefix("/"))
@@ -65,6 +88,21 @@ def open_destination(
         )
     # An absolute path wins over base_dir; that is how pathlib joins.
     return SqliteDestination(base_dir / path, table=table, key=key, replace=replace)
+
+
+def _open_http(
+    address: str, *, name: str, key: tuple[str, ...], body: str, auth: Auth
+) -> Destination:
+    try:
+        # httpx2 is optional, and takes 100 ms to import.
+        from statepipe.io.rest.destination import HttpDestination  # noqa: PLC0415
+    except ImportError as error:
+        raise DataError(
+            f"{name} needs httpx2, which cannot be imported: {error}",
+            meaning="nothing was loaded",
+            next_step='pip install "statepipe[http]"',
+        ) from error
+    return HttpDestination(address, name=name, key=key, body=body, auth=auth)
 
 
 def _open_postgres(

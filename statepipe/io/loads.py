@@ -16,7 +16,7 @@ from statepipe.io.rows import Records
 
 
 def at_once() -> None:
-    """Wait for nobody: the batch is the only one that is loaded now."""
+    """Wait for nobody, tell nobody: the batch is the only one that is loaded now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,8 @@ class LoadBatch:
         records: Its records: a list of dicts, or a columnar table.
         turn: Returns when all batches before it are loaded. Call it before anything is
             locked or written: what later batches say of a row must win.
+        beat: Says that the load is alive. Call it between the parts of a long one; it raises
+            TaskCancelled if the load was asked to stop.
     """
 
     store_id: str
@@ -48,6 +50,7 @@ class LoadBatch:
     digest: bytes
     records: Records
     turn: Callable[[], None] = field(default=at_once, compare=False)
+    beat: Callable[[], None] = field(default=at_once, compare=False)
 
 
 class Landed(NamedTuple):
@@ -75,7 +78,7 @@ class LedgerRow(NamedTuple):
 
 class Destination(Protocol):
     """
-    Where records are loaded, each batch exactly once.
+    Where records are loaded; each batch exactly once if there is a ledger, else at least once.
 
     Attributes:
         is_shared: True if several processes may have it open at once, so that one can get
@@ -115,8 +118,8 @@ class Destination(Protocol):
 
     def ledger(
         self, *, store_id: str, instance: str, generation: int, state: str, visit: int
-    ) -> list[LedgerRow]:
-        """Return the ledger's rows of one stay for this table, by batch number."""
+    ) -> list[LedgerRow] | None:
+        """Return the ledger's rows of one stay for this table, by batch number; None without."""
 
     def close(self) -> None:
         """Let go of the destination; a later call opens it again."""

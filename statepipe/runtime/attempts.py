@@ -29,14 +29,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from statepipe.errors import Fatal, Reject, SchemaDrift, TaskCancelled
+from statepipe.errors import Fatal, Reject, SchemaDrift
 from statepipe.io.marks import highest, start_of
 from statepipe.io.rejects import RejectEntry, rejected
 from statepipe.model import OK, Batch, Outcome, Record, Task
 from statepipe.runtime import asynchronous, builtin, failure
 from statepipe.runtime.executors import cancellation
 from statepipe.runtime.functions import kind_of, resolve
-from statepipe.runtime.staging import Ask, Input, Staging
+from statepipe.runtime.staging import Ask, Input, Staging, beat
 from statepipe.runtime.watching import watched
 from statepipe.store.codec import encode
 
@@ -269,7 +269,7 @@ def _task(call: Mapping[str, Any], ask: Ask) -> Task:
         batch_size=call["batch_size"],
         log=log,
         idempotency_key=_key(call, call["next"]),
-        _beat=partial(_beat, ask, flag),
+        _beat=partial(beat, ask, flag),
         _is_cancelled=partial(getattr, flag, "raised"),
     )
 
@@ -280,12 +280,6 @@ def _start(call: Mapping[str, Any]) -> Any:  # noqa: ANN401 a column's value
     incremental, (_, start, _) = call["incremental"], call["mark"]
     lookback_ms, lookback = incremental["lookback_ms"], incremental["lookback"]
     return start_of(start, lookback_ms=lookback_ms, lookback=lookback)
-
-
-def _beat(ask: Ask, flag: cancellation.Flag) -> None:
-    if flag.raised:
-        raise TaskCancelled("the attempt was asked to stop")
-    ask({"ask": "beat"})
 
 
 def _key(call: Mapping[str, Any], number: int) -> str:

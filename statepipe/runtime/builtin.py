@@ -2,12 +2,13 @@
 The two tasks that come with the engine: judge records by a contract, and load them.
 
     validate    each input batch -> clean records, and rejects with the reason
-    load        each planned batch -> the destination, exactly once, then the checkpoint
+    load        each planned batch -> the destination, then the checkpoint
 
 `load` trusts three things in this order: the plan that was committed on entering the
 state, the destination's own ledger, the checkpoint. Before it ends, the ledger must hold
 the plan row for row; what a destination has lost meanwhile is loaded again, once. Then a
-load that replaces is published.
+load that replaces is published. A destination without a ledger cannot be asked what it
+has: there the checkpoint, which has each batch that was answered, is all that counts.
 """
 
 import hashlib
@@ -85,6 +86,9 @@ def load(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
         table=to["table"],
         key=tuple(to["key"]),
         replace=to["replace"],
+        effect=to["effect"],
+        body=to["body"],
+        auth=to["auth"],
     )
     try:
         return _load_all(call, ask, destination)
@@ -142,6 +146,7 @@ def _load_one(
         digest=given.staged.sha256,
         records=given.blocks(),
         turn=partial(staging.turn, given.number),
+        beat=staging.beat,
     )
     return destination.load(batch)
 
@@ -153,6 +158,7 @@ def _batch(
     digest: bytes,
     records: Records,
     turn: Callable[[], None] = at_once,
+    beat: Callable[[], None] = at_once,
 ) -> LoadBatch:
     return LoadBatch(
         store_id=call["load"]["store_id"],
@@ -165,6 +171,7 @@ def _batch(
         digest=digest,
         records=records,
         turn=turn,
+        beat=beat,
     )
 
 
@@ -188,17 +195,17 @@ def _plan(ask: Ask) -> Iterator[Planned]:
 def _missing(
     call: Mapping[str, Any], destination: Destination, plan: Iterable[Planned]
 ) -> list[Planned]:
-    """Return the planned batches of which the ledger has no row, or not that row."""
-    rows = {
-        row.number: (row.digest, row.records + row.rejected)
-        for row in destination.ledger(
-            store_id=call["load"]["store_id"],
-            instance=call["instance"],
-            generation=call["generation"],
-            state=call["state"],
-            visit=call["visit"],
-        )
-    }
+    """Return the planned batches of which the ledger, if there is one, lacks the very row."""
+    found = destination.ledger(
+        store_id=call["load"]["store_id"],
+        instance=call["instance"],
+        generation=call["generation"],
+        state=call["state"],
+        visit=call["visit"],
+    )
+    if found is None:
+        return []
+    rows = {row.number: (row.digest, row.records + row.rejected) for row in found}
     return [
         planned
         for planned in plan

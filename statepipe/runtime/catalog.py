@@ -12,7 +12,7 @@ import hashlib
 import json
 import random
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -231,6 +231,9 @@ class Catalog:
             "table": load.table,
             "key": list(load.key),
             "replace": load.mode == "replace",
+            "effect": load.effect,
+            "body": load.body,
+            "auth": dict(load.auth) if isinstance(load.auth, Mapping) else load.auth,
             "base_dir": str(self._config.root),
             "store_id": store.store_id,
         }

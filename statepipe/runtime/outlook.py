@@ -126,4 +126,4 @@ def _work(state: Mapping[str, Any]) -> str:
         return f"run {task['run']}"
     if "contract" in task:
         return f"contract {task['contract']}"
-    return f"load {task['table']} in {task['load']}"
+    return f"load {task['table']} in {task['load']}" if task["table"] else f"post to {task['load']}"

@@ -121,8 +121,8 @@ def _refuse_lost_appends(
     task = machine.state(state).task
     if isinstance(task, Load) and task.mode == "append" and loaded.get(state):
         raise Refused(
-            f"{loaded[state]} batches of {found.id!r} were appended to {task.table!r}, which has"
-            " no key to upsert by: loading again would double them",
+            f"{loaded[state]} batches of {found.id!r} were appended to {task.table or task.to!r},"
+            " which has no key to upsert by: loading again would double them",
             meaning="nothing was changed; the rows stay as they are",
             next_step=f"delete its rows by hand, then start another instance of {machine.name}",
         )

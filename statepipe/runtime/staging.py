@@ -5,6 +5,7 @@ An attempt's side of batches: read its input, stage its output, wait for the com
     Staging.inputs    batches of the state before, verified, as long as there are any
     Staging.commit    stage records and rejects, ask for the commit, return when it is there
     Staging.rejects   stage rejects alone
+    beat              say that an attempt is alive, and be told whether it must stop
 
 The file comes first and the question after it, so a row never names a file that is not
 durable; a crash between the two leaves a file that no row names, which is swept.
@@ -16,10 +17,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from statepipe.errors import LedgerMismatch, ValueRefused
+from statepipe.errors import LedgerMismatch, TaskCancelled, ValueRefused
 from statepipe.io.blocks import Blocks
 from statepipe.io.rejects import RejectEntry
 from statepipe.model import Rejects, Staged
+from statepipe.runtime.executors import cancellation
 from statepipe.runtime.failure import clean
 from statepipe.store.codec import encode
 from statepipe.store.records import Encoded, decode_blocks, decode_records, encode_records
@@ -102,6 +104,10 @@ class Staging:
         """Wait until all batches before `number` are committed."""
         if self._call["shares"]:
             self._ask({"ask": "turn", "number": number})
+
+    def beat(self) -> None:
+        """Say that the attempt is alive; raises TaskCancelled if it must stop."""
+        beat(self._ask, cancellation.current())
 
     def _read(self, given: Mapping[str, Any]) -> Input:
         facts, planned = given["batch"], given["planned"]
@@ -197,6 +203,18 @@ class Staging:
             kind=kind,
             inline_bytes_max=call["inline_bytes_max"],
         )
+
+
+def beat(ask: Ask, flag: cancellation.Flag) -> None:
+    """
+    Say that an attempt is alive.
+
+    Raises:
+        TaskCancelled: If it must stop.
+    """
+    if flag.raised:
+        raise TaskCancelled("the attempt was asked to stop")
+    ask({"ask": "beat"})
 
 
 def _encode_entries(entries: list[RejectEntry]) -> Encoded:

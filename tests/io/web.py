@@ -39,6 +39,8 @@ class Request(NamedTuple):
         headers: The headers, names in lower case.
         at_s: When it came, by the wall clock, in seconds since 1970.
         at_once: How many requests of this path were open then, itself included.
+        method: "GET" or "POST".
+        body: What was posted.
     """
 
     target: str
@@ -47,6 +49,8 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     at_s: float
     at_once: int
+    method: str = "GET"
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +110,7 @@ class Web:
         """Note a request; return what to answer, None if who asked has gone already."""
         parts = urlsplit(handler.path)
         now_s = time.time()  # noqa: TID251  (the wall clock is what Retry-After is about)
+        body = handler.rfile.read(int(handler.headers.get("Content-Length", "0")))
         if _watch(handler.connection).poll(0):
             return None  # killed before the request was looked at: nobody will hear the answer
         with self._lock:
@@ -117,6 +122,8 @@ class Web:
                 {name.lower(): value for name, value in handler.headers.items()},
                 now_s,
                 self._open[parts.path],
+                handler.command,
+                body,
             )
             self.requests.append(request)
             return self._answer(request)
@@ -182,6 +189,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._say(reply, web.stopping)
         finally:
             web.leave(self)
+
+    do_POST = do_GET  # noqa: N815  (the server's spelling)
 
     def handle(self) -> None:
         """Serve one connection; who hangs up is no error."""

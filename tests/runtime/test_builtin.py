@@ -46,9 +46,10 @@ def planned(loop: Loop, tmp_path: Path) -> dict[str, Any]:
         for n, each in enumerate(loop.inputs)
     ]
     to = {"to": "sqlite:///warehouse.db", "table": "orders", "key": ["n"], "replace": False}
+    posted = {"effect": "", "body": "", "auth": None}
     return {
         "work": "load",
-        "load": {**to, "base_dir": str(tmp_path), "store_id": "store-1"},
+        "load": {**to, **posted, "base_dir": str(tmp_path), "store_id": "store-1"},
     }
 
 

@@ -185,46 +185,11 @@ def test_a_zombie_of_another_instance_is_not_fenced(warehouse: Warehouse) -> Non
     assert warehouse.destination().load(batch(instance="i-2", epoch=1)).records == 3
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"store_id": "store-2"},
-        {"instance": "i-2"},
-        {"generation": 2},
-        {"state": "loading-2"},
-        {"visit": 2},
-        {"number": 1},
-    ],
-    ids=str,
-)
-def test_every_part_of_the_identity_counts(warehouse: Warehouse, other: dict[str, Any]) -> None:
-    """Batches that differ in one part of their identity are two batches."""
-    target = warehouse.destination()
-    target.load(batch(digest=b"1"))
-
-    assert target.load(batch(digest=b"2", **other)) == Landed(3, [], already=False)
-    assert warehouse.query("SELECT count(*) FROM t") == [(6,)]
-
-
 def test_two_tables_of_one_database_have_their_own_ledgers(warehouse: Warehouse) -> None:
     """Two loading tasks may share a warehouse."""
     one, two = warehouse.destination(table="one"), warehouse.destination(table="two")
 
     assert one.load(batch(digest=b"1")) == two.load(batch(digest=b"2"))
-
-
-def test_a_rewound_load_replaces_the_rows_of_the_one_before(warehouse: Warehouse) -> None:
-    """A generation is a load of its own; with a key it takes the place of the last one's rows."""
-    target = warehouse.destination(key=("id",))
-    target.load(batch(ROWS))
-
-    target.load(batch([row | {"name": "new"} for row in ROWS], generation=2, epoch=2, digest=b"2"))
-
-    assert warehouse.query("SELECT id, name FROM t ORDER BY id") == [
-        (1, "new"),
-        (2, "new"),
-        (3, "new"),
-    ]
 
 
 def test_the_verdict_on_a_loaded_batch_does_not_change_with_the_table(
@@ -297,7 +262,7 @@ def test_a_destination_that_lost_its_tail_is_loaded_again(warehouse: Warehouse) 
     warehouse.script("DELETE FROM t; DELETE FROM _statepipe_ledger WHERE batch = 1")
     warehouse.script("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')")
 
-    assert [row.number for row in target.ledger(**STAY)] == [0]
+    assert [row.number for row in target.ledger(**STAY) or []] == [0]
     assert target.load(batch(number=1)) == Landed(3, [], already=False)
     assert warehouse.query("SELECT count(*) FROM t") == [(6,)]
 

@@ -145,7 +145,9 @@ def test_an_unknown_column_stops_the_whole_batch(warehouse: Warehouse) -> None:
     target = warehouse.destination()
     target.load(batch())
 
-    with pytest.raises(DataError, match=r"no column 'nmae'; did you mean \"name\"") as refusal:
+    with pytest.raises(
+        DataError, match=r"no column 'nmae', which record 1 of the batch has; did you mean \"name\""
+    ) as refusal:
         target.load(batch([{"id": 9}, {"id": 10, "nmae": "x"}], number=1))
 
     assert 'ADD COLUMN "nmae"' in refusal.value.next_step
@@ -265,15 +267,6 @@ def test_a_batch_of_which_nothing_can_be_stored_is_loaded_as_nothing(warehouse: 
 
     assert (answer.records, len(answer.rejects)) == (0, 37)
     assert warehouse.query("SELECT records, rejected FROM _statepipe_ledger") == [(0, 37)]
-
-
-def test_a_missing_or_null_key_is_rejected(warehouse: Warehouse) -> None:
-    """SQL takes two NULLs for two keys, so a repeated load would add a row."""
-    answer = warehouse.destination(key=("id",)).load(
-        batch([{"id": 1, "n": 1}, {"id": None, "n": 2}, {"n": 3}, {}])
-    )
-
-    assert list(rejects_of(answer)) == [(1, "key", "/id"), (2, "key", "/id"), (3, "empty", "")]
 
 
 def test_a_key_without_a_unique_index_is_refused_by_name(warehouse: Warehouse) -> None:

@@ -19,9 +19,9 @@ from statepipe.errors import DataError, StatepipeError, Unreachable
 from statepipe.io.postgres.destination import PostgresDestination
 from statepipe.testing import violations
 from tests.crash.processes import soaking, until
-from tests.io.postgres.project import BATCHES, ROWS, Project, kill, make
 from tests.io.postgres.server import PASSWORD, Cluster
 from tests.io.postgres.warehouse import PostgresWarehouse
+from tests.io.project import BATCHES, ROWS, Project, kill, make
 from tests.io.warehouse import batch
 
 SEED = int(os.environ.get("STATEPIPE_SEED", "0"))

@@ -1,5 +1,5 @@
 """
-A project whose machine loads numbers into PostgreSQL, and the command line that drives it.
+A project whose machine loads numbers, and the command line that drives it.
 
     make          the folder
     Project.start a command as a process, which can be killed
@@ -34,7 +34,7 @@ machine = "numbers"
 version = 1
 
 extract = "numbers_:extract"
-load    = { to = "env:WAREHOUSE", table = "numbers"%s }
+load    = { to = "env:WAREHOUSE"%s }
 """
 
 _FUNCTIONS: Final = f'''\
@@ -95,6 +95,7 @@ class Project:
         """
         printed = []
         command: tuple[str, ...] = ("run", "numbers", "--id", "one")
+        is_there = False
         while True:
             process = self.start(*command)
             disturb(process)
@@ -103,7 +104,7 @@ class Project:
             if process.returncode == 0:
                 return printed
             assert len(printed) < 200, "\n".join(printed)
-            is_there = self.call("inspect", "one")[0] != _NOT_FOUND
+            is_there = is_there or self.call("inspect", "one")[0] != _NOT_FOUND
             command = ("resume", "one") if is_there else command
 
 
@@ -113,13 +114,13 @@ def kill(process: subprocess.Popen[str]) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
 
-def make(root: Path, *, warehouse: str, key: str = "") -> Project:
-    """Write the project into `root`."""
+def make(root: Path, *, warehouse: str, load: str = 'table = "numbers"') -> Project:
+    """Write the project into `root`; `load` is what its load says besides where to."""
     machines = root / "machines"
     machines.mkdir(parents=True)
     (root / "statepipe.toml").write_text(_SETTINGS, encoding="utf-8")
     (machines / "numbers.toml").write_text(
-        _MACHINE % (f', key = ["{key}"]' if key else ""), encoding="utf-8"
+        _MACHINE % (f", {load}" if load else ""), encoding="utf-8"
     )
     (machines / "numbers_.py").write_text(_FUNCTIONS, encoding="utf-8")
     return Project(root, warehouse)
