@@ -95,17 +95,18 @@ def split(records: Records, rejects: dict[int, Why]) -> Iterator[Run]:
         rejects.update(dict.fromkeys(positions, _EMPTY))
 
 
-def check_fields(fields: Sequence[str], table: Collection[str]) -> None:
+def check_fields(run: Run, table: Collection[str]) -> None:
     """
-    Refuse fields that `table`, the columns that can be written, lacks.
+    Refuse records with fields that `table`, the columns that can be written, lacks.
 
     Raises:
-        DataError: With the first such field.
+        DataError: With the first such field, and the record.
     """
-    for name in fields:
+    for name in run.fields:
         if name not in table:
             raise DataError(
-                f"the destination's table has no column {name!a}{did_you_mean(name, table)}",
+                f"the destination's table has no column {name!a}, which record"
+                f" {run.positions[0]} of the batch has{did_you_mean(name, table)}",
                 meaning="nothing of this batch was loaded",
                 next_step=f"ALTER TABLE … ADD COLUMN {quote(name)}, or leave the field out"
                 " in the task that makes the batch; then resume",

@@ -84,7 +84,7 @@ def fit(records: Records, *, table: Table | None, key: Sequence[str], ask: Ask) 
     runs = []
     for run in split(records, rejects):
         if table is not None:
-            check_fields(run.fields, table)
+            check_fields(run, table)
         columns = [
             _adapt_column(name, values, run.positions, rejects)
             for name, values in zip(run.fields, run.columns, strict=True)

@@ -95,7 +95,7 @@ def fit(records: Records, *, table: Table | None, key: Sequence[str]) -> Fitted[
     columns = table if table is not None else infer(runs)
     fitted = []
     for run in runs:
-        check_fields(run.fields, columns)
+        check_fields(run, columns)
         check_key(run, run.columns, key, rejects)
         stored = [
             _fit_column(name, values, columns[name], run.positions, rejects)
