@@ -157,6 +157,7 @@ def test_values_that_json_lacks_are_text_and_what_would_change_is_rejected() -> 
         {"id": 4, "x": "\ud800"},
         {"id": 5, "x": None, "list": [True, "ä\0"]},
         {"id": 6, "x": {1: 2}},
+        {"\ud800": 7},
     ]
     receiver = Receiver()
     with serving(receiver) as web:
@@ -177,6 +178,7 @@ def test_values_that_json_lacks_are_text_and_what_would_change_is_rejected() -> 
         (2, "nan", "/in"),
         (3, "unicode", "/x"),
         (5, "keys", "/x"),
+        (6, "unicode", ""),
     ]
     assert landed.records == 2
 
