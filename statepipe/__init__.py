@@ -2,8 +2,8 @@
 statepipe: ETL pipelines as explicit state machines, every move one commit in SQLite.
 
 What machines are written with: Batch, Outcome, Task, Throttled, Fatal, Reject; read_csv,
-read_jsonl, read_rest and its ways of paging. What programs drive them with: Engine,
-load_config, Machine and its parts; and look with: Reader, Filter.
+read_jsonl, read_parquet, read_rest and its ways of paging. What programs drive them with:
+Engine, load_config, Machine and its parts; and look with: Reader, Filter.
 
 Names are imported when they are first used, so that the command line starts fast; the
 stub beside this file tells type checkers where each comes from.
@@ -42,8 +42,9 @@ _HOMES: Final = {
     "Transition": "statepipe.machine.definition",
     "Validate": "statepipe.machine.judging",
     "load_config": "statepipe.config",
-    "read_csv": "statepipe.io.files",
-    "read_jsonl": "statepipe.io.files",
+    "read_csv": "statepipe.io.files.text",
+    "read_jsonl": "statepipe.io.files.text",
+    "read_parquet": "statepipe.io.files.parquet",
     "read_rest": "statepipe.io.rest.source",
 }
 

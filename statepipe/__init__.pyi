@@ -8,8 +8,9 @@ from statepipe.errors import Fatal as Fatal
 from statepipe.errors import Reject as Reject
 from statepipe.errors import StatepipeError as StatepipeError
 from statepipe.errors import Throttled as Throttled
-from statepipe.io.files import read_csv as read_csv
-from statepipe.io.files import read_jsonl as read_jsonl
+from statepipe.io.files.parquet import read_parquet as read_parquet
+from statepipe.io.files.text import read_csv as read_csv
+from statepipe.io.files.text import read_jsonl as read_jsonl
 from statepipe.io.rest.limits import HttpLimits as HttpLimits
 from statepipe.io.rest.pages import ByCursor as ByCursor
 from statepipe.io.rest.pages import ByLink as ByLink

@@ -7,6 +7,8 @@ Columnar batches: the one module that knows pyarrow, imported when a table comes
     interleaved a table's rows and some dicts as one table
     as_table    any library's table as a pyarrow.Table
     columns_of  its columns, by the types that their values have in records
+    Cutter      tables of any size to tables of one size
+    stream_of   whatever speaks the Arrow stream interface as tables, one after the other
 
 The file form of Arrow IPC, not the stream: its footer is at the end, so a cut is
 always noticed, while a cut stream ends like a whole one.
@@ -40,7 +42,8 @@ def to_ipc(records: Any) -> Ipc:  # noqa: ANN401  (any library's table)
     table = as_table(records)
     try:
         with pyarrow.ipc.new_file(sink, table.schema, options=options) as writer:
-            writer.write_table(table)
+            # The file form has one dictionary a column; chunks from several places have several.
+            writer.write_table(table.unify_dictionaries())
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
         raise _unwritable(records, error) from error
     return Ipc(sink.getvalue().to_pybytes(), table.num_rows)
@@ -82,6 +85,54 @@ def columns_of(table: Any) -> Iterator[tuple[str, str, int]]:  # noqa: ANN401  (
         kind = field.type.value_type if types.is_dictionary(field.type) else field.type
         word = next((word for fits, word in words if fits(kind)), str(kind))
         yield field.name, word, column.null_count
+
+
+def stream_of(stream: Any) -> Iterator[Any]:  # noqa: ANN401  (any library's; pyarrow.Tables)
+    """
+    Yield the record batches of a stream, each as a table, no sooner than they are asked for.
+
+    Raises:
+        DataError: If pyarrow is not installed.
+        ValueRefused: If Arrow cannot take it.
+    """
+    pyarrow = _pyarrow()
+    try:
+        reader = pyarrow.RecordBatchReader.from_stream(stream)
+    except (pyarrow.ArrowException, TypeError, ValueError) as error:
+        raise _unwritable(stream, error) from error
+    with reader:
+        for batch in reader:
+            yield _without_views(pyarrow, pyarrow.Table.from_batches([batch]))
+
+
+class Cutter:
+    """
+    Cuts tables anew: in at any size, out at one. Nothing is copied; no more is held than that.
+
+    Args:
+        rows: Of each table that comes out; the last may have fewer.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._parts: list[Any] = []
+        self._held = 0
+
+    def feed(self, table: Any) -> Iterator[tuple[Any, int]]:  # noqa: ANN401  (pyarrow.Table)
+        """Yield each table that is full now, and how many rows of `table` are used up by then."""
+        used = 0
+        while used < table.num_rows:
+            part = table.slice(used, self._rows - self._held)
+            used += part.num_rows
+            self._parts.append(part)
+            self._held += part.num_rows
+            if self._held == self._rows:
+                yield self.rest(), used
+
+    def rest(self) -> Any:  # noqa: ANN401  (pyarrow.Table)
+        """Return what is held, and hold nothing; None if nothing is."""
+        parts, self._parts, self._held = self._parts, [], 0
+        return _pyarrow().concat_tables(parts) if parts else None
 
 
 def _unwritable(records: object, error: Exception) -> ValueRefused:

@@ -3,7 +3,8 @@ The worker's side of an attempt: run one task, ask for each commit, report how i
 
     perform     a call (plain data) and a way to ask -> the outcome (plain data)
 
-    def extract(task)           yields batches: each is staged and committed before the next
+    def extract(task)           yields batches: each is staged and committed before the next;
+                                or returns one Arrow stream, which is cut into batches
     def transform(task, batch)  called once per input batch; what it returns is committed
     def approve(task)           called once; what it returns is its result
 
@@ -32,6 +33,7 @@ from typing import Any, Final
 from statepipe.errors import Fatal, Reject, SchemaDrift
 from statepipe.io.marks import highest, start_of
 from statepipe.io.rejects import RejectEntry, rejected
+from statepipe.io.streams import read_stream
 from statepipe.model import OK, Batch, Outcome, Record, Task
 from statepipe.runtime import asynchronous, builtin, failure
 from statepipe.runtime.executors import cancellation
@@ -87,6 +89,8 @@ def _run(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
         got = _awaited(got)
     except Reject as error:
         raise _reject_refused(error) from error
+    if hasattr(got, "__arrow_c_stream__"):
+        got, kind = read_stream(task, got), "source"
     if kind == "source" or hasattr(got, "__next__") or hasattr(got, "__anext__"):
         return _source(got, task, call, ask)
     if task._rejects:  # noqa: SLF001 the runtime made it

@@ -36,6 +36,9 @@ _ITERATORS: Final = (
     "AsyncIterable",
     "AsyncGenerator",
 )
+#: Tables and streams that speak the Arrow stream interface, by what pyarrow, polars, pandas and
+#: DuckDB call them.
+_STREAMS: Final = ("Table", "RecordBatchReader", "DataFrame", "LazyFrame", "DuckDBPyRelation")
 #: Parameters of a map: the task and the batch.
 _OF_A_MAP: Final = 2
 
@@ -103,8 +106,8 @@ def kind_of(function: Callable[..., Any]) -> Kind:
     """
     Return what kind of task `function` is.
 
-    "map" takes two arguments, a task and a batch; "source" takes the task and
-    is a generator (or is annotated to return an iterator); "call" takes the task.
+    "map" takes two arguments, a task and a batch; "source" takes the task and is a generator
+    (or is annotated to return an iterator, or an Arrow stream); "call" takes the task.
 
     Raises:
         DefinitionError: If it can be called with neither one argument nor two.
@@ -145,12 +148,14 @@ def _yields(function: Callable[..., Any]) -> bool:
         for is_generator in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)
     ):
         return True
-    # A plain function that returns an iterator is a source too; only its
+    # A plain function that returns an iterator or a stream is a source too; only its
     # annotation can tell before it is called.
     annotation = getattr(plain, "__annotations__", {}).get("return")
     if isinstance(annotation, str):
-        return annotation.split("[")[0].rsplit(".")[-1] in _ITERATORS
+        return annotation.split("[")[0].rsplit(".")[-1] in _ITERATORS + _STREAMS
     origin = typing.get_origin(annotation) or annotation
+    if hasattr(origin, "__arrow_c_stream__"):
+        return True
     return origin in [getattr(collections.abc, name) for name in _ITERATORS]
 
 

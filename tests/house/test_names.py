@@ -16,12 +16,14 @@ from tests.house.repository import ROOT, modules
 #: Each costs 15 to 100 ms of start-up, or is an extra that may be missing.
 HEAVY = (
     "apprise",
+    "fsspec",
     "httpx2",
     "jsonschema_rs",
     "opentelemetry",
     "prometheus_client",
     "pyarrow",
     "rich",
+    "s3fs",
     "sqlite_utils",
     "transitions",
 )

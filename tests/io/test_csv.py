@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statepipe.errors import Fatal
-from statepipe.io.files import read_csv
-from statepipe.io.lines import RECORD_BYTES_MAX
+from statepipe.io.files.lines import RECORD_BYTES_MAX
+from statepipe.io.files.text import read_csv
 from statepipe.model import Record
 from tests.io.reading import read, read_with_crashes, task, write
 

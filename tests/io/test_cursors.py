@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from statepipe.errors import Fatal
-from statepipe.io.files import read_csv
+from statepipe.io.files.text import read_csv
 from statepipe.io.rows import Value
 from tests.io.reading import task, write
 
@@ -95,7 +95,7 @@ def test_a_change_beyond_the_head_is_noticed_by_the_files_time(tmp_path: Path) -
     times = path.stat()
     batch = next(read_csv(task(batch_size=30_000), path))
     with path.open("r+b") as file:
-        file.seek(batch.cursor["offset"] - 2)
+        file.seek(batch.cursor["at"]["offset"] - 2)
         file.write(b"X")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
 

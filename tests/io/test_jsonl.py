@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statepipe.errors import Fatal
-from statepipe.io.files import read_jsonl
-from statepipe.io.lines import LINE_BYTES_MAX
+from statepipe.io.files.lines import LINE_BYTES_MAX
+from statepipe.io.files.text import read_jsonl
 from statepipe.store.codec import decode, encode
 from tests.io.reading import read, read_with_crashes, task, write
 

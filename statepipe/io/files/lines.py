@@ -1,7 +1,7 @@
 """
 The lines of a file as a reader takes them, with an exact position in bytes.
 
-    Lines.open     a file, and the cursor to go on from; refused if the file has changed
+    Lines          an open file, and the cursor to go on from; refused if the file has changed
     go_on          jump to where the cursor left off
     next(lines)    the next line as text; UnreadableError if it is not UTF-8
     accept         what was taken since the last accept is used up
@@ -14,22 +14,25 @@ A cursor knows the part of the file that was used up:
     offset, line      bytes and lines used up
     crc32             of these bytes
     head_crc32        of the first 64 KiB of them
-    size, mtime_ns    of the file when it was opened
+    size, stamp       of the file when it was opened
 
-If size and time are the same, and so is the head, resuming seeks. If not, the bytes used
-up are read once more and compared: a file that was touched, copied or appended to is still
-good, any other is refused.
+If size and stamp are the same, and so is the head, resuming seeks. If not, or if the place of
+the file has no stamps, the bytes used up are read once more and compared: a file that was
+touched, copied or appended to is still good, any other is refused.
+
+Of a compressed file, offset and sums are those of what is in it, and to seek is to unpack what
+stands before, without looking at it.
 """
 
-import os
-import stat
 import zlib
 from collections import deque
-from pathlib import Path
+from collections.abc import Callable
 from types import TracebackType
-from typing import BinaryIO, Final, NamedTuple, NoReturn, Self
+from typing import Final, NamedTuple, NoReturn, Self
 
 from statepipe.errors import Fatal
+from statepipe.io.files.found import BLOCK_BYTES, Opened
+from statepipe.io.files.unpacking import DamagedError, unpacked
 from statepipe.io.rows import Value
 from statepipe.model import Record
 
@@ -43,7 +46,6 @@ RECORD_BYTES_MAX: Final = 256 * 1024
 ASIDE_BYTES_MAX: Final = 64 * 1024
 
 _HEAD_BYTES: Final = 64 * 1024
-_BLOCK_BYTES: Final = 1024 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -73,14 +75,36 @@ class Lines:
     An iterator over lines that remembers which of them are used up.
 
     Attributes:
-        path: The file.
+        shown: What people call the file.
     """
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
-        self.path = path
-        self._file = file
-        facts = os.fstat(file.fileno())
-        self._size, self._mtime_ns = facts.st_size, facts.st_mtime_ns
+    def __init__(
+        self,
+        opened: Opened,
+        *,
+        kind: str | None,
+        cursor: Value,
+        beat: Callable[[], object],
+    ) -> None:
+        """
+        Begin at the start of `opened`; `go_on` then jumps to `cursor`, if it is not None.
+
+        Args:
+            opened: The file; it is closed with the lines.
+            kind: How it is packed, or None.
+            cursor: Where to go on.
+            beat: Called for each block that is only passed over or compared.
+
+        Raises:
+            Fatal: If what `cursor` says was used up of it is no longer what is there.
+            DataError: If it cannot be unpacked for want of a library.
+        """
+        self.shown = opened.shown
+        self._beat = beat
+        self._is_packed = kind is not None
+        self._packed = opened.file
+        self._file = opened.file
+        self._size, self._stamp = opened.size, opened.stamp
         self._at = _Position()
         self._resume: _Position | None = None
         # Used up since the last cursor, and folded into the position when one is asked for.
@@ -90,31 +114,15 @@ class Lines:
         self._taken: list[bytes] = []
         self._taken_bytes = 0
         self._given_back: deque[bytes] = deque()
-
-    @classmethod
-    def open(cls, path: Path, *, cursor: Value) -> Self:
-        """
-        Open `path` at its start; `go_on` then jumps to `cursor`, if it is not None.
-
-        Raises:
-            Fatal: If the file cannot be read, or what `cursor` says was used up of it
-                is no longer what is there.
-        """
         try:
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise Fatal(f"{path} is not a regular file; nothing was read")
-            file = path.open("rb", buffering=_BLOCK_BYTES)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise Fatal(f"{path} cannot be read: {reason}") from error
-        lines = cls(path, file)
-        try:
+            self._file = unpacked(opened.file, kind, beat)
             if cursor is not None:
-                lines._resume = lines._check(cursor)
-        except BaseException:
-            file.close()
+                self._resume = self._check(cursor)
+        except BaseException as error:
+            self._file.close()
+            if isinstance(error, DamagedError):
+                raise self._damaged(error) from error
             raise
-        return lines
 
     def __enter__(self) -> Self:
         return self
@@ -154,7 +162,10 @@ class Lines:
             self._at = self._resume
             self._used.clear()
             self._given_back.clear()
-            self._file.seek(self._at.offset)
+            try:
+                self._file.seek(self._at.offset)
+            except DamagedError as error:
+                raise self._damaged(error) from error
 
     def accept(self) -> None:
         """Use up the lines taken."""
@@ -184,21 +195,24 @@ class Lines:
         del self._taken[1:]
         self._taken_bytes = sum(map(len, self._taken))
 
-    def cursor(self) -> dict[str, int]:
+    def cursor(self) -> dict[str, Value]:
         """Return where to go on after the lines used up."""
         self._at = self._at.after(b"".join(self._used), lines=len(self._used))
         self._used.clear()
-        return self._at._asdict() | {"size": self._size, "mtime_ns": self._mtime_ns}
+        return self._at._asdict() | {"size": self._size, "stamp": self._stamp}
 
     def _read(self) -> bytes:
-        raw = self._file.readline(LINE_BYTES_MAX)
+        try:
+            raw = self._file.readline(LINE_BYTES_MAX)
+        except DamagedError as error:
+            raise self._damaged(error) from error
         if not raw:
-            if os.fstat(self._file.fileno()).st_size < self._size:
+            if self._packed.tell() < self._size:
                 self._refuse("it was cut while it was being read")
             raise StopIteration
         if len(raw) == LINE_BYTES_MAX and not raw.endswith(b"\n"):
             raise Fatal(
-                f"{self.path} is not a file of lines: one after line"
+                f"{self.shown} is not a file of lines: one after line"
                 f" {self._at.line + len(self._used)}"
                 f" is longer than {LINE_BYTES_MAX} bytes"
             )
@@ -206,24 +220,24 @@ class Lines:
 
     def _check(self, cursor: Value) -> _Position:
         """Return the cursor's position if the file still begins with what it used up."""
-        names = {*_Position._fields, "size", "mtime_ns"}
-        if (
-            type(cursor) is not dict
-            or set(cursor) != names
-            or any(type(value) is not int or value < 0 for value in cursor.values())
-        ):
+        names = {*_Position._fields, "size", "stamp"}
+        if type(cursor) is not dict or set(cursor) != names:
             self._refuse("the cursor was not made by this reader")
         at = _Position(*(cursor[name] for name in _Position._fields))
-        if self._size < at.offset:
+        if any(type(number) is not int or number < 0 for number in at):
+            self._refuse("the cursor was not made by this reader")
+        if self._size < at.offset and not self._is_packed:
             self._refuse(f"it has {self._size} bytes, {at.offset} were read before")
-        touched = (self._size, self._mtime_ns) != (cursor["size"], cursor["mtime_ns"])
+        looks = (self._size, self._stamp)
+        is_touched = looks != (cursor["size"], cursor["stamp"]) or self._stamp is None
         if self._crc_of(min(at.offset, _HEAD_BYTES)) != at.head_crc32 or (
-            touched and self._crc_of(at.offset) != at.crc32
+            is_touched and self._crc_of(at.offset) != at.crc32
         ):
             self._refuse(f"its first {at.offset} bytes are not those that were read before")
-        if at.offset and self._size > at.offset:
+        if is_touched and at.offset:
             self._file.seek(at.offset - 1)
-            if self._file.read(1) != b"\n":
+            last = self._file.read(2)
+            if len(last) > 1 and not last.startswith(b"\n"):
                 self._refuse("its last line had no end when it was read, and goes on now")
         self._file.seek(0)
         return at
@@ -231,14 +245,21 @@ class Lines:
     def _crc_of(self, length: int) -> int:
         self._file.seek(0)
         crc = 0
-        while length and (block := self._file.read(min(length, _BLOCK_BYTES))):
+        while length and (block := self._file.read(min(length, BLOCK_BYTES))):
             crc = zlib.crc32(block, crc)
             length -= len(block)
+            self._beat()
         return crc
+
+    def _damaged(self, error: DamagedError) -> Fatal:
+        return Fatal(
+            f"{self.shown} cannot be read to its end: {error}; what was read of it before is safe"
+            " and nothing was skipped. Put the whole file there and resume"
+        )
 
     def _refuse(self, reason: str) -> NoReturn:
         raise Fatal(
-            f"{self.path} is not what this instance began to read: {reason};"
+            f"{self.shown} is not what this instance began to read: {reason};"
             " batches read before are safe. Put the file back and resume, or rewind to"
             " the state that reads it, to read it from the start"
         )

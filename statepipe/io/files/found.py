@@ -1,0 +1,76 @@
+"""
+A file that was found, and one that is open.
+
+    Found       a file as it looked when it was found; `open` opens it
+    Opened      an open file, and how it looked then
+    has_magic   is a path a glob?
+    fixed_part  the folders that a glob begins with
+
+A file is known by its name behind the fixed part of what was asked for (`2013-01.csv` of
+`data/2013-*.csv`), so that a folder may move between a crash and the resume. Its looks are
+its size and a stamp: whatever changes when it is written, such as a time or an ETag.
+"""
+
+import re
+from collections.abc import Callable
+from typing import BinaryIO, Final, NamedTuple
+
+BLOCK_BYTES: Final = 1024 * 1024
+
+#: What changes when a file is written: nanoseconds, a text, or None if its place tells nothing.
+Stamp = int | str | None
+
+_MAGIC: Final = re.compile(r"[*?[]")
+
+
+class Opened(NamedTuple):
+    """
+    A file that is open for reading, at its start.
+
+    Attributes:
+        name: What it is known by.
+        shown: What people call it.
+        file: Its bytes.
+        size: How many there were when it was opened.
+        stamp: Its stamp then; None if its place has none.
+    """
+
+    name: str
+    shown: str
+    file: BinaryIO
+    size: int
+    stamp: Stamp
+
+
+class Found(NamedTuple):
+    """A file that was found, as it looked then; the attributes are those of `Opened`."""
+
+    name: str
+    shown: str
+    size: int
+    stamp: Stamp
+    opener: Callable[[str, str, bool], Opened]
+
+    def open(self, *, in_order: bool = True) -> Opened:
+        """
+        Open it.
+
+        Args:
+            in_order: It will be read from its start to its end, and not here and there.
+
+        Raises:
+            Fatal: If it cannot be read.
+            ConnectionError: If its place cannot be reached.
+        """
+        return self.opener(self.name, self.shown, in_order)
+
+
+def has_magic(path: str) -> bool:
+    """Return True if `path` is a glob."""
+    return _MAGIC.search(path) is not None
+
+
+def fixed_part(pattern: str) -> str:
+    """Return the folders that a glob begins with, with a slash at the end; "" if none."""
+    magic = _MAGIC.search(pattern)
+    return pattern[: pattern.rfind("/", 0, magic.start() if magic else None) + 1]
