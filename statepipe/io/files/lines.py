@@ -32,7 +32,7 @@ from typing import Final, NamedTuple, NoReturn, Self
 
 from statepipe.errors import Fatal
 from statepipe.io.files.found import BLOCK_BYTES, Opened
-from statepipe.io.files.unpacking import DamagedError, unpacked
+from statepipe.io.files.unpacking import DamagedError, kind_of, unpacked
 from statepipe.io.rows import Value
 from statepipe.model import Record
 
@@ -82,7 +82,7 @@ class Lines:
         self,
         opened: Opened,
         *,
-        kind: str | None,
+        compression: str | None,
         cursor: Value,
         beat: Callable[[], object],
     ) -> None:
@@ -91,17 +91,17 @@ class Lines:
 
         Args:
             opened: The file; it is closed with the lines.
-            kind: How it is packed, or None.
+            compression: As for `kind_of`.
             cursor: Where to go on.
             beat: Called for each block that is only passed over or compared.
 
         Raises:
-            Fatal: If what `cursor` says was used up of it is no longer what is there.
+            Fatal: If what `cursor` says was used up of it is no longer what is there, or there is
+                no such compression.
             DataError: If it cannot be unpacked for want of a library.
         """
         self.shown = opened.shown
         self._beat = beat
-        self._is_packed = kind is not None
         self._packed = opened.file
         self._file = opened.file
         self._size, self._stamp = opened.size, opened.stamp
@@ -115,6 +115,8 @@ class Lines:
         self._taken_bytes = 0
         self._given_back: deque[bytes] = deque()
         try:
+            kind = kind_of(opened.name, compression)
+            self._is_packed = kind is not None
             self._file = unpacked(opened.file, kind, beat)
             if cursor is not None:
                 self._resume = self._check(cursor)

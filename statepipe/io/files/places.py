@@ -4,12 +4,12 @@ Which files a path means, on a disk or elsewhere.
     find    a path, a URL or a glob of either -> the files it means, in order
 """
 
-import glob
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, Final
 
 from statepipe.errors import DataError, Fatal
@@ -43,11 +43,37 @@ def find(path: str | Path, storage_options: Mapping[str, Any] | None) -> Sequenc
 
 def _matching(pattern: str) -> list[Found]:
     fixed = fixed_part(pattern)
-    return [
-        _local(Path(each), str(PurePosixPath(each.removeprefix(fixed))))
-        for each in glob.iglob(pattern, recursive=True)  # noqa: PTH207  (not a Path's patterns)
-        if not os.path.isdir(each)  # noqa: PTH112
-    ]
+    parts = [part for part in pattern.removeprefix(fixed).split("/") if part]
+    try:
+        return [_local(Path(fixed, name), name) for name in _names(Path(fixed), parts)]
+    except OSError as error:
+        raise _unreadable(Path(error.filename or fixed), error) from error
+
+
+def _names(folder: Path, parts: list[str]) -> Iterator[str]:
+    """
+    Yield what of `folder` matches a glob, part by part of it.
+
+    The standard library's globs pass over a folder that may not be read: that is less data.
+    """
+    part, rest = parts[0], parts[1:]
+    for entry in list(os.scandir(folder)):
+        if entry.name.startswith(".") and not part.startswith("."):
+            continue
+        if part == "**":
+            if entry.is_dir(follow_symlinks=False):
+                yield from _inside(folder, entry.name, parts)
+        elif fnmatchcase(entry.name, part):
+            if rest and entry.is_dir():
+                yield from _inside(folder, entry.name, rest)
+            elif not rest and not entry.is_dir():
+                yield entry.name
+    if part == "**":
+        yield from _names(folder, rest or ["*"])
+
+
+def _inside(folder: Path, name: str, parts: list[str]) -> Iterator[str]:
+    return (f"{name}/{each}" for each in _names(folder / name, parts))
 
 
 def _local(path: Path, name: str) -> Found:

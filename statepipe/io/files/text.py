@@ -23,7 +23,6 @@ from statepipe.errors import Fatal
 from statepipe.io.files.found import Opened
 from statepipe.io.files.lines import Lines, UnreadableError
 from statepipe.io.files.places import find
-from statepipe.io.files.unpacking import kind_of
 from statepipe.io.files.walk import Walk
 from statepipe.io.jsontext import MalformedError, parse_object
 from statepipe.model import Batch, Record, Task
@@ -126,8 +125,7 @@ def _batches(
 
 
 def _lines(task: Task, opened: Opened, compression: str | None, at: Any = None) -> Lines:  # noqa: ANN401  (plain data)
-    kind = kind_of(opened.name, compression)
-    return Lines(opened, kind=kind, cursor=at, beat=task.heartbeat)
+    return Lines(opened, compression=compression, cursor=at, beat=task.heartbeat)
 
 
 class _Layout:
