@@ -38,7 +38,7 @@ _ITERATORS: Final = (
 )
 #: Tables and streams that speak the Arrow stream interface, by what pyarrow, polars, pandas and
 #: DuckDB call them.
-_STREAMS: Final = ("Table", "RecordBatchReader", "DataFrame", "LazyFrame", "DuckDBPyRelation")
+_STREAMS: Final = ("Table", "RecordBatchReader", "DataFrame", "DuckDBPyRelation")
 #: Parameters of a map: the task and the batch.
 _OF_A_MAP: Final = 2
 

@@ -58,6 +58,33 @@ def test_a_source_goes_on_after_its_last_committed_batch(
     assert loop.records() == [[{"n": 0}], [{"n": 1}], [{"n": 2}]]
 
 
+def stream_returned(_task: Task) -> pa.Table:
+    """Return a table, which is an Arrow stream."""
+    return pa.table({"n": range(5)})
+
+
+async def stream_awaited(_task: Task) -> Any:  # noqa: ANN401 a stream, not said so
+    """Return a stream that ends when it is read."""
+    table = pa.table({"n": range(5)})
+    return pa.RecordBatchReader.from_batches(table.schema, table.to_batches(2))
+
+
+@pytest.mark.parametrize("source", [stream_returned, stream_awaited])
+@pytest.mark.parametrize("stop_at", range(4))
+def test_a_stream_that_is_returned_is_committed_in_batches(
+    loop: Loop, source: Callable[..., Any], stop_at: int
+) -> None:
+    """Stopped at any question and asked for again, each row is in one batch."""
+    loop.stop_at = stop_at
+    perform({**call_of(loop, source), "batch_size": 2}, loop)
+    loop.stop_at = None
+    second = perform({**call_of(loop, source), "batch_size": 2}, loop)
+
+    assert second["produced"]
+    rows = [table.to_pylist() for table in loop.records()]
+    assert rows == [[{"n": 0}, {"n": 1}], [{"n": 2}, {"n": 3}], [{"n": 4}]]
+
+
 def test_a_source_does_not_go_on_before_its_batch_is_committed(loop: Loop) -> None:
     """The generator stands still at its yield while the question is open."""
     seen: list[int] = []

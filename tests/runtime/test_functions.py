@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from statepipe.errors import DefinitionError
@@ -204,6 +205,16 @@ def quoted(task: object) -> "Iterator[object]":
     return iter([task])
 
 
+def streamed(task: object) -> pa.RecordBatchReader:
+    """Return an Arrow stream."""
+    return task
+
+
+def streamed_in_words(task: object) -> "polars.DataFrame":  # type: ignore[name-defined]  # noqa: F821
+    """Name the class of a library that is not even here."""
+    return task
+
+
 def mapped(task: object, batch: object) -> object:
     """Take a batch."""
     return task, batch
@@ -249,6 +260,8 @@ class Extractor:
         (async_source, "source"),
         (lazy, "source"),
         (quoted, "source"),
+        (streamed, "source"),
+        (streamed_in_words, "source"),
         (functools.partial(mapped, 1), "call"),
         (functools.partial(source), "source"),
         (wrapped, "source"),
@@ -260,7 +273,7 @@ class Extractor:
         (tuned, "call"),
         (lambda *args: args, "call"),
     ],
-    ids=map(str, range(14)),
+    ids=map(str, range(16)),
 )
 def test_the_kind_of_a_task_is_read_from_its_signature(
     function: Callable[..., Any], kind: str

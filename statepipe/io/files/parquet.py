@@ -49,6 +49,7 @@ def read_parquet(
         ConnectionError: If a file's place cannot be reached, or fails.
         DataError: If pyarrow, fsspec, or a library for the place is not installed.
     """
+    _pyarrow()  # looked for before anything is opened
     walk = Walk(path, find(path, storage_options), task.cursor)
     layout = _Layout(columns)
     if walk.passed is not None:

@@ -71,11 +71,9 @@ def find(url: str, storage_options: Mapping[str, Any]) -> list[Found]:
         raise Fatal("a URL with a password in it would be kept; use storage_options=")
     options = _resolved(storage_options)
     try:
-        # A listing that is kept would hide what has changed, and an instance that is kept
-        # would be shared with whoever has the same options.
-        place, path = fsspec.core.url_to_fs(
-            url, **{"use_listings_cache": False, "skip_instance_cache": True, **options}
-        )
+        # fsspec keeps places by their options: to make one for S3 takes a third of a second.
+        # Listings are not kept: they would hide what has changed.
+        place, path = fsspec.core.url_to_fs(url, **{"use_listings_cache": False, **options})
     except ImportError as error:
         raise _missing(url, error) from error
     except (ValueError, TypeError) as error:
