@@ -6,6 +6,7 @@ The seed decides the moments; it is printed, and STATEPIPE_TEST_SEED sets it.
 
 import bz2
 import gzip
+import itertools
 import json
 import lzma
 import os
@@ -14,7 +15,8 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -33,8 +35,16 @@ from tests.io.s3 import KEY, SECRET, serving
 
 _MACHINES: Final = Path(__file__).parent / "files" / "machines"
 
-#: Files, and rows in each; batches of 40 begin and end anywhere in them.
-_FILES: Final = (500, 0, 730, 1, 620)
+_SETTINGS: Final = """\
+[policies.default]
+executor = "thread"
+
+[env.process.policies.default]
+executor = "process"
+"""
+
+#: Files, and rows in each; batches of 11 begin and end anywhere in them.
+_FILES: Final = (260, 0, 310, 1, 250)
 
 _PACKS: Final[tuple[tuple[str, Callable[[bytes], bytes]], ...]] = (
     (".gz", gzip.compress),
@@ -51,15 +61,15 @@ def rows() -> list[tuple[int, str]]:
 def parts() -> Iterator[tuple[int, list[tuple[int, str]]]]:
     """Yield the rows of each file, and its number."""
     left = rows()
-    for n, count in enumerate(_FILES):
-        yield n, left[:count]
-        left = left[count:]
+    for n, length in enumerate(_FILES):
+        yield n, left[:length]
+        left = left[length:]
 
 
 def set_up(root: Path) -> Path:
     """Make `root` the folder of a project with its files; return it."""
     shutil.copytree(_MACHINES, root / "machines", ignore=shutil.ignore_patterns("__pycache__"))
-    (root / "statepipe.toml").write_text('[policies.default]\nexecutor = "thread"\n', "utf-8")
+    (root / "statepipe.toml").write_text(_SETTINGS, "utf-8")
     (root / "data").mkdir()
     for n, part in parts():
         end, pack = _PACKS[n % len(_PACKS)]
@@ -86,46 +96,71 @@ def statepipe(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
         )
 
 
-def status(root: Path) -> tuple[str, int]:
-    """Return the status of the instance, and how many changes it has committed."""
+def standing(root: Path) -> dict[str, tuple[str, int]]:
+    """Return state and seq of each instance that has not ended."""
     with closing(open_reader(scene.store_of(root))) as store:
-        found, seq = store.execute("SELECT status, seq FROM instance").fetchone()
-    return found, seq
+        rows = store.execute(
+            "SELECT id, state, seq FROM instance WHERE status NOT IN ('done', 'failed')"
+        )
+        return {name: (state, seq) for name, state, seq in rows}
 
 
-def is_there(root: Path, goal: int) -> bool:
-    """Return True if so many changes are committed, or the instance has ended."""
-    now, seq = status(root)
-    return seq >= goal or now in ("done", "failed")
+def has_moved(root: Path, seq: int) -> bool:
+    """Return True if an instance has come so far, or all have ended."""
+    now = standing(root)
+    return not now or any(reached >= seq for _, reached in now.values())
 
 
-def read_disturbed(root: Path, way: str, *, rng: random.Random, kills: int, url: str = "") -> int:
-    """Read one way while the process that reads is killed; return how often it was."""
+def read_disturbed(
+    root: Path, ways: Sequence[str], *, rng: random.Random, kills: int, url: str = ""
+) -> int:
+    """
+    Read files in several ways at once while the process that reads is killed.
+
+    All is read again until each way was hit so often in the middle of reading; returns how
+    often it was read.
+    """
     set_up(root)
-    asked = ["start", "files", "--id", way, "-p", f"way={way}", "-p", f"url={url}"]
-    assert statepipe(root, *asked).wait(60) == 0
-    killed = 0
-    while status(root)[0] not in ("done", "failed"):
-        # Far away is only the end.
-        goal = status(root)[1] + (rng.randrange(1, 220 // kills) if killed < kills else 10**6)
-        life = statepipe(root, "worker")
-        try:
-            until(partial(is_there, root, goal), "a moment to kill, or the end")
-            threading.Event().wait(rng.uniform(0, 0.01))
-            killed += status(root)[0] != "done"
-        finally:
-            life.kill()
-            life.wait()
-    return killed
+    hits: Counter[str] = Counter()
+    for times in itertools.count(1):
+        for way in ways:
+            asked = ["start", "files", "--id", f"{way}-{times}", "-p", f"way={way}"]
+            assert statepipe(root, *asked, "-p", f"url={url}").wait(60) == 0
+        while now := standing(root):
+            is_enough = min(hits[way] for way in ways) >= kills
+            least = min(seq for _, seq in now.values())
+            life = statepipe(root, *rng.choice([["--env", "process"], []]), "worker")
+            try:  # far away is only the end
+                goal = 10**6 if is_enough else least + rng.randrange(1, 40)
+                until(partial(has_moved, root, goal), "a moment to kill, or the end")
+                threading.Event().wait(rng.uniform(0, 0.01))
+            finally:
+                life.kill()
+                life.wait()
+            reading = [name for name, at in standing(root).items() if at[0] == "extracting"]
+            hits.update(name.partition("-")[0] for name in reading)
+        if min(hits[way] for way in ways) >= kills:
+            return times
+    raise AssertionError
 
 
-def problems(root: Path) -> list[str]:
+def all_done(root: Path) -> bool:
+    """Return True if no instance has failed."""
+    with closing(open_reader(scene.store_of(root))) as store:
+        (failed,) = store.execute("SELECT count(*) FROM instance WHERE status <> 'done'").fetchone()
+    return not failed
+
+
+def problems(root: Path, *, times: int) -> list[str]:
     """Return what is not as if nobody had been killed."""
     with closing(sqlite3.connect(root / "warehouse.db")) as warehouse:
-        loaded = sorted(warehouse.execute("SELECT id, text FROM rows").fetchall())
+        loaded = Counter(warehouse.execute("SELECT id, text FROM rows").fetchall())
+    expected = Counter(rows() * times)
     found = violations(scene.store_of(root))
-    found += [] if status(root)[0] == "done" else [(root / "said.log").read_text("utf-8")[-2000:]]
-    found += [] if loaded == rows() else [f"{len(loaded)} rows were loaded, not {len(rows())}"]
+    found += [] if all_done(root) else [(root / "said.log").read_text("utf-8")[-2000:]]
+    if loaded != expected:
+        more, less = loaded - expected, expected - loaded
+        found.append(f"{more.total()} rows too many, {less.total()} missing: {more or less}"[:500])
     secret = SECRET.encode()
     found += [
         f"the secret is in {file.name}"
@@ -143,15 +178,14 @@ def seed_of_this_run() -> int:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("way", ["csv", "parquet"])
-def test_files_are_loaded_exactly_by_processes_that_are_killed(tmp_path: Path, way: str) -> None:
-    """Packed CSV and Parquet, several files each, killed while reading and while loading."""
+def test_files_are_loaded_exactly_by_processes_that_are_killed(tmp_path: Path) -> None:
+    """Packed CSV and Parquet, several files each, hit in the middle of reading."""
     root = tmp_path / "project"
+    rng = random.Random(seed_of_this_run())
 
-    killed = read_disturbed(root, way, rng=random.Random(seed_of_this_run()), kills=3)
+    times = read_disturbed(root, ["csv", "parquet"], rng=rng, kills=2)
 
-    assert killed >= 1
-    assert problems(root) == []
+    assert problems(root, times=2 * times) == []
 
 
 @pytest.mark.soak
@@ -167,7 +201,7 @@ def test_files_are_loaded_exactly_for_as_long_as_it_takes(tmp_path: Path) -> Non
             place.pipe_file(f"bucket/in/{n}.jsonl.gz", gzip.compress(lines.encode()))
         for nth in soaking():
             root = tmp_path / str(nth)
-            way = ("csv", "parquet", "s3")[nth % 3]
             rng = random.Random(first + nth)
-            read_disturbed(root, way, rng=rng, kills=8, url=s3.url)
-            assert problems(root) == [], (first + nth, way)
+            ways = ["csv", "parquet", "s3"]
+            times = read_disturbed(root, ways, rng=rng, kills=5, url=s3.url)
+            assert problems(root, times=3 * times) == [], first + nth

@@ -255,6 +255,7 @@ def test_options_that_cannot_be_used_are_fatal(s3: S3, options: dict[str, Any], 
     ("url", "kind", "said"),
     [
         ("s3://me:s3cret@bucket/x", Fatal, "use storage_options"),
+        ("https://host/x.csv?signature=s3cret", Fatal, "would be kept"),
         ("nowhere://x", Fatal, "nowhere"),
         ("gs://bucket/x", DataError, "gs:// needs a library"),
     ],

@@ -67,8 +67,9 @@ def find(url: str, storage_options: Mapping[str, Any]) -> list[Found]:
         ConnectionError: If the place cannot be reached.
         DataError: If a library for the place is not installed.
     """
-    if urlsplit(url).password is not None:
-        raise Fatal("a URL with a password in it would be kept; use storage_options=")
+    parts = urlsplit(url)
+    if parts.password is not None or (parts.scheme in {"http", "https"} and parts.query):
+        raise Fatal("a URL with a password or a query in it would be kept; use storage_options=")
     options = _resolved(storage_options)
     try:
         # fsspec keeps places by their options: to make one for S3 takes a third of a second.

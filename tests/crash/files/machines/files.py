@@ -1,4 +1,4 @@
-"""The same rows from files of several kinds; without a key, so a row loaded twice is there twice."""
+"""The same rows from files of several kinds, without a key: what is loaded twice is twice there."""
 
 from collections.abc import Iterator
 from pathlib import Path
