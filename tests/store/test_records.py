@@ -261,3 +261,14 @@ def test_without_pyarrow_the_error_says_what_to_install(monkeypatch: pytest.Monk
         encode_records(table)
 
     assert refusal.value.next_step == 'pip install "statepipe[arrow]"'
+
+
+def test_a_table_whose_chunks_have_dictionaries_of_their_own_comes_back() -> None:
+    """Row groups and files have each its own; the file form of Arrow has room for one."""
+    parts = [pa.table({"k": pa.array(list(words)).dictionary_encode()}) for words in ("ab", "cb")]
+    table = pa.concat_tables(parts)
+
+    back = decode_records("arrow", encode_records(table).payload)
+
+    assert back.to_pylist() == [{"k": "a"}, {"k": "b"}, {"k": "c"}, {"k": "b"}]
+    assert back.schema == table.schema

@@ -27,6 +27,7 @@ from statepipe import (
     Validate,
     load_config,
     read_csv,
+    read_parquet,
 )
 
 
@@ -34,6 +35,8 @@ def extract(task: Task) -> Iterator[Batch]:
     """Be a source."""
     task.heartbeat()
     yield from read_csv(task, Path("orders.csv"), types={"id": int}, nulls=("",))
+    secrets = {"key": "env:KEY", "secret": "file:/run/secrets/s3"}
+    yield from read_parquet(task, "s3://orders/*", columns=["id"], storage_options=secrets)
     if task.cancelled:
         raise Throttled("later", retry_after=2.5)
     yield Batch([{"id": 1}], cursor={"page": 2})
