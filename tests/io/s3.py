@@ -32,6 +32,7 @@ class Asked(NamedTuple):
 
     method: str
     path: str
+    query: str
     range: str | None
 
 
@@ -60,7 +61,12 @@ class S3:
 
     def __call__(self, environ: _Environ, start: _Start) -> Iterable[bytes]:
         """Answer a request."""
-        asked = Asked(environ["REQUEST_METHOD"], environ["PATH_INFO"], environ.get("HTTP_RANGE"))
+        asked = Asked(
+            environ["REQUEST_METHOD"],
+            environ["PATH_INFO"],
+            environ["QUERY_STRING"],
+            environ.get("HTTP_RANGE"),
+        )
         self.asked.append(asked)
         wrap = self.fault(asked) if self.fault is not None else None
         return (wrap(self._app) if wrap is not None else self._app)(environ, start)

@@ -192,6 +192,22 @@ def test_what_goes_wrong_is_worth_another_attempt_or_not(
     assert bucket in str(failure.value)
 
 
+def test_a_folder_that_cannot_be_listed_is_an_error(s3: S3, bucket: str) -> None:
+    """Its library passes over it: that would be less data, and nobody would know."""
+    for name in ["a/1", "b/1", "c/d/1"]:
+        s3.place().pipe_file(f"{bucket}/{name}.jsonl", b'{"n": "%s"}\n' % name.encode())
+    options = s3.storage_options()
+    for url in [f"s3://{bucket}/**/*.jsonl", f"s3://{bucket}/*/*.jsonl"]:
+        s3.fault = None
+        records, _ = read(lambda source: read_jsonl(source, url, storage_options=options))  # noqa: B023
+        assert [record["n"] for record in records] == ["a/1", "b/1", "c/d/1"][: len(records)]
+        s3.fault = lambda asked: (
+            refusing("500 Oh no", "InternalError") if "prefix=b" in asked.query else None
+        )
+        with pytest.raises(BadAnswer, match="InternalError"):
+            list(read_jsonl(task(), url, storage_options=options))
+
+
 def test_an_answer_that_is_cut_once_is_asked_for_again(s3: S3, bucket: str) -> None:
     """By the library: no attempt is lost for it, and no byte."""
     put(s3, bucket, a=lines(ROWS))

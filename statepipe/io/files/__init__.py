@@ -8,6 +8,7 @@ Reading files, so that it can be killed anywhere and goes on behind its last bat
     lines       the lines of one file, with an exact position
     unpacking   compressed files; one that is cut is an error
     places      which files a path means, here or elsewhere
+    globs       globs that leave nothing out
     found       a file that was found, and one that is open
     remote      object stores and all else by URL; the only module that knows fsspec
 """

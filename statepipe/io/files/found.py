@@ -3,15 +3,12 @@ A file that was found, and one that is open.
 
     Found       a file as it looked when it was found; `open` opens it
     Opened      an open file, and how it looked then
-    has_magic   is a path a glob?
-    fixed_part  the folders that a glob begins with
 
 A file is known by its name behind the fixed part of what was asked for (`2013-01.csv` of
 `data/2013-*.csv`), so that a folder may move between a crash and the resume. Its looks are
 its size and a stamp: whatever changes when it is written, such as a time or an ETag.
 """
 
-import re
 from collections.abc import Callable
 from typing import BinaryIO, Final, NamedTuple
 
@@ -19,8 +16,6 @@ BLOCK_BYTES: Final = 1024 * 1024
 
 #: What changes when a file is written: nanoseconds, a text, or None if its place tells nothing.
 Stamp = int | str | None
-
-_MAGIC: Final = re.compile(r"[*?[]")
 
 
 class Opened(NamedTuple):
@@ -63,14 +58,3 @@ class Found(NamedTuple):
             ConnectionError: If its place cannot be reached.
         """
         return self.opener(self.name, self.shown, in_order)
-
-
-def has_magic(path: str) -> bool:
-    """Return True if `path` is a glob."""
-    return _MAGIC.search(path) is not None
-
-
-def fixed_part(pattern: str) -> str:
-    """Return the folders that a glob begins with, with a slash at the end; "" if none."""
-    magic = _MAGIC.search(pattern)
-    return pattern[: pattern.rfind("/", 0, magic.start() if magic else None) + 1]

@@ -7,13 +7,13 @@ Which files a path means, on a disk or elsewhere.
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from statepipe.errors import DataError, Fatal
-from statepipe.io.files.found import BLOCK_BYTES, Found, Opened, fixed_part, has_magic
+from statepipe.io.files.found import BLOCK_BYTES, Found, Opened
+from statepipe.io.files.globs import Entry, fixed_part, has_magic, matching
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?:://|::)")
 
@@ -42,38 +42,16 @@ def find(path: str | Path, storage_options: Mapping[str, Any] | None) -> Sequenc
 
 
 def _matching(pattern: str) -> list[Found]:
-    fixed = fixed_part(pattern)
-    parts = [part for part in pattern.removeprefix(fixed).split("/") if part]
+    fixed = Path(fixed_part(pattern))
     try:
-        return [_local(Path(fixed, name), name) for name in _names(Path(fixed), parts)]
+        return [_local(fixed / name, name) for name in matching(pattern, _entries)]
     except OSError as error:
         raise _unreadable(Path(error.filename or fixed), error) from error
 
 
-def _names(folder: Path, parts: list[str]) -> Iterator[str]:
-    """
-    Yield what of `folder` matches a glob, part by part of it.
-
-    The standard library's globs pass over a folder that may not be read: that is less data.
-    """
-    part, rest = parts[0], parts[1:]
-    for entry in list(os.scandir(folder)):
-        if entry.name.startswith(".") and not part.startswith("."):
-            continue
-        if part == "**":
-            if entry.is_dir(follow_symlinks=False):
-                yield from _inside(folder, entry.name, parts)
-        elif fnmatchcase(entry.name, part):
-            if rest and entry.is_dir():
-                yield from _inside(folder, entry.name, rest)
-            elif not rest and not entry.is_dir():
-                yield entry.name
-    if part == "**":
-        yield from _names(folder, rest or ["*"])
-
-
-def _inside(folder: Path, name: str, parts: list[str]) -> Iterator[str]:
-    return (f"{name}/{each}" for each in _names(folder / name, parts))
+def _entries(folder: str) -> list[Entry]:
+    with os.scandir(folder or ".") as entries:
+        return [Entry(each.name, each.is_dir(), each.is_symlink()) for each in entries]
 
 
 def _local(path: Path, name: str) -> Found:

@@ -22,7 +22,8 @@ import fsspec
 
 from statepipe.errors import BadAnswer, DataError, DefinitionError, Fatal, StatepipeError
 from statepipe.io import secrets
-from statepipe.io.files.found import BLOCK_BYTES, Found, Opened, Stamp, fixed_part, has_magic
+from statepipe.io.files.found import BLOCK_BYTES, Found, Opened, Stamp
+from statepipe.io.files.globs import Entry, fixed_part, has_magic, matching
 from statepipe.observe import redact
 
 #: Bytes that are asked for at one time.
@@ -79,18 +80,34 @@ def find(url: str, storage_options: Mapping[str, Any]) -> list[Found]:
         raise _missing(url, error) from error
     except (ValueError, TypeError) as error:
         raise Fatal(f"{url} is no place that can be read: {error}") from error
-    with _told(url):
-        infos = place.glob(path, detail=True) if has_magic(path) else {path: place.info(path)}
     fixed = fixed_part(path)
+    infos: dict[str, Mapping[str, Any]] = {}
+
+    def entries(folder: str) -> Iterator[Entry]:
+        for info in place.ls(folder.rstrip("/"), detail=True):
+            full = info["name"].rstrip("/")
+            if full != folder.rstrip("/"):  # places may list the folder itself
+                infos[full] = info
+                yield Entry(full.rpartition("/")[2], info["type"] == "directory")
 
     def opened(name: str, shown: str, in_order: bool) -> Opened:  # noqa: FBT001
         with _told(shown):
             return _open(place, infos[f"{fixed}{name}"], name, shown, in_order=in_order)
 
+    with _told(url):
+        if has_magic(path):
+            names = list(matching(path, entries))
+        else:
+            infos[path] = place.info(path)
+            names = [path.removeprefix(fixed)]
     return [
-        Found(each.removeprefix(fixed), place.unstrip_protocol(each), *_looks(infos[each]), opened)
-        for each in infos
-        if infos[each]["type"] == "file"
+        Found(
+            name,
+            place.unstrip_protocol(f"{fixed}{name}"),
+            *_looks(infos[f"{fixed}{name}"]),
+            opened,
+        )
+        for name in names
     ]
 
 
@@ -107,8 +124,8 @@ def _open(place: Any, info: Mapping[str, Any], name: str, shown: str, *, in_orde
 
 def _looks(info: Mapping[str, Any]) -> tuple[int, Stamp]:
     """Return the size and the stamp of a file, of all that a place tells of it."""
-    if type(info.get("size")) is not int:
-        raise Fatal(f"{info['name']} cannot be read: its place does not tell its size")
+    if info["type"] != "file" or type(info.get("size")) is not int:
+        raise Fatal(f"{info['name']} cannot be read: it is no file whose size is known")
     stamp = next((info[name] for name in _STAMPS if info.get(name)), None)
     if isinstance(stamp, datetime):
         stamp = stamp.isoformat()

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from statepipe.errors import Fatal
-from statepipe.io.files.found import Found, Opened, has_magic
+from statepipe.io.files.found import Found, Opened
+from statepipe.io.files.globs import has_magic
 from statepipe.io.files.trail import Trail
 from statepipe.io.rows import Value
 
