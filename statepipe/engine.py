@@ -5,14 +5,13 @@ The engine: what the command line and Python programs drive instances with.
     Engine.run        drive some instances until they rest
     Engine.resume     take unfinished instances back to work, and drive them
     Engine.work       drive whatever is ready, until told to stop
-    Engine.cancel, Engine.pause, Engine.rewind
+    Engine.cancel, Engine.pause, Engine.rewind, Engine.replay
     Engine.groups     the same for partitions that belong together
 """
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any, Literal, Self
 
@@ -28,7 +27,6 @@ from statepipe.errors import (
     StatepipeError,
 )
 from statepipe.machine.definition import Machine
-from statepipe.machine.params import bind_params
 from statepipe.model import Status
 from statepipe.observe import redact
 from statepipe.runtime.agenda import POLL_MS
@@ -39,10 +37,10 @@ from statepipe.runtime.loop import Loop
 from statepipe.runtime.observers import Log, Observer, Observers
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Program
-from statepipe.runtime.rewinding import rewind
+from statepipe.runtime.replaying import Choice, replay
+from statepipe.runtime.rewinding import put_back
 from statepipe.store import claims, lookup, steering, workers
 from statepipe.store.claims import Scope
-from statepipe.store.codec import encode
 from statepipe.store.connection import Store
 from statepipe.store.liveness import Worker
 from statepipe.store.lookup import Found
@@ -138,8 +136,7 @@ class Engine:
             BadParameter: A parameter is unknown, missing or of the wrong type.
             InstanceExists: The id is taken and `if_exists` is "fail".
         """
-        today = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC).date()
-        encoded = encode(bind_params(self.catalog.sound(machine), params or {}, today=today))
+        encoded = self.catalog.bound(machine, params or {}, at_ms=self._clock.now_ms())
         program = self._program(machine)
         name = instance_id or new_id(machine, at_ms=self._clock.now_ms(), rng=self._rng)
         try:
@@ -169,8 +166,7 @@ class Engine:
 
         Raises:
             NotFound: One of them does not exist.
-            DefinitionChanged: One of them began with another definition than the
-                machine has now; nothing was changed.
+            DefinitionChanged: One began with another definition; nothing was changed.
             Busy, StoreUnusable: As `Committer.commit`.
         """
         found = [self._same_definition(self._find(each), adopt="pinned") for each in ids]
@@ -216,14 +212,11 @@ class Engine:
 
     def work(self, machines: Iterable[str] | None = None, *, until_idle: bool = False) -> None:
         """
-        Drive whatever is ready, until `stop`.
+        Drive whatever is ready, until `stop`. Raises as `run`.
 
         Args:
             machines: Only instances of these; None for all machines there are.
             until_idle: Return once nothing is ready and nothing waits for its time.
-
-        Raises:
-            As `run`.
         """
         names = self.catalog.names() if machines is None else machines
         definitions = frozenset(self._program(name).definition for name in names)
@@ -250,20 +243,32 @@ class Engine:
         """Let an instance rest at its next boundary until it is resumed; else as `cancel`."""
         return self._ask(instance_id, "pause", reason=reason)
 
-    def rewind(self, instance_id: str, *, to: str, reason: str | None = None) -> None:
+    def rewind(
+        self, instance_id: str, *, to: str, reason: str | None = None, definition: Adopt = "pinned"
+    ) -> None:
         """
         Put an instance back to rest in a state it was in before, in a new generation.
 
-        Raises:
-            NotFound: No such instance, or it never was in that state.
-            Refused: Rows it has appended could not be taken back, or its staged
-                batches are gone.
-            Busy: A live process drives it.
+        Raises as `runtime.rewinding.put_back`, and DefinitionChanged as `resume`.
         """
-        found = self._same_definition(self._find(instance_id), adopt="pinned")
-        machine = self._program(found.machine).table.machine
-        rewind(self._store, found, machine=machine, to=to, reason=reason)
+        found = self._find(instance_id)
+        if definition == "pinned":
+            self._same_definition(found, adopt="pinned")
+        put_back(self._store, found, self._program(found.machine), to=to, reason=reason)
         self._observers.journaled(self._store, found.n, found.seq + 1)
+
+    def replay(self, instance_id: str, choice: Choice | None = None, *, reason: str) -> list[str]:
+        """
+        Make instances that send rejected records through once more; return their ids.
+
+        `run` or a worker drives them. Raises as `runtime.replaying.replay`.
+        """
+        made = replay(
+            self._store, instance_id, choice, stage=self._stage, catalog=self.catalog, reason=reason
+        )
+        for each in made:
+            self._observers.journaled(self._store, each.n, seq=1)
+        return [each.id for each in made]
 
     @cached_property
     def groups(self) -> Groups:

@@ -151,6 +151,7 @@ class Rejects(NamedTuple):
     file: str | None
     body: Blob | None
     reasons: Mapping[str, int]  # how many records by reason, e.g. "/dep_time: required"
+    arrow_schema: Blob | None = None  # of the table they are rows of; None: they came as dicts
 
 
 class Staged(NamedTuple):
@@ -328,6 +329,7 @@ class Attachment(NamedTuple):
     loaded: Loaded | None = None
     plan: Plan | None = None
     releases: bool = False  # the instance is done: its staged batches are given back
+    keeps: tuple[str, ...] = ()  # but for those of these states
     reached: tuple[Reached, ...] = ()  # and the watermarks of its machine move
     notices: tuple[Notice, ...] = ()  # who is to be told of the change
 

@@ -56,6 +56,7 @@ COMMANDS: Final = {
     "resume": ("resume", "Go on from the last commit."),
     "rewind": ("steer", "Put an instance back into an earlier state."),
     "run": ("run", "Create an instance and drive it to its end."),
+    "staged": ("staged", "What lies between the states, and raw data that was kept."),
     "start": ("run", "Create an instance; a worker drives it."),
     "stats": ("stats", "How long states take, week by week, and whether it grows."),
     "top": ("top", "How the machines are doing, live."),

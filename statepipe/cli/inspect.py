@@ -9,10 +9,11 @@ import click
 from statepipe.cli.groups import show_group
 from statepipe.cli.options import command, instance_id
 from statepipe.cli.places import open_reader
-from statepipe.cli.render import Output, age, escape, jsonable, moment, shown_id
+from statepipe.cli.render import Output, age, escape, moment, shown_id
 from statepipe.cli.session import Session
 from statepipe.clock import SystemClock
 from statepipe.errors import NotFound
+from statepipe.io.plainjson import jsonable
 from statepipe.model import Status
 from statepipe.runtime.outlook import Leg, Outlook, outlook
 from statepipe.store.inspection import Inspection
@@ -88,12 +89,20 @@ def _head(out: Output, found: Inspection, *, now_ms: int) -> None:
         "driver": _driver(found),
         "waits": _waits(found, now_ms=now_ms),
         "asked": f"{found.request}, not yet honoured" if found.request else "",
+        "replays": _replays(found),
         "rewound": f"{found.generation - 1} times" if found.generation > 1 else "",
         "ended": _ended(found),
     }
     for key, text in lines.items():
         if text:
             out.say(f"  {key:<11} {text}")
+
+
+def _replays(found: Inspection) -> str:
+    if found.origin is None:
+        return ""
+    origin, records = found.origin
+    return f"{plural(records, 'record')} that {origin} rejected"
 
 
 def _driver(found: Inspection) -> str:
@@ -169,9 +178,18 @@ def _tail(out: Output, found: Inspection, ahead: Outlook, *, now_ms: int) -> Non
         skips, runs = resume_plan(found, ahead)
         out.say(f"  a resume    skips {skips}")
         out.say(f"              runs {runs}")
+    if found.staged and found.status == Status.DONE:
+        batches = plural(sum(found.staged.values()), "batch")
+        said = f"{batches}, {found.staged_bytes:,} bytes: statepipe staged ls {shown_id(found.id)}"
+        out.say(f"  raw         {said}")
     rejected = sum(leg.tally.rejected for leg in ahead.legs)
     if rejected:
         out.say(f"  quarantine  statepipe quarantine ls {shown_id(found.id)}")
+    for each in found.replays:
+        instead = f", replaced by {each.replaced_by}" if each.replaced_by else ""
+        out.say(
+            f"  replayed    {plural(each.records, 'record')} by {each.id}, {each.status}{instead}"
+        )
     out.say(f"  next        {next_command(found)}")
 
 
@@ -218,6 +236,9 @@ def _facts(found: Inspection, ahead: Outlook) -> dict[str, Any]:
         "driver": found.holder and found.holder._asdict(),
         "cause": failure and {**failure._asdict(), "at": moment(failure.at_ms)},
         "has_output": found.has_output,
+        "replays": found.origin and dict(zip(("origin", "records"), found.origin, strict=True)),
+        "replayed_by": [each._asdict() for each in found.replays],
+        "staged": {"batches": sum(found.staged.values()), "bytes": found.staged_bytes},
         "checkpoint": good and {**good._asdict(), "at": moment(good.at_ms)},
         "progress": [
             {

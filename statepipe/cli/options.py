@@ -9,6 +9,8 @@ Options that commands share, and how their values are read.
     duration_ms         "2h", "90d" as an option's value
     confirm             ask before something is changed
 
+    DEFINITION          --definition pinned|latest, of commands that take an instance back to work
+
 The common options are accepted before and after the name of the command.
 """
 
@@ -26,6 +28,15 @@ from statepipe.errors import BadParameter, Refused, UsageError
 from statepipe.units import parse_duration_ms
 
 ID_CHARS_MAX: Final = 200
+
+
+DEFINITION: Final = click.option(
+    "--definition",
+    type=click.Choice(["pinned", "latest"]),
+    default="pinned",
+    show_default=True,
+    help="If the machine has changed since: refuse, or go on with what it is now.",
+)
 
 
 def common_options() -> list[click.Parameter]:

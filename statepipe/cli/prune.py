@@ -1,5 +1,5 @@
 """
-`statepipe prune`: let go of instances that ended long ago.
+`statepipe prune`: let go of instances that ended long ago, or of their raw data.
 """
 
 from contextlib import closing
@@ -28,6 +28,7 @@ _AGAIN: Final = "the same command with --yes, or with --dry-run"
         "statepipe prune --older-than 90d --dry-run",
         "statepipe prune --older-than 90d --keep-last 10 --yes",
         "statepipe prune --older-than 1w --status cancelled --machine flights",
+        "statepipe prune --older-than 30d --raw --yes",
     ],
 )
 @click.option("--older-than", required=True, metavar="DURATION", help="That ended before.")
@@ -36,6 +37,7 @@ _AGAIN: Final = "the same command with --yes, or with --dry-run"
 @click.option(
     "--status", "statuses", type=click.Choice(_STATUSES), multiple=True, help="Default: done."
 )
+@click.option("--raw", is_flag=True, help="Only raw data that was kept; the instances stay.")
 @click.option("--dry-run", is_flag=True, help="Say what would go; change nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def prune(
@@ -44,6 +46,7 @@ def prune(
     keep_last: int,
     machine: str | None,
     statuses: tuple[str, ...],
+    raw: bool,
     dry_run: bool,
     yes: bool,
 ) -> None:
@@ -53,6 +56,10 @@ def prune(
     Figures keep what they counted, so no counter falls. Ids are not given again. Failed and
     cancelled instances could still be resumed; they go only if --status names them.
     """
+    if raw and statuses not in ((), (Status.DONE,)):
+        raise click.UsageError(
+            "--raw is of instances that are done; others may need what is staged"
+        )
     out = Session.current().out()
     clock = SystemClock()
     which = Which(
@@ -60,6 +67,7 @@ def prune(
         statuses=statuses or (Status.DONE,),
         machine=machine,
         keep_last=keep_last,
+        raw_only=raw,
     )
     path = config_here().store
     with closing(open_reader(path)) as reader:
@@ -67,17 +75,18 @@ def prune(
     total = sum(each.instances for each in found)
     if dry_run or not total:
         out.rows(
-            ("MACHINE", "STATUS", "INSTANCES", "REJECTED"),
-            [each._asdict() for each in found],
-            cells=("machine", "status", "instances", "rejected"),
+            ("MACHINE", "STATUS", "INSTANCES", "REJECTED", "BYTES"),
+            [{**each._asdict(), "_bytes": f"{each.bytes:,}"} for each in found],
+            cells=("machine", "status", "instances", "rejected", "_bytes"),
         )
         return
     rejected = sum(each.rejected for each in found)
     with_them = f" and {plural(rejected, 'record')} in quarantine" if rejected else ""
-    confirm(f"delete {plural(total, 'instance')}{with_them}?", yes=yes, again=_AGAIN)
+    whose = f"the raw data of {plural(total, 'instance')}" if raw else plural(total, "instance")
+    confirm(f"delete {whose}{with_them}?", yes=yes, again=_AGAIN)
     with closing(open_store(path, create=False, clock=clock)) as store:
         stage = Stage(stage_directory(path, store_id=store.store_id))
         gone = sum(let_go(store, stage, which))
     if out.is_json:
         out.value({"deleted": gone})
-    out.say(f"{plural(gone, 'instance')} deleted")
+    out.say(f"{'raw data of ' if raw else ''}{plural(gone, 'instance')} deleted")

@@ -1,5 +1,5 @@
 """
-`statepipe quarantine ls` and `show`: what was rejected, and why.
+`statepipe quarantine ls`, `show` and `replay`: what was rejected, why, and once more.
 """
 
 import json
@@ -8,13 +8,14 @@ import click
 
 from statepipe.cli.options import command, instance_id
 from statepipe.cli.places import open_reader
-from statepipe.cli.render import jsonable, shown_id
+from statepipe.cli.render import shown_id
 from statepipe.cli.session import Session
+from statepipe.io.plainjson import jsonable
 
 
 @click.group("quarantine")
 def quarantine() -> None:
-    """Look at rejected records: counted by reason, or one by one."""
+    """Rejected records: counted by reason, shown one by one, sent through again."""
 
 
 @command(
@@ -34,11 +35,11 @@ def ls(*, subject: str | None) -> None:
     if not found and not out.is_json:
         out.note("nothing was rejected")
         return
-    out.rows(
-        ["RECORDS", "REASON", "MACHINE", "STATE", "INSTANCES", "NEWEST"],
-        [each._asdict() for each in found],
-        cells=["records", "reason", "machine", "state", "instances", "newest"],
-    )
+    heads = ["RECORDS", "REASON", "MACHINE", "STATE", "INSTANCES", "NEWEST"]
+    if any(each.replayed for each in found):
+        heads.insert(1, "REPLAYED")
+    rows = [each._asdict() for each in found]
+    out.rows(heads, rows, cells=[head.lower() for head in heads])
     if found:
         out.note(f"next: statepipe quarantine show {shown_id(found[0].newest)}")
 
@@ -50,7 +51,7 @@ def ls(*, subject: str | None) -> None:
 @click.argument("instance", metavar="ID", callback=instance_id)
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
 def show(*, instance: str, limit: int) -> None:
-    """Print rejected records, each with the rule it broke."""
+    """Print rejected records, each with the rule it broke; -o jsonl can be edited and replayed."""
     out = Session.current().out()
     with open_reader() as reader:
         found = reader.rejected(instance, limit=limit + 1)
@@ -61,6 +62,8 @@ def show(*, instance: str, limit: int) -> None:
         out.note("nothing was rejected")
     for each in [] if out.is_json else shown:
         where = f"{each.state}, batch {each.batch}, record {each.position}"
+        if each.replayed_by:
+            where += f"; replayed by {each.replayed_by}"
         out.say(f"{each.path or '/'}: {each.rule}  ({where})")
         out.say(f"  {each.message}")
         out.say(f"  {json.dumps(jsonable(each.record), ensure_ascii=False)}")
@@ -68,5 +71,55 @@ def show(*, instance: str, limit: int) -> None:
         out.note(f"the first {limit:,} are shown; --limit shows more")
 
 
+@command(
+    "replay",
+    logs=True,
+    examples=[
+        "statepipe quarantine replay ID --dry-run",
+        "statepipe quarantine replay ID --reason 'the contract was too strict' --yes",
+        "statepipe quarantine replay ID --state validating --reason-is '/eur: type' --dry-run",
+        "statepipe quarantine replay ID --from repaired.jsonl --reason 'typed in' --yes",
+    ],
+)
+@click.argument("instance", metavar="ID", callback=instance_id)
+@click.option("--state", metavar="STATE", help="Only what this state rejected.")
+@click.option("--visit", type=click.IntRange(1), metavar="N", help="In this visit to it, from 1.")
+@click.option("--reason-is", metavar="TEXT", help="Only for this reason, as `ls` says it.")
+@click.option("--from", "file", metavar="FILE", help="Repaired: lines of `show ID -o jsonl`.")
+@click.option("--to", metavar="STATE", help="Where they enter, if not where they were rejected.")
+@click.option("--reason", metavar="TEXT", help="Why, for the journal.")
+@click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def replay(  # noqa: PLR0913  (one argument an option)
+    *,
+    instance: str,
+    state: str | None,
+    visit: int | None,
+    reason_is: str | None,
+    file: str | None,
+    to: str | None,
+    reason: str | None,
+    dry_run: bool,
+    yes: bool,
+) -> int:
+    """
+    Send rejected records through again, as they are or repaired, as an instance of their own.
+
+    The machine as it is now judges them. A record is replayed once; what is rejected again is
+    in the quarantine of the new instance.
+    """
+    if reason is None and not dry_run:
+        raise click.UsageError("say why, for the journal: --reason TEXT")
+    # Here, because looking at quarantine must not wait for the engine to be imported.
+    from statepipe.cli import replay as replaying  # noqa: PLC0415  (80 ms)
+    from statepipe.runtime.replaying import Choice  # noqa: PLC0415
+
+    choice = Choice(state=state, visit=visit, reason=reason_is, to=to)
+    return replaying.replay(
+        instance, choice, file=file, reason=reason or "", dry_run=dry_run, yes=yes
+    )
+
+
 quarantine.add_command(ls)
 quarantine.add_command(show)
+quarantine.add_command(replay)

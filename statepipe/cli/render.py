@@ -4,23 +4,21 @@ What is printed, and how: people's tables on a terminal, plain lines elsewhere, 
     Table       heads and rows, all text
     Output      the answer to standard output, everything else to standard error
     escape      text from a store, harmless to a terminal
-    jsonable    plain data as JSON has it
     moment, age     points in time for people
     shown_id        an id as a shell takes it
 
 rich is loaded only for a terminal, which costs 60 ms that a script need not pay.
 """
 
-import base64
 import datetime as dt
 import json
-import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from statepipe.io.plainjson import jsonable
 from statepipe.units import format_duration
 
 #: Closer than this a moment is now.
@@ -201,15 +199,6 @@ def escape(text: str, *, lines: bool = False) -> str:
     )
 
 
-def jsonable(value: Any) -> Any:  # noqa: ANN401  (plain data in, JSON data out)
-    """Return plain data as JSON can say it: moments in ISO 8601, bytes in base64, sets as lists."""
-    if isinstance(value, Mapping):
-        return {str(jsonable(key)): jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [jsonable(item) for item in value]
-    return _scalar(value)
-
-
 def moment(at_ms: int | None) -> str:
     """Return a moment for people, in UTC: "2013-02-08 12:30:05Z"; "" for None."""
     if at_ms is None:
@@ -246,18 +235,6 @@ def silence() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-
-
-def _scalar(value: Any) -> Any:  # noqa: ANN401  (plain data in, JSON data out)
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, dt.datetime | dt.date | dt.time):
-        return value.isoformat()
-    return value.total_seconds() if isinstance(value, dt.timedelta) else str(value)
 
 
 def _escaped(character: str) -> str:

@@ -11,7 +11,7 @@ import click
 
 from statepipe.cli.groups import preview_group
 from statepipe.cli.inspect import resume_plan
-from statepipe.cli.options import command, confirm, instance_id
+from statepipe.cli.options import DEFINITION, command, confirm, instance_id
 from statepipe.cli.places import open_reader
 from statepipe.cli.render import Output, shown_id
 from statepipe.cli.session import Session
@@ -57,13 +57,7 @@ from statepipe.units import plural
 @click.option("--dry-run", is_flag=True, help="Say what would be resumed, and change nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--reason", metavar="TEXT", help="Why, for the journal.")
-@click.option(
-    "--definition",
-    type=click.Choice(["pinned", "latest"]),
-    default="pinned",
-    show_default=True,
-    help="If the machine has changed since: refuse, or go on with what it is now.",
-)
+@DEFINITION
 @click.option(
     "--canary", type=click.IntRange(1), metavar="N", help="N first; the rest if all end well."
 )

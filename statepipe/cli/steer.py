@@ -12,11 +12,11 @@ import click
 
 from statepipe.cli.groups import unfinished_of
 from statepipe.cli.loglines import log_lines
-from statepipe.cli.options import command, confirm, instance_id
+from statepipe.cli.options import DEFINITION, command, confirm, instance_id
 from statepipe.cli.places import config_here, open_reader
 from statepipe.cli.render import shown_id
 from statepipe.cli.session import Session
-from statepipe.engine import Engine
+from statepipe.engine import Adopt, Engine
 from statepipe.errors import Refused
 from statepipe.machine.loader import find_machine, load_machine
 from statepipe.model import Status
@@ -124,14 +124,18 @@ def pause(*, instance: str, reason: str | None, dry_run: bool) -> None:
     examples=[
         "statepipe rewind ID --to transforming --dry-run",
         "statepipe rewind ID --to transforming --reason 'rates were wrong' --yes",
+        "statepipe rewind ID --to validating --definition latest --yes",
     ],
 )
 @_ID
 @click.option("--to", required=True, metavar="STATE", help="A state it was in before.")
+@DEFINITION
 @_REASON
 @_DRY_RUN
 @_YES
-def rewind(*, instance: str, to: str, reason: str | None, dry_run: bool, yes: bool) -> None:
+def rewind(
+    *, instance: str, to: str, definition: Adopt, reason: str | None, dry_run: bool, yes: bool
+) -> None:
     """Put an instance back into an earlier state; everything after is done again."""
     found = _found(instance)
     _refuse_impossible(found, to=to)
@@ -147,7 +151,7 @@ def rewind(*, instance: str, to: str, reason: str | None, dry_run: bool, yes: bo
         again=f"statepipe rewind {name} --to {to} --yes",
     )
     with _engine() as engine:
-        engine.rewind(instance, to=to, reason=reason)
+        engine.rewind(instance, to=to, reason=reason, definition=definition)
     _said(
         instance,
         done=f"{instance} rewound to {to}   next: statepipe resume {name}",
@@ -208,6 +212,7 @@ def _refuse_impossible(found: Inspection, *, to: str) -> None:
         machine=load_machine(find_machine(found.machine, config.machines_dir)),
         to=to,
         loaded=loaded,
+        is_staged=lambda stay: (stay.state, stay.generation, stay.visit) in found.staged,
     )
 
 

@@ -17,11 +17,12 @@ import click
 
 from statepipe.cli.options import command, confirm
 from statepipe.cli.places import config_here
-from statepipe.cli.render import jsonable, moment
+from statepipe.cli.render import moment
 from statepipe.cli.session import Session
 from statepipe.clock import SystemClock
 from statepipe.errors import BadParameter, NotFound
 from statepipe.io.marks import is_nan
+from statepipe.io.plainjson import jsonable
 from statepipe.machine.loader import find_machine, load_machine
 from statepipe.machine.tasks import Run
 from statepipe.store import watermarks

@@ -9,12 +9,15 @@ Columnar batches: the one module that knows pyarrow, imported when a table comes
     columns_of  its columns, by the types that their values have in records
     Cutter      tables of any size to tables of one size
     stream_of   whatever speaks the Arrow stream interface as tables, one after the other
+    schema_of   its columns as bytes;  table_of     rows of such a table as one again
 
 The file form of Arrow IPC, not the stream: its footer is at the end, so a cut is
 always noticed, while a cut stream ends like a whole one.
 """
 
+import datetime as dt
 from collections.abc import Collection, Iterator, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from statepipe.errors import DataError, StagedDataDamaged, ValueRefused
@@ -133,6 +136,63 @@ class Cutter:
         """Return what is held, and hold nothing; None if nothing is."""
         parts, self._parts, self._held = self._parts, [], 0
         return _pyarrow().concat_tables(parts) if parts else None
+
+
+def schema_of(table: Any) -> bytes:  # noqa: ANN401  (pyarrow.Table)
+    """Return the columns of a pyarrow.Table, with their types, as bytes."""
+    written: bytes = table.schema.serialize().to_pybytes()
+    return written
+
+
+def table_of(records: Sequence[Record], schema: bytes) -> Any:  # noqa: ANN401  (a pyarrow.Table)
+    """
+    Return rows of a table, as quarantine keeps them, as a pyarrow.Table with its columns.
+
+    Text in a column of moments, dates, times or decimals is read as one. A field that the
+    table did not have becomes a column of its own.
+
+    Raises:
+        DataError: A value does not fit its column; pyarrow is not installed.
+    """
+    pa = _pyarrow()
+    fields = {field.name: field for field in pa.ipc.read_schema(pa.py_buffer(schema))}
+    names = dict.fromkeys([*fields, *(name for record in records for name in record)])
+    columns = {}
+    for name in names:
+        values = [record.get(name) for record in records]
+        try:
+            if name in fields:
+                kind = fields[name].type
+                columns[name] = pa.array([_of(pa, kind, each) for each in values], type=kind)
+            else:
+                columns[name] = pa.array(values)
+        except (pa.ArrowException, ArithmeticError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{name!r} does not fit its column of the table they came from: {error}",
+                meaning="nothing was changed",
+                next_step="give the field a value of the type that its column has",
+            ) from error
+    return pa.table(columns)
+
+
+def _of(pa: Any, kind: Any, value: Any) -> Any:  # noqa: ANN401  (pyarrow; a value of a row)
+    """Return a value of a row as its column takes it: what has no offset was kept as text."""
+    if value is None:
+        return None
+    if pa.types.is_struct(kind) and isinstance(value, dict):
+        return {field.name: _of(pa, field.type, value.get(field.name)) for field in kind}
+    if isinstance(value, list) and "list" in str(kind):
+        return [_of(pa, kind.value_type, item) for item in value]
+    if isinstance(value, str):
+        for is_kind, read in (
+            (pa.types.is_timestamp, dt.datetime.fromisoformat),
+            (pa.types.is_date, dt.date.fromisoformat),
+            (pa.types.is_time, dt.time.fromisoformat),
+            (pa.types.is_decimal, Decimal),
+        ):
+            if is_kind(kind):
+                return read(value)
+    return value
 
 
 def _unwritable(records: object, error: Exception) -> ValueRefused:

@@ -12,6 +12,7 @@ What a machine is and what it allows; pure: no clock, no store, no task is run h
     table       state + event + facts -> target, compiled by `transitions`
     checker     the proofs that need the whole graph (paths: who reaches whom)
     digest      is it still the machine an instance began with, and what changed
+    reentry     where rejected records enter again
     alerts      who is told of what its instances do
     graph       Mermaid and DOT
 """

@@ -133,12 +133,18 @@ def _partitions(machine: Machine, *, functions: Callable[[Run], str]) -> Iterato
 
 
 def _watch(state: str, task: Run, role: Role) -> Iterator[Finding]:
-    """Drift is watched where records come in."""
+    """Drift is watched, and raw data kept, where records come in."""
     if task.drift is not None and role != "source":
         yield _error(
             state,
             f"drift is watched of a source, and {task.reference} is none",
             "move drift to the state whose function yields the batches",
+        )
+    if task.raw is not None and role != "source":
+        yield _error(
+            state,
+            f"raw data is kept of a source, and {task.reference} is none",
+            "move raw to the state whose function yields the batches",
         )
 
 

@@ -38,15 +38,18 @@ class Run:
             None if nobody watches.
         effect: "exactly_once" or "at_least_once", if it has effects outside; "" if it has
             none, or does not say.
+        raw: "keep" if what a source has staged is kept once an instance is done, until it is
+            pruned; None if it is given back then, as all others' is.
     """
 
     function: str | Callable[..., Any]
     watermark: Incremental | None = None
     drift: str | Mapping[str, str] | None = None
     effect: str = ""
+    raw: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what names no function, an unknown effect, and what no drift can lead to."""
+        """Refuse what names no function, and what says of it what nobody knows."""
         named = self.function
         if not (is_function_name(named) if isinstance(named, str) else callable(named)):
             raise refusal(
@@ -62,6 +65,8 @@ class Run:
             check_one_of("drift", self.drift, ACTIONS)
         if self.effect:
             check_one_of("effect", self.effect, EFFECTS)
+        if self.raw is not None:
+            check_one_of("raw", self.raw, ("keep",))
 
     @property
     def reference(self) -> str:

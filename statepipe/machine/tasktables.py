@@ -20,8 +20,8 @@ TASKS: Final = ("run", "contract", "load")
 LOAD: Final = ("to", "table", "key", "mode", "effect", "body", "auth")
 #: What a state with a contract may say besides.
 VALIDATE: Final = ("accepts", "upcast", "max_rejects")
-#: What a state that runs a function may say besides, the first two of a source.
-SOURCE: Final = ("watermark", "drift", "effect")
+#: What a state that runs a function may say besides, but for the last of a source.
+SOURCE: Final = ("watermark", "drift", "raw", "effect")
 
 
 def task_of(table: Mapping[str, Any]) -> AnyTask | None:
@@ -36,9 +36,8 @@ def task_of(table: Mapping[str, Any]) -> AnyTask | None:
             incremental = _incremental(table.get("watermark"))
         with at("run"):
             run = Run(function=text_of(None, table["run"]), watermark=incremental)
-        return replace(
-            run, drift=table.get("drift"), effect=text_of("effect", table.get("effect", ""))
-        )
+        effect = text_of("effect", table.get("effect", ""))
+        return replace(run, drift=table.get("drift"), raw=table.get("raw"), effect=effect)
     if "contract" in table:
         return Validate(
             contract=text_of("contract", table["contract"]),

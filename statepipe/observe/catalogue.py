@@ -98,7 +98,7 @@ _COUNTERS: Final = (
         name="statepipe_records_total",
         kind="counter",
         labels=("machine", "state", "direction"),
-        help="Records committed, by direction: in, out, rejected.",
+        help="Records committed, by direction: in, out, rejected, replayed.",
     ),
     Metric(
         name="statepipe_bytes_total",

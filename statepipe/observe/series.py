@@ -315,6 +315,9 @@ def _outcomes(shape: Shape) -> Iterator[Labels]:
     return product(shape.acting, _OUTCOMES)
 
 
+#: Ways that records go in and out of a state; replayed ones are put into it from quarantine.
+_DIRECTIONS: Final = ("in", "out", "rejected", "replayed")
+
 #: Labels, after the machine's, that a machine implies.
 _IMPLIED: Final[Mapping[str, Callable[[Shape], Iterable[Labels]]]] = {
     "statepipe_transitions_total": lambda shape: (
@@ -323,7 +326,7 @@ _IMPLIED: Final[Mapping[str, Callable[[Shape], Iterable[Labels]]]] = {
     "statepipe_state_attempts_total": lambda shape: product(shape.acting, (*_OUTCOMES, "lost")),
     "statepipe_retries_exhausted_total": lambda shape: product(shape.acting),
     "statepipe_errors_total": lambda shape: shape.errors,
-    "statepipe_records_total": lambda shape: product(shape.acting, ("in", "out", "rejected")),
+    "statepipe_records_total": lambda shape: product(shape.acting, _DIRECTIONS),
     "statepipe_bytes_total": lambda shape: product(shape.acting, ("out",)),
     "statepipe_resumes_total": lambda _: product(("crash", "manual", "migration")),
     "statepipe_fenced_writes_total": lambda _: [()],

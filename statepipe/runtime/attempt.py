@@ -47,6 +47,7 @@ def call_of(drive: Drive, store: Store) -> dict[str, Any]:
         "cursor": cursor,
         "results": drive.picture.results,
         "mark": _mark(drive, store),
+        "replays": drive.picture.replays,
         "next": drive.batches,
         "records": records,
         "rejected": rejected,

@@ -103,6 +103,11 @@ def _run(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
 
 
 def _source(got: Any, task: Task, call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:  # noqa: ANN401 what an author returned
+    if call["replays"]:
+        raise Fatal(
+            "a replay does not read its source again: it was made of rejected records, and all"
+            " else is loaded. What it rejected once more is in its own quarantine"
+        )
     number = call["next"]
     if number and call["cursor"] is None:
         raise Fatal(
@@ -181,7 +186,7 @@ def _map(
     for given in staging.inputs():
         task.idempotency_key = _key(call, given.number)
         made, rejects = _map_batch(function, task, given)
-        staging.commit(given.number, made, rejects=rejects, read=given.staged.records)
+        staging.commit(given.number, made, rejects=rejects, of=given, read=given.staged.records)
     staging.join()
     return _produced(staging)
 

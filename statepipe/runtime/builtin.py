@@ -54,7 +54,11 @@ def validate(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
                 next_step="report this with the contract: it is a defect of statepipe",
             )
         staging.commit(
-            given.number, judged.clean, rejects=judged.rejects, read=given.staged.records
+            given.number,
+            judged.clean,
+            rejects=judged.rejects,
+            of=given,
+            read=given.staged.records,
         )
     staging.join()
     return {**_verdict(call, staging), "value": None, "produced": True}
@@ -65,7 +69,8 @@ def _verdict(call: Mapping[str, Any], staging: Staging) -> dict[str, Any]:
     verdict = {"event": OK, "records": staging.records, "rejected": staging.rejected}
     most = call["max_rejects"]
     read = staging.records + staging.rejected
-    if most is None or not exceeds(staging.rejected, most, read=read):
+    # The limit is about what a source brings; a replay brings only what was rejected before.
+    if most is None or call["replays"] or not exceeds(staging.rejected, most, read=read):
         return verdict
     rejected = f"{staging.rejected:,} of {read:,} records were rejected"
     return {**verdict, "event": INVALID, "note": f"{rejected}; max_rejects is {most}"}
@@ -102,7 +107,7 @@ def _load_all(call: Mapping[str, Any], ask: Ask, destination: Destination) -> di
         staging.share()
     for given in staging.inputs():
         landed = _load_one(call, staging, destination, given)
-        rejects = staging.rejects(given.number, landed.rejects)
+        rejects = staging.rejects(given.number, landed.rejects, of=given)
         facts = {"number": given.number, "records": landed.records, "rejects": rejects}
         ask({"ask": "loaded", **facts})
         staging.records += landed.records

@@ -3,7 +3,9 @@ The machines this process knows: files beside `statepipe.toml`, and those built 
 
     Catalog.machine     a definition by name
     Catalog.sound       the same, if it can be driven
+    Catalog.bound       the parameters of an instance of it
     Catalog.program     the same, ready to be driven, its definition written into the store
+    Catalog.kind_of, Catalog.batch_size     of a function, of a state
     Catalog.refuse_changed   an instance that began with another definition
     new_id              an id for an instance of a machine
 """
@@ -24,12 +26,14 @@ from statepipe.machine.definition import Machine, State
 from statepipe.machine.digest import canonical, describe_changes, digest
 from statepipe.machine.judging import Validate
 from statepipe.machine.loader import find_machine, list_machines, load_machine
+from statepipe.machine.params import bind_params
 from statepipe.machine.table import Table
 from statepipe.machine.tasks import Load, Run
 from statepipe.notify import refuse_unknown
 from statepipe.policy import Policy
-from statepipe.runtime.functions import refuse_missing
+from statepipe.runtime.functions import Kind, kind_of, refuse_missing, resolve
 from statepipe.runtime.program import Part, Program
+from statepipe.store.codec import encode
 from statepipe.store.connection import Store
 from statepipe.store.lookup import Found, definition_body
 from statepipe.store.stage import INLINE_BYTES_MAX
@@ -103,6 +107,17 @@ class Catalog:
         refuse_unknown(named_targets(machine), self._config.targets, where=f"machine {name}")
         return machine
 
+    def bound(self, name: str, given: Mapping[str, Any], *, at_ms: int) -> bytes:
+        """
+        Return the parameters of an instance that is created now, encoded.
+
+        Raises:
+            NotFound, DefinitionError: As `sound`.
+            BadParameter: As `bind_params`.
+        """
+        today = datetime.fromtimestamp(at_ms / 1000, tz=UTC).date()
+        return encode(bind_params(self.sound(name), given, today=today))
+
     def program(self, name: str, store: Store, *, stage_dir: Path) -> Program:
         """
         Return the machine ready to be driven.
@@ -138,6 +153,22 @@ class Catalog:
                 machine, self._config.targets, store=store.store_id, env=self._config.env
             ),
         )
+
+    def kind_of(self, run: Run) -> Kind:
+        """
+        Return what kind of task a function is; this imports it.
+
+        Raises:
+            DefinitionError: It cannot be imported, or is no task.
+        """
+        function = run.function
+        if isinstance(function, str):
+            function = resolve(function, self._config.machines_dir)
+        return kind_of(function)
+
+    def batch_size(self, machine: Machine, state: str) -> int:
+        """Return how many records a batch of a state should hold."""
+        return self._policy(machine, machine.state(state)).batch_size
 
     def refuse_changed(
         self, found: Found, program_of: Callable[[str], Program], *, store: Store, adopts: bool

@@ -86,7 +86,8 @@ def moved(
         attachment = _planned(drive, learned, target)
     status = Status.READY if final is None else _STATUS_OF_END[final]
     if status == Status.DONE and learned.input is not None:
-        attachment = Attachment(drive.stay, source, releases=True, reached=_reached(learned))
+        reached, keeps = _reached(learned), drive.program.keeps
+        attachment = Attachment(drive.stay, source, releases=True, keeps=keeps, reached=reached)
     detail = None
     if (
         learned is not drive.picture
@@ -277,7 +278,7 @@ def _learned(drive: Drive, ended: Ended, target: str) -> Picture:
         seen = visits.get(target, 1 if target == table.machine.initial else 0)
         visits[target] = seen + 1
     given = drive.stay if ended.produced else before.input
-    return Picture(results, visits, given, before.marks)
+    return before._replace(results=results, visits=visits, input=given)
 
 
 def _reached(picture: Picture) -> tuple[Reached, ...]:

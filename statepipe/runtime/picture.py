@@ -41,12 +41,14 @@ class Picture(NamedTuple):
         input: The stay that produced the newest batches, None if there was none.
         marks: How far each source with a watermark has read, by state name. What a source
             starts from is fixed with its first batch, whatever others load meanwhile.
+        replays: True if its first input was records that another instance had rejected.
     """
 
     results: Mapping[str, Any]
     visits: Mapping[str, int]
     input: Stay | None
     marks: Mapping[str, Mark] = MappingProxyType({})
+    replays: bool = False
 
     @classmethod
     def read(cls, data: bytes | None) -> "Picture":
@@ -55,7 +57,8 @@ class Picture(NamedTuple):
             return EMPTY
         results, visits, stay, *rest = decode(data)
         marks = {state: Mark(*mark) for state, mark in rest[0].items()} if rest else {}
-        return cls(results, visits, None if stay is None else Stay(*stay), marks)
+        replays = len(rest) > 1 and rest[1]
+        return cls(results, visits, None if stay is None else Stay(*stay), marks, replays)
 
     def write(self) -> bytes | None:
         """Return the picture for a checkpoint; the empty one is None."""
@@ -63,8 +66,10 @@ class Picture(NamedTuple):
             return None
         stay = None if self.input is None else list(self.input)
         known: list[Any] = [dict(self.results), dict(self.visits), stay]
-        if self.marks:  # most have none, and version 1 of the schema knew none
+        if self.marks or self.replays:  # most have none, and version 1 of the schema knew none
             known.append({state: list(mark) for state, mark in self.marks.items()})
+        if self.replays:
+            known.append(True)
         return encode(known)
 
     def visit(self, state: str) -> int:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from statepipe.machine.alerts import Alerts
 from statepipe.machine.table import Table
+from statepipe.machine.tasks import Run
 from statepipe.model import Status
 from statepipe.policy import Policy
 
@@ -56,6 +57,7 @@ class Program:
         deadline_ms: How long an instance may take in all, None for no bound.
         alerts: Who is told of what its instances do; None if nobody is.
         plain: Moves worked out beforehand, by state and event; nearly all there are.
+        keeps: States whose staged batches are not given back when an instance is done.
     """
 
     name: str
@@ -66,9 +68,13 @@ class Program:
     deadline_ms: int | None
     alerts: Alerts | None = None
     plain: Mapping[tuple[str, str], PlainMove] = field(init=False)
+    keeps: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "plain", _plain_moves(self.table, self.parts))
+        states = self.table.machine.states
+        keeps = tuple(each.name for each in states if isinstance(each.task, Run) and each.task.raw)
+        object.__setattr__(self, "keeps", keeps)
 
 
 def _plain_moves(table: Table, parts: Mapping[str, Part]) -> dict[tuple[str, str], PlainMove]:

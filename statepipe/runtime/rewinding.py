@@ -1,32 +1,69 @@
 """
 Where an instance could be put back to, worked out from its journal.
 
+    put_back    do it: at rest there, in a new generation
     rewound     what it knew when it entered a state, or why it cannot go back there
-    rewind      put it back there
 
 The way it went is `way.py`'s.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from statepipe.errors import NotFound, Refused
 from statepipe.machine.definition import Machine
 from statepipe.machine.tasks import Load
-from statepipe.model import CANCELLED_STATE, Status
+from statepipe.model import CANCELLED_STATE, Stay
 from statepipe.runtime.picture import Picture
+from statepipe.runtime.program import Program
 from statepipe.runtime.way import Passage, entries
-from statepipe.store import lookup, steering
+from statepipe.store import lookup, staged, steering
 from statepipe.store.connection import Store
 from statepipe.store.lookup import Found
 
 
+def put_back(store: Store, found: Found, program: Program, *, to: str, reason: str | None) -> None:
+    """
+    Put an instance back to rest in a state it was in before, in a new generation.
+
+    From there on it is an instance of `program`.
+
+    Raises:
+        NotFound, Refused: As `rewound`.
+        Busy: A live process drives it.
+    """
+    machine = program.table.machine
+    passages = [Passage(*row) for row in lookup.steps_of(store.connection, found.n)]
+    picture = rewound(
+        passages,
+        found=found,
+        machine=machine,
+        to=to,
+        loaded=lookup.batches_loaded(store.connection, found.n),
+        is_staged=lambda stay: staged.has_batches(store.connection, found.n, stay),
+    )
+    known = Picture.read(picture)
+    steering.rewind(
+        store,
+        instance_id=found.id,
+        seq=found.seq,
+        state=to,
+        picture=picture,
+        reason=reason,
+        visit=known.visit(to),
+        loads=known.input if isinstance(machine.state(to).task, Load) else None,
+        needs=known.input if _was_done(passages, machine) else None,
+        definition=program.definition,
+    )
+
+
 def rewound(
-    passages: Iterable[Passage],
+    passages: Sequence[Passage],
     *,
     found: Found,
     machine: Machine,
     to: str,
     loaded: Mapping[str, int],
+    is_staged: Callable[[Stay], bool],
 ) -> bytes | None:
     """
     Return the picture an instance had when it last entered `to`, encoded.
@@ -37,6 +74,7 @@ def rewound(
         machine: What it is an instance of.
         to: The state to go back to.
         loaded: How many batches each loading state has put at its destination.
+        is_staged: Whether the batches of a stay are still there.
 
     Raises:
         NotFound: It never was in that state, as things stand now.
@@ -61,7 +99,8 @@ def rewound(
     entry = way[places[-1]]
     for later in way[places[-1] :]:
         _refuse_lost_appends(machine, later.state, found=found, loaded=loaded)
-    if found.status == Status.DONE and Picture.read(entry.picture).input is not None:
+    given = Picture.read(entry.picture).input
+    if given is not None and _was_done(passages, machine) and not is_staged(given):
         raise Refused(
             f"{to!r} needs staged batches that were given back when {found.id!r} ended",
             meaning="nothing was changed; its data is loaded",
@@ -70,32 +109,10 @@ def rewound(
     return _with_starts(entry.picture, way[-1].picture)
 
 
-def rewind(store: Store, found: Found, *, machine: Machine, to: str, reason: str | None) -> None:
-    """
-    Put an instance back to rest in `to`, in a new generation.
-
-    Raises:
-        NotFound, Refused: As `rewound`.
-        Refused, Busy: As `steering.rewind`.
-    """
-    picture = rewound(
-        [Passage(*row) for row in lookup.steps_of(store.connection, found.n)],
-        found=found,
-        machine=machine,
-        to=to,
-        loaded=lookup.batches_loaded(store.connection, found.n),
-    )
-    known = Picture.read(picture)
-    steering.rewind(
-        store,
-        instance_id=found.id,
-        seq=found.seq,
-        state=to,
-        picture=picture,
-        reason=reason,
-        visit=known.visit(to),
-        loads=known.input if isinstance(machine.state(to).task, Load) else None,
-    )
+def _was_done(passages: Sequence[Passage], machine: Machine) -> bool:
+    """Return whether it ever ended well: what was given back then is gone for good."""
+    finals = {state.name for state in machine.states if state.final == "success"}
+    return any(passage.target in finals for passage in passages)
 
 
 def _with_starts(entered: bytes | None, now: bytes | None) -> bytes | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from statepipe.errors import LedgerMismatch, TaskCancelled, ValueRefused
+from statepipe.io.arrow import schema_of
 from statepipe.io.blocks import Blocks
 from statepipe.io.rejects import RejectEntry
 from statepipe.model import Rejects, Staged
@@ -54,6 +55,10 @@ class Input:
         if self._payload is None:
             return Blocks([])
         return decode_blocks(self.staged.format, self._payload)
+
+    def arrow_schema(self) -> bytes | None:
+        """Return the columns of a table as bytes; None if it is none."""
+        return schema_of(self.records()) if self.staged.format == "arrow" else None
 
 
 class Staging:
@@ -129,6 +134,7 @@ class Staging:
         *,
         cursor: bytes | None = None,
         rejects: Sequence[RejectEntry] = (),
+        of: Input | None = None,
         read: int | None = None,
         mark: list[Any] | None = None,
         seen: Mapping[str, Any] | None = None,
@@ -141,6 +147,7 @@ class Staging:
             records: A list of dicts, or a columnar table.
             cursor: Where the source goes on after it, encoded.
             rejects: What was rejected while it was made.
+            of: The batch they are records of; None if they are of this one.
             read: Records it was made from; None for its own and the rejected ones.
             mark: How far a source with a watermark has come with it.
             seen: A Seen as a dict, of a source that is watched.
@@ -168,12 +175,16 @@ class Staging:
             read=encoded.records + len(rejects) if read is None else read,
             rejects=None,
         )
-        facts = {**staged._asdict(), "rejects": self.rejects(number, rejects), "seen": seen}
+        of = of or Input(staged, encoded.payload)
+        refused = self.rejects(number, rejects, of=of)
+        facts = {**staged._asdict(), "rejects": refused, "seen": seen}
         self._ask({"ask": "batch", "staged": facts, "mark": mark})
         self.records += encoded.records
         self.rejected += len(rejects)
 
-    def rejects(self, number: int, entries: Sequence[RejectEntry]) -> dict[str, Any] | None:
+    def rejects(
+        self, number: int, entries: Sequence[RejectEntry], *, of: Input
+    ) -> dict[str, Any] | None:
         """Stage rejects of batch `number`; return a Rejects as a dict, or None without any."""
         if not entries:
             return None
@@ -186,6 +197,7 @@ class Staging:
             file=put.file,
             body=put.body,
             reasons=_count_reasons(entries),
+            arrow_schema=of.arrow_schema(),
         )._asdict()
 
     def _put(self, number: int, encoded: Encoded, *, kind: Any = "batch") -> Put:  # noqa: ANN401 a literal
@@ -241,11 +253,16 @@ def _shown(entry: RejectEntry) -> str:
         return f"{type(entry['record']).__name__}, whose repr raised {type(error).__name__}"
 
 
+def reason_of(entry: RejectEntry) -> str:
+    """Return what a reject is counted as: "/dep_time: required", or an author's own words."""
+    reason = f"{entry['path']}: {entry['rule']}" if entry["path"] else str(entry["message"])
+    return clean(reason, chars_max=_REASON_CHARS_MAX)
+
+
 def _count_reasons(entries: Sequence[RejectEntry]) -> dict[str, int]:
     """Return how many entries by reason; beyond the first `REASONS_MAX`, by "other"."""
     reasons: Counter[str] = Counter()
     for entry in entries:
-        reason = f"{entry['path']}: {entry['rule']}" if entry["path"] else str(entry["message"])
-        reason = clean(reason, chars_max=_REASON_CHARS_MAX)
+        reason = reason_of(entry)
         reasons[reason if reason in reasons or len(reasons) < REASONS_MAX else "other"] += 1
     return dict(reasons)

@@ -13,6 +13,8 @@ Remembering: the only floor that speaks SQL to the checkpoint store.
     shapes      rows about sources' shapes
     reading     what people ask                     listing     lists, and bulk resumes
     inspection  one instance, whole                 quarantine  rejected records
+    replaying   instances that replay some          replays     who replays what
+    lying       what lies in the stage
     snapshot    what a scrape reads                 metrics     figures, and the journal's
     questions/  what takes more than a look
     health      what `doctor` finds                 disk        around the store's file

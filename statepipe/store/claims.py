@@ -21,6 +21,7 @@ from statepipe.store import liveness, workers
 from statepipe.store.connection import Store
 from statepipe.store.liveness import Worker
 from statepipe.store.metrics.counters import Counters
+from statepipe.store.replays import refuse_replaced
 
 _SELECT = """
 SELECT i.n, i.id, d.machine, i.definition, i.params, i.created_at_ms, i.epoch, i.seq,
@@ -178,6 +179,7 @@ def claim_resume(
         if row is None:
             raise not_found(instance_id)
         n, status, state, failed_state, holder, began_with = row
+        refuse_replaced(connection, n, instance_id)
         if status == Status.DONE:
             raise Refused(
                 f"instance {instance_id!r} is done",

@@ -22,6 +22,7 @@ from statepipe.store import notices, shapes, watermarks
 from statepipe.store.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.output import Output
+from statepipe.store.staged import give_back
 
 # A plain move, in 8 values: ?1 n, ?2 epoch, ?3 seq, ?4 state, ?5 at_ms, ?6 event,
 # ?7 took_ms, ?8 policy. The journal takes the rest from the row, before it is updated.
@@ -136,8 +137,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 _REJECT = """
 INSERT INTO reject (instance, generation, state, visit, task, number, epoch, records, bytes, sha256,
-                    file, body, reasons)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    file, body, reasons, arrow_schema)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 _LOADED = """
@@ -158,8 +159,6 @@ SELECT instance, :generation, :state, :visit, number, generation, state, visit, 
    AND state = :source_state
    AND visit = :source_visit
 """
-
-_GIVE_BACK = "DELETE FROM batch WHERE instance = ?"
 
 _NAME = "SELECT id FROM instance WHERE n = ?"
 
@@ -344,7 +343,7 @@ def _attach(connection: sqlite3.Connection, change: Change, attachment: Attachme
     if attachment.plan:
         insert_plan(connection, change.n, attachment.plan)
     if attachment.releases:
-        connection.execute(_GIVE_BACK, (change.n,))
+        give_back(connection, change.n, keeps=attachment.keeps)
     for reached in attachment.reached:
         (name,) = connection.execute(_NAME, (change.n,)).fetchone()
         watermarks.advance(connection, change.machine, reached, instance=name, at_ms=change.at_ms)
@@ -367,9 +366,8 @@ def _insert_staged(
 def _insert_rejects(
     connection: sqlite3.Connection, whose: tuple[object, ...], rejects: Rejects
 ) -> None:
-    records, size, sha256, file, body, reasons = rejects
-    facts = (*whose, records, size, sha256, file, body, json.dumps(dict(reasons)))
-    connection.execute(_REJECT, facts)
+    *facts, reasons, schema = rejects
+    connection.execute(_REJECT, (*whose, *facts, json.dumps(dict(reasons)), schema))
 
 
 def insert_plan(connection: sqlite3.Connection, instance: int, plan: Plan) -> None:

@@ -46,6 +46,14 @@ SELECT i.id, r.records, r.bytes, r.sha256, r.file, r.body
  ORDER BY r.instance
 """
 
+# Of an instance that is done nothing else is left in the stage.
+_RAW = """
+SELECT count(DISTINCT b.instance), count(*), coalesce(sum(b.bytes), 0)
+  FROM batch b
+  JOIN instance i ON i.n = b.instance
+ WHERE i.status = 'done'
+"""
+
 _NOTICES = """
 SELECT count(*) FILTER (WHERE done_at_ms IS NULL), count(*) FILTER (WHERE outcome = 'given up')
   FROM notice
@@ -76,6 +84,7 @@ def examine(path: Path, *, clock: Clock) -> Iterator[Check]:
         yield from _content(connection)
         store_id = connection.execute("SELECT store_id FROM store").fetchone()[0]
         yield from _stage(connection, Stage(stage_directory(path, store_id=store_id)))
+        yield _raw(connection)
         yield from _drivers(connection, clock=clock)
         yield _outbox(connection)
     except sqlite3.Error as error:
@@ -169,6 +178,12 @@ def _stage(connection: sqlite3.Connection, stage: Stage) -> Iterator[Check]:
     if there:
         said = f"{len(there):,} files that no row names; they cost room only: {_named(list(there))}"
         yield Check("orphans", "warning", said, "harmless; a resume of the instance removes them")
+
+
+def _raw(connection: sqlite3.Connection) -> Check:
+    instances, batches, size = connection.execute(_RAW).fetchone()
+    found = f"{batches:,} batches, {size:,} bytes, kept of {instances:,} instances that are done"
+    return Check("raw", "ok", found)
 
 
 def _references(connection: sqlite3.Connection) -> Iterator[tuple[str, Staged | Rejects]]:

@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from statepipe.clock import Clock
+from statepipe.errors import NotFound
 from statepipe.model import Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store import liveness, output, staged
 from statepipe.store.claims import not_found
 from statepipe.store.codec import decode
+from statepipe.store.replays import Replay, of_origin, origin_of
 
 _INSTANCE = """
 SELECT i.n, i.id, d.machine, d.version, d.digest, d.body, i.params, i.created_at_ms, i.epoch, i.seq,
@@ -76,7 +78,7 @@ SELECT state, generation, visit, count(*), count(loaded)
 """
 
 _STAGED = """
-SELECT state, generation, visit, count(*)
+SELECT state, generation, visit, count(*), sum(bytes)
   FROM batch
  WHERE instance = ?
  GROUP BY state, generation, visit
@@ -159,8 +161,11 @@ class Inspection:
         tallies: What was done, by generation and state.
         planned: Batches to load and loaded, by state, generation and visit.
         staged: Batches staged, by state, generation and visit.
+        staged_bytes: How much room they take, compressed as they are.
         cursor: Where the source it is in goes on, or None.
         has_output: True if something is kept of what its tasks printed and logged.
+        origin: Whose rejected records it replays, and how many; None if it replays none.
+        replays: The instances that replay what it rejected, the oldest first.
     """
 
     n: int
@@ -193,8 +198,11 @@ class Inspection:
     tallies: Mapping[tuple[int, str], Tally]
     planned: Mapping[tuple[str, int, int], tuple[int, int]]
     staged: Mapping[tuple[str, int, int], int]
+    staged_bytes: int
     cursor: Any
     has_output: bool
+    origin: tuple[str, int] | None
+    replays: tuple[Replay, ...]
 
     @property
     def standing(self) -> str:
@@ -230,7 +238,8 @@ def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -
         (state, generation, visit): (total, done)
         for state, generation, visit, total, done in connection.execute(_PLANNED, (n,))
     }
-    stages = {tuple(key): count for *key, count in connection.execute(_STAGED, (n,))}
+    stays = connection.execute(_STAGED, (n,)).fetchall()
+    stages = {tuple(key): count for *key, count, _ in stays}
     target = facts["failed_state"] or facts["state"]
     visits = [visit for state, _, visit in (*stages, *planned) if state == target]
     stay = Stay(facts["generation"], target, max(visits, default=1))
@@ -249,8 +258,11 @@ def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -
         },
         planned=planned,
         staged=stages,
+        staged_bytes=sum(size for *_, size in stays),
         cursor=None if encoded is None else decode(encoded),
         has_output=output.has_any(connection, n),
+        origin=origin_of(connection, n),
+        replays=tuple(of_origin(connection, instance_id)),
     )
 
 
@@ -266,6 +278,26 @@ def find_number(connection: sqlite3.Connection, instance_id: str) -> int:
         raise not_found(instance_id)
     n: int = row[0]
     return n
+
+
+def scope_of(connection: sqlite3.Connection, subject: str | None) -> str:
+    """
+    Return what `:subject` means in a WHERE of `instance` i and `definition` d.
+
+    Raises:
+        NotFound: It is neither the id of an instance nor the name of a machine.
+    """
+    if subject is None:
+        return ":subject IS NULL"
+    if connection.execute("SELECT 1 FROM instance WHERE id = ?", (subject,)).fetchone():
+        return "i.id = :subject"
+    if connection.execute("SELECT 1 FROM definition WHERE machine = ?", (subject,)).fetchone():
+        return "d.machine = :subject"
+    raise NotFound(
+        f"there is neither an instance nor a machine {subject!r} in this store",
+        meaning="nothing was changed",
+        next_step="statepipe ls --all   # shows what is there; --store names another store",
+    )
 
 
 def successes(body: str) -> Iterator[str]:

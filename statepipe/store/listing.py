@@ -71,7 +71,8 @@ SELECT i.n, i.id, d.machine, i.state, i.status, i.worker, i.attempt, i.batches, 
  ORDER BY i.n {order}
 """
 
-# What a bulk resume takes: not what is done, and not what a person cancelled or paused.
+# What a bulk resume takes: not what is done, what a person cancelled or paused, or a replay
+# that was replaced by another.
 _RESUMABLE = """
 SELECT {columns}
   FROM instance INDEXED BY instance_open
@@ -79,6 +80,7 @@ SELECT {columns}
    AND status <> 'done'
    AND status IN ('failed', 'ready')
    AND (worker IS NULL OR worker IN ({dead}))
+   AND n NOT IN (SELECT instance FROM replay WHERE replaced_by IS NOT NULL)
  {group}
 """
 _RESUMABLE_FAILED = """
@@ -87,6 +89,7 @@ SELECT {columns}
  WHERE status = 'failed'
    AND status IN ('failed', 'cancelled', 'paused')
    AND definition IN ({definitions})
+   AND n NOT IN (SELECT instance FROM replay WHERE replaced_by IS NOT NULL)
  {group}
 """
 _EACH = "definition, status, worker, coalesce(failed_state, state), error_class, id"

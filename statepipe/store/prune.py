@@ -1,7 +1,7 @@
 """
 Letting go of instances that have ended: their rows, then their staged files.
 
-    Which           which ones
+    Which           which ones, and whether of each all goes or only its raw data
     prunable        how much that would be, by machine and status; changes nothing
     prune           let them go, some instances a transaction
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from statepipe.sqlite import sqlite3
+from statepipe.store import replays
 from statepipe.store.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.metrics.recount import fold_pruned
@@ -42,12 +43,26 @@ _PRUNABLE: Final = f"""
 
 _COUNT: Final = f"""
 SELECT status, count(*),
-       coalesce(sum((SELECT sum(records) FROM reject r WHERE r.instance = instance.n)), 0)
+       coalesce(sum((SELECT sum(records) FROM reject r WHERE r.instance = instance.n)), 0),
+       coalesce(sum((SELECT sum(bytes) FROM reject r WHERE r.instance = instance.n)), 0)
+       + coalesce(sum((SELECT sum(bytes) FROM batch b WHERE b.instance = instance.n)), 0)
   FROM instance {_PRUNABLE}
  GROUP BY status
 """  # noqa: S608 our own names
 
 _NEXT: Final = f"SELECT n, id, state, epoch FROM instance {_PRUNABLE} ORDER BY n LIMIT {GROUP}"  # noqa: S608 our own names
+
+# What is still staged of one that is done was kept as raw data.
+_WITH_RAW: Final = f"{_PRUNABLE} AND EXISTS (SELECT 1 FROM batch b WHERE b.instance = instance.n)"  # noqa: S608 our own names
+
+_COUNT_RAW: Final = f"""
+SELECT status, count(*), 0,
+       sum((SELECT sum(bytes) FROM batch b WHERE b.instance = instance.n))
+  FROM instance {_WITH_RAW}
+ GROUP BY status
+"""  # noqa: S608 our own names
+
+_NEXT_RAW: Final = f"SELECT n, id, state, epoch FROM instance {_WITH_RAW} ORDER BY n LIMIT {GROUP}"  # noqa: S608 our own names
 
 # In the order of the references between them.
 _DELETE: Final = tuple(
@@ -76,21 +91,27 @@ class Which:
         statuses: Of `done`, `failed` and `cancelled`; the last two could still be resumed.
         machine: Only of this machine; None for all.
         keep_last: Of each machine keep so many of the newest, whatever their age; from 0.
+        raw_only: They stay, and only the raw data that was kept of them goes; they are done.
     """
 
     before_ms: int
     statuses: tuple[str, ...] = ("done",)
     machine: str | None = None
     keep_last: int = 0
+    raw_only: bool = False
+
+    def __post_init__(self) -> None:
+        assert not self.raw_only or self.statuses == ("done",), "others may still need it"
 
 
 class Prunable(NamedTuple):
-    """How many instances of a machine, and rejected records in their quarantine."""
+    """How many instances of a machine, rejected records in quarantine, and bytes staged."""
 
     machine: str
     status: str
     instances: int
     rejected: int
+    bytes: int
 
 
 class _Gone(NamedTuple):
@@ -105,13 +126,15 @@ def prunable(connection: sqlite3.Connection, which: Which) -> list[Prunable]:
     return [
         Prunable(machine, *row)
         for machine, facts in _machines(connection, which)
-        for row in connection.execute(_COUNT, {**facts, "after": 0})
+        for row in connection.execute(
+            _COUNT_RAW if which.raw_only else _COUNT, {**facts, "after": 0}
+        )
     ]
 
 
 def prune(store: Store, stage: Stage, which: Which) -> Iterator[int]:
     """
-    Let instances go, a transaction each some hundred; yield how many went with each.
+    Let instances go, or their raw data, a transaction each some hundred; yield how many.
 
     Ended in the middle, it has let go of whole instances only; the rest is found again.
 
@@ -120,7 +143,11 @@ def prune(store: Store, stage: Stage, which: Which) -> Iterator[int]:
     """
     for machine, facts in _machines(store.connection, which):
         after = 0
-        while gone := _prune_some(store, machine, {**facts, "after": after}):
+        while gone := (
+            _give_raw_back(store, {**facts, "after": after})
+            if which.raw_only
+            else _prune_some(store, machine, {**facts, "after": after})
+        ):
             for each in gone:  # row first, file after: a file that is left hurts nobody
                 sweep(stage, store.connection, n=each.n, instance_id=each.id, epoch=each.epoch)
             store.checkpoint_wal()
@@ -149,6 +176,14 @@ def _machines(connection: sqlite3.Connection, which: Which) -> Iterator[tuple[st
         yield machine, facts
 
 
+def _give_raw_back(store: Store, facts: dict[str, Any]) -> list[_Gone]:
+    with store.write() as connection:
+        # Chosen in the transaction that deletes: a rewind may just have taken one back.
+        gone = [_Gone(*row) for row in connection.execute(_NEXT_RAW, facts)]
+        connection.executemany("DELETE FROM batch WHERE instance = ?", [(e.n,) for e in gone])
+    return gone
+
+
 def _prune_some(store: Store, machine: str, facts: dict[str, Any]) -> list[_Gone]:
     with store.write() as connection:
         # Chosen in the transaction that deletes: a resume may just have taken one back.
@@ -157,6 +192,7 @@ def _prune_some(store: Store, machine: str, facts: dict[str, Any]) -> list[_Gone
             return []
         connection.executemany("INSERT INTO pruning VALUES (?)", [(each.n,) for each in gone])
         fold_pruned(connection)
+        replays.forget(connection)
         for sql in _DELETE:
             connection.execute(sql)
         connection.execute("DELETE FROM pruning")

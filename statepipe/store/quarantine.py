@@ -2,18 +2,19 @@
 Rejected records: counted by reason, and read back one by one.
 
 Only the newest generation of each state counts: what a rewind undid is rejected again
-when it is done again, and would be there twice.
+when it is done again, and would be there twice. Which records were sent through again, and
+by which instance: `replays.py`.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from statepipe.errors import NotFound
+from statepipe.io.rejects import RejectEntry
 from statepipe.model import Rejects
 from statepipe.sqlite import sqlite3
-from statepipe.store.inspection import find_number
+from statepipe.store.inspection import find_number, scope_of
 from statepipe.store.records import decode_records
 from statepipe.store.stage import Stage
 
@@ -24,7 +25,8 @@ _CURRENT = """
 """
 
 _REASONS = f"""
-SELECT d.machine, i.id, r.state, r.reasons
+SELECT d.machine, i.id, r.state, r.reasons,
+       (SELECT json_group_array(json(p.reasons)) FROM replayed p WHERE p.reject = r.n)
   FROM reject r
   JOIN instance i ON i.n = r.instance
   JOIN definition d ON d.n = i.definition
@@ -34,12 +36,21 @@ SELECT d.machine, i.id, r.state, r.reasons
 """  # noqa: S608  (constants of ours)
 
 _ROWS = f"""
-SELECT r.state, r.visit, r.number, r.records, r.bytes, r.sha256, r.file, r.body, r.reasons
+SELECT r.n, r.generation, r.state, r.visit, r.number, r.records, r.bytes, r.sha256, r.file,
+       r.body, r.reasons, r.arrow_schema
   FROM reject r
  WHERE r.instance = :n
 {_CURRENT}
  ORDER BY r.n
 """  # noqa: S608  (constants of ours)
+
+
+_REPLAYED = """
+SELECT p.reject, p.id, p.entries
+  FROM replayed p
+  JOIN reject r ON r.n = p.reject
+ WHERE r.instance = :n
+"""
 
 
 class Reason(NamedTuple):
@@ -49,22 +60,27 @@ class Reason(NamedTuple):
     state: str
     reason: str
     records: int
+    replayed: int  # of these, those that were sent through again
     instances: int
     newest: str  # id of the newest instance that has some
 
 
 class Row(NamedTuple):
-    """The rejects of one batch, not yet read."""
+    """The rejects of one batch, not yet read; `replayed` has, by place, who replays them."""
 
+    n: int
+    generation: int
     state: str
     visit: int
     batch: int
     rejects: Rejects
+    replayed: Mapping[int, str]
 
 
 class Rejected(NamedTuple):
-    """One rejected record."""
+    """One rejected record; `id` names it in this store, `replayed_by` the instance that has it."""
 
+    id: str
     state: str
     batch: int
     position: int  # the record's place in its input batch, from 0
@@ -72,6 +88,7 @@ class Rejected(NamedTuple):
     path: str  # JSON Pointer
     message: str
     record: Any
+    replayed_by: str | None
 
 
 def reasons(connection: sqlite3.Connection, subject: str | None) -> list[Reason]:
@@ -81,21 +98,21 @@ def reasons(connection: sqlite3.Connection, subject: str | None) -> list[Reason]
     Raises:
         NotFound: `subject` is neither an instance nor a machine of this store.
     """
-    scope = {
-        "instance": "i.id = :subject",
-        "machine": "d.machine = :subject",
-        "all": ":subject IS NULL",
-    }[_kind(connection, subject)]
+    scope = scope_of(connection, subject)
     rows = connection.execute(_REASONS.format(scope=scope), {"subject": subject})
     records: dict[tuple[str, str, str], int] = defaultdict(int)
+    replayed: dict[tuple[str, str, str], int] = defaultdict(int)
     ids: dict[tuple[str, str, str], dict[str, None]] = defaultdict(dict)
-    for machine, id_, state, counted in rows:
+    for machine, id_, state, counted, replays in rows:
+        for each in json.loads(replays):
+            for reason, count in each.items():
+                replayed[machine, state, reason] += count
         for reason, count in json.loads(counted).items():
             records[machine, state, reason] += count
             ids[machine, state, reason].pop(id_, None)
             ids[machine, state, reason][id_] = None
     found = [
-        Reason(*key, count, len(ids[key]), next(reversed(ids[key])))
+        Reason(*key, count, replayed[key], len(ids[key]), next(reversed(ids[key])))
         for key, count in records.items()
     ]
     return sorted(found, key=lambda each: (-each.records, each[:3]))
@@ -108,13 +125,18 @@ def rows(connection: sqlite3.Connection, instance_id: str) -> list[Row]:
     Raises:
         NotFound: There is no such instance.
     """
-    n = find_number(connection, instance_id)
-    return [
-        Row(state, visit, batch, Rejects(records, size, sha256, file, body, json.loads(reasons)))
-        for state, visit, batch, records, size, sha256, file, body, reasons in connection.execute(
-            _ROWS, {"n": n}
-        )
-    ]
+    facts = {"n": find_number(connection, instance_id)}
+    replayed: dict[int, dict[int, str]] = defaultdict(dict)
+    for reject, id_, entries in connection.execute(_REPLAYED, facts):
+        replayed[reject] |= dict.fromkeys(json.loads(entries), id_)
+    found = []
+    for n, generation, state, visit, batch, *staged, reasons, schema in connection.execute(
+        _ROWS, facts
+    ):
+        records, size, sha256, file, body = staged
+        rejects = Rejects(records, size, sha256, file, body, json.loads(reasons), schema)
+        found.append(Row(n, generation, state, visit, batch, rejects, replayed[n]))
+    return found
 
 
 def read(rows: Iterable[Row], *, stage: Stage, limit: int) -> list[Rejected]:
@@ -130,6 +152,7 @@ def read(rows: Iterable[Row], *, stage: Stage, limit: int) -> list[Rejected]:
             break
         found += [
             Rejected(
+                name_of(row, at),
                 row.state,
                 row.batch,
                 entry["position"],
@@ -137,21 +160,24 @@ def read(rows: Iterable[Row], *, stage: Stage, limit: int) -> list[Rejected]:
                 entry["path"],
                 entry["message"],
                 entry["record"],
+                row.replayed.get(at),
             )
-            for entry in decode_records("msgpack", stage.read(row.rejects))
+            for at, entry in enumerate(entries_of(row, stage=stage))
         ]
     return found[:limit]
 
 
-def _kind(connection: sqlite3.Connection, subject: str | None) -> str:
-    if subject is None:
-        return "all"
-    if connection.execute("SELECT 1 FROM instance WHERE id = ?", (subject,)).fetchone():
-        return "instance"
-    if connection.execute("SELECT 1 FROM definition WHERE machine = ?", (subject,)).fetchone():
-        return "machine"
-    raise NotFound(
-        f"there is neither an instance nor a machine {subject!r} in this store",
-        meaning="nothing was changed",
-        next_step="statepipe ls --all   # shows what is there; --store names another store",
-    )
+def entries_of(row: Row, *, stage: Stage) -> list[RejectEntry]:
+    """
+    Return the rejects of one batch, in order.
+
+    Raises:
+        StagedDataDamaged: As `read`.
+    """
+    entries: list[RejectEntry] = decode_records("msgpack", stage.read(row.rejects))
+    return entries
+
+
+def name_of(row: Row, at: int) -> str:
+    """Return what names the reject at a place: a digest, too, since numbers come again."""
+    return f"{row.n}.{at}.{row.rejects.sha256[:4].hex()}"

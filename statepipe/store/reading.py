@@ -21,16 +21,28 @@ from typing import NamedTuple, Self
 from statepipe.clock import Clock, SystemClock
 from statepipe.model import Fact
 from statepipe.sqlite import sqlite3
-from statepipe.store import groups, inspection, listing, liveness, lookup, output, quarantine
+from statepipe.store import (
+    groups,
+    inspection,
+    listing,
+    liveness,
+    lookup,
+    lying,
+    output,
+    quarantine,
+    replaying,
+)
 from statepipe.store.connection import translated
 from statepipe.store.groups import Summary
 from statepipe.store.inspection import Inspection, find_number
 from statepipe.store.listing import Filter, Listed, Resumable
+from statepipe.store.lying import Held, Lying
 from statepipe.store.metrics import recount
 from statepipe.store.metrics.recount import Difference
 from statepipe.store.opening import open_reader
 from statepipe.store.output import Said
 from statepipe.store.quarantine import Reason, Rejected
+from statepipe.store.replaying import Looked
 from statepipe.store.stage import Stage, stage_directory
 
 _HISTORY = """
@@ -284,9 +296,34 @@ class Reader:
         """
         with self.moment() as connection:
             rows = quarantine.rows(connection, instance_id)
-            store_id = connection.execute("SELECT store_id FROM store").fetchone()[0]
-        directory = stage_directory(self.path, store_id=store_id)
-        return quarantine.read(rows, stage=Stage(directory), limit=limit)
+        stage = self.stage()
+        return quarantine.read(rows, stage=stage, limit=limit)
+
+    def staged(self, subject: str | None = None) -> list[Held]:
+        """
+        Return what lies in the stage, by stay; of an instance that is done, its raw data.
+
+        Args:
+            subject: The id of an instance or the name of a machine; None for everything.
+
+        Raises:
+            NotFound: It is neither.
+        """
+        with self.moment() as connection:
+            return lying.held(connection, subject)
+
+    def staged_records(self, instance_id: str, state: str, *, limit: int = 20) -> list[Lying]:
+        """
+        Return up to `limit` records that `state` has staged, in the order of its batches.
+
+        Raises:
+            NotFound: There is no such instance.
+            StagedDataDamaged: A staged batch is missing or not what was committed.
+        """
+        with self.moment() as connection:
+            found = lying.references(connection, instance_id, state)
+        stage = self.stage()
+        return lying.read(found, stage=stage, limit=limit)
 
     def loaded_and_rejected(self, instance_id: str) -> tuple[int, int]:
         """
@@ -325,6 +362,22 @@ class Reader:
                     self._connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise translated(error, path=self.path) from error
+
+    def rejects(self, instance_id: str) -> Looked:
+        """
+        Return what is known of the rejects of an instance, for a replay.
+
+        Raises:
+            NotFound: There is no such instance.
+        """
+        with self.moment() as connection:
+            return replaying.look(connection, instance_id)
+
+    def stage(self) -> Stage:
+        """Return where staged batches and rejects lie."""
+        with self.moment() as connection:
+            store_id = connection.execute("SELECT store_id FROM store").fetchone()[0]
+        return Stage(stage_directory(self.path, store_id=store_id))
 
     def _dead(self, connection: sqlite3.Connection) -> frozenset[int]:
         return frozenset(

@@ -4,6 +4,7 @@ Rows about data: staged batches, load plans, and their removal when nobody needs
 The files themselves are `stage.py`'s; a row here is what makes a file exist.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from statepipe.model import Staged, Stay
@@ -46,6 +47,12 @@ SELECT number, source_generation, source_state, source_visit, records, sha256, l
  WHERE instance = ? AND generation = ? AND state = ? AND visit = ? AND number >= ?
  ORDER BY number
  LIMIT ?
+"""
+
+_NEWEST_OF_STATE = """
+SELECT max(generation)
+  FROM batch
+ WHERE instance = ? AND state = ?
 """
 
 _FILES = """
@@ -112,6 +119,28 @@ def load_plan(
         Planned(number, Stay(generation, state, visit), records, sha256, loaded)
         for number, generation, state, visit, records, sha256, loaded in rows
     ]
+
+
+def give_back(connection: sqlite3.Connection, instance: int, *, keeps: Sequence[str]) -> None:
+    """
+    Remove the staged batches of an instance that is done, inside the caller's transaction.
+
+    What the states `keeps` have staged stays: of the newest generation each was in, as in
+    quarantine, since what a rewind has undone was read again.
+    """
+    sql = "DELETE FROM batch WHERE instance = ?"
+    facts: list[object] = [instance]
+    for state in keeps:
+        (generation,) = connection.execute(_NEWEST_OF_STATE, (instance, state)).fetchone()
+        if generation is not None:
+            sql += " AND NOT (state = ? AND generation = ?)"
+            facts += [state, generation]
+    connection.execute(sql, facts)
+
+
+def has_batches(connection: sqlite3.Connection, instance: int, stay: Stay) -> bool:
+    """Return whether what a stay has staged is still there."""
+    return staged_batch(connection, instance, stay, 0) is not None
 
 
 def files_of(connection: sqlite3.Connection, instance: int) -> set[str]:

@@ -25,6 +25,8 @@ from statepipe.store.committer import insert_plan
 from statepipe.store.connection import Store
 from statepipe.store.groups import NewGroup
 from statepipe.store.metrics.counters import Counters
+from statepipe.store.replays import refuse_replaced
+from statepipe.store.staged import has_batches
 
 _DEFINE = """
 INSERT INTO definition (machine, version, digest, body, created_at_ms)
@@ -92,6 +94,7 @@ UPDATE instance
    SET seq            = seq + 1,
        epoch          = epoch + 1,
        generation     = generation + 1,
+       definition     = coalesce(:definition, definition),
        status         = 'ready',
        state          = :state,
        attempt        = 0,
@@ -308,7 +311,7 @@ def _count_cancel(
     counters.write(connection)
 
 
-def rewind(
+def rewind(  # noqa: PLR0913  (what was worked out of it before)
     store: Store,
     *,
     instance_id: str,
@@ -318,6 +321,8 @@ def rewind(
     reason: str | None,
     visit: int = 1,
     loads: Stay | None = None,
+    needs: Stay | None = None,
+    definition: int | None = None,
 ) -> None:
     """
     Put an instance back to rest in an earlier state, in a new generation.
@@ -331,11 +336,13 @@ def rewind(
         reason: Why, for the journal.
         visit: Which visit to `state` that is.
         loads: The stay whose batches `state` loads; None if it loads nothing.
+        needs: The stay whose batches must still be there; None if they cannot be gone.
+        definition: Number of the definition to adopt, or None to keep its own.
 
     Raises:
         NotFound: No such instance.
         Busy: A live process drives it.
-        Refused: It moved on since `seq`.
+        Refused: It moved on since `seq`, or the batches it needs were given back meanwhile.
     """
     dead = dead_workers(store, me=None)
     with store.write() as connection:
@@ -343,6 +350,7 @@ def rewind(
         if row is None:
             raise not_found(instance_id)
         n, _, _, source, holder, _ = row
+        refuse_replaced(connection, n, instance_id)
         if holder is not None:
             refuse_if_driven(connection, instance_id, holder=holder, dead=dead)
         facts = {
@@ -350,9 +358,11 @@ def rewind(
             "seq": seq,
             "state": state,
             "picture": picture,
+            "definition": definition,
             "now_ms": store.clock.now_ms(),
         }
-        if connection.execute(_REWIND, facts).rowcount == 0:
+        gone = needs is not None and not has_batches(connection, n, needs)
+        if gone or connection.execute(_REWIND, facts).rowcount == 0:
             raise Refused(
                 f"instance {instance_id!r} moved while the rewind was prepared",
                 meaning="nothing was changed",

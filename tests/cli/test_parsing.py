@@ -117,7 +117,7 @@ def test_what_cannot_be_parsed_is_refused_in_the_house_form(
     assert then == f"  next:    {next_step}"
 
 
-@pytest.mark.parametrize("group", ["", "metrics", "policy", "quarantine"])
+@pytest.mark.parametrize("group", ["", "metrics", "policy", "quarantine", "staged"])
 def test_a_group_alone_shows_its_help(project: Project, group: str) -> None:
     """Whoever types half a command wants to know the other half."""
     said = project.call(*group.split())
@@ -129,7 +129,7 @@ def test_a_group_alone_shows_its_help(project: Project, group: str) -> None:
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_shows_examples(project: Project, name: str) -> None:
     """Help begins with what one can type."""
-    inner = {"policy": "explain", "quarantine": "ls", "metrics": "rules"}
+    inner = {"policy": "explain", "quarantine": "ls", "metrics": "rules", "staged": "ls"}
     inner |= {"notify": "ls", "trace": "export", "watermark": "show"}
     sub = [inner[name]] if name in inner else []
 

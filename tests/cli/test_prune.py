@@ -15,7 +15,7 @@ def test_prune_says_what_would_go_asks_and_deletes_it(project: Project) -> None:
     done = project.call("prune", "--older-than", "0s", "--yes")
 
     assert foreseen.json == [
-        {"machine": "numbers", "status": "done", "instances": 1, "rejected": 1}
+        {"machine": "numbers", "status": "done", "instances": 1, "rejected": 1, "bytes": 130}
     ]
     assert refused.code == 2
     assert "delete 1 instance and 1 record in quarantine needs a yes" in refused.err

@@ -102,6 +102,7 @@ def call_of(loop: Loop, function: object, **facts: object) -> dict[str, Any]:
         "older": [],
         "max_rejects": None,
         "load": None,
+        "replays": False,
         "next": len(loop.batches),
         "records": sum(each.records for each in loop.batches),
         "rejected": sum(each.records for each in loop.rejects),

@@ -48,7 +48,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     (at,) = stores.claimed(store, worker)
     moments: list[dict[int, Staged]] = [{}]
     for number in range(BATCHES):
-        body = bytes([number]) * 3_000
+        body = bytes([number]) * 6_000
         batch = stores.batch(number)._replace(
             body=body, bytes=len(body), sha256=hashlib.sha256(body).digest()
         )

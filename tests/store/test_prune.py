@@ -117,7 +117,7 @@ def test_the_preview_counts_what_is_in_quarantine(scene: Scene) -> None:
         )
 
     assert prune.prunable(scene.store.connection, Which(before_ms=EVER)) == [
-        Prunable("m", "done", 2, 7)
+        Prunable("m", "done", 2, 7, 1)
     ]
 
 

@@ -97,6 +97,9 @@ REFUSED = [
     "UPDATE plan SET loaded = -1",
     "UPDATE plan SET loaded = records + 1",
     "UPDATE plan SET instance = 99",
+    "INSERT INTO replay VALUES (99, 'a', 1, NULL)",
+    "INSERT INTO replay VALUES (1, 'a', 0, NULL)",
+    "INSERT INTO replayed VALUES (99, 'r', '[0]', '{}')",
     "UPDATE transition_count SET taken = -1",
     "UPDATE transition_count SET pruned = taken + 1",
     "UPDATE worker SET slots = -1",
@@ -134,7 +137,7 @@ _REST = {
     " failed_state, error_class, error, entered_at_ms, updated_at_ms, finished_at_ms, request,"
     " change, member_of, partition FROM instance WHERE id = 'b'",
     "reject": ", generation, state, visit, task, number, epoch, records, bytes, sha256, file, body,"
-    " reasons FROM reject",
+    " reasons, arrow_schema FROM reject",
     "journal": ", epoch, generation, at_ms, kind, event, source, target, task, attempt, took_ms,"
     " policy, records, bytes, rejected, error_class, error, picture, note, stayed_ms, waited_ms,"
     " ended, error_kind, read"

@@ -54,6 +54,7 @@ _COUNTS: Final = (
     ("records", "j.source", "'in'", "j.read", "j.kind = 'batch'"),
     ("records", "j.source", "'out'", "j.records", "j.kind = 'batch'"),
     ("records", "j.source", "'rejected'", "j.rejected", "j.kind = 'batch'"),
+    ("records", "j.target", "'replayed'", "j.records", "j.event = 'replay' AND j.kind = 'create'"),
     ("bytes", "j.source", "'out'", "j.bytes", "j.kind = 'batch'"),
     ("resumes", "''", "'crash'", "1", "j.kind = 'claim' AND j.event = 'takeover'"),
     (

@@ -1,0 +1,76 @@
+"""
+`statepipe staged ls` and `show`: what lies between the states, and raw data that was kept.
+"""
+
+import json
+
+import click
+
+from statepipe.cli.options import command, instance_id
+from statepipe.cli.places import open_reader
+from statepipe.cli.render import shown_id
+from statepipe.cli.session import Session
+from statepipe.errors import NotFound
+from statepipe.io.plainjson import jsonable
+
+
+@click.group("staged")
+def staged() -> None:
+    """Look at staged batches: counted by state, or record by record."""
+
+
+@command(
+    "ls",
+    examples=["statepipe staged ls", "statepipe staged ls flights", "statepipe staged ls ID"],
+)
+@click.argument("subject", required=False, metavar="[MACHINE|ID]", callback=instance_id)
+def ls(*, subject: str | None) -> None:
+    """Count what lies in the stage; of an instance that is done that is raw data it kept."""
+    out = Session.current().out()
+    with open_reader() as reader:
+        found = reader.staged(subject)
+    if not found and not out.is_json:
+        out.note("nothing is staged")
+        return
+    out.rows(
+        ["ID", "STATUS", "STATE", "VISIT", "BATCHES", "RECORDS", "BYTES"],
+        [{**each._asdict(), "_bytes": f"{each.bytes:,}"} for each in found],
+        cells=["id", "status", "state", "visit", "batches", "records", "_bytes"],
+    )
+    if found:
+        out.note(f"next: statepipe staged show {shown_id(found[0].id)} --state {found[0].state}")
+
+
+@command(
+    "show",
+    examples=[
+        "statepipe staged show ID --state extracting",
+        "statepipe staged show ID --state extracting --limit 100000 -o jsonl",
+    ],
+)
+@click.argument("instance", metavar="ID", callback=instance_id)
+@click.option("--state", required=True, metavar="STATE", help="What this state has staged.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+def show(*, instance: str, state: str, limit: int) -> None:
+    """Print the records that a state has staged, as they lie there."""
+    out = Session.current().out()
+    with open_reader() as reader:
+        found = reader.staged_records(instance, state, limit=limit + 1)
+        if not found and all(each.state != state for each in reader.staged(instance)):
+            raise NotFound(
+                f"nothing that {state!r} has staged for {instance!r} is there",
+                meaning="what is staged is given back when an instance is done, unless its state"
+                ' has raw = "keep"',
+                next_step=f"statepipe staged ls {shown_id(instance)}",
+            )
+    shown = found[:limit]
+    if out.is_json:
+        out.values([each._asdict() for each in shown])
+    for each in [] if out.is_json else shown:
+        out.say(json.dumps(jsonable(each.record), ensure_ascii=False))
+    if len(found) > limit:
+        out.note(f"the first {limit:,} are shown; --limit shows more")
+
+
+staged.add_command(ls)
+staged.add_command(show)
