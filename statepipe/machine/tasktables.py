@@ -20,7 +20,7 @@ TASKS: Final = ("run", "contract", "load")
 LOAD: Final = ("to", "table", "key", "mode", "effect", "body", "auth")
 #: What a state with a contract may say besides.
 VALIDATE: Final = ("accepts", "upcast", "max_rejects")
-#: What a state that runs a function may say besides, but for the last of a source.
+#: What a state that runs a function may say besides, the first three of a source.
 SOURCE: Final = ("watermark", "drift", "raw", "effect")
 
 

@@ -205,6 +205,11 @@ def test_error_and_timeout_lead_to_failed_unless_something_certain_is_said(
         ("version = 3", 'notify = "On call"', ": notify: 'On call' is not a name"),
         (
             'timeout = "20m"',
+            'raw = "kept"',
+            ": states.extracting: raw: there is no 'kept'; did you mean \"keep\"?",
+        ),
+        (
+            'timeout = "20m"',
             'drift = "halts"',
             ": states.extracting: drift: there is no 'halts'; did you mean \"halt\"?",
         ),
