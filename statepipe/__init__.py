@@ -2,8 +2,8 @@
 statepipe: ETL pipelines as explicit state machines, every move one commit in SQLite.
 
 What machines are written with: Batch, Outcome, Task, Throttled, Fatal, Reject; read_csv,
-read_jsonl, read_parquet, read_rest and its ways of paging. What programs drive them with:
-Engine, load_config, Machine and its parts; and look with: Reader, Filter.
+read_jsonl, read_parquet, read_sql, read_rest and its ways of paging. What programs drive them
+with: Engine, load_config, Machine and its parts; and look with: Reader, Filter.
 
 Names are imported when they are first used, so that the command line starts fast; the
 stub beside this file tells type checkers where each comes from.
@@ -35,6 +35,7 @@ _HOMES: Final = {
     "Reader": "statepipe.store.reading",
     "Reject": "statepipe.errors",
     "Run": "statepipe.machine.tasks",
+    "SqlLimits": "statepipe.io.sql.limits",
     "State": "statepipe.machine.definition",
     "StatepipeError": "statepipe.errors",
     "Task": "statepipe.model",
@@ -46,6 +47,7 @@ _HOMES: Final = {
     "read_jsonl": "statepipe.io.files.text",
     "read_parquet": "statepipe.io.files.parquet",
     "read_rest": "statepipe.io.rest.source",
+    "read_sql": "statepipe.io.sql.source",
 }
 
 __all__ = [  # noqa: PLE0604  (names of _HOMES, plus the version)

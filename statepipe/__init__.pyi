@@ -17,6 +17,8 @@ from statepipe.io.rest.pages import ByLink as ByLink
 from statepipe.io.rest.pages import ByOffset as ByOffset
 from statepipe.io.rest.pages import ByPage as ByPage
 from statepipe.io.rest.source import read_rest as read_rest
+from statepipe.io.sql.limits import SqlLimits as SqlLimits
+from statepipe.io.sql.source import read_sql as read_sql
 from statepipe.machine.definition import Machine as Machine
 from statepipe.machine.definition import State as State
 from statepipe.machine.definition import Transition as Transition

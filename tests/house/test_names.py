@@ -24,6 +24,7 @@ HEAVY = (
     "pyarrow",
     "rich",
     "s3fs",
+    "sqlalchemy",
     "sqlite_utils",
     "transitions",
 )

@@ -13,7 +13,7 @@ from statepipe.store.codec import decode, encode
 Reader = Callable[[Task], Iterator[Batch]]
 
 
-def task(*, batch_size: int = 2, cursor: Value = None) -> Task:
+def task(*, batch_size: int = 2, cursor: Value = None, watermark: Value = None) -> Task:
     """Return a source's task; a cursor has been through a checkpoint."""
     return Task(
         instance="i",
@@ -23,7 +23,7 @@ def task(*, batch_size: int = 2, cursor: Value = None) -> Task:
         attempt=1,
         params={},
         cursor=decode(encode(cursor)),
-        watermark=None,
+        watermark=watermark,
         results={},
         batch_size=batch_size,
         log=logging.getLogger("test"),
@@ -41,14 +41,14 @@ def read(reader: Reader, *, batch_size: int = 2) -> tuple[list[Record], list[tup
 
 
 def read_with_crashes(
-    reader: Reader, *, batch_size: int = 2
+    reader: Reader, *, batch_size: int = 2, watermark: Value = None
 ) -> tuple[list[Record], list[tuple[Record, str]]]:
     """Return the same, with a crash after each committed batch: one batch a run."""
     records: list[Record] = []
     rejects: list[tuple[Record, str]] = []
     cursor = None
     while True:
-        source = task(batch_size=batch_size, cursor=cursor)
+        source = task(batch_size=batch_size, cursor=cursor, watermark=watermark)
         batch = next(reader(source), None)
         if batch is None:
             return records, rejects

@@ -20,6 +20,7 @@ from statepipe import (
     Partition,
     Reject,
     Run,
+    SqlLimits,
     State,
     Task,
     Throttled,
@@ -28,6 +29,7 @@ from statepipe import (
     load_config,
     read_csv,
     read_parquet,
+    read_sql,
 )
 
 
@@ -37,6 +39,7 @@ def extract(task: Task) -> Iterator[Batch]:
     yield from read_csv(task, Path("orders.csv"), types={"id": int}, nulls=("",))
     secrets = {"key": "env:KEY", "secret": "file:/run/secrets/s3"}
     yield from read_parquet(task, "s3://orders/*", columns=["id"], storage_options=secrets)
+    yield from read_sql(task, "env:SHOP", table="orders", key=["id"], limits=SqlLimits(lock_ms=5))
     if task.cancelled:
         raise Throttled("later", retry_after=2.5)
     yield Batch([{"id": 1}], cursor={"page": 2})

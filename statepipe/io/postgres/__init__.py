@@ -3,6 +3,7 @@ The PostgreSQL destination; the only package that knows psycopg, imported when i
 
     destination   one table of one database, for the protocol of `io.exactly_once`
     connection    an address with its secrets, a connection, and what its errors mean
+    patience      how long we wait for a server, and when to come back; without psycopg
     sessions      whose batch a session carries, so that a successor can end it
     catalog       what the server says of a table
     table         columns, and the statements about them

@@ -20,19 +20,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from statepipe.errors import Busy, DataError, DefinitionError, StatepipeError, Unreachable
 from statepipe.io import secrets
+from statepipe.io.postgres.patience import PATIENCE, is_refusal
 from statepipe.observe import redact
-
-#: Seconds, and milliseconds for the last: a peer that is gone is noticed within half a minute.
-_PATIENCE: Final = {
-    "connect_timeout": 10,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
-
-#: A server that says one of these to a newcomer may take it in later.
-_LATER: Final = ("starting up", "shutting down", "recovery", "too many", "reserved for")
 
 _NOTHING: Final = "nothing of this batch was loaded"
 
@@ -65,7 +54,7 @@ def parameters(address: str, *, name: str) -> dict[str, Any]:
     if secrets.is_reference(password):
         password = asked["password"] = secrets.resolve(password)
     redact.hide(password)
-    return {**_PATIENCE, **asked, "client_encoding": "UTF8"}
+    return {**PATIENCE, **asked, "client_encoding": "UTF8"}
 
 
 def open_connection(asked: Mapping[str, Any]) -> psycopg.Connection:
@@ -87,7 +76,7 @@ def connect_by(connect: Connect, asked: Mapping[str, Any], *, name: str) -> psyc
     except psycopg.Error as error:
         said = " ".join(str(error).split()).removeprefix("connection failed: ")
     # Raised out here, so that the library's error and its parameters are not kept with it.
-    if "FATAL" in said and not any(word in said for word in _LATER):
+    if is_refusal(said):
         raise DataError(
             f"cannot load into {name}: {said}",
             meaning="nothing was loaded by this attempt",

@@ -4,9 +4,9 @@ How long an API may take and how much it may say.
     HttpLimits    timeouts and the largest answer
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from statepipe.errors import DefinitionError
+from statepipe.io.limits import refuse_below_one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +31,4 @@ class HttpLimits:
 
     def __post_init__(self) -> None:
         """Refuse limits that no answer could keep."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value < 1:
-                raise DefinitionError(
-                    f"{field.name} is {value}, below 1",
-                    meaning="nothing was read",
-                    next_step=f"HttpLimits({field.name}={field.default})",
-                )
+        refuse_below_one(self)

@@ -1,0 +1,184 @@
+"""
+Transactions that read, one after the other, each from behind the last row.
+
+    Reader.begin    learn the columns, and how far the read is to go
+    Reader.page     the next rows
+    Reader.end      are there rows that it passed over?
+
+A server streams the rows of one transaction through a cursor on its side, so a query is not
+done again for each batch. But as long as it lasts the server keeps what others delete and
+update; therefore it ends after `SqlLimits.snapshot_ms`, and the next begins behind the last
+row. A SQLite file has no server: whoever reads it keeps others from writing, or their log
+from being emptied, so there each batch has a transaction of its own, which has ended before
+the batch is handed on.
+"""
+
+import datetime as dt
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from sqlalchemy import CursorResult
+from sqlalchemy.exc import SQLAlchemyError
+
+from statepipe.clock import Clock, SystemClock
+from statepipe.errors import Fatal
+from statepipe.io.fitting import UnstorableError
+from statepipe.io.sql.connection import Database
+from statepipe.io.sql.limits import SqlLimits
+from statepipe.io.sql.position import Asked, Position
+from statepipe.io.sql.records import Row, check_names, not_unique, null_key
+from statepipe.io.sql.statements import Statements
+from statepipe.io.values import adapt
+
+
+class Page(NamedTuple):
+    """
+    Rows that follow each other.
+
+    Attributes:
+        rows: Their values, in the order of `Reader.names`.
+        is_last: True if no row follows.
+    """
+
+    rows: list[Row]
+    is_last: bool
+
+
+class Reader:
+    """
+    Reads one table or query.
+
+    Args:
+        url: The database's address.
+        asked: What is read.
+        since: Only rows whose watermark's column is above it are; None for all.
+        limits: How long the database may take.
+        clock: The time, for tests.
+
+    Raises:
+        Fatal, DataError: As `Database` and `Statements`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        asked: Asked,
+        *,
+        since: Any,  # noqa: ANN401  (any plain value)
+        limits: SqlLimits,
+        clock: Clock | None = None,
+    ) -> None:
+        self.names: list[str] = []
+        self._database = Database(url, limits=limits)
+        self._clock = clock or SystemClock()
+        self._snapshot_ms = 0 if self._database.is_file else limits.snapshot_ms
+        if self._database.is_file:
+            asked, since = _as_sqlite_has_it(asked, since)
+        elif asked.assume_utc and type(since) is dt.datetime:
+            since = since.astimezone(dt.UTC).replace(tzinfo=None)
+        self._asked = asked
+        self._statements = Statements(asked, since)
+        self._result: CursorResult[Any] | None = None
+        self._is_marked = False  # the result has a last column that says what was read before
+        self._ends_ms: int | None = None  # of the transaction; None before its first row
+
+    def begin(self, at: Position) -> Position:
+        """
+        Return where the read begins, or goes on: `at`, and how far it is to go.
+
+        Raises:
+            Fatal: If the columns are not what was asked for, or a key is NULL.
+        """
+        with self._database.translated():
+            none = self._database.begin().execute(self._statements.columns())
+            self._learn(list(none.keys()))
+            none.close()
+            if at.after is None and self._asked.watermark is not None:
+                highest = self._database.begin().execute(self._statements.highest()).scalar_one()
+                at = at.up_to(highest)
+            if at.after is None:
+                self._refuse_nulls(at)
+            self._database.end()
+        return at
+
+    def page(self, at: Position, *, rows_max: int) -> Page:
+        """
+        Return the rows behind `at`, where the last page ended.
+
+        Raises:
+            Fatal: If several rows have the key that is the position.
+        """
+        with self._database.translated():
+            wanted = rows_max
+            if self._result is None:
+                wanted += at.after is not None
+                self._result = self._database.begin().execute(
+                    self._statements.behind(at), execution_options={"yield_per": wanted}
+                )
+                names = list(self._result.keys())
+                self._learn(names if at.after is None else names[:-1])
+                self._is_marked = at.after is not None
+                self._ends_ms = None
+            rows: list[Row] = [tuple(row) for row in self._result.fetchmany(wanted)]
+            is_last = len(rows) < wanted
+            now_ms = self._clock.boot_ms()
+            if self._ends_ms is None:
+                self._ends_ms = now_ms + self._snapshot_ms
+            if is_last or now_ms >= self._ends_ms:
+                self._finish()
+        if self._is_marked:
+            rows = self._behind(rows, at)
+        return Page(rows, is_last)
+
+    def end(self, at: Position) -> None:
+        """
+        Look whether there is a row without a key, which no page has.
+
+        Raises:
+            Fatal: If there is.
+        """
+        with self._database.translated():
+            self._refuse_nulls(at)
+            self._database.end()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        result, self._result = self._result, None
+        if result is not None:
+            with suppress(SQLAlchemyError):  # the connection may be gone
+                result.close()
+        self._database.close()
+
+    def _learn(self, names: list[str]) -> None:
+        """Take note of the columns, which somebody may alter between two transactions."""
+        check_names(names, self._asked, renames=self._database.is_file)
+        self.names = names
+
+    def _behind(self, rows: list[Row], at: Position) -> list[Row]:
+        """Return the rows without the one at the position, and without the column that says so."""
+        same = [bool(row[-1]) for row in rows]
+        if sum(same) > 1:
+            assert at.after is not None
+            raise not_unique(self._asked.key, at.after)
+        return [row[:-1] for row, is_same in zip(rows, same, strict=True) if not is_same]
+
+    def _finish(self) -> None:
+        assert self._result is not None
+        self._result.close()
+        self._result = None
+        self._database.end()
+
+    def _refuse_nulls(self, at: Position) -> None:
+        found = self._database.begin().execute(self._statements.nulls(at)).first()
+        if found is not None:
+            raise null_key(self._asked.key)
+
+
+def _as_sqlite_has_it(asked: Asked, since: Any) -> tuple[Asked, Any]:  # noqa: ANN401  (any plain value)
+    """Return both as our SQLite destination would have written the values: it has no dates."""
+    try:
+        params = {name: adapt(value) for name, value in asked.params.items()}
+        return replace(asked, params=params), adapt(since)
+    except UnstorableError as error:
+        raise Fatal(f"params: {error}; nothing was read") from error

@@ -1,0 +1,170 @@
+"""
+Rows as records, column by column: what a checkpoint can hold, and what a key can be.
+
+    check_names    every column has a name of its own; the key and the watermark are among them
+    records_of     rows as dicts
+    keys_of        their keys, none of which is doubtful
+
+    comes as                                     goes on
+    None, bool, int, float, str, bytes, Decimal, as it is
+    UUID, date, time, timedelta
+    datetime with an offset                      as it is
+    datetime without one                         refused; as UTC with `assume_utc`
+    list, dict (an array, JSON)                  the same for what is inside
+    anything else (a range, an address)          refused
+"""
+
+import datetime as dt
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any, Final
+from uuid import UUID
+
+from statepipe.errors import Fatal
+from statepipe.io.marks import is_nan
+from statepipe.io.sql.position import Asked, Key
+from statepipe.model import Record
+from statepipe.suggest import did_you_mean
+
+Row = Sequence[Any]
+
+_NULL: Final = type(None)
+
+_PLAIN: Final = frozenset(
+    {_NULL, bool, int, float, str, bytes, Decimal, UUID, dt.date, dt.time, dt.timedelta}
+)
+
+#: Whatever of these a database gives, it finds again. Not a float: a `real` of PostgreSQL
+#: does not equal what it is given back, and NaN equals nothing. Not an interval, of which
+#: months are lost.
+_KEYS: Final = frozenset({bool, int, str, bytes, Decimal, UUID, dt.date, dt.datetime})
+
+#: What SQLite calls the second column of a query that is called like the first.
+_SECOND: Final = re.compile(r"(.+):[1-9][0-9]*", re.DOTALL)
+
+
+def check_names(names: Sequence[str], asked: Asked, *, renames: bool) -> None:
+    """
+    Refuse columns that cannot be told apart, and a key or a watermark that is none of them.
+
+    Args:
+        names: The columns' names.
+        asked: What is read.
+        renames: True if the database gives a second column of a name another one.
+
+    Raises:
+        Fatal: With the name.
+    """
+    known = set(names)
+    seconds = (_SECOND.fullmatch(name) for name in names)
+    twice = [found[1] for found in seconds if renames and found and found[1] in known]
+    twice += [name for name in names if names.count(name) > 1]
+    if twice:
+        raise Fatal(
+            f"two columns are called {twice[0]!r}; nothing was read. Name one of them otherwise"
+            " in the query: SELECT … AS another_name"
+        )
+    settings = [("key", name) for name in asked.key]
+    settings += [("watermark", asked.watermark)] if asked.watermark is not None else []
+    for setting, name in settings:
+        if name not in known:
+            raise Fatal(
+                f"{setting}: there is no column {name!r}{did_you_mean(name, names)}; nothing was"
+                " read. Name one that is read; a query must select it"
+            )
+
+
+def records_of(rows: Sequence[Row], names: Sequence[str], *, assume_utc: bool) -> list[Record]:
+    """
+    Return `rows` as records.
+
+    Raises:
+        Fatal: If one holds what no checkpoint can, with its column.
+    """
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+    odd = [at for at, values in enumerate(columns) if not set(map(type, values)) <= _PLAIN]
+    for at in odd:
+        columns[at] = [_plain(value, names[at], assume_utc=assume_utc) for value in columns[at]]
+    plain = zip(*columns, strict=True) if odd else rows
+    return [dict(zip(names, row, strict=True)) for row in plain]
+
+
+def keys_of(
+    rows: Sequence[Row], names: Sequence[str], asked: Asked, after: Key | None
+) -> list[Key]:
+    """
+    Return the keys of `rows`, which follow the row with the key `after`.
+
+    Raises:
+        Fatal: If one is NULL, of a type that is no key, or there twice.
+    """
+    columns = []
+    for name in asked.key:
+        at = names.index(name)
+        values = [row[at] for row in rows]
+        if problem := _key_problem(values):
+            raise Fatal(f"key: column {name!r} {problem}")
+        columns.append(values)
+    keys = list(zip(*columns, strict=True))
+    following = keys if after is None else [after, *keys]
+    if len(set(following)) < len(following):
+        # As they are ordered by the key, equal ones are neighbours.
+        double = next((one for one, other in pairwise(following) if one == other), following[0])
+        raise not_unique(asked.key, double)
+    return keys
+
+
+def not_unique(key: Iterable[str], double: Key) -> Fatal:
+    """Return the error for a key that two rows have."""
+    return Fatal(
+        f"key: {', '.join(key)} is not unique: two rows have {double!r}. Rows between two batches"
+        " would be lost, so no further one was read. Add columns until a row has a key of its own"
+    )
+
+
+def null_key(key: Iterable[str]) -> Fatal:
+    """Return the error for rows whose key is NULL."""
+    return Fatal(
+        f"key: {', '.join(key)} is NULL in some row, which therefore has no place in the order."
+        " Name columns that are never NULL, or leave such rows out by a query"
+    )
+
+
+def _key_problem(values: Sequence[Any]) -> str:
+    kinds = set(map(type, values))
+    if _NULL in kinds:
+        return "is NULL in some row. Name columns that are never NULL, or leave them out by a query"
+    if wrong := kinds - _KEYS:
+        return (
+            f"is of type {wrong.pop().__name__}, by which rows are not found again for sure."
+            " Name another one, or cast it in a query"
+        )
+    return "is NaN in some row" if Decimal in kinds and any(map(is_nan, values)) else ""
+
+
+def _plain(value: Any, name: str, *, assume_utc: bool) -> Any:  # noqa: ANN401  (whatever came)
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is dt.datetime:
+        if value.utcoffset() is not None:
+            return value
+        if assume_utc:
+            return value.replace(tzinfo=dt.UTC)
+        raise Fatal(
+            f"column {name!r} has datetimes without an offset from UTC, which no checkpoint holds:"
+            f" {value.isoformat()}. Say assume_utc=True if they are UTC; otherwise cast them in a"
+            " query"
+        )
+    if kind is list:
+        return [_plain(item, name, assume_utc=assume_utc) for item in value]
+    if kind is dict:
+        return {key: _plain(item, name, assume_utc=assume_utc) for key, item in value.items()}
+    if kind is memoryview or kind is bytearray:
+        return bytes(value)
+    raise Fatal(
+        f"column {name!r} has values of type {kind.__module__}.{kind.__qualname__}, which no"
+        " checkpoint holds. Cast it to text in a query, or leave it out"
+    )
