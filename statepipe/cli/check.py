@@ -20,6 +20,7 @@ from statepipe.config import (
 )
 from statepipe.errors import DefinitionError, NotFound
 from statepipe.io.contract import Contract
+from statepipe.io.declared import read_declared
 from statepipe.machine.alerts import named_targets
 from statepipe.machine.checker import Finding
 from statepipe.machine.checker import check as findings_of
@@ -77,6 +78,9 @@ def findings(name: str, config: Config) -> list[Finding]:
         machine,
         functions=lambda run: kind_of(resolve(run.reference, config.machines_dir)),
         contracts=lambda contract: Contract.load(config.machines_dir / contract),
+        tables=lambda load: read_declared(
+            config.machines_dir / load.contracts[0], key=load.key, adds=load.columns == "add"
+        ),
         policies=lambda state: resolve_policy(
             config,
             machine=machine.name,

@@ -13,6 +13,7 @@ The ends: the only floor that touches data outside the store and the stage.
     loads          what a destination is asked and what it answers
     exactly_once   what each of them does with a batch: fence, ledger, rows, one transaction
     ledger         its own record of which batches it has
+    declared       the columns that a contract says a table has
     drafts         tables in the making, for loads that replace
     fitting        a batch parted into what goes into a table and what does not
     sqlite         the SQLite destination; table, values: its columns, and what goes into them

@@ -88,12 +88,13 @@ class Contract:
     Attributes:
         path: The file it came from.
         digest: sha256 of the file's bytes, hex.
+        schema: The schema, as JSON has it.
     """
 
     def __init__(self, path: Path, *, digest: str, schema: Value, validator: Value) -> None:
         self.path = path
         self.digest = digest
-        self._schema = schema
+        self.schema = schema
         self._validator = validator
         self._plans = plans_of(schema)
         self._prover = Prover(self._plans, self._checker) if self._plans else None
@@ -180,7 +181,7 @@ class Contract:
     def _checker(self, schema: Value) -> IsValid:
         if schema is True:
             return lambda _value: True
-        draft = {"$schema": self._schema["$schema"]} if "$schema" in self._schema else {}
+        draft = {"$schema": self.schema["$schema"]} if "$schema" in self.schema else {}
         validator = _compiled({**draft, **schema} if isinstance(schema, dict) else {"not": {}})
         return cast("IsValid", validator.is_valid)
 
@@ -238,7 +239,7 @@ class Contract:
         """Return the error's message, with the schema's own words for what it wants."""
         where = pointer(error.instance_path)
         told = f"{where}: {error.message}" if several and where else str(error.message)
-        part: Any = self._schema
+        part: Any = self.schema
         for step in list(error.schema_path)[:-1]:
             try:
                 part = part[step]
@@ -246,7 +247,7 @@ class Contract:
                 return told
         # The root's description is about all records, not about what broke.
         wanted = (
-            part.get("description") if part is not self._schema and isinstance(part, dict) else None
+            part.get("description") if part is not self.schema and isinstance(part, dict) else None
         )
         return f"{told} ({wanted})" if isinstance(wanted, str) else told
 

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from statepipe.effects import Auth, contradiction, is_http
 from statepipe.errors import DataError, DefinitionError
 from statepipe.io import secrets
+from statepipe.io.declared import Declared
 from statepipe.io.loads import Destination, Landed, LedgerRow, LoadBatch
 from statepipe.io.sqlite.destination import SqliteDestination
 from statepipe.suggest import did_you_mean
@@ -26,13 +27,14 @@ _POSTGRES = ("postgresql", "postgres")
 _SCHEMES = ("sqlite", *_POSTGRES, "http", "https")
 
 
-def open_destination(
+def open_destination(  # noqa: PLR0913  (all that a load says)
     to: str,
     *,
     base_dir: Path,
     table: str = "",
     key: tuple[str, ...] = (),
     replace: bool = False,
+    declared: Declared | None = None,
     effect: str = "",
     body: str = "",
     auth: Auth = None,
@@ -46,6 +48,7 @@ def open_destination(
         table: The table to load into; "" if records are POSTed.
         key: Columns of the key for an upsert; none to append.
         replace: What is loaded takes the place of what the table has, when it is published.
+        declared: What columns the table has, by contract; None for those of the first batch.
         effect: What its author declares it to be, "" for nothing.
         body: What the body of a POST is.
         auth: Credentials of a POST, by reference.
@@ -78,7 +81,9 @@ def open_destination(
     if is_http(address):
         return _open_http(address, name=to, key=key, body=body, auth=auth)
     if scheme in _POSTGRES:
-        return _open_postgres(address, name=to, table=table, key=key, replace=replace)
+        return _open_postgres(
+            address, name=to, table=table, key=key, replace=replace, declared=declared
+        )
     path = unquote(rest.removeprefix("/"))
     if not rest.startswith("/") or path in {"", ".", "/"} or "\0" in path or ":memory:" in path:
         raise DefinitionError(
@@ -87,7 +92,9 @@ def open_destination(
             next_step='write "sqlite:///warehouse.db", absolute "sqlite:////data/warehouse.db"',
         )
     # An absolute path wins over base_dir; that is how pathlib joins.
-    return SqliteDestination(base_dir / path, table=table, key=key, replace=replace)
+    return SqliteDestination(
+        base_dir / path, table=table, key=key, replace=replace, declared=declared
+    )
 
 
 def _open_http(
@@ -106,7 +113,13 @@ def _open_http(
 
 
 def _open_postgres(
-    address: str, *, name: str, table: str, key: tuple[str, ...], replace: bool
+    address: str,
+    *,
+    name: str,
+    table: str,
+    key: tuple[str, ...],
+    replace: bool,
+    declared: Declared | None,
 ) -> Destination:
     try:
         # psycopg is optional, and takes 150 ms to import.
@@ -117,4 +130,6 @@ def _open_postgres(
             meaning="nothing was loaded",
             next_step='pip install "statepipe[postgres]"',
         ) from error
-    return PostgresDestination(address, name=name, table=table, key=key, replace=replace)
+    return PostgresDestination(
+        address, name=name, table=table, key=key, replace=replace, declared=declared
+    )

@@ -3,7 +3,8 @@ A table of a SQLite destination, as far as loading needs to know it; no connecti
 
     Kind, Column, Table   what the table's columns do to a value
     insert_sql            append or upsert one shape of record
-    create_sql            a new STRICT table for the values of a first batch
+    create_sql            a new STRICT table for the values of a first batch, or by contract
+    add_sql               one more column
     check_name, quote     identifiers from a machine file, made safe
 """
 
@@ -36,10 +37,12 @@ class Column:
     Attributes:
         kind: Its affinity, or in a STRICT table its type.
         strict: True in a STRICT table, which refuses what its type cannot hold.
+        not_null: True if it is to be made so; nothing is known of one that is there.
     """
 
     kind: Kind
     strict: bool
+    not_null: bool = False
 
 
 #: Columns by name, as the table spells them.
@@ -83,12 +86,17 @@ def table_for(types: Mapping[str, set[type]]) -> dict[str, Column]:
 def create_sql(table: str, columns: Table, *, key: Sequence[str]) -> str:
     """Return the statement that makes `table`; the key becomes its primary key."""
     lines = [
-        f"{quote(name)} {column.kind.value}{' NOT NULL' if name in key else ''}"
+        f"{quote(name)} {column.kind.value}{' NOT NULL' if column.not_null or name in key else ''}"
         for name, column in columns.items()
     ]
     if key:
         lines.append(f"PRIMARY KEY ({', '.join(map(quote, key))})")
     return f"CREATE TABLE {quote(table)} ({', '.join(lines)}) STRICT"
+
+
+def add_sql(table: str, name: str, column: Column) -> str:
+    """Return the statement that adds a column, NULL in the rows that are there."""
+    return f"ALTER TABLE {quote(table)} ADD COLUMN {quote(name)} {column.kind.value}"
 
 
 def insert_sql(table: str, fields: Sequence[str], *, key: Sequence[str]) -> str:

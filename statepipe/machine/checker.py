@@ -8,7 +8,7 @@ Proved when the machine is built, so never found here: targets are known, guards
 names are names. Proved by construction: `cancel` from everywhere, a timeout in every
 acting state (a policy without one cannot be written), `failed` as the last resort of
 `error` and `timeout`. The rest is here. What needs a disk or an import is asked through
-three callables, which raise DefinitionError.
+four callables, which raise DefinitionError.
 """
 
 from collections.abc import Callable, Iterator
@@ -55,6 +55,7 @@ def check(
     *,
     functions: Callable[[Run], str],
     contracts: Callable[[str], object],
+    tables: Callable[[Load], object],
     policies: Callable[[State], object],
 ) -> list[Finding]:
     """
@@ -64,13 +65,21 @@ def check(
         machine: The definition.
         functions: Imports the function of a task and returns its kind: "source", "map", "call".
         contracts: Reads the contract at a path of the machine.
+        tables: Reads the contract that the table of a load is made from.
         policies: Resolves the policy of a state.
 
-    Each of the three raises DefinitionError if it cannot.
+    Each of the four raises DefinitionError if it cannot.
     """
     roles: dict[str, Role] = {}
     findings = [
-        *_tasks(machine, roles, functions=functions, contracts=contracts, policies=policies),
+        *_tasks(
+            machine,
+            roles,
+            functions=functions,
+            contracts=contracts,
+            tables=tables,
+            policies=policies,
+        ),
         *_partitions(machine, functions=functions),
         *_events(machine),
         *_reachability(machine),
@@ -88,6 +97,7 @@ def _tasks(
     *,
     functions: Callable[[Run], str],
     contracts: Callable[[str], object],
+    tables: Callable[[Load], object],
     policies: Callable[[State], object],
 ) -> Iterator[Finding]:
     """Functions, contracts and policies; fills in `roles` on the way."""
@@ -104,6 +114,8 @@ def _tasks(
                 yield from _judge(state.name, state.task, functions=functions, contracts=contracts)
             else:
                 roles[state.name] = "sink"
+                if state.task.contract is not None:
+                    tables(state.task)
         except DefinitionError as error:
             yield _error(state.name, error.message, error.next_step)
         try:

@@ -98,7 +98,11 @@ def _task(task: AnyTask, contract_digests: Mapping[str, str]) -> dict[str, Any]:
     # The others follow from the key, and digests from before there were modes lack it.
     said |= {"mode": task.mode} if task.mode == "replace" else {}
     # Another body cuts a batch into other requests, under other keys.
-    return said | ({"body": task.body} if task.body not in {"", "array"} else {})
+    said |= {"body": task.body} if task.body not in {"", "array"} else {}
+    if task.contract is not None:  # what is done about a column that lacks is policy
+        sha256 = contract_digests[task.contract]
+        said["made_from"] = {"contract": task.contract, "sha256": sha256}
+    return said
 
 
 def _judge(task: Validate, contract_digests: Mapping[str, str]) -> dict[str, Any]:
@@ -161,12 +165,16 @@ def _task_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> 
         return []
     if "contract" in old and "contract" in new:
         return _judge_changes(name, old, new)
+    said = _made_from_changes(name, old, new)
     old, new = _complete(old), _complete(new)
     if old.keys() == new.keys():
         return [
-            f'{_TASK_WORDS[key]} of "{name}" was {old[key]!r} and is {new[key]!r}'
-            for key in _TASK_WORDS
-            if key in old and old[key] != new[key]
+            *said,
+            *(
+                f'{_TASK_WORDS[key]} of "{name}" was {old[key]!r} and is {new[key]!r}'
+                for key in _TASK_WORDS
+                if key in old and old[key] != new[key]
+            ),
         ]
     return [f'the task of "{name}" was {_task_said(old)} and is {_task_said(new)}']
 
@@ -174,7 +182,19 @@ def _task_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> 
 def _complete(task: Mapping[str, Any]) -> Mapping[str, Any]:
     if "load" not in task:
         return task
-    return {"mode": "upsert" if task["key"] else "append", "body": "array", **task}
+    plain = {key: value for key, value in task.items() if key != "made_from"}
+    return {"mode": "upsert" if task["key"] else "append", "body": "array", **plain}
+
+
+def _made_from_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What the table of a load is made from."""
+    if "load" not in old or "load" not in new:
+        return []
+    old, new = old.get("made_from", {}), new.get("made_from", {})
+    was, now = old.get("contract"), new.get("contract")
+    if was != now:
+        return [f'the contract of the table of "{name}" was {was!r} and is {now!r}']
+    return [] if old == new else [f'contract "{now}" of the table of "{name}" has another content']
 
 
 def _judge_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

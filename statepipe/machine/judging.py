@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from statepipe.machine.names import check_limit, check_text, is_function_name, refusal
+from statepipe.machine.names import check_contract, check_limit, is_function_name, refusal
 from statepipe.units import parse_share
 
 VERSIONS_MAX: Final = 100
@@ -55,12 +55,7 @@ class Validate:
 
     def __post_init__(self) -> None:
         """Refuse what names no contract, versions that lead nowhere, and a limit that is none."""
-        check_text("contract", self.contract)
-        if ".." in self.contract.split("/"):
-            raise refusal(
-                f'contract "{self.contract}" leaves the folder of the machines',
-                next_step='keep contracts beside the machine: "contracts/flight.json"',
-            )
+        check_contract(self.contract)
         if self.max_rejects is not None:
             check_limit("max_rejects", self.max_rejects, of="records")
         accepts, upcast = _versions(self.accepts), _upcasters(self.upcast)

@@ -136,6 +136,21 @@ def is_reference(text: str) -> bool:
     return text.startswith(_REFERENCES)
 
 
+def check_contract(contract: object) -> None:
+    """
+    Refuse what names no contract beside the machines.
+
+    Raises:
+        DefinitionError: If it is no text, or leads out of their folder.
+    """
+    check_text("contract", contract)
+    if ".." in str(contract).split("/"):
+        raise refusal(
+            f'contract "{contract}" leaves the folder of the machines',
+            next_step='keep contracts beside the machine: "contracts/flight.json"',
+        )
+
+
 def is_function_name(text: str) -> bool:
     """Return True if `text` names a function: "module:name"."""
     return _FUNCTION.fullmatch(text) is not None

@@ -9,13 +9,14 @@ What may run in an acting state: the author's function, a contract, a load.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from statepipe.drift import ACTIONS, KINDS
 from statepipe.effects import BODIES, EFFECTS, Auth, contradiction
 from statepipe.machine.judging import Validate
 from statepipe.machine.names import (
     check_auth,
+    check_contract,
     check_load,
     check_one_of,
     is_function_name,
@@ -23,6 +24,8 @@ from statepipe.machine.names import (
     refusal,
 )
 from statepipe.machine.watermark import Incremental
+
+_COLUMNS: Final = ("add", "refuse")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,10 @@ class Load:
         table: Name of the table there; "" for an address that records are POSTed to.
         key: Columns that name a row: rows are upserted by them. Empty: rows are appended.
         mode: "append", "upsert", or "replace": in the end, in place of what the table had.
+        contract: Path of the JSON Schema that the table is made from, or None to make it
+            from the first batch.
+        columns: What to do about a table that lacks columns of the contract: "add" them, or
+            "refuse" it; "" without a contract.
         effect: "exactly_once" or "at_least_once", declared; "" for what the destination
             is by itself. See `statepipe.effects`.
         body: What the body of a POST is: "array", "lines" or "record"; "" is "array".
@@ -106,6 +113,8 @@ class Load:
     table: str = ""
     key: tuple[str, ...] = ()
     mode: str = ""
+    contract: str | None = None
+    columns: str = ""
     effect: str = ""
     body: str = ""
     auth: Auth = None
@@ -114,6 +123,7 @@ class Load:
         """Refuse empty names, a password, and what contradicts the rest; complete the mode."""
         mode = check_load(self.to, table=self.table, key=self.key, mode=self.mode)
         object.__setattr__(self, "mode", mode)
+        self._complete_columns()
         if self.effect:
             check_one_of("effect", self.effect, EFFECTS)
         if self.body:
@@ -133,6 +143,30 @@ class Load:
         )
         if wrong is not None:
             raise refusal(wrong.message, next_step=wrong.next_step)
+
+    @property
+    def contracts(self) -> tuple[str, ...]:
+        """The paths of all schemas it needs."""
+        return () if self.contract is None else (self.contract,)
+
+    def _complete_columns(self) -> None:
+        """Refuse a contract of no table, and `columns` of no contract; complete the latter."""
+        if self.contract is None:
+            if self.columns:
+                raise refusal(
+                    "columns says what to do about a contract, and there is none",
+                    next_step='contract = "contracts/order.json"',
+                )
+            return
+        check_contract(self.contract)
+        if not self.table:
+            raise refusal(
+                "contract says what columns a table has, and there is no table",
+                next_step="remove contract; a state of its own judges records by it",
+            )
+        columns = self.columns or "refuse"
+        check_one_of("columns", columns, _COLUMNS)
+        object.__setattr__(self, "columns", columns)
 
 
 AnyTask: TypeAlias = Run | Validate | Load

@@ -17,7 +17,7 @@ from statepipe.machine.watermark import Incremental
 
 TASKS: Final = ("run", "contract", "load")
 #: What a load says.
-LOAD: Final = ("to", "table", "key", "mode", "effect", "body", "auth")
+LOAD: Final = ("to", "table", "key", "mode", "contract", "columns", "effect", "body", "auth")
 #: What a state with a contract may say besides.
 VALIDATE: Final = ("accepts", "upcast", "max_rejects")
 #: What a state that runs a function may say besides, the first three of a source.
@@ -53,12 +53,17 @@ def task_of(table: Mapping[str, Any]) -> AnyTask | None:
         columns = [key] if isinstance(key, str) else key
         if not isinstance(columns, list):
             raise refusal(f"key is {key!r}, not a list of columns", next_step='key = ["id"]')
+        contract = load.get("contract")
         return Load(
             to=text_of("to", load["to"]),
             table=text_of("table", load.get("table", "")),
             key=tuple(columns),
+            contract=None if contract is None else text_of("contract", contract),
             auth=tuple(auth) if isinstance(auth := load.get("auth"), list) else auth,
-            **{word: text_of(word, load.get(word, "")) for word in ("mode", "effect", "body")},
+            **{
+                word: text_of(word, load.get(word, ""))
+                for word in ("mode", "columns", "effect", "body")
+            },
         )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from statepipe.errors import DataError, LedgerMismatch
+from statepipe.io.declared import read_declared
 from statepipe.io.destinations import Destination, Landed, LoadBatch, open_destination
 from statepipe.io.loads import at_once
 from statepipe.io.rows import Records
@@ -83,14 +84,19 @@ def load(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
     Raises:
         Fenced: If the destination has seen a later owner of the instance.
         LedgerMismatch: If the ledger contradicts the plan.
+        DefinitionError: If no table can be made from the contract that it is to be made from.
     """
     to = call["load"]
+    declared = None
+    if to["contract"] is not None:
+        declared = read_declared(Path(to["contract"]), key=to["key"], adds=to["adds"])
     destination = open_destination(
         to["to"],
         base_dir=Path(to["base_dir"]),
         table=to["table"],
         key=tuple(to["key"]),
         replace=to["replace"],
+        declared=declared,
         effect=to["effect"],
         body=to["body"],
         auth=to["auth"],

@@ -84,7 +84,7 @@ class Catalog:
         digests = {
             path: self._contract_digest(path)
             for state in machine.states
-            if isinstance(state.task, Validate)
+            if isinstance(state.task, Validate | Load)
             for path in state.task.contracts
         }
         return canonical(machine, contract_digests=digests)
@@ -265,6 +265,8 @@ class Catalog:
             "effect": load.effect,
             "body": load.body,
             "auth": dict(load.auth) if isinstance(load.auth, Mapping) else load.auth,
+            "contract": load.contract and str(self._config.machines_dir / load.contract),
+            "adds": load.columns == "add",
             "base_dir": str(self._config.root),
             "store_id": store.store_id,
         }

@@ -34,6 +34,20 @@ def test_check_finds_what_cannot_run_and_exits_6(project: Project) -> None:
     assert 'did you mean "transform"?' in said.out
 
 
+def test_check_finds_a_table_that_cannot_be_made_from_its_contract(project: Project) -> None:
+    """Its key must be in it; nothing is connected to for that."""
+    machine = Path("machines/numbers.toml")
+    text = machine.read_text(encoding="utf-8")
+    keyed = text.replace('key = ["n"]', 'key = ["m"], contract = "contracts/number.json"')
+    machine.write_text(keyed, encoding="utf-8")
+
+    (found,) = project.call("check", "numbers", "-o", "json").json
+
+    assert text != keyed
+    assert found["state"] == "loading"
+    assert "has no property 'm', which is in the key of the load" in found["message"]
+
+
 def test_a_file_that_cannot_be_loaded_is_a_finding(project: Project) -> None:
     """The other machines are checked all the same."""
     Path("machines/broken.toml").write_text(

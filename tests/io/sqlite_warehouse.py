@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from statepipe.io.declared import Declared
 from statepipe.io.rows import Value
 from statepipe.io.sqlite.connection import Connect, open_connection
 from statepipe.io.sqlite.destination import SqliteDestination
@@ -33,12 +34,21 @@ class SqliteWarehouse:
         table: str = "t",
         key: tuple[str, ...] = (),
         replace: bool = False,
+        declared: Declared | None = None,
         faults: Faults | None = None,
     ) -> SqliteDestination:
         """Return a destination that does not wait long for anybody."""
         connect = faulty(faults) if faults else None
         self._made.append(
-            destination(self.path, table=table, key=key, replace=replace, connect=connect)
+            SqliteDestination(
+                self.path,
+                table=table,
+                key=key,
+                replace=replace,
+                declared=declared,
+                busy_ms=50,
+                connect=connect,
+            )
         )
         return self._made[-1]
 

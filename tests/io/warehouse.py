@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol, TypeVar
 
+from statepipe.io.declared import Declared
 from statepipe.io.destinations import Destination, LoadBatch
 from statepipe.io.rows import Records, Value
 
@@ -81,6 +82,7 @@ class Warehouse(Protocol):
         table: str = "t",
         key: tuple[str, ...] = (),
         replace: bool = False,
+        declared: Declared | None = None,
         faults: Faults | None = None,
     ) -> Destination:
         """Return a destination that does not wait long for anybody."""

@@ -47,6 +47,7 @@ def planned(loop: Loop, tmp_path: Path) -> dict[str, Any]:
     ]
     to = {"to": "sqlite:///warehouse.db", "table": "orders", "key": ["n"], "replace": False}
     posted = {"effect": "", "body": "", "auth": None}
+    to |= {"contract": None, "adds": False}
     return {
         "work": "load",
         "load": {**to, **posted, "base_dir": str(tmp_path), "store_id": "store-1"},

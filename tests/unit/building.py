@@ -130,6 +130,7 @@ _tasks: st.SearchStrategy[Run | Validate | Load] = st.sampled_from(
         Load(to="env:WAREHOUSE", table="s.t", mode="replace"),
         Load(to="https://h/x", key=("id",), effect="exactly_once", auth=("me", "env:WORD")),
         Load(to="https://h/x", body="lines", auth={"X-Key": "file:/run/key"}),
+        Load(to="env:WAREHOUSE", table="s.t", contract="contracts/order@3.json", columns="add"),
     ]
 )
 
@@ -183,7 +184,7 @@ def _keys(task: Run | Validate | Load | None) -> dict[str, Any]:
     if task is None:
         return {}
     if isinstance(task, Load):
-        words = ("to", "table", "mode", "effect", "body")
+        words = ("to", "table", "mode", "contract", "columns", "effect", "body")
         keys = {word: getattr(task, word) for word in words if getattr(task, word)}
         if task.auth is not None:
             keys["auth"] = list(task.auth) if isinstance(task.auth, tuple) else task.auth

@@ -21,6 +21,7 @@ def found(machine: Machine, kinds: dict[str, str] = KINDS) -> list[Finding]:
         machine,
         functions=lambda run: kinds.get(run.reference, "call"),
         contracts=lambda _path: None,
+        tables=lambda _load: None,
         policies=lambda _state: None,
     )
 
@@ -216,6 +217,7 @@ def test_every_version_that_is_accepted_is_looked_at(kind: str, *, sound: bool) 
         machine,
         functions=lambda run: {**KINDS, "m:newer": kind}[run.reference],
         contracts=read.append,
+        tables=lambda _load: None,
         policies=lambda _state: None,
     )
 
@@ -241,10 +243,15 @@ def test_drift_is_watched_and_raw_data_kept_of_a_source_only(
 
 
 def test_functions_contracts_and_policies_that_fail_are_findings() -> None:
-    """What the three callables raise is told by state; one defect does not hide another."""
+    """What the four callables raise is told by state; one defect does not hide another."""
     machine = pipeline(
         acting("a", to("b")),
-        State(name="b", task=Validate(contract="c.json"), on=(to("done"),)),
+        State(name="b", task=Validate(contract="c.json"), on=(to("c"),)),
+        State(
+            name="c",
+            task=Load(to="sqlite:///w.db", table="t", contract="t.json"),
+            on=(to("done"),),
+        ),
     )
 
     def functions(run: Run) -> str:
@@ -253,14 +260,21 @@ def test_functions_contracts_and_policies_that_fail_are_findings() -> None:
     def contracts(path: str) -> None:
         raise DefinitionError(f"{path} is no JSON", next_step="mend it")
 
+    def tables(load: Load) -> None:
+        raise DefinitionError(f"{load.contract} has no properties", next_step="name some")
+
     def policies(state: State) -> None:
         raise DefinitionError(f"no policy for {state.name}", next_step="add it")
 
-    findings = check(machine, functions=functions, contracts=contracts, policies=policies)
+    findings = check(
+        machine, functions=functions, contracts=contracts, tables=tables, policies=policies
+    )
 
     assert [(each.state, each.message, each.fix) for each in findings] == [
         ("a", "m:f is not there", "write it"),
         ("a", "no policy for a", "add it"),
         ("b", "c.json is no JSON", "mend it"),
         ("b", "no policy for b", "add it"),
+        ("c", "t.json has no properties", "name some"),
+        ("c", "no policy for c", "add it"),
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
+from typing import Any
 
 import pytest
 
@@ -182,3 +183,25 @@ def test_a_mode_that_the_key_contradicts_is_refused(
     """Which of the two was meant, nobody can tell."""
     with pytest.raises(DefinitionError, match=problem):
         Load(to="sqlite:///x.db", table="t", key=key, mode=mode)
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        ({"columns": "add"}, "there is none"),
+        ({"contract": "c.json", "columns": "ad"}, r"columns: there is no 'ad'; did you mean"),
+        ({"contract": "../c.json"}, "leaves the folder of the machines"),
+        ({"contract": ""}, "contract is ''"),
+        ({"contract": "c.json", "to": "https://h/x", "table": ""}, "there is no table"),
+    ],
+)
+def test_a_contract_of_a_table_that_makes_no_sense_is_refused(
+    asked: dict[str, Any], problem: str
+) -> None:
+    """What is unsaid refuses a column that the table lacks."""
+    with pytest.raises(DefinitionError, match=problem):
+        Load(**{"to": "sqlite:///x.db", "table": "t", **asked})
+
+    load = Load(to="sqlite:///x.db", table="t", contract="c.json")
+    assert load.columns == "refuse"
+    assert load == Load(to="sqlite:///x.db", table="t", contract="c.json", columns="refuse")

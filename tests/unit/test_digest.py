@@ -114,6 +114,10 @@ def form(folder: Path, *edits: tuple[str, str]) -> dict[str, Any]:
             ["the mode of \"loading\" was 'upsert' and is 'replace'"],
         ),
         (
+            ('key = ["order_id"]', 'key = ["order_id"], contract = "contracts/order.json"'),
+            ["the contract of the table of \"loading\" was None and is 'contracts/order.json'"],
+        ),
+        (
             ('default = "today"', 'default = "2013-02-04"'),
             ["default of parameter \"day\" was 'today' and is '2013-02-04'"],
         ),
@@ -277,3 +281,19 @@ def test_of_a_post_the_body_counts_but_not_what_is_declared_and_no_credential(
     assert describe_changes(plain, posting(', body = "record"')) == [
         "the body of \"loading\" was 'array' and is 'record'"
     ]
+
+
+def test_the_contract_of_a_table_counts_and_what_is_done_about_its_columns_does_not(
+    tmp_path: Path,
+) -> None:
+    """A load that refused a column goes on when its author says "add"."""
+    made = ('key = ["order_id"]', 'key = ["order_id"], contract = "contracts/order.json"')
+    adds = (made[0], made[1] + ', columns = "add"')
+    machine = orders(tmp_path, made)
+    old = canonical(machine, contract_digests=CONTRACTS)
+    new = canonical(machine, contract_digests={"contracts/order.json": "bb"})
+
+    assert form(tmp_path, made) == form(tmp_path, adds)
+    assert describe_changes(old, new)[-1] == (
+        'contract "contracts/order.json" of the table of "loading" has another content'
+    )

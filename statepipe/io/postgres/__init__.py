@@ -7,6 +7,7 @@ The PostgreSQL destination; the only package that knows psycopg, imported when i
     sessions      whose batch a session carries, so that a successor can end it
     catalog       what the server says of a table
     table         columns, and the statements about them
+    declared      the columns of a contract
     drafts        a table like another one, and putting it in that one's place
     values        what a record's value becomes in a column
     inference     the columns of a new table

@@ -59,6 +59,11 @@ class Facts(NamedTuple):
         return {row[3]: Column(*row[4:]) for row in rows if row[3] is not None} if rows else None
 
     @property
+    def names(self) -> list[str]:
+        """The names of the columns of the table."""
+        return [row[3] for row in self.table if row[3] is not None]
+
+    @property
     def problem(self) -> tuple[str, str] | None:
         """Why nothing can be loaded here, and what to do about it."""
         if not self.schema:

@@ -24,6 +24,7 @@ from psycopg.sql import SQL, Identifier
 
 from statepipe.errors import DataError
 from statepipe.io import drafts, exactly_once, ledger
+from statepipe.io.declared import Declared
 from statepipe.io.exactly_once import ChangedError, InDoubtError
 from statepipe.io.fitting import Fitted
 from statepipe.io.loads import Landed, LedgerRow, LoadBatch
@@ -37,6 +38,7 @@ from statepipe.io.postgres.connection import (
     parameters,
     refusal,
 )
+from statepipe.io.postgres.declared import holds, make
 from statepipe.io.postgres.drafts import drop_drafts, make_like, put_in_place
 from statepipe.io.postgres.table import Column, Place, Table
 from statepipe.io.postgres.values import fit
@@ -73,8 +75,8 @@ class _Known(NamedTuple):
         place: The table that is written, or will be made: the draft, if there is to be one.
         facts: All that was found, which must be the same once the table is locked.
         is_there: True if it is there.
-        table: Its columns, or those of the table that a draft is to be like; None if
-            there is neither.
+        table: The columns that it has or will have; None if the first batch tells.
+        lacks: Those of them that are not there, and will be added.
         has_ledger: True if its schema has a ledger.
     """
 
@@ -82,6 +84,7 @@ class _Known(NamedTuple):
     facts: Facts
     is_there: bool
     table: Table | None
+    lacks: Table
     has_ledger: bool
 
 
@@ -94,11 +97,11 @@ class PostgresDestination:
     Args:
         address: A postgresql:// URL; its password may be a reference.
         name: The database for errors; no secret.
-        table: The table, "orders" or "sales.orders"; made from the first batch if it is
-            not there.
+        table: The table, "orders" or "sales.orders"; made if it is not there.
         key: Columns of the key. Records replace rows with the same key, the last one
             in a batch wins. Without a key, records are appended.
         replace: Load into a draft, which `publish` puts in the place of what there was.
+        declared: What columns the table has, by contract; None for those of the first batch.
         busy_ms: Longest wait for somebody else's lock, in milliseconds.
         connect: Connects; a test may hand in one that fails.
 
@@ -114,6 +117,7 @@ class PostgresDestination:
         table: str,
         key: tuple[str, ...] = (),
         replace: bool = False,
+        declared: Declared | None = None,
         busy_ms: int = BUSY_MS,
         connect: Connect | None = None,
     ) -> None:
@@ -125,6 +129,7 @@ class PostgresDestination:
         self._address = address
         self._place = tables.place_of(table)
         self._replace = replace
+        self._declared = declared
         self._busy_ms = busy_ms
         self._connect = connect or open_connection
         self._connection: psycopg.Connection | None = None
@@ -182,7 +187,10 @@ class PostgresDestination:
             if problem := catalog.key_problem(self._open(), keyed, facts.columns, self.key):
                 self._fail_key(problem)
         has_ledger = catalog.has_ledger(self._open(), facts.schema)
-        self._known = _Known(place, facts, is_there, facts.columns, has_ledger)
+        table, lacks = facts.columns, dict[str, Column]()
+        if self._declared is not None:
+            table, lacks = self._declared.meet(table, name=self.table, make=make, holds=holds)
+        self._known = _Known(place, facts, is_there, table, lacks, has_ledger)
 
     def has_ledger(self) -> bool:
         """Return True if the schema of the table had a ledger when it was looked at."""
@@ -222,7 +230,9 @@ class PostgresDestination:
             self._is_new = False
         sql = _BEGIN.format(busy_ms=self._busy_ms, idle_ms=IDLE_MS, session=sessions.name_of(batch))
         if known.is_there:
-            lock = SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(known.place.sql)
+            # Two who first have the weaker lock would wait for each other to add columns.
+            mode = SQL("ACCESS EXCLUSIVE" if known.lacks else "ROW EXCLUSIVE")
+            lock = SQL("LOCK TABLE {} IN {} MODE").format(known.place.sql, mode)
             sql = f"{sql};\n{lock.as_string(None)}"
         try:
             self._open().execute(sql)
@@ -236,6 +246,7 @@ class PostgresDestination:
         known = self._looked_at()
         if not known.is_there:
             self._make(batch, fitted)
+        self._add(known.place, known.lacks)
         writer = Writer(self._open(), place=known.place, table=fitted.table, key=self.key)
         try:
             for run in fitted.runs:
@@ -252,9 +263,13 @@ class PostgresDestination:
         if not known.is_there:
             drafts.refuse_lost(self.execute, batch, table=self.table)
         self._made = True
+        place = Place(self._schema, self._place.name)
+        if self._declared is not None and known.is_there and known.facts.table:
+            there = known.facts.names
+            self._add(place, self._declared.lacking(there, make=make))
         put_in_place(
             self._open(),
-            Place(self._schema, self._place.name),
+            place,
             draft=known.place if known.is_there else None,
             columns=list(known.table or ()),
         )
@@ -311,11 +326,16 @@ class PostgresDestination:
             prefix = drafts.prefix_of(batch, self.table)
             drop_drafts(self._open(), self._schema, prefix=prefix)
         self._making()
-        if self._replace and known.table is not None:
+        if self._replace and known.facts.table:
             make_like(self._open(), Place(self._schema, self._place.name), draft=known.place)
-        elif fitted.runs:
+        elif fitted.runs or self._declared is not None:
             with _others_may_be_first():
                 self._open().execute(tables.create(known.place, fitted.table, key=self.key))
+
+    def _add(self, place: Place, columns: Table) -> None:
+        if columns:
+            self._made = True
+            self._open().execute(tables.add(place, columns))
 
     def _making(self) -> None:
         self._made = True

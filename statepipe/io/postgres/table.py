@@ -3,7 +3,7 @@ A table of PostgreSQL, as far as loading needs to know it, and the statements ab
 
     Column, Table   what is known of the columns that can be written
     Place           the schema and the name a machine's `table` stands for
-    create, upsert, stage, copy   statements, with every name quoted by psycopg.sql
+    create, add, upsert, stage, copy   statements, with every name quoted by psycopg.sql
 
 No connection here. Types go by their names in pg_catalog ("int8"), not by those that
 people write ("bigint"); `Column.sql` is for people.
@@ -49,11 +49,13 @@ class Column:
             "other" for what has no name there.
         modifier: Length, precision or scale, as PostgreSQL packs them; -1 for none.
         sql: Its type as SQL spells it, for people and for making the column.
+        not_null: True if it is to be made so; nothing is known of one that is there.
     """
 
     type: str
     modifier: int
     sql: str
+    not_null: bool = False
 
 
 #: Columns by name.
@@ -108,11 +110,25 @@ def create(place: Place, columns: Table, *, key: Sequence[str]) -> Composed:
     for name in columns:
         check_name(name, what="field", bytes_max=NAME_BYTES_MAX)
     parts = [
-        SQL("{} {}").format(Identifier(name), SQL(column.sql)) for name, column in columns.items()
+        SQL("{} {}{}").format(
+            Identifier(name), SQL(column.sql), SQL(" NOT NULL" if column.not_null else "")
+        )
+        for name, column in columns.items()
     ]
     if key:
         parts.append(SQL("PRIMARY KEY ({})").format(_names(key)))
     return SQL("CREATE TABLE {} ({})").format(place.sql, SQL(", ").join(parts))
+
+
+def add(place: Place, columns: Table) -> Composed:
+    """Return the statement that adds columns, NULL in the rows that are there."""
+    for name in columns:
+        check_name(name, what="field", bytes_max=NAME_BYTES_MAX)
+    parts = [
+        SQL("ADD COLUMN {} {}").format(Identifier(name), SQL(column.sql))
+        for name, column in columns.items()
+    ]
+    return SQL("ALTER TABLE {} {}").format(place.sql, SQL(", ").join(parts))
 
 
 def staging_of(place: Place, fields: Sequence[str], table: Table) -> Identifier:

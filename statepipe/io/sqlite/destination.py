@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from statepipe.errors import Busy, DataError
 from statepipe.io import drafts, exactly_once, ledger
+from statepipe.io.declared import Declared
 from statepipe.io.exactly_once import ChangedError, InDoubtError
 from statepipe.io.fitting import Fitted, Run, Why
 from statepipe.io.loads import Landed, LedgerRow, LoadBatch
@@ -26,10 +27,12 @@ from statepipe.io.sqlite.connection import (
     identity,
     open_connection,
 )
+from statepipe.io.sqlite.declared import holds, maker
 from statepipe.io.sqlite.drafts import drop_drafts, make_like, put_in_place
 from statepipe.io.table import (
     Column,
     Table,
+    add_sql,
     check_name,
     check_table_name,
     create_sql,
@@ -54,15 +57,18 @@ class _Known(NamedTuple):
     Attributes:
         version: The version of the file's schema.
         target: The table that is written: the draft, if there is to be one.
-        table: Its columns, or those of the table that a draft is to be like; None if
-            there is neither.
+        table: The columns that it has or will have; None if the first batch tells.
         is_there: True if the target is there.
+        has_model: True if it is not, and is to be like the table that is.
+        lacks: Those of its columns that are not there, and will be added.
     """
 
     version: int
     target: str
     table: Table | None
     is_there: bool
+    has_model: bool
+    lacks: Table
 
 
 class SqliteDestination:
@@ -73,10 +79,11 @@ class SqliteDestination:
 
     Args:
         path: The file; made if it is not there, its folder is not.
-        table: The table; made from the first batch if it is not there.
+        table: The table; made if it is not there.
         key: Columns of the key. Records replace rows with the same key, the last one
             in a batch wins. Without a key, records are appended.
         replace: Load into a draft, which `publish` puts in the place of what there was.
+        declared: What columns the table has, by contract; None for those of the first batch.
         busy_ms: Longest wait for somebody else's lock, in milliseconds.
         connect: Opens the file; a test may hand in one that fails.
 
@@ -91,6 +98,7 @@ class SqliteDestination:
         table: str,
         key: tuple[str, ...] = (),
         replace: bool = False,
+        declared: Declared | None = None,
         busy_ms: int = BUSY_MS,
         connect: Connect | None = None,
     ) -> None:
@@ -101,6 +109,7 @@ class SqliteDestination:
         self.table = table
         self.key = key
         self._replace = replace
+        self._declared = declared
         self._busy_ms = busy_ms
         self._connect = connect or open_connection
         self._connection: sqlite3.Connection | None = None
@@ -190,12 +199,13 @@ class SqliteDestination:
         if not known.is_there and self._replace:
             drafts.refuse_lost(self.execute, batch, table=self.table)
             drop_drafts(self.execute, prefix=drafts.prefix_of(batch, self.table))
-        if not known.is_there and self._replace and known.table is not None:
+        if known.has_model:
             make_like(self.execute, self.table, draft=known.target)
         elif not known.is_there and fitted.table:
             for name in fitted.table:
                 check_name(name, what="field")
             self.execute(create_sql(known.target, fitted.table, key=self.key))
+        self._add(known.target, known.lacks)
         for run in fitted.runs:
             sql = insert_sql(known.target, run.fields, key=self.key)
             self._insert(self._open(), sql, run, fitted.rejects)
@@ -206,10 +216,13 @@ class SqliteDestination:
         if known.is_there:
             assert known.table is not None
             columns = list(known.table)
+            there = self._read_table(self.table)
+            if self._declared is not None and there is not None:
+                self._add(self.table, self._declared.lacking(there, make=maker(there)))
             put_in_place(self.execute, self.table, draft=known.target, columns=columns)
             return
         drafts.refuse_lost(self.execute, batch, table=self.table)
-        if known.table is not None:
+        if known.has_model:
             self.execute(f"DELETE FROM {quote(self.table)}")  # noqa: S608  (quoted)
 
     def commit(self) -> None:
@@ -301,7 +314,15 @@ class SqliteDestination:
             target_of_key = target
         if like is not None and self.key:
             self._check_key(target_of_key, like, version=version)
-        return _Known(version, target, like, table is not None)
+        has_model, lacks = table is None and like is not None, dict[str, Column]()
+        if self._declared is not None:
+            like, lacks = self._declared.meet(like, name=self.table, make=maker(like), holds=holds)
+        return _Known(version, target, like, table is not None, has_model, lacks)
+
+    def _add(self, table: str, columns: Table) -> None:
+        for name, column in columns.items():
+            check_name(name, what="field")
+            self.execute(add_sql(table, name, column))
 
     def _read_table(self, name: str) -> Table | None:
         facts = self.execute(

@@ -14,6 +14,7 @@ from psycopg import errors
 from psycopg.sql import Composable, Composed
 from psycopg.types.json import set_json_loads
 
+from statepipe.io.declared import Declared
 from statepipe.io.postgres.connection import Connect, open_connection
 from statepipe.io.postgres.destination import PostgresDestination
 from statepipe.io.rows import Value
@@ -50,6 +51,7 @@ class PostgresWarehouse:
         table: str = "t",
         key: tuple[str, ...] = (),
         replace: bool = False,
+        declared: Declared | None = None,
         faults: Faults | None = None,
     ) -> PostgresDestination:
         """Return a destination that does not wait long for anybody."""
@@ -60,6 +62,7 @@ class PostgresWarehouse:
             table=table,
             key=key,
             replace=replace,
+            declared=declared,
             busy_ms=50,
             connect=connect,
         )

@@ -1,0 +1,318 @@
+"""
+Tables made from a contract, and contracts that have grown, at every destination.
+"""
+
+import itertools
+import threading
+from contextlib import closing, suppress
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+
+from statepipe.errors import DataError, DefinitionError
+from statepipe.io.declared import Declared, Field
+from statepipe.io.destinations import Destination
+from tests.io.warehouse import Crash, Faults, Warehouse, batch, rejects_of
+
+#: A value of each shape.
+VALUES: Final[dict[str, Any]] = {
+    "integer": 7,
+    "number": 1.5,
+    "decimal": Decimal("1.10"),
+    "text": "é",
+    "boolean": True,
+    "date": date(2024, 2, 29),
+    "datetime": datetime(2024, 2, 29, 12, tzinfo=UTC),
+    "time": time(12, 30, tzinfo=UTC),
+    "uuid": UUID("0d6b1ad2-2dc4-4f5e-9cbb-9d7c2a3a3b61"),
+    "json": {"a": [1, None]},
+    "any": "x",
+}
+
+BASE: Final = (Field("id", "integer", required=True), Field("name", "text"))
+GROWN: Final = (*BASE, Field("price", "decimal", required=True), Field("seen", "datetime"))
+RECORD: Final = {"id": 2, "name": "b", "price": Decimal("1.50"), "seen": VALUES["datetime"]}
+
+
+def target(
+    warehouse: Warehouse,
+    *fields: Field,
+    adds: bool = True,
+    **asked: Any,  # noqa: ANN401
+) -> Destination:
+    """Return a destination whose table is declared."""
+    declared = Declared("row@2.json", fields, adds)
+    return warehouse.destination(**{"key": ("id",), "declared": declared, **asked})
+
+
+def columns(warehouse: Warehouse, table: str = "t") -> dict[str, tuple[str, bool]]:
+    """Return type and NOT NULL of each column."""
+    if warehouse.kind == "sqlite":
+        rows = warehouse.query(f"SELECT name, type, \"notnull\" FROM pragma_table_info('{table}')")
+    else:
+        rows = warehouse.query(
+            "SELECT attname, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute"
+            f" WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped"
+            " ORDER BY attnum"
+        )
+    return {name: (kind, bool(not_null)) for name, kind, not_null in rows}
+
+
+def test_a_table_is_made_from_the_contract_and_not_from_the_batch(warehouse: Warehouse) -> None:
+    """Types, NOT NULL and the key are the contract's, also of what no record has."""
+    fields = [Field("id", "integer", required=True), Field("must", "text", required=True)]
+    fields += [Field(f"c_{shape}", shape) for shape in VALUES]
+
+    target(warehouse, *fields).load(batch([{"id": 1, "must": "x"}]))
+
+    made = columns(warehouse)
+    assert [not_null for _, not_null in made.values()] == [True, True] + [False] * len(VALUES)
+    types = [kind for kind, _ in made.values()][2:]
+    assert (
+        types
+        == {
+            "sqlite": ["INTEGER", "REAL", "ANY", "TEXT", "INTEGER", *["TEXT"] * 5, "ANY"],
+            "postgres": [
+                "bigint",
+                "double precision",
+                "numeric",
+                "text",
+                "boolean",
+                "date",
+                "timestamp with time zone",
+                "time with time zone",
+                "uuid",
+                "jsonb",
+                "jsonb",
+            ],
+        }[warehouse.kind]
+    )
+    with pytest.raises(DataError, match="no unique index on must"):
+        target(warehouse, *fields, key=("must",)).load(batch(number=1))
+
+
+def test_values_of_every_shape_go_into_the_column_that_is_made_for_it(
+    warehouse: Warehouse,
+) -> None:
+    """And come back as they were: the same values, or their documented form."""
+    fields = [
+        Field("id", "integer", required=True),
+        *(Field(shape, shape, required=True) for shape in VALUES),
+    ]
+
+    landed = target(warehouse, *fields).load(batch([{"id": 1, **VALUES}]))
+
+    assert landed.rejects == []
+    names = ", ".join(f'"{shape}"' for shape in VALUES)
+    (row,) = warehouse.query(f"SELECT {names} FROM t")
+    assert all(map(warehouse.is_same, row, VALUES.values())), row
+
+
+def test_a_record_without_what_is_required_is_rejected(warehouse: Warehouse) -> None:
+    """The column is NOT NULL; the others of the batch are loaded."""
+    fields = (Field("id", "integer", required=True), Field("name", "text", required=True))
+
+    landed = target(warehouse, *fields).load(batch([{"id": 1, "name": "a"}, {"id": 2}]))
+
+    assert [*rejects_of(landed)] == [(1, "notnull", "/name")]
+
+
+def test_a_batch_without_records_makes_the_table(warehouse: Warehouse) -> None:
+    """What it will look like is known."""
+    target(warehouse, *BASE).load(batch([]))
+
+    assert list(columns(warehouse)) == ["id", "name"]
+
+
+def test_a_field_that_the_contract_does_not_have_stops_the_batch(warehouse: Warehouse) -> None:
+    """As one does that a table lacks: nothing is loaded, nothing is made."""
+    with pytest.raises(DataError, match="no column 'more'"):
+        target(warehouse, *BASE).load(batch([{"id": 1, "more": 2}]))
+
+    assert "t" not in warehouse.tables()
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_contract_that_grew_adds_its_columns_with_the_batch(
+    warehouse: Warehouse, *, replace: bool
+) -> None:
+    """Nullable, also where they are required: rows that are there have no value."""
+    with closing(target(warehouse, *BASE)) as before:
+        before.load(batch([{"id": 1, "name": "a"}]))
+
+    after = target(warehouse, *GROWN, replace=replace)
+    after.load(batch([RECORD], number=0, instance="i-2"))
+    if replace:
+        assert list(columns(warehouse)) == ["id", "name"]
+    after.load(batch([{"id": 3, "name": "c"}], number=1, instance="i-2"))
+    after.publish(batch([], number=2, instance="i-2"))
+
+    made = columns(warehouse)
+    assert list(made) == ["id", "name", "price", "seen"]
+    assert not any(not_null for _, not_null in list(made.values())[1:])
+    old = [] if replace else [(1, "a", True)]
+    found = warehouse.query("SELECT id, name, price IS NULL FROM t ORDER BY id")
+    assert found == [*old, (2, "b", False), (3, "c", True)]
+    assert not [name for name in warehouse.tables() if "draft" in name]
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_growth_is_refused_unless_it_is_asked_for(warehouse: Warehouse, *, replace: bool) -> None:
+    """With the column and what to say; the batch before is whole, and the load can go on."""
+    with closing(target(warehouse, *BASE)) as before:
+        before.load(batch([{"id": 1, "name": "a"}]))
+
+    with pytest.raises(DataError, match=r"row@2.json contradicts table 't': it has 'price'") as no:
+        target(warehouse, *GROWN, adds=False, replace=replace).load(batch([RECORD], number=1))
+
+    assert 'columns = "add"' in no.value.next_step
+    assert list(columns(warehouse)) == ["id", "name"]
+    assert target(warehouse, *GROWN, adds=True).load(batch([RECORD], number=1)).records == 1
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_growth_that_is_killed_at_any_statement_is_whole_or_absent(
+    warehouse: Warehouse, *, replace: bool
+) -> None:
+    """
+    Column, rows and ledger row are one transaction; done again, it is as if never killed.
+
+    Of a replacement, which is longer, it is every third statement.
+    """
+    for at in itertools.count(step=3 if replace else 1):
+        drop = "".join(f'DROP TABLE "{name}";' for name in warehouse.tables() if "t" in name)
+        warehouse.script(drop)
+        with closing(target(warehouse, *BASE)) as before:
+            before.load(batch([{"id": 1, "name": "a"}]))
+        faults = Faults(at=at, after=True, error=Crash())
+        died = False
+        for attempt in (faults, None):
+            grown = target(warehouse, *GROWN, replace=replace, faults=attempt)
+            with closing(grown), suppress(Crash):
+                grown.load(batch([RECORD], number=0, instance="i-2"))
+                grown.publish(batch([], number=1, instance="i-2"))
+                continue
+            died = True
+            faults.die()
+            whole = "price" in columns(warehouse)
+            found = warehouse.query("SELECT id FROM t ORDER BY id")
+            assert found == ([(2,)] if whole and replace else [(1,), (2,)] if whole else [(1,)])
+        rows = warehouse.query("SELECT id, name, price IS NULL FROM t ORDER BY id")
+        assert rows == ([] if replace else [(1, "a", True)]) + [(2, "b", False)]
+        if not died:
+            break
+    assert at > 8
+
+
+def test_two_who_add_the_same_column_at_once_both_load(warehouse: Warehouse) -> None:
+    """Whoever comes second finds it there."""
+    with closing(target(warehouse, *BASE)) as before:
+        before.load(batch([{"id": 1, "name": "a"}]))
+    start = threading.Barrier(4)
+    problems: list[BaseException] = []
+
+    def load(number: int) -> None:
+        grown = target(warehouse, *GROWN)
+        try:
+            start.wait()
+            for again in itertools.count():
+                try:
+                    grown.load(batch([RECORD | {"id": number}], instance=f"i-{number}"))
+                except Exception:
+                    if again == 200:  # busy for all that time
+                        raise
+                else:
+                    return
+        except BaseException as problem:  # noqa: BLE001  (told below)
+            problems.append(problem)
+        finally:
+            grown.close()
+
+    threads = [threading.Thread(target=load, args=(number,)) for number in range(10, 14)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert problems == []
+    assert warehouse.query("SELECT id FROM t ORDER BY id") == [(1,), (10,), (11,), (12,), (13,)]
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_contract_that_contradicts_the_table_is_refused_before_any_row(
+    warehouse: Warehouse, *, replace: bool
+) -> None:
+    """With the column; the table is as it was."""
+    warehouse.script("CREATE TABLE t (id INTEGER PRIMARY KEY, name INTEGER)")
+
+    with pytest.raises(DataError, match="contradicts table 't': 'name' is of type text"):
+        target(warehouse, *BASE, replace=replace).load(batch([{"id": 1, "name": None}]))
+
+    assert warehouse.query("SELECT count(*) FROM t") == [(0,)]
+
+
+def test_a_table_without_the_key_is_refused_whatever_may_be_added(warehouse: Warehouse) -> None:
+    """A column that is added has no values, so it cannot be the key."""
+    warehouse.script("CREATE TABLE t (name TEXT)")
+
+    with pytest.raises(DataError, match="table 't' has no key column 'id'"):
+        target(warehouse, *BASE).load(batch([{"id": 1, "name": "a"}]))
+
+
+def test_a_name_that_no_column_can_have_is_refused(warehouse: Warehouse) -> None:
+    """In a table that is made, and in one that is there."""
+    name = "x" * 256
+    with pytest.raises(DefinitionError, match="longer than"):
+        target(warehouse, *BASE, Field(name, "text")).load(batch([]))
+    warehouse.script("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)")
+    with pytest.raises(DefinitionError, match="longer than"):
+        target(warehouse, *BASE, Field(name, "text")).load(batch([]))
+
+
+def test_a_column_added_to_a_table_that_is_not_strict_changes_no_value(
+    warehouse: Warehouse,
+) -> None:
+    """SQLite takes an unknown type for a number's: 1.50 would be 1.5, and '007' would be 7."""
+    warehouse.script("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)")
+    fields = (*BASE, Field("price", "decimal"), Field("note", "any"))
+
+    landed = target(warehouse, *fields).load(
+        batch([{"id": 1, "price": Decimal("1.50"), "note": "007"}])
+    )
+
+    assert landed.rejects == []
+    ((price, note),) = warehouse.query("SELECT price, note FROM t")
+    assert str(price) == "1.50"
+    assert note == "007"
+
+
+TYPES: Final = {
+    "sqlite": ["INTEGER", "REAL", "TEXT", "BLOB", "NUMERIC", "DATETIME", "DECIMAL(9,2)"],
+    "postgres": [
+        *("integer", "bigint", "real", "double precision", "numeric", "boolean", "bytea"),
+        *("text", "varchar(60)", "date", "time", "timetz", "timestamp", "timestamptz"),
+        *("interval", "uuid", "json", "jsonb"),
+    ],
+}
+
+
+@pytest.mark.parametrize("shape", [*VALUES])
+def test_a_column_that_is_not_refused_holds_an_ordinary_value(
+    warehouse: Warehouse, shape: str
+) -> None:
+    """Every type of column against every shape; nearly each shape has a column it contradicts."""
+    refused = 0
+    for kind in TYPES[warehouse.kind]:
+        warehouse.script(f"DROP TABLE IF EXISTS t; CREATE TABLE t (x {kind})")
+        with closing(target(warehouse, Field("x", shape), key=())) as declared:
+            try:
+                landed = declared.load(batch([{"x": VALUES[shape]}], instance=kind))
+            except DataError:
+                refused += 1
+            else:
+                assert landed.rejects == [] or shape == "any", kind
+
+    assert refused > 0 or shape == "any"
