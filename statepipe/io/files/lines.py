@@ -6,7 +6,8 @@ The lines of a file as a reader takes them, with an exact position in bytes.
     next(lines)    the next line as text; UnreadableError if it is not UTF-8
     accept         what was taken since the last accept is used up
     set_aside      the same, returned as a record for quarantine
-    keep_first     give all but the first of the lines taken back
+    keep_first     give all but the first of the lines taken back; give_back: give back all
+    take_block     many lines at once, if nothing in them needs care
     cursor         plain data: where to go on
 
 A cursor knows the part of the file that was used up:
@@ -46,6 +47,9 @@ RECORD_BYTES_MAX: Final = 256 * 1024
 ASIDE_BYTES_MAX: Final = 64 * 1024
 
 _HEAD_BYTES: Final = 64 * 1024
+
+#: Read at a time by `take_block`: what is made of it should stay in the processor's cache.
+_AHEAD_BYTES: Final = 48 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -114,6 +118,7 @@ class Lines:
         self._taken: list[bytes] = []
         self._taken_bytes = 0
         self._given_back: deque[bytes] = deque()
+        self._careful = 0  # lines that no block may take
         try:
             kind = kind_of(opened.name, compression)
             self._is_packed = kind is not None
@@ -147,6 +152,7 @@ class Lines:
                 " over its lines; is a quote left open?"
             )
         raw = self._given_back.popleft() if self._given_back else self._read()
+        self._careful = max(0, self._careful - 1)
         if not self._taken and not self._used and not self._at.offset:
             self._taken.append(raw)
             raw = raw.removeprefix(_BOM)
@@ -164,10 +170,39 @@ class Lines:
             self._at = self._resume
             self._used.clear()
             self._given_back.clear()
+            self._careful = 0
             try:
                 self._file.seek(self._at.offset)
             except DamagedError as error:
                 raise self._damaged(error) from error
+
+    def take_block(self, limit: int) -> list[str]:
+        """
+        Take up to `limit` lines, about as many as a block has, as `next` would one by one.
+
+        Return [] instead if there are no more, one holds a quote, or one is not UTF-8.
+        """
+        assert not self._taken, "a block begins where a record does"
+        if self._careful or not (self._at.offset or self._used):  # a file may begin with a mark
+            return []
+        if not self._given_back:
+            self._given_back.extend(self._read_block())
+        self._taken = [self._given_back.popleft() for _ in range(min(limit, len(self._given_back)))]
+        block = b"".join(self._taken)
+        try:
+            if b'"' not in block:
+                texts = block.decode().split("\n")
+                return texts if texts[-1] else texts[:-1]
+        except UnicodeDecodeError:
+            pass
+        self.give_back()
+        return []
+
+    def give_back(self) -> None:
+        """Give all lines of a block back, to be taken one by one."""
+        self._careful = len(self._taken)
+        self._given_back.extendleft(reversed(self._taken))
+        self._taken.clear()
 
     def accept(self) -> None:
         """Use up the lines taken."""
@@ -212,13 +247,27 @@ class Lines:
             if self._packed.tell() < self._size:
                 self._refuse("it was cut while it was being read")
             raise StopIteration
-        if len(raw) == LINE_BYTES_MAX and not raw.endswith(b"\n"):
+        self._refuse_endless(raw)
+        return raw
+
+    def _read_block(self) -> list[bytes]:
+        try:
+            block = self._file.read(_AHEAD_BYTES)
+            if block and not block.endswith(b"\n"):
+                rest = self._file.readline(LINE_BYTES_MAX)
+                self._refuse_endless(rest)
+                block += rest
+        except DamagedError as error:
+            raise self._damaged(error) from error
+        return _lines_of(block)
+
+    def _refuse_endless(self, line: bytes) -> None:
+        if len(line) == LINE_BYTES_MAX and not line.endswith(b"\n"):
             raise Fatal(
                 f"{self.shown} is not a file of lines: one after line"
                 f" {self._at.line + len(self._used)}"
                 f" is longer than {LINE_BYTES_MAX} bytes"
             )
-        return raw
 
     def _check(self, cursor: Value) -> _Position:
         """Return the cursor's position if the file still begins with what it used up."""
@@ -265,3 +314,10 @@ class Lines:
             " batches read before are safe. Put the file back and resume, or rewind to"
             " the state that reads it, to read it from the start"
         )
+
+
+def _lines_of(block: bytes) -> list[bytes]:
+    """Return the lines of `block`, which end in a line feed and nowhere else."""
+    lines = [line + b"\n" for line in block.split(b"\n")]
+    last = lines.pop()[:-1]
+    return [*lines, last] if last else lines

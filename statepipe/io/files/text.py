@@ -23,14 +23,16 @@ from statepipe.errors import Fatal
 from statepipe.io.files.found import Opened
 from statepipe.io.files.lines import Lines, UnreadableError
 from statepipe.io.files.places import find
+from statepipe.io.files.quick import Convert, Quick
 from statepipe.io.files.walk import Walk
 from statepipe.io.jsontext import MalformedError, parse_object
 from statepipe.model import Batch, Record, Task
 
-Convert = Callable[[str], Any]
+#: What a reader makes of a file: records, one or many, and rejected ones with their reasons.
+_Items = Iterator[Record | list[Record] | tuple[Record, str]]
 
-#: What a reader makes of a file: records, and rejected ones with their reasons.
-_Items = Iterator[Record | tuple[Record, str]]
+#: Returns how many records the batch in the making has room for.
+_Room = Callable[[], int]
 
 
 def read_csv(
@@ -103,20 +105,28 @@ def read_jsonl(
 
 
 def _batches(
-    task: Task, walk: Walk, compression: str | None, records_of: Callable[[Lines], _Items]
+    task: Task, walk: Walk, compression: str | None, records_of: Callable[[Lines, _Room], _Items]
 ) -> Iterator[Batch]:
     """Cut what a reader yields into batches; rejects count, so a bad file stays bounded."""
     clean: list[Record] = []
     handled = 0
+
+    def room() -> int:
+        return max(1, task.batch_size - handled)
+
     for opened, at in walk.files():
         with _lines(task, opened, compression, at) as lines:
-            for item in records_of(lines):
-                if type(item) is tuple:
+            for item in records_of(lines, room):
+                if isinstance(item, tuple):
                     record, reason = item
                     task.reject({"file": opened.name, **record} if walk.is_glob else record, reason)
+                    handled += 1
+                elif isinstance(item, list):
+                    clean += item
+                    handled += len(item)
                 else:
-                    clean.append(item)  # type: ignore[arg-type]  # what is not a tuple is a record
-                handled += 1
+                    clean.append(item)
+                    handled += 1
                 if handled >= task.batch_size:
                     yield Batch(clean, cursor=walk.cursor(lines.cursor()))
                     clean, handled = [], 0
@@ -164,23 +174,31 @@ class _Layout:
             _refuse(lines, f"it has a column {more[0]!r}, which {first} has not")
         return header
 
-    def records(self, lines: Lines) -> _Items:
+    def records(self, lines: Lines, room: _Room) -> _Items:
         """Return what is behind the header, or behind where the cursor left off."""
         header = self.read_header(lines)
         lines.go_on()
         if unknown := [name for name in self._types if name not in header]:
             _refuse(lines, f"it has no column {unknown[0]!r} (types names it)")
-        converts = [(name, _STRICT.get(convert, convert)) for name, convert in self._types.items()]
-        return _csv_records(lines, header, converts, self._nulls, self._delimiter)
+        converts = {name: _STRICT.get(convert, convert) for name, convert in self._types.items()}
+        quick = Quick(lines, header, converts, nulls=self._nulls, delimiter=self._delimiter)
+        careful = _csv_records(lines, header, converts, self._nulls, self._delimiter)
+        while True:
+            while records := quick.read_block(room()):
+                yield records
+            one = next(careful, None)
+            if one is None:
+                return
+            yield one
 
 
 def _csv_records(
     lines: Lines,
     header: list[str],
-    converts: list[tuple[str, Convert]],
+    converts: Mapping[str, Convert],
     nulls: frozenset[str],
     delimiter: str,
-) -> _Items:
+) -> Iterator[Record | tuple[Record, str]]:
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     width = len(header)
     while True:
@@ -213,8 +231,8 @@ def _complain_of_width(cells: list[str], width: int) -> NoReturn:
     raise MalformedError(f"{len(cells)} cells where the header has {width}")
 
 
-def _convert(record: Record, converts: list[tuple[str, Convert]]) -> None:
-    for name, convert in converts:
+def _convert(record: Record, converts: Mapping[str, Convert]) -> None:
+    for name, convert in converts.items():
         text = record[name]
         if text is None:
             continue
@@ -225,7 +243,7 @@ def _convert(record: Record, converts: list[tuple[str, Convert]]) -> None:
             raise MalformedError(f"{name}: {text[:80]!a} is not of type {what}") from error
 
 
-def _json_records(lines: Lines) -> _Items:
+def _json_records(lines: Lines, _room: _Room) -> _Items:
     lines.go_on()
     while True:
         try:

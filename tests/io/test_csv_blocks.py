@@ -1,0 +1,125 @@
+"""Many lines read at once are the lines read one by one: records, rejects, cursors."""
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+from unittest import mock
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statepipe.errors import Fatal
+from statepipe.io.files import lines, quick
+from statepipe.io.files.lines import Lines
+from statepipe.io.files.text import read_csv
+from tests.io.reading import read, task, write
+
+_CELLS: Final = st.sampled_from(
+    [
+        *("1", "2", "-3", "x", "NA", "", " 1", "1_0", "٣", "1.5", "true"),
+        *('"1"', '"a,b"', '"a\nb"', '"', 'a"b', "a\rb", "a\x0bb", "a\u2028b", "\0"),
+    ]
+)
+_ROWS: Final = st.lists(st.lists(_CELLS, min_size=1, max_size=3).map(",".join), max_size=14)
+_ENDS: Final = st.sampled_from(["\n", "\r\n"])
+
+
+_FILES: Final = st.tuples(st.sampled_from(["", "\ufeff"]), _ROWS, _ENDS, st.booleans())
+
+
+def all_of(path: Path, *, batch_size: int, cursor: object = None) -> list[tuple[Any, ...]]:
+    """Return each batch: its records with their types, what was rejected for it, its cursor."""
+    source = task(batch_size=batch_size, cursor=cursor)
+    batches: list[tuple[Any, ...]] = []
+    try:
+        for batch in read_csv(source, path, nulls=("NA",), types={"a": int}):
+            batches.append((repr(batch.records), list(source._rejects), batch.cursor))
+            source._rejects.clear()
+    except Fatal as error:
+        batches.append(("Fatal", str(error)))
+    return batches
+
+
+@given(file=_FILES, ahead=st.integers(1, 60), batch_size=st.integers(1, 9))
+def test_blocks_change_nothing(
+    tmp_path_factory: pytest.TempPathFactory,
+    file: tuple[str, list[str], str, bool],
+    ahead: int,
+    batch_size: int,
+) -> None:
+    """Whatever is in the file and wherever a block ends; also from each cursor on."""
+    mark, rows, end, ends_well = file
+    text = mark + end.join(["a,b", *rows, *([""] if ends_well else [])])
+    path = write(tmp_path_factory.getbasetemp() / "blocks.csv", text.encode())
+
+    with mock.patch.object(Lines, "take_block", return_value=[]):
+        one_by_one = all_of(path, batch_size=batch_size)
+    with mock.patch.object(lines, "_AHEAD_BYTES", ahead):
+        assert all_of(path, batch_size=batch_size) == one_by_one
+        for number, (*_, cursor) in enumerate(one_by_one):
+            if isinstance(cursor, dict):
+                after = all_of(path, batch_size=batch_size, cursor=cursor)
+                assert after == one_by_one[number + 1 :]
+
+
+def calls_of(
+    folder: Path, cells: list[str], convert: Callable[[str], Any]
+) -> tuple[list[Any], list[str]]:
+    """Return the values of a column, and for which cells `convert` was called."""
+    called: list[str] = []
+
+    def noted(cell: str) -> Any:  # noqa: ANN401  (whatever the test converts to)
+        called.append(cell)
+        return convert(cell)
+
+    path = write(folder / "a.csv", ("a\n" + "".join(f"{cell}\n" for cell in cells)).encode())
+    records, _ = read(lambda source: read_csv(source, path, types={"a": noted}), batch_size=100)
+    return [record["a"] for record in records], called
+
+
+def test_a_cell_that_comes_often_is_converted_once(tmp_path: Path) -> None:
+    """Nobody can change a date, so records may share one."""
+    values, called = calls_of(tmp_path, ["2013-02-04"] * 20, dt.date.fromisoformat)
+
+    assert values == [dt.date(2013, 2, 4)] * 20
+    assert called == ["2013-02-04"]
+
+
+def test_what_could_be_changed_is_not_shared(tmp_path: Path) -> None:
+    """Two records with the same cell have a list each."""
+    values, _ = calls_of(tmp_path, ["a b", "a b"], str.split)
+
+    assert values == [["a", "b"], ["a", "b"]]
+    assert values[0] is not values[1]
+
+
+def test_what_is_remembered_of_a_column_has_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column without repetitions must not grow with the file."""
+    monkeypatch.setattr(quick, "_REMEMBERED_MAX", 10)
+    monkeypatch.setattr(lines, "_AHEAD_BYTES", 20)
+    columns: list[quick._Column] = []
+    made = quick._Column.__init__
+
+    def noted(self: quick._Column, *arguments: Any) -> None:  # noqa: ANN401  (its own)
+        columns.append(self)
+        made(self, *arguments)
+
+    monkeypatch.setattr(quick._Column, "__init__", noted)
+    values, _ = calls_of(tmp_path, [str(number) for number in range(1_000)], int)
+
+    assert values == list(range(1_000))
+    assert len(columns[0]._known) <= 30
+
+
+def test_a_line_without_end_is_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block stops there, too, before it takes all memory."""
+    monkeypatch.setattr(lines, "LINE_BYTES_MAX", 100)
+    monkeypatch.setattr(lines, "_AHEAD_BYTES", 10)
+    path = write(tmp_path / "a.csv", b"a\n1\n" + b"2" * 1_000)
+
+    with pytest.raises(Fatal, match="is longer than 100 bytes"):
+        read(lambda source: read_csv(source, path), batch_size=5)
