@@ -42,9 +42,10 @@ _SETTINGS: Final = {
 
 
 class Cluster:
-    """A server and its data, until `remove`."""
+    """A server and its data, until `remove`; `settings` win over those of tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
+        self._settings = {**_SETTINGS, **settings}
         self.folder = Path(tempfile.mkdtemp(prefix="statepipe-pg-"))
         self.log = self.folder / "log"
         self._bin = binaries()
@@ -73,7 +74,7 @@ class Cluster:
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
         self.port = self.port or _free_port()
-        settings = {**_SETTINGS, "port": self.port, "unix_socket_directories": self.folder}
+        settings = {**self._settings, "port": self.port, "unix_socket_directories": self.folder}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 # The server ends when we do, whatever we end by.

@@ -1,0 +1,90 @@
+"""
+`make bench`: a year of New York's departures into a warehouse, beside those who could do it too.
+
+Taking turns, whole commands, medians. All entrants must leave the same rows, value for value
+and type for type, or there is no race.
+"""
+
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bench import raw, report
+from tests.bench.race import data
+from tests.bench.race.entrants import ENTRANTS
+from tests.bench.race.measure import Measured
+from tests.bench.race.warehouses import Content, Postgres, Sqlite, Warehouse
+from tests.io.postgres.server import Cluster
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(3_600)]
+
+ROUNDS = 3
+
+
+@pytest.fixture(scope="module")
+def flights() -> data.Data:
+    """Return the departures, fetched if need be."""
+    return data.fetched()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
+    """Return an empty warehouse of each kind in turn."""
+    if request.param == "sqlite":
+        yield Sqlite(tmp_path / "warehouse")
+        return
+    # As somebody's server is, not as tests want it: a commit that returned is on the disk.
+    cluster = Cluster(fsync="on", autovacuum="on", shared_buffers="128MB", max_wal_size="1GB")
+    try:
+        cluster.start()
+        yield Postgres(cluster)
+    finally:
+        cluster.remove()
+
+
+def test_a_year_of_departures(
+    flights: data.Data, warehouse: Warehouse, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """336,776 departures read, judged, enriched, upserted; 8,255 never left and are put aside."""
+    took: dict[str, list[Measured]] = {entrant.name: [] for entrant in ENTRANTS}
+    found: dict[str, Content] = {}
+    for turn in range(ROUNDS):
+        for entrant in ENTRANTS:
+            warehouse.empty()
+            folder = tmp_path / f"{entrant.name}-{turn}"
+            took[entrant.name].append(entrant.run(flights, warehouse, folder=folder))
+            found[entrant.name] = warehouse.content()
+            assert found[entrant.name].rows == data.ROWS - data.CANCELLED
+            assert found[entrant.name] == found[ENTRANTS[0].name], entrant.name
+    kind = request.node.callspec.params["warehouse"]
+    print(report.table("### The machine", ("fact", "value"), _facts(tmp_path)))
+    print(_table(kind, took))
+
+
+def _facts(folder: Path) -> list[tuple[str, str]]:
+    return report.facts(folder, fsync_ms=raw.fsync_ms(folder))
+
+
+def _table(kind: str, took: dict[str, list[Measured]]) -> str:
+    middle = {
+        name: Measured(*map(statistics.median, zip(*runs, strict=True)))
+        for name, runs in took.items()
+    }
+    base = middle[ENTRANTS[0].name]
+    rows = [
+        (
+            name,
+            f"{each.wall_s:.1f}",
+            f"{each.wall_s / base.wall_s:.2f}",
+            f"{each.cpu_s:.1f}",
+            f"{each.cpu_s / base.cpu_s:.2f}",
+            f"{each.largest_mib:.0f}",
+            f"{each.together_mib:.0f}",
+        )
+        for name, each in middle.items()
+    ]
+    head = ("", "wall s", "of plain", "CPU s", "of plain", "largest MiB", "together MiB")
+    title = f"### {data.ROWS:,} departures into {kind}, median of {ROUNDS}"
+    return report.table(title, head, rows)
