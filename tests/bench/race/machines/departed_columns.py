@@ -1,7 +1,7 @@
 """
 What becomes of many departures at once: the same lines for every entrant that works on Arrow.
 
-    blocks      the file as Arrow tables, about 45,000 departures each
+    blocks      the file as Arrow tables
     enriched    departures -> rows of the warehouse: a key, UTC moments, speed, the carrier's name
 """
 
@@ -14,14 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from departed import NUMBERS, airlines
 
-BLOCK_BYTES = 1 << 22
+_ROW_BYTES = 92
 
 
-def blocks(path: str) -> Iterator[Any]:
-    """Yield the departures of the file at `path` as tables."""
+def blocks(path: str, rows: int) -> Iterator[Any]:
+    """Yield the departures of the file at `path` as tables of about as many `rows`."""
     with pyarrow.csv.open_csv(
         path,
-        read_options=pyarrow.csv.ReadOptions(block_size=BLOCK_BYTES),
+        read_options=pyarrow.csv.ReadOptions(block_size=rows * _ROW_BYTES),
         convert_options=pyarrow.csv.ConvertOptions(
             column_types={**dict.fromkeys(NUMBERS, pa.int64()), "time_hour": pa.string()},
             null_values=["NA"],

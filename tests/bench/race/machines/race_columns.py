@@ -10,7 +10,7 @@ from statepipe import Batch, Task
 def extract(task: Task) -> Iterator[Batch]:
     """Read the departures block by block; the cursor counts them."""
     done = task.cursor or 0
-    for number, block in enumerate(blocks(task.params["flights"]), 1):
+    for number, block in enumerate(blocks(task.params["flights"], task.batch_size), 1):
         if number > done:
             yield Batch(block, cursor=number)
 

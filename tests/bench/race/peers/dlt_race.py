@@ -26,7 +26,7 @@ sys.path.append(str(Path(__file__).parents[1] / "machines"))
 import dlt
 from departed import NUMBERS, airlines, enriched
 
-PAGE_ROWS = 10_000
+PAGE_ROWS, TABLE_ROWS = 10_000, 45_000
 TEXTS = ("id", "scheduled_at", "departed_at")
 
 
@@ -64,7 +64,7 @@ def tables(flights: str, names: str) -> Iterator[Any]:
 
     with Path("rejected.csv").open("wb") as aside:
         options = pyarrow.csv.WriteOptions(include_header=False)
-        for block in blocks(flights):
+        for block in blocks(flights, TABLE_ROWS):
             departed = pc.is_valid(block["dep_time"])
             pyarrow.csv.write_csv(block.filter(pc.invert(departed)), aside, options)
             yield made_of(block.filter(departed), names)
