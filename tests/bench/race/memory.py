@@ -29,5 +29,5 @@ def limited(folder: Path, data: Data, *, growth_mib: int) -> Measured:
     folder.mkdir()
     project(folder, path="rows", to=_TO)
     module = "tests.bench.race.limited"
-    command = [Path(sys.executable), "-m", module, folder, str(growth_mib), *data]
+    command: list[str | Path] = [sys.executable, "-m", module, folder, str(growth_mib), *data]
     return measured(command, cwd=folder, environ=os.environ, bound_s=_BOUND_S)
