@@ -3,6 +3,7 @@ What the server's catalogs say of a table, and whether it can be loaded into.
 
     survey        the table and its draft, as they are now
     key_problem   why a table cannot be upserted by a key
+    is_unique     does an index refuse a second row of a key at once?
     has_ledger    is there a ledger in a schema?
 """
 
@@ -35,6 +36,18 @@ SELECT n.nspname, c.relkind, c.relpersistence,
   LEFT JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
  WHERE c.oid = to_regclass(%s)
  ORDER BY a.attnum
+"""
+
+#: A whole index on these columns and no other, which no transaction can defer.
+_UNIQUE: Final = """
+SELECT EXISTS (
+    SELECT FROM pg_index i
+     WHERE i.indrelid = to_regclass(%s) AND i.indisunique AND i.indimmediate AND i.indisvalid
+       AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnkeyatts = i.indnatts
+       AND ARRAY(SELECT a.attname::text COLLATE "C"
+                   FROM pg_attribute a
+                  WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+                  ORDER BY 1) = %s::text[])
 """
 
 
@@ -105,6 +118,12 @@ def key_problem(
     except errors.InvalidColumnReference:
         return f"has no unique index on {', '.join(key)}"
     return ""
+
+
+def is_unique(connection: psycopg.Connection, place: Place, key: Sequence[str]) -> bool:
+    """Return True if the table, which is locked, refuses a second row of a key at once."""
+    asked = (place.text, sorted(key, key=str.encode))
+    return connection.execute(_UNIQUE, asked).fetchone() == (True,)
 
 
 def has_ledger(connection: psycopg.Connection, schema: str) -> bool:

@@ -138,6 +138,7 @@ class PostgresDestination:
         self._draft = ""  # the name of the draft, if there is to be one
         self._schema = ""  # of the table, the draft and the ledger
         self._made = False  # this transaction made a table
+        self._all_new = True  # no key was there before its batch, as far as was seen
 
     @property
     def is_shared(self) -> bool:
@@ -247,7 +248,13 @@ class PostgresDestination:
         if not known.is_there:
             self._make(batch, fitted)
         self._add(known.place, known.lacks)
-        writer = Writer(self._open(), place=known.place, table=fitted.table, key=self.key)
+        writer = Writer(
+            self._open(),
+            place=known.place,
+            table=fitted.table,
+            key=self.key,
+            all_new=self._all_new,
+        )
         try:
             for run in fitted.runs:
                 fitted.rejects.update(writer.put(run))
@@ -256,6 +263,7 @@ class PostgresDestination:
         except errors.ObjectNotInPrerequisiteState:
             # A deferrable one is no help, which only a row finds out.
             self._fail_key(f"has no unique index on {', '.join(self.key)} that is not deferrable")
+        self._all_new = writer.all_new
 
     def swap(self, batch: LoadBatch) -> None:
         """Put the draft's rows in the place of the table's; without a draft there are none."""

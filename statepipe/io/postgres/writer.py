@@ -3,9 +3,10 @@ Rows on their way into a table, inside a transaction: copied, upserted, refused 
 
     Writer.put    one run of rows; what a constraint refuses is rejected
 
-An upsert goes by way of a staging table of the session; what is appended is copied into
-the table itself. A row that a constraint refuses fails its whole statement. The rows are
-then halved, each half in a savepoint, until the refused ones stand alone.
+What is appended is copied into the table itself, and so is an upsert as long as all its
+keys are new, in half the time; otherwise it goes by way of a staging table of the session.
+A row that a constraint refuses fails its whole statement. The rows are then halved, each
+half in a savepoint, until the refused ones stand alone.
 """
 
 from collections.abc import Sequence
@@ -13,10 +14,12 @@ from operator import itemgetter
 from typing import Any, Final
 
 import psycopg
+from psycopg import errors
 from psycopg.sql import SQL, Identifier
 
 from statepipe.io.fitting import Run, Why
 from statepipe.io.postgres import table as tables
+from statepipe.io.postgres.catalog import is_unique
 from statepipe.io.postgres.connection import is_about_rows
 from statepipe.io.postgres.table import Place, Table
 from statepipe.io.postgres.values import copied_as
@@ -33,6 +36,9 @@ _RULES: Final = {
     "P0001": "trigger",
 }
 
+#: Row security, which COPY does not know; and two loaders who meet, for an upsert has an order.
+_NOT_BY_COPY: Final = (errors.FeatureNotSupported, errors.DeadlockDetected)
+
 
 class Writer:
     """
@@ -43,11 +49,22 @@ class Writer:
         place: The table.
         table: Its columns.
         key: Columns of the key; without one, rows are appended.
+        all_new: Expect that no key is there yet.
+
+    Attributes:
+        all_new: False once that was wrong, or if no unique index would say so.
     """
 
     def __init__(
-        self, connection: psycopg.Connection, *, place: Place, table: Table, key: Sequence[str]
+        self,
+        connection: psycopg.Connection,
+        *,
+        place: Place,
+        table: Table,
+        key: Sequence[str],
+        all_new: bool,
     ) -> None:
+        self.all_new = all_new and bool(key) and is_unique(connection, place, key)
         self._connection = connection
         self._place = place
         self._table = table
@@ -99,6 +116,8 @@ class Writer:
         # only the server finds equal (citext) make it fail; then the rows are halved.
         key = itemgetter(*(fields.index(name) for name in self._key))
         rows = list({key(row): row for row in rows}.values())
+        if self.all_new and (count := self._copy_new(fields, rows)) is not None:
+            return count == len(rows)
         staging = tables.staging_of(place, fields, self._table)
         name = staging.as_string(None)
         if name in self._filled:
@@ -111,6 +130,22 @@ class Writer:
             return False
         self._filled.add(name)  # only now: what fails is rolled back, its staging table included
         return True
+
+    def _copy_new(self, fields: Sequence[str], rows: list[Any]) -> int | None:
+        """Copy rows whose keys should all be new; None if they are not, or it cannot be done."""
+        connection = self._connection
+        connection.execute("SAVEPOINT new")
+        count: int | None = None
+        try:
+            count = self._copy(self._place.sql, fields, rows)
+        except psycopg.Error as error:
+            # What is wrong with a row, the upsert finds out again if it is not the key.
+            if not is_about_rows(error) and not isinstance(error, _NOT_BY_COPY):
+                raise
+            self.all_new = False
+            connection.execute("ROLLBACK TO new")
+        connection.execute("RELEASE new")
+        return count
 
     def _copy(self, target: Identifier, fields: Sequence[str], rows: list[Any]) -> int:
         cursor = self._connection.cursor()

@@ -5,6 +5,7 @@ Taking turns, whole commands, medians. All entrants must leave the same rows, va
 and type for type, or there is no race.
 """
 
+import os
 import shutil
 import statistics
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from tests.io.postgres.server import Cluster
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3_600)]
 
-ROUNDS = 3
+ROUNDS = int(os.environ.get("STATEPIPE_BENCH_ROUNDS", "3"))
 #: How much more memory ten times the rows may take.
 GROWTH_MAX = 1.15
 
