@@ -15,7 +15,7 @@ import pytest
 
 import statepipe
 from statepipe.policy import ExecutorKind
-from tests.bench import load, raw, report, shell, walk
+from tests.bench import raw, report, shell, walk
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 
@@ -150,20 +150,3 @@ def test_resume_after_kill_9(tmp_path: Path) -> None:
         for name, values in (("claimed again", claimed), ("next batch committed", committed))
     ]
     print(report.table("### Resume after kill -9, ms", ("", "p50", "worst of 5"), rows))
-
-
-def test_a_real_load(tmp_path: Path) -> None:
-    """336,776 flights with every promise on, beside a script that promises nothing."""
-    folder = load.project(tmp_path / "flights")
-    plain_s, plain_rows = load.plain(folder)
-    promised_s, rows = load.promised(folder)
-
-    assert plain_rows == rows
-
-    share = promised_s / plain_s
-    cells = [
-        ("a plain script", f"{plain_s:.1f}", f"{load.ROWS / plain_s:,.0f}", "1.00"),
-        ("statepipe", f"{promised_s:.1f}", f"{load.ROWS / promised_s:,.0f}", f"{share:.2f}"),
-    ]
-    head = (f"{load.ROWS:,} rows, {rows:,} loaded", "seconds", "rows/s", "plain's time x")
-    print(report.table("### A real load", head, cells))

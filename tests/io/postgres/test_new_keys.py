@@ -77,7 +77,7 @@ def test_a_refused_row_is_rejected_alone_among_new_keys(warehouse: PostgresWareh
 @pytest.mark.parametrize(
     "index",
     [
-        "CREATE UNIQUE INDEX ON t (id) WHERE id > 2",
+        "CREATE UNIQUE INDEX ON t (id) WHERE id > 100",
         "CREATE UNIQUE INDEX ON t (id, name)",
         "CREATE UNIQUE INDEX ON t ((id + 1))",
         "CREATE INDEX ON t (id)",
@@ -92,12 +92,13 @@ def test_an_index_that_goes_meanwhile_lets_no_key_in_twice(
     warehouse.script("CREATE TABLE t (id int PRIMARY KEY, name text)")
     target = warehouse.destination(key=("id",))
     target.load(batch())
+    target.load(batch(number=1, records=[{"id": 4, "name": "d"}]))  # what it knows now, it keeps
     warehouse.script(f"ALTER TABLE t DROP CONSTRAINT t_pkey; {index}")
 
     with pytest.raises(DataError, match="no unique index on id"):
-        target.load(batch(number=1))
+        target.load(batch(number=2))
 
-    assert warehouse.query("SELECT count(*) FROM t") == [(3,)]
+    assert warehouse.query("SELECT count(*) FROM t") == [(4,)]
 
 
 def test_a_table_with_row_security_is_upserted_as_ever(warehouse: PostgresWarehouse) -> None:
