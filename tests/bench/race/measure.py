@@ -65,7 +65,7 @@ def main(told: str, bound_s: str, *command: str) -> int:
     """Run `command` in a process that inherits what it leaves behind, so that all is counted."""
     adopt_orphans()
     began = time.perf_counter()
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(["setpriv", "--pdeathsig=KILL", *command])  # as we end, so does it
     watch = _Watch(os.getpid())
     watch.start()
     try:
