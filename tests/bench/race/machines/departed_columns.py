@@ -15,7 +15,7 @@ import pyarrow.csv
 from departed import NUMBERS, airlines
 
 #: The reader reads 32 blocks ahead of who is slow, and nothing bounds that but their size.
-_BLOCK_BYTES = 1 << 19
+_BLOCK_BYTES_MAX, _ROW_BYTES = 1 << 19, 92
 
 
 def blocks(path: str, rows: int) -> Iterator[Any]:
@@ -23,7 +23,7 @@ def blocks(path: str, rows: int) -> Iterator[Any]:
     gathered: list[Any] = []
     with pyarrow.csv.open_csv(
         path,
-        read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES),
+        read_options=pyarrow.csv.ReadOptions(block_size=min(_BLOCK_BYTES_MAX, rows * _ROW_BYTES)),
         convert_options=pyarrow.csv.ConvertOptions(
             column_types={**dict.fromkeys(NUMBERS, pa.int64()), "time_hour": pa.string()},
             null_values=["NA"],
