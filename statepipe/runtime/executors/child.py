@@ -17,6 +17,7 @@ nothing. The driver follows with SIGKILL when the grace is over.
 import ctypes
 import faulthandler
 import fcntl
+import gc
 import importlib
 import logging
 import os
@@ -38,6 +39,8 @@ from statepipe.runtime.output.records import PipeHandler, listen
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
+#: New objects that are looked at for circles, together.
+_GC_AFTER: Final = 50_000
 _WALL: Final = 0x40000000  # children of every kind, those of bare clone() included
 
 #: Signals whose handlers a call may have changed and the next must not inherit.
@@ -61,6 +64,10 @@ def main() -> NoReturn:
         os.set_inheritable(fd, False)  # noqa: FBT003 the standard signature
     _die_with_the_driver(lifeline)
     faulthandler.enable()
+    # A batch is many thousand small objects, none of them in a circle: looking for circles after
+    # each 700, as Python does, took a tenth of the time of a map.
+    gc.set_threshold(_GC_AFTER)
+    gc.freeze()
     for stream in (sys.stdout, sys.stderr):
         # Whoever follows the output sees each line when it is printed.
         cast("TextIOWrapper", stream).reconfigure(line_buffering=True, errors="backslashreplace")
