@@ -10,6 +10,7 @@ library itself. A proof may be stricter than the schema, never laxer.
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
@@ -21,8 +22,9 @@ from statepipe.io.provable import Plan
 #: Asks the library whether a value keeps a schema.
 IsValid = Callable[[Any], bool]
 
-#: Values that were fine, remembered for each column.
+#: Values that were fine, remembered for each column; longer ones seldom come again.
 REMEMBERED_MAX: Final = 10_000
+REMEMBERED_BYTES_MAX: Final = 256
 
 _NULL: Final = type(None)
 #: Equal values of one of these types are the same to a schema.
@@ -71,10 +73,16 @@ class Prover:
 
     def _column(self, n: int, plan: Plan, name: str) -> "_Column | None":
         if (n, name) not in self._asked:
-            schema = plan.schema(name)
-            known = _is_self_contained(schema)
-            self._asked[n, name] = _Column(self._compile(schema)) if known else None
+            self._asked[n, name] = self._column_by(plan.schema(name))
         return self._asked[n, name]
+
+    def _column_by(self, schema: object) -> "_Column | None":
+        if not _is_self_contained(schema):
+            return None
+        try:
+            return _Column(self._compile(schema))
+        except ValueError:  # in a branch that the draft does not know, and nobody looks into
+            return None
 
 
 class _Column:
@@ -102,7 +110,9 @@ class _Column:
         new = values - fine
         strange = {value for value in new if not self._is_fine(kind, value)}
         if len(fine) < REMEMBERED_MAX:
-            fine |= new - strange
+            fine.update(
+                value for value in new - strange if sys.getsizeof(value) <= REMEMBERED_BYTES_MAX
+            )
         return strange
 
     def _is_fine(self, kind: type, value: Any) -> bool:  # noqa: ANN401  (a value of a record)

@@ -28,12 +28,14 @@ _ANNOTATIONS: Final = frozenset(
         "writeOnly",
     }
 )
-_ROOT: Final = frozenset(
+_RECORD: Final = frozenset(
     {
-        *("$schema", "$id", "type", "required", "properties", "additionalProperties"),
+        *("type", "required", "properties", "additionalProperties"),
         *("allOf", "if", "then", "else"),
     }
 )
+#: Not in a part: one with a draft of its own would mean other things by the same words.
+_ROOT: Final = _RECORD | {"$schema", "$id"}
 #: In draft 4, 1.0 is no integer and a bound is said in another way.
 _DRAFTS: Final = re.compile(
     r"https?://json-schema\.org/(draft-0[67]|draft/20(19-09|20-12))/schema#?"
@@ -123,14 +125,18 @@ def plans_of(schema: object) -> tuple[Plan, ...] | None:
 
     Whatever `if` says of a record, it is clean if it keeps both `then` and `else`.
     """
+    return _plans_of(schema, _ROOT)
+
+
+def _plans_of(schema: object, keywords: frozenset[str]) -> tuple[Plan, ...] | None:
     if schema is True:
         return (Plan(frozenset(), {}, Rule(), {}, True),)  # noqa: FBT003  (a schema)
-    if not isinstance(schema, dict) or not _known(schema, _ROOT):
+    if not isinstance(schema, dict) or not _known(schema, keywords):
         return None
     plans = [_plan_of(schema)]
     branches = [schema[key] for key in ("then", "else") if "if" in schema and key in schema]
     for each in (*schema.get("allOf", ()), *branches):
-        plans += plans_of(each) or [None]
+        plans += _plans_of(each, _RECORD) or [None]
     return None if None in plans else tuple(plan for plan in plans if plan is not None)
 
 

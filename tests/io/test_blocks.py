@@ -1,7 +1,9 @@
 """A staged batch by columns is the sequence of records that it was made from."""
 
+import tracemalloc
 from itertools import compress
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -104,6 +106,53 @@ def test_a_value_that_comes_often_is_judged_once(tmp_path_factory: pytest.TempPa
 
     assert agreed_by_blocks(judge, [{"a": value} for value in "xyxyxyz"]) == 1
     assert agreed_by_blocks(judge, [{"a": value} for value in ("x", 1, True, 1.0)]) == 4
+
+
+DRAFT: Final = "$schema"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        # Here `if` is a word like any other, but not in a part that says so.
+        {
+            DRAFT: "http://json-schema.org/draft-06/schema#",
+            "allOf": [
+                {
+                    "$id": "urn:part",
+                    DRAFT: "https://json-schema.org/draft/2020-12/schema",
+                    "properties": {"a": {"if": True, "then": False}},
+                }
+            ],
+        },
+        # And nobody looks into its branches, which need not mean anything.
+        {
+            DRAFT: "http://json-schema.org/draft-06/schema#",
+            "if": True,
+            "then": {"properties": {"a": {"format": "unheard of"}}},
+        },
+    ],
+)
+def test_blocks_are_judged_by_the_draft_that_a_part_is_written_in(
+    tmp_path: Path, schema: dict[str, Any]
+) -> None:
+    """What cannot be judged apart from the whole is judged with it."""
+    agreed_by_blocks(contract(tmp_path, schema), [{"a": "x"}, {"a": "y"}])
+
+
+def test_what_is_remembered_of_a_contract_is_bounded(tmp_path: Path) -> None:
+    """By the batch, not by the data: long values are judged each time they come."""
+    judge = contract(tmp_path, {"properties": {"a": {"type": "string"}}})
+    tracemalloc.start()
+    try:
+        for batch in range(50):
+            column = [f"{batch} {n} {'x' * 10_000}" for n in range(20)]
+            assert not judge.judge(Blocks([Columns(("a", "b"), [column, column])])).rejects
+        del column
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 1_000_000
 
 
 def _told(runs: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401  (runs)
