@@ -232,7 +232,8 @@ class Calls:
         if question.request["ask"] == "join":
             return len(shared.running) == 1
         number = attempts.number_of(question.request)
-        return number is None or number == question.drive.batches
+        # A batch that the destination has lost since is loaded again, and has had its turn.
+        return number is None or number <= question.drive.batches
 
     def _settle(self, drive: Drive, shared: _Shared, ended: Ended) -> None:
         """Let the first call that fails, or else the lead, say how the attempt ended."""

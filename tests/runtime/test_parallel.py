@@ -286,3 +286,20 @@ def test_what_all_calls_print_is_kept_whole(tmp_path: Path) -> None:
     with closing(sqlite3.connect(stage.config.store)) as store:
         said = [text for (text,) in store.execute("SELECT text FROM output")]
     assert said == ["one line"] * (20 * BATCHES)
+
+
+def test_a_load_that_is_shared_gives_back_what_the_destination_has_lost(tmp_path: Path) -> None:
+    """What is loaded again has had its turn."""
+    stage = Stage(tmp_path, same)
+
+    def wished(change: Change) -> None:
+        if change.detail is not None and change.detail.note == f"batch {BATCHES - 1}":
+            stage.wished = lambda _: None
+            with closing(sqlite3.connect(tmp_path / "out.db")) as out, out:
+                out.execute("DELETE FROM _statepipe_ledger WHERE batch IN (0, 2)")
+                out.execute("DELETE FROM rows")
+
+    stage.wished = lambda change: wished(change) if change.source == "loading" else None
+
+    assert stage.run() == "done"
+    assert len(stage.rows()) == 1
