@@ -6,7 +6,7 @@ The calls of the attempts under way: begun, told whose turn it is, ended.
     Calls.holds       is a question kept until it is its turn?
     Calls.due         the kept questions whose turn it is now
     Calls.ended       one call has ended: how the attempt did, once all its calls have
-    Calls.kill, Calls.ask_to_stop, Calls.kill_overdue
+    Calls.kill, Calls.forget, Calls.ask_to_stop, Calls.kill_overdue
 
 An attempt that maps batches may have several calls (`parallel`), each in a worker of its
 own: the lead, and others beside it that do the same with other batches. Batches are handed
@@ -88,7 +88,6 @@ class Calls:
 
     def begin(self, drive: Drive, ask_inline: AskInline) -> Finished | None:
         """Begin an attempt; return its end if it ran inline, its questions to `ask_inline`."""
-        self._shared.pop(drive.n, None)  # of an instance that was taken over meanwhile
         drive.attempt_id += 1
         drive.began_boot_ms = drive.heard_boot_ms = self._clock.boot_ms()
         call = attempts.call_of(drive, self._store)
@@ -183,6 +182,11 @@ class Calls:
             pool.kill(future, error, grace_ms=grace_ms)
         while shared.held:
             shared.held.pop().refuse()
+
+    def forget(self, drive: Drive, error: BaseException) -> None:
+        """End the attempt under way of an instance that is ours no more; nobody hears how."""
+        self.kill(drive, error)
+        self._shared.pop(drive.n, None)
 
     def ask_to_stop(self, drive: Drive) -> None:
         """End the attempt under way because of a wish; it is then no failure."""

@@ -386,5 +386,5 @@ class Loop:
         self._observers.fenced(drive, at_ms=self._clock.now_ms())
         if drive.future is not None:
             gone = Fenced(f"{drive.id!r} was taken over by another process")
-            self._calls.kill(drive, gone)
+            self._calls.forget(drive, gone)
         return False

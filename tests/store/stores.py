@@ -82,12 +82,13 @@ def plain(at: Checkpoint, target: str, *, status: str = "ready", at_ms: int = 1)
     return Change(at.n, at.epoch, at.seq, target, at_ms, "ok", 3, None, *kept)
 
 
-def stolen(store: Store, instance: str, *, state: str = "s0") -> None:
-    """Take an instance in `state` over, as another process would."""
+def stolen(store: Store, instance: str, *, state: str = "s0", by: Worker | None = None) -> None:
+    """Take an instance in `state` over, as another process would: `by`, or whoever it was."""
     with store.write() as connection:
         connection.execute(
-            "UPDATE instance SET epoch = epoch + 1, seq = seq + 1, change = 'claim' WHERE id = ?",
-            (instance,),
+            "UPDATE instance SET epoch = epoch + 1, seq = seq + 1, change = 'claim',"
+            " worker = coalesce(?, worker) WHERE id = ?",
+            (by and by.n, instance),
         )
         connection.execute(
             "INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source,"
