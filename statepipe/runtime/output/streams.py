@@ -2,7 +2,7 @@
 Which attempt a print or a log record belongs to, where several share a process.
 
     Captured        a function whose output is captured; executors know it
-    Beside          another call of the same attempt, in a process of its own
+    Beside          another call of the same attempt, in a worker of its own
     nobody          inside the block, output belongs to no attempt
     install         from now on the standard streams and the root logger ask whose it is
     uninstall       they are as they were
