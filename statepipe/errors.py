@@ -10,6 +10,7 @@ Every error statepipe raises on purpose: what happened, what it means, what to t
     │   └── Refused                     the instance's state does not allow the request
     ├── NotFound                        exit 3; no such machine, instance or state
     ├── NotDelivered                    exit 1; a notice did not reach its target
+    ├── NotAtRest                       exit 124; an instance did not rest within the time given
     ├── NoTransition                    exit 1; the state does not accept the event, or not now
     │   └── GuardError                  a guard could not be evaluated on the facts it was given
     ├── StoreUnusable                   exit 4; the checkpoint store cannot be used
@@ -106,6 +107,12 @@ class NotFound(StatepipeError):
 
 class NotDelivered(StatepipeError):
     """A notice did not reach its target; nothing else is affected."""
+
+
+class NotAtRest(StatepipeError):
+    """What was waited for did not come within the time given; nothing was changed."""
+
+    exit_code = 124
 
 
 class NoTransition(StatepipeError):

@@ -14,7 +14,7 @@ The command line: `statepipe COMMAND`, also `python -m statepipe`.
 With `-o json` or `-o jsonl` only JSON goes to standard output. Exit codes are part of
 the contract: 0 success, 1 the instance ended failed, 2 usage, 3 not found, 4 store
 unusable, 5 definition changed, 6 a check found a defect, 70 a defect of statepipe,
-75 busy, 76 fenced, 128 + n ended by signal n.
+75 busy, 76 fenced, 124 waited too long, 128 + n ended by signal n.
 """
 
 import os
@@ -61,6 +61,7 @@ COMMANDS: Final = {
     "stats": ("stats", "How long states take, week by week, and whether it grows."),
     "top": ("top", "How the machines are doing, live."),
     "trace": ("trace", "Instances as traces, for OpenTelemetry."),
+    "wait": ("wait", "Until instances rest; whoever drives them."),
     "watermark": ("watermark", "How far each machine has loaded; put it elsewhere."),
     "why": ("why", "Why an instance ran, waits, failed or rests."),
     "worker": ("run", "Drive whatever is ready."),

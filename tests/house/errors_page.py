@@ -27,6 +27,7 @@ EXIT_CODES = {
     6: "A check or a drill found a defect.",
     75: "Busy: another live process has the store or the instance. Try again later.",
     76: "Fenced: another process has taken the instance over; the late write was refused.",
+    124: "Waited too long: `wait --timeout` is over, as with timeout(1); nothing was changed.",
     _SIGNAL_BASE + 2: "Interrupted (SIGINT): stopped in order; `resume` goes on.",
     _SIGNAL_BASE + 15: "Terminated (SIGTERM): stopped in order; `resume` goes on.",
 }
