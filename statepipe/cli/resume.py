@@ -11,13 +11,15 @@ import click
 
 from statepipe.cli.groups import preview_group
 from statepipe.cli.inspect import resume_plan
-from statepipe.cli.options import DEFINITION, command, confirm, instance_id
+from statepipe.cli.options import DEFINITION, command, confirm, duration_ms, instance_id
 from statepipe.cli.places import open_reader
 from statepipe.cli.render import Output, shown_id
 from statepipe.cli.session import Session
+from statepipe.clock import SystemClock
 from statepipe.errors import StatepipeError
 from statepipe.model import Status
 from statepipe.runtime.outlook import outlook
+from statepipe.store.listing import Filter
 from statepipe.store.reading import Reader
 from statepipe.units import plural
 
@@ -28,7 +30,7 @@ from statepipe.units import plural
     examples=[
         "statepipe resume flights-20130208-1f2e3d4c",
         "statepipe resume --failed --machine flights --dry-run",
-        "statepipe resume --failed --canary 3 --yes --reason 'disk was full'",
+        "statepipe resume --failed --since 2h --canary 3 --yes --reason 'disk was full'",
         "statepipe resume --all --yes",
         "statepipe resume --group flights_by_day-2013-02-04..2013-02-10",
     ],
@@ -42,6 +44,9 @@ from statepipe.units import plural
 )
 @click.option("--failed", is_flag=True, help="All that ended failed.")
 @click.option("-m", "--machine", metavar="NAME", help="With --all or --failed: only of this one.")
+@click.option(
+    "--since", metavar="DURATION", help='With --all or --failed: that changed since, "2h".'
+)
 @click.option(
     "--group",
     metavar="ID",
@@ -68,6 +73,7 @@ def resume(  # noqa: PLR0913  (one argument an option)
     everything: bool,
     failed: bool,
     machine: str | None,
+    since: str | None,
     group: str | None,
     max_parallel: int | None,
     dry_run: bool,
@@ -84,7 +90,9 @@ def resume(  # noqa: PLR0913  (one argument an option)
     """
     bulk = everything or failed
     chosen = (bool(ids), everything, failed, group is not None)
-    _refuse_unclear(chosen, machine=machine, canary=canary, max_parallel=max_parallel)
+    _refuse_unclear(
+        chosen, narrows=bool(machine or since), canary=canary, max_parallel=max_parallel
+    )
     if group is not None:
         latest = definition == "latest"
         return _resume_group(
@@ -96,15 +104,16 @@ def resume(  # noqa: PLR0913  (one argument an option)
             max_parallel=max_parallel,
         )
     out = Session.current().out()
+    wanted = _wanted(machine=machine, failed=failed, since=since)
     with open_reader() as reader:
         if dry_run:
             if bulk:
-                _preview_bulk(out, reader, machine=machine, failed=failed)
+                _preview_bulk(out, reader, wanted)
             else:
                 _preview(out, reader, ids)
             return 0
         if bulk:
-            ids = tuple(each.id for each in reader.resumable(machine=machine, failed=failed))
+            ids = tuple(each.id for each in reader.resumable(wanted))
     if not ids:
         out.note("nothing to resume")
         return 0
@@ -125,15 +134,22 @@ def resume(  # noqa: PLR0913  (one argument an option)
         return take_back(ids)
 
 
+def _wanted(*, machine: str | None, failed: bool, since: str | None) -> Filter:
+    since_ms = None
+    if since is not None:
+        since_ms = SystemClock().now_ms() - duration_ms(since, option="--since")
+    return Filter(machine=machine, failed=failed, since_ms=since_ms)
+
+
 def _refuse_unclear(
-    chosen: tuple[bool, ...], *, machine: str | None, canary: int | None, max_parallel: int | None
+    chosen: tuple[bool, ...], *, narrows: bool, canary: int | None, max_parallel: int | None
 ) -> None:
     """Refuse options that do not go together; `chosen`: by id, all, failed, by group."""
     _, everything, failed, by_group = chosen
     if sum(chosen) != 1:
         raise click.UsageError("name instances, or give one of --all, --failed and --group")
-    if machine and not (everything or failed):
-        raise click.UsageError("--machine goes with --all or --failed")
+    if narrows and not (everything or failed):
+        raise click.UsageError("--machine and --since go with --all or --failed")
     if max_parallel is not None and not by_group:
         raise click.UsageError("--max-parallel goes with --group")
     if canary is not None and by_group:
@@ -186,11 +202,11 @@ def _resume(
     return code or next((kind.exit_code for kind in refusals), 0)
 
 
-def _preview_bulk(out: Output, reader: Reader, *, machine: str | None, failed: bool) -> None:
+def _preview_bulk(out: Output, reader: Reader, wanted: Filter) -> None:
     if out.is_json:
-        out.values([each._asdict() for each in reader.resumable(machine=machine, failed=failed)])
+        out.values([each._asdict() for each in reader.resumable(wanted)])
         return
-    counts = reader.resumable_counts(machine=machine, failed=failed)
+    counts = reader.resumable_counts(wanted)
     if not counts:
         out.note("nothing to resume")
         return

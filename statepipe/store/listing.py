@@ -81,6 +81,7 @@ SELECT {columns}
    AND status IN ('failed', 'ready')
    AND (worker IS NULL OR worker IN ({dead}))
    AND n NOT IN (SELECT instance FROM replay WHERE replaced_by IS NOT NULL)
+   AND updated_at_ms >= :since_ms
  {group}
 """
 _RESUMABLE_FAILED = """
@@ -90,6 +91,7 @@ SELECT {columns}
    AND status IN ('failed', 'cancelled', 'paused')
    AND definition IN ({definitions})
    AND n NOT IN (SELECT instance FROM replay WHERE replaced_by IS NOT NULL)
+   AND updated_at_ms >= :since_ms
  {group}
 """
 _EACH = "definition, status, worker, coalesce(failed_state, state), error_class, id"
@@ -166,12 +168,10 @@ def instances(
 
 
 def resumable(
-    connection: sqlite3.Connection, *, machine: str | None, failed: bool, dead: Collection[int]
+    connection: sqlite3.Connection, wanted: Filter, *, dead: Collection[int]
 ) -> list[Resumable]:
     """Return what a bulk resume takes: the failed and, unless `failed`, the stalled and ready."""
-    names, rows = _resumable(
-        connection, machine, failed=failed, dead=dead, columns=_EACH, group=_ORDER
-    )
+    names, rows = _resumable(connection, wanted, dead=dead, columns=_EACH, group=_ORDER)
     return [
         Resumable(
             id_,
@@ -186,12 +186,10 @@ def resumable(
 
 
 def resumable_counts(
-    connection: sqlite3.Connection, *, machine: str | None, failed: bool, dead: Collection[int]
+    connection: sqlite3.Connection, wanted: Filter, *, dead: Collection[int]
 ) -> Counter[tuple[str, str, str, str | None]]:
     """Return how many `resumable` there are by machine, standing, state and error class."""
-    names, rows = _resumable(
-        connection, machine, failed=failed, dead=dead, columns=_COUNTED, group=_GROUP
-    )
+    names, rows = _resumable(connection, wanted, dead=dead, columns=_COUNTED, group=_GROUP)
     counts: Counter[tuple[str, str, str, str | None]] = Counter()
     for number, status, worker, state, cause, count in rows:
         counts[
@@ -265,19 +263,19 @@ def standing_of(status: str, worker: int | None, *, waits: bool, dead: Collectio
 
 def _resumable(
     connection: sqlite3.Connection,
-    machine: str | None,
+    wanted: Filter,
     *,
-    failed: bool,
     dead: Collection[int],
     columns: str,
     group: str,
 ) -> tuple[dict[int, str], list[tuple[Any, ...]]]:
     """Return the machines by number of definition, and the rows."""
-    names = {number: name for number, name, _ in _definitions(connection, machine)}
-    sql = (_RESUMABLE_FAILED if failed else _RESUMABLE).format(
+    names = {number: name for number, name, _ in _definitions(connection, wanted.machine)}
+    sql = (_RESUMABLE_FAILED if wanted.failed else _RESUMABLE).format(
         columns=columns,
         definitions=", ".join(f"{n:d}" for n in names),
         dead=_numbers(dead),
         group=group,
     )
-    return names, connection.execute(sql).fetchall() if names else []
+    facts = {"since_ms": wanted.since_ms or 0}
+    return names, connection.execute(sql, facts).fetchall() if names else []

@@ -252,26 +252,20 @@ class Reader:
         status: str = row[0]
         return status
 
-    def resumable(self, *, machine: str | None = None, failed: bool = False) -> list[Resumable]:
+    def resumable(self, wanted: Filter) -> list[Resumable]:
         """
-        Return what a bulk resume takes: the failed and, unless `failed`, the stalled and ready.
+        Return what a bulk resume takes: the failed and, unless only they, the stalled and ready.
 
-        What a live process drives, what is done, and what a person cancelled or paused
-        is left out.
+        Of `wanted` the machine counts, `failed` and `since_ms`. What a live process drives,
+        what is done, and what a person cancelled or paused is left out.
         """
         with self.moment() as connection:
-            return listing.resumable(
-                connection, machine=machine, failed=failed, dead=self._dead(connection)
-            )
+            return listing.resumable(connection, wanted, dead=self._dead(connection))
 
-    def resumable_counts(
-        self, *, machine: str | None = None, failed: bool = False
-    ) -> Counter[tuple[str, str, str, str | None]]:
+    def resumable_counts(self, wanted: Filter) -> Counter[tuple[str, str, str, str | None]]:
         """Return how many `resumable` there are by machine, standing, state and error class."""
         with self.moment() as connection:
-            return listing.resumable_counts(
-                connection, machine=machine, failed=failed, dead=self._dead(connection)
-            )
+            return listing.resumable_counts(connection, wanted, dead=self._dead(connection))
 
     def quarantine(self, subject: str | None = None) -> list[Reason]:
         """

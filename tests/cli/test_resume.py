@@ -95,7 +95,27 @@ def test_a_changed_machine_is_refused_and_says_what_changed(failed: Project) -> 
     assert latest.code == 0
 
 
-@pytest.mark.parametrize("argv", [[], ["one", "--all"], ["--all", "--failed"], ["one", "-mx"]])
+def test_a_bulk_resume_takes_what_changed_lately(failed: Project) -> None:
+    """What failed long ago had another cause; an age of nothing leaves nothing."""
+    lately = failed.call("resume", "--failed", "--since", "1h", "--dry-run", "-o", "json").json
+    nothing = failed.call("resume", "--failed", "--since", "0s", "--yes")
+
+    assert [each["id"] for each in lately] == ["one", "two"]
+    assert nothing.code == 0
+    assert "nothing to resume" in nothing.err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["one", "--all"],
+        ["--all", "--failed"],
+        ["one", "-mx"],
+        ["one", "--since", "2h"],
+        ["--all", "--since", "lately"],
+    ],
+)
 def test_it_must_be_clear_what_is_to_be_resumed(project: Project, argv: list[str]) -> None:
     """Instances, or one of the two sets."""
     assert project.call("resume", *argv).code == 2

@@ -19,6 +19,7 @@ from statepipe.runtime import replaying
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.replaying import Choice
 from statepipe.sqlite import sqlite3
+from statepipe.store.listing import Filter
 from statepipe.store.prune import Which, prune
 from statepipe.store.reading import Reader
 from statepipe.testing import violations
@@ -235,7 +236,7 @@ def test_a_replay_that_failed_before_it_loaded_anything_is_replaced(project: Pro
     with project.engine() as engine, pytest.raises(Refused, match="are replayed by 'a-replay-2'"):
         engine.resume(["a-replay-1"])
     with Reader(project.store) as reader:
-        assert reader.resumable(failed=True) == []
+        assert reader.resumable(Filter(failed=True)) == []
 
 
 def test_a_replay_outlives_its_original_and_keeps_its_mark_when_it_goes(project: Project) -> None:

@@ -97,9 +97,9 @@ def test_a_list_can_be_cut_by_the_time_of_the_last_change(path: Path) -> None:
 def test_a_bulk_resume_takes_the_failed_and_the_ready(path: Path) -> None:
     """Counted and listed alike; what is done stays out of it."""
     with Reader(path) as reader:
-        counts = reader.resumable_counts()
-        listed = reader.resumable()
-        failed = reader.resumable(failed=True, machine="first")
+        counts = reader.resumable_counts(Filter())
+        listed = reader.resumable(Filter())
+        failed = reader.resumable(Filter(failed=True, machine="first"))
 
     assert counts == {
         ("first", "failed", "a", "E"): INSTANCES // 2,
