@@ -6,6 +6,7 @@ The engine: what the command line and Python programs drive instances with.
     Engine.resume     take unfinished instances back to work, and drive them
     Engine.work       drive whatever is ready, until told to stop
     Engine.cancel, Engine.pause, Engine.rewind, Engine.replay
+    Engine.copies     instances made of another one: restart, fork
     Engine.groups     the same for partitions that belong together
 """
 
@@ -17,21 +18,15 @@ from typing import Any, Literal, Self
 
 from statepipe.clock import Clock, SystemClock
 from statepipe.config import Config
-from statepipe.errors import (
-    Busy,
-    DefinitionChanged,
-    InstanceExists,
-    InstancePruned,
-    NotFound,
-    Refused,
-    StatepipeError,
-)
+from statepipe.errors import Busy, DefinitionChanged, NotFound, Refused, StatepipeError
 from statepipe.machine.definition import Machine
 from statepipe.model import Status
 from statepipe.observe import redact
 from statepipe.runtime.agenda import POLL_MS
 from statepipe.runtime.attendants import Attendants
 from statepipe.runtime.catalog import Catalog, new_id
+from statepipe.runtime.copies import Copies
+from statepipe.runtime.creating import IfExists, create
 from statepipe.runtime.groups import Groups
 from statepipe.runtime.loop import Loop
 from statepipe.runtime.observers import Log, Observer, Observers
@@ -49,7 +44,6 @@ from statepipe.store.stage import Stage, stage_directory
 from statepipe.store.sweep import sweep_finished
 from statepipe.store.workers import Identity
 
-IfExists = Literal["fail", "attach", "skip"]
 Adopt = Literal["pinned", "latest"]
 
 
@@ -136,26 +130,20 @@ class Engine:
             BadParameter: A parameter is unknown, missing or of the wrong type.
             InstanceExists: The id is taken and `if_exists` is "fail".
         """
-        encoded = self.catalog.bound(machine, params or {}, at_ms=self._clock.now_ms())
-        program = self._program(machine)
-        name = instance_id or new_id(machine, at_ms=self._clock.now_ms(), rng=self._rng)
-        try:
-            (n,) = steering.create(
-                self._store,
-                machine=machine,
-                definition=program.definition,
-                initial=program.table.machine.initial,
-                instances=[steering.NewInstance(name, encoded)],
-                reason=reason,
-            )
-        except InstanceExists as error:
-            if instance_id is None:  # among many made-up ids two are the same: make up another
-                return self.create(machine, params=params, if_exists=if_exists, reason=reason)
-            if if_exists == "fail" or (if_exists == "attach" and isinstance(error, InstancePruned)):
-                raise
-            return name if if_exists == "attach" else None
-        self._observers.journaled(self._store, n, seq=1)
-        return name
+        at_ms = self._clock.now_ms()
+        encoded = self.catalog.bound(machine, params or {}, at_ms=at_ms)
+        made = create(
+            self._store,
+            self._program(machine),
+            params=encoded,
+            instance_id=instance_id,
+            make_id=lambda: new_id(machine, at_ms=at_ms, rng=self._rng),
+            if_exists=if_exists,
+            reason=reason,
+        )
+        if made.n is not None:
+            self._observers.journaled(self._store, made.n, seq=1)
+        return made.id
 
     def run(self, ids: Sequence[str]) -> dict[str, str]:
         """
@@ -269,6 +257,17 @@ class Engine:
         for each in made:
             self._observers.journaled(self._store, each.n, seq=1)
         return [each.id for each in made]
+
+    @cached_property
+    def copies(self) -> Copies:
+        """Instances made of another one: from its start, or from where it was."""
+        return Copies(
+            self.catalog,
+            clock=self._clock,
+            observers=self._observers,
+            store=lambda: (self._store, self._stage),
+            program_of=self._program,
+        )
 
     @cached_property
     def groups(self) -> Groups:

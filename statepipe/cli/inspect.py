@@ -90,6 +90,7 @@ def _head(out: Output, found: Inspection, *, now_ms: int) -> None:
         "waits": _waits(found, now_ms=now_ms),
         "asked": f"{found.request}, not yet honoured" if found.request else "",
         "replays": _replays(found),
+        "made": _made(found),
         "rewound": f"{found.generation - 1} times" if found.generation > 1 else "",
         "ended": _ended(found),
     }
@@ -103,6 +104,12 @@ def _replays(found: Inspection) -> str:
         return ""
     origin, records = found.origin
     return f"{plural(records, 'record')} that {origin} rejected"
+
+
+def _made(found: Inspection) -> str:
+    if found.copy_of is None:
+        return ""
+    return f"by a {found.copy_of.event} of {found.copy_of.id}, in {found.copy_of.state}"
 
 
 def _driver(found: Inspection) -> str:
@@ -190,6 +197,8 @@ def _tail(out: Output, found: Inspection, ahead: Outlook, *, now_ms: int) -> Non
         out.say(
             f"  replayed    {plural(each.records, 'record')} by {each.id}, {each.status}{instead}"
         )
+    for copy in found.copies:
+        out.say(f"  {f'{copy.event}ed':<11} as {copy.id}, {copy.status}")
     out.say(f"  next        {next_command(found)}")
 
 
@@ -238,6 +247,8 @@ def _facts(found: Inspection, ahead: Outlook) -> dict[str, Any]:
         "has_output": found.has_output,
         "replays": found.origin and dict(zip(("origin", "records"), found.origin, strict=True)),
         "replayed_by": [each._asdict() for each in found.replays],
+        "copy_of": found.copy_of and found.copy_of._asdict(),
+        "copies": [each._asdict() for each in found.copies],
         "staged": {"batches": sum(found.staged.values()), "bytes": found.staged_bytes},
         "checkpoint": good and {**good._asdict(), "at": moment(good.at_ms)},
         "progress": [

@@ -13,8 +13,8 @@ from statepipe.cli.options import command, instance_id, parsed_params
 from statepipe.cli.places import config_here
 from statepipe.cli.render import shown_id
 from statepipe.cli.session import Session
-from statepipe.engine import IfExists
 from statepipe.errors import UsageError
+from statepipe.runtime.creating import IfExists
 
 _PARAM = click.option(
     "-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="Text, or KEY:=JSON."

@@ -12,6 +12,7 @@ The walk: what takes an instance from one commit to the next.
     executors/  where perform runs                  pools      how many at once
     catalog     the machines known here             program    one of them, ready to be driven
     rewinding   where an instance can go back to    renewal    the lease's heartbeat
+    copies      instances made of another one       creating   of a machine
     replaying   rejected records, once more         repairs    those a person has edited
     way         where an instance went              outlook    what a resume would do
     reasons/    why an instance is where it is      trends     percentiles by week, their slope

@@ -27,11 +27,11 @@ from statepipe.machine.reentry import entry_of, refuse_replacing
 from statepipe.machine.tasks import Load, Run
 from statepipe.model import Record, Staged, Status
 from statepipe.runtime.catalog import Catalog
+from statepipe.runtime.creating import inherited
 from statepipe.runtime.picture import EMPTY, Picture
 from statepipe.runtime.staging import reason_of
 from statepipe.runtime.way import Entry, Passage, entries
 from statepipe.store import quarantine
-from statepipe.store.codec import decode
 from statepipe.store.connection import Store
 from statepipe.store.quarantine import Row
 from statepipe.store.records import encode_records
@@ -111,15 +111,13 @@ def replay(
     looked = look(store.connection, instance_id)
     prepared, _ = prepare(looked, choice or Choice(), catalog=catalog, stage=stage)
     machine = catalog.machine(looked.found.machine)
-    names = {param.name for param in machine.params}
-    given = {name: value for name, value in decode(looked.params).items() if name in names}
     return create(
         store,
         looked.origin,
         [each.new for each in prepared],
         machine=machine.name,
         definition=catalog.program(machine.name, store, stage_dir=stage.directory).definition,
-        params=catalog.bound(machine.name, given, at_ms=store.clock.now_ms()),
+        params=inherited(catalog, machine.name, looked.params, {}, at_ms=store.clock.now_ms()),
         reason=reason,
     )
 

@@ -8,6 +8,7 @@ The way it went is `way.py`'s.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from statepipe.errors import NotFound, Refused
 from statepipe.machine.definition import Machine
@@ -19,6 +20,8 @@ from statepipe.runtime.way import Passage, entries
 from statepipe.store import lookup, staged, steering
 from statepipe.store.connection import Store
 from statepipe.store.lookup import Found
+
+Verb = Literal["rewind", "fork"]
 
 
 def put_back(store: Store, found: Found, program: Program, *, to: str, reason: str | None) -> None:
@@ -64,6 +67,7 @@ def rewound(
     to: str,
     loaded: Mapping[str, int],
     is_staged: Callable[[Stay], bool],
+    verb: Verb = "rewind",
 ) -> bytes | None:
     """
     Return the picture an instance had when it last entered `to`, encoded.
@@ -75,12 +79,14 @@ def rewound(
         to: The state to go back to.
         loaded: How many batches each loading state has put at its destination.
         is_staged: Whether the batches of a stay are still there.
+        verb: What is to be done with it: a fork takes the picture to another instance.
 
     Raises:
         NotFound: It never was in that state, as things stand now.
         Refused: `to` is final, rows were appended that nobody could take back, or the
             batches it would need were given back when it ended.
     """
+    again = f"statepipe {verb} {found.id} {'--to' if verb == 'rewind' else '--at'}"
     way = entries(passages)
     places = [index for index, entry in enumerate(way) if entry.state == to]
     if not places:
@@ -88,13 +94,13 @@ def rewound(
         raise NotFound(
             f"instance {found.id!r} never was in a state {to!r}",
             meaning="nothing was changed",
-            next_step=f"statepipe rewind {found.id} --to STATE   # it was in: {been}",
+            next_step=f"{again} STATE   # it was in: {been}",
         )
     if to == CANCELLED_STATE or machine.state(to).task is None:
         raise Refused(
             f"{to!r} is a final state: nothing runs there",
             meaning="nothing was changed",
-            next_step=f"statepipe rewind {found.id} --to {machine.initial}",
+            next_step=f"{again} {machine.initial}",
         )
     entry = way[places[-1]]
     for later in way[places[-1] :]:
@@ -104,7 +110,7 @@ def rewound(
         raise Refused(
             f"{to!r} needs staged batches that were given back when {found.id!r} ended",
             meaning="nothing was changed; its data is loaded",
-            next_step=f"statepipe rewind {found.id} --to {machine.initial}",
+            next_step=f"{again} {machine.initial}",
         )
     return _with_starts(entry.picture, way[-1].picture)
 

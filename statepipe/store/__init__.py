@@ -14,6 +14,8 @@ Remembering: the only floor that speaks SQL to the checkpoint store.
     reading     what people ask                     listing     lists, and bulk resumes
     inspection  one instance, whole                 quarantine  rejected records
     replaying   instances that replay some          replays     who replays what
+    copying     instances made of another one       copies      which, and of which
+    making      an instance's first rows
     lying       what lies in the stage
     snapshot    what a scrape reads                 metrics     figures, and the journal's
     questions/  what takes more than a look
@@ -24,7 +26,7 @@ Remembering: the only floor that speaks SQL to the checkpoint store.
     codec       plain values as bytes           plain      what is plain
     records     batches as bytes                frames     blocks that notice damage
     stage       staged files, whole and durable files      the operations they need
-    sweep       files that no row names
+    sweep       files that no row names         stagelock  while files come before rows
 
 What a state means is not known here; `machine/` knows, and the walk joins the two.
 """

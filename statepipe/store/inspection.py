@@ -19,7 +19,7 @@ from statepipe.clock import Clock
 from statepipe.errors import NotFound
 from statepipe.model import Stay
 from statepipe.sqlite import sqlite3
-from statepipe.store import liveness, output, staged
+from statepipe.store import copies, liveness, output, staged
 from statepipe.store.claims import not_found
 from statepipe.store.codec import decode
 from statepipe.store.replays import Replay, of_origin, origin_of
@@ -166,6 +166,8 @@ class Inspection:
         has_output: True if something is kept of what its tasks printed and logged.
         origin: Whose rejected records it replays, and how many; None if it replays none.
         replays: The instances that replay what it rejected, the oldest first.
+        copy_of: What it was forked or restarted from; None if it was made of none.
+        copies: The instances that were made of it, the oldest first.
     """
 
     n: int
@@ -203,6 +205,8 @@ class Inspection:
     has_output: bool
     origin: tuple[str, int] | None
     replays: tuple[Replay, ...]
+    copy_of: copies.Origin | None
+    copies: tuple[copies.Copy, ...]
 
     @property
     def standing(self) -> str:
@@ -263,6 +267,8 @@ def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -
         has_output=output.has_any(connection, n),
         origin=origin_of(connection, n),
         replays=tuple(of_origin(connection, instance_id)),
+        copy_of=copies.origin_of(connection, n),
+        copies=tuple(copies.of_origin(connection, instance_id)),
     )
 
 

@@ -68,6 +68,7 @@ _NEXT_RAW: Final = f"SELECT n, id, state, epoch FROM instance {_WITH_RAW} ORDER 
 _DELETE: Final = tuple(
     f"DELETE FROM {table} WHERE {column} IN (SELECT instance FROM pruning)"  # noqa: S608 our own names
     for table, column in (
+        ("copy", "instance"),
         ("output", "instance"),
         ("drift", "instance"),
         ("batch", "instance"),

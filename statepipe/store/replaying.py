@@ -21,6 +21,7 @@ from statepipe.store.claims import load_checkpoint, not_found
 from statepipe.store.committer import insert_plan
 from statepipe.store.connection import Store
 from statepipe.store.lookup import Found
+from statepipe.store.making import New, free_id, insert
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.quarantine import Row
 from statepipe.store.replays import replaceable
@@ -28,35 +29,15 @@ from statepipe.store.replays import replaceable
 #: The stay that the records of a replay come from; no state can have its name.
 INPUT = Stay(1, "(quarantine)", 1)
 
-_ID_CHARS_MAX = 180  # of the origin's id in that of a replay
-
 _ORIGIN = "SELECT n, generation FROM instance WHERE id = ?"
 
 _MARKED = "SELECT id, entries FROM replayed WHERE reject = ?"
-
-_CREATE = """
-INSERT INTO instance (id, definition, params, created_at_ms, epoch, seq, generation, status, state,
-                      attempt, lost, batches, picture, entered_at_ms, updated_at_ms, change)
-VALUES (:id, :definition, :params, :now_ms, 0, 1, 1, 'ready', :state, 0, 0, 0, :picture, :now_ms,
-        :now_ms, 'create')
-"""
-
-_JOURNAL = """
-INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, records,
-                     picture, note)
-SELECT n, seq, epoch, generation, updated_at_ms, change, 'replay', '', state, :records, picture,
-       :note
-  FROM instance
- WHERE n = :n
-"""
 
 _BATCH = """
 INSERT INTO batch (instance, generation, state, visit, task, number, epoch, records, bytes, sha256,
                    format, file, body, cursor, read)
 VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-
-_TAKEN = "SELECT 1 FROM instance WHERE id = :id UNION ALL SELECT 1 FROM pruned WHERE id = :id"
 
 
 class Mark(NamedTuple):
@@ -149,7 +130,6 @@ def create(
         NotFound: The origin is gone.
         Refused: It was rewound, or one of the records was replayed meanwhile.
     """
-    facts = {"definition": definition, "params": params, "now_ms": store.clock.now_ms()}
     made = []
     with store.write() as connection:
         _refuse_moved(connection, origin)
@@ -157,11 +137,20 @@ def create(
         counters = Counters()
         for new in replays:
             id_ = _free_id(connection, origin.id)
-            row = {**facts, "id": id_, "state": new.state, "picture": new.picture}
-            n = connection.execute(_CREATE, row).lastrowid
-            assert n is not None
-            note = f"of {origin.id}: {reason}"
-            connection.execute(_JOURNAL, {"n": n, "records": new.records, "note": note})
+            n = insert(
+                connection,
+                New(
+                    id=id_,
+                    definition=definition,
+                    params=params,
+                    state=new.state,
+                    now_ms=store.clock.now_ms(),
+                    event="replay",
+                    note=f"of {origin.id}: {reason}",
+                    picture=new.picture,
+                    records=new.records,
+                ),
+            )
             _insert(connection, n, id_, origin, new)
             counters.transition(machine, "", "replay", new.state)
             counters.count("records", machine, new.state, "replayed", by=new.records)
@@ -212,12 +201,8 @@ def _refuse_marked(
 def _free_id(connection: sqlite3.Connection, origin_id: str) -> str:
     """Return an id that shows where the records come from and that nobody ever had."""
     sql = "SELECT count(*) FROM replay WHERE origin = ?"
-    number = connection.execute(sql, (origin_id,)).fetchone()[0]
-    while True:
-        number += 1
-        id_ = f"{origin_id[:_ID_CHARS_MAX]}-replay-{number}"
-        if connection.execute(_TAKEN, {"id": id_}).fetchone() is None:
-            return id_
+    made = connection.execute(sql, (origin_id,)).fetchone()[0]
+    return free_id(connection, origin_id, "replay", after=made)
 
 
 def _insert(

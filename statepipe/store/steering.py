@@ -8,9 +8,9 @@ and honours the wish. The order of transactions decides between done and cancell
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from statepipe.errors import BadParameter, InstanceExists, InstancePruned, Refused
+from statepipe.errors import Refused
 from statepipe.model import CANCELLED_STATE, Checkpoint, Plan, Status, Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store import groups
@@ -24,6 +24,7 @@ from statepipe.store.claims import (
 from statepipe.store.committer import insert_plan
 from statepipe.store.connection import Store
 from statepipe.store.groups import NewGroup
+from statepipe.store.making import New, insert
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.replays import refuse_replaced
 from statepipe.store.staged import has_batches
@@ -32,14 +33,6 @@ _DEFINE = """
 INSERT INTO definition (machine, version, digest, body, created_at_ms)
 VALUES (:machine, :version, :digest, :body, :now_ms)
     ON CONFLICT DO NOTHING
-"""
-
-_CREATE = """
-INSERT INTO instance (id, definition, params, created_at_ms, epoch, seq, generation, status, state,
-                      attempt, lost, batches, entered_at_ms, updated_at_ms, change, member_of,
-                      partition)
-VALUES (:id, :definition, :params, :now_ms, 0, 1, 1, 'ready', :state, 0, 0, 0, :now_ms, :now_ms,
-        'create', :member_of, :partition)
 """
 
 _FIND = "SELECT n, id, status, state, worker, request FROM instance WHERE id = ?"
@@ -119,10 +112,6 @@ UPDATE instance
 """
 
 
-#: As the schema says.
-ID_CHARS_MAX: Final = 200
-
-
 class NewInstance(NamedTuple):
     """What `create` needs of one instance; `params` are encoded by the codec."""
 
@@ -177,54 +166,27 @@ def create(
         InstancePruned: One of the ids was taken, and its instance pruned; nothing was created.
         BadParameter: An id is empty or too long; nothing was created.
     """
-    for new in instances:
-        _refuse_bad_id(new.id)
     now_ms = store.clock.now_ms()
     with store.write() as connection:
         whose: dict[str, Any] = {"machine": machine, "definition": definition, "now_ms": now_ms}
         member_of = group and groups.insert(connection, group, total=len(instances), **whose)
         numbers = []
-        for new in instances:
-            _refuse_pruned(connection, new.id)
-            facts = {**new._asdict(), **whose, "state": initial, "member_of": member_of}
-            try:
-                n = connection.execute(_CREATE, facts).lastrowid
-            except sqlite3.IntegrityError as error:
-                raise InstanceExists(
-                    f"there is already an instance {new.id!r} in this store",
-                    meaning="nothing was created or changed",
-                    next_step=f"statepipe resume {new.id}   # goes on with it;"
-                    " or --if-exists attach|skip, or another --id",
-                ) from error
-            assert n is not None
-            connection.execute(
-                JOURNAL_OF_STEERING, {"n": n, "event": "create", "source": "", "note": reason}
+        for each in instances:
+            new = New(
+                id=each.id,
+                definition=definition,
+                params=each.params,
+                state=initial,
+                now_ms=now_ms,
+                note=reason,
+                member_of=member_of,
+                partition=each.partition,
             )
-            numbers.append(n)
+            numbers.append(insert(connection, new))
         counters = Counters()
         counters.transition(machine, "", "create", initial, times=len(instances))
         counters.write(connection)
     return numbers
-
-
-def _refuse_bad_id(instance_id: str) -> None:
-    if not 1 <= len(instance_id) <= ID_CHARS_MAX:
-        raise BadParameter(
-            f"an instance's id has 1 to {ID_CHARS_MAX} characters, this one {len(instance_id)}",
-            meaning="nothing was created or changed",
-            next_step="statepipe run MACHINE --id ID   # choose a shorter one, or let one be made",
-        )
-
-
-def _refuse_pruned(connection: sqlite3.Connection, instance_id: str) -> None:
-    sql = "SELECT 1 FROM pruned WHERE id = ?"
-    if connection.execute(sql, (instance_id,)).fetchone() is not None:
-        raise InstancePruned(
-            f"there was an instance {instance_id!r} in this store; it was pruned",
-            meaning="nothing was created: destinations keep their ledgers by the id, and would"
-            " take what a new one loads for what the old one had loaded",
-            next_step="choose another --id, or let one be made",
-        )
 
 
 def request(

@@ -11,6 +11,7 @@ be taken for an orphan.
 from statepipe.sqlite import sqlite3
 from statepipe.store import staged
 from statepipe.store.stage import Stage, epoch_of, folder_of
+from statepipe.store.stagelock import sweeping
 
 
 def sweep(
@@ -42,6 +43,12 @@ def sweep_finished(stage: Stage, connection: sqlite3.Connection) -> None:
     Raises:
         StoreUnusable: If the disk fails.
     """
+    with sweeping(stage.directory) as alone:
+        if alone:  # else a copy is being made, whose files come before its row
+            _sweep_finished(stage, connection)
+
+
+def _sweep_finished(stage: Stage, connection: sqlite3.Connection) -> None:
     listed = stage.all_names()
     if not listed:
         return

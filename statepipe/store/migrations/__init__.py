@@ -6,4 +6,5 @@ The schema's history: one module a migration, each kept as it shipped.
     groups          part of it: partitions, and the groups they belong to
     shapes          part of it: the shapes of sources
     replays         part of it: rejected records that are sent through again
+    copies          part of it: instances that were made of another one
 """
