@@ -18,6 +18,10 @@ The ends: the only floor that touches data outside the store and the stage.
     fitting        a batch parted into what goes into a table and what does not
     sqlite         the SQLite destination; table, values: its columns, and what goes into them
     postgres       the PostgreSQL destination
+    duckdb         the DuckDB destination
+    folders        the destinations of Parquet and JSON Lines files
+    inference      the columns of a new table; moments: ISO 8601 text; dbfile: a file's identity
+    arrowfit       a batch as columns of Arrow; arrowvalues: what one value becomes there
     secrets        what a machine file names and only the end that needs it reads
     rejects, rows  the nouns these share
 """

@@ -2,16 +2,22 @@
 Where records are loaded, by the scheme of an address.
 
     open_destination     an address and a table, to a Destination
+    check_address        what can be told of an address without opening or importing anything
 
     sqlite:///name.db    beside the machine: relative to `base_dir`
     sqlite:////abs.db    absolute
+    duckdb:///name.db    as for SQLite
+    parquet:///folder    as for SQLite; each table is a folder in it, each batch a file
+    jsonl:///folder      as for Parquet; "?compression=…" for both
     postgresql://…       whatever libpq takes; its password is a reference
     https://host/path    records are POSTed to it
     env:NAME, file:/…    a reference to one of these, whole
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote
+from typing import Final, NamedTuple
+from urllib.parse import parse_qsl, unquote
 
 from statepipe.effects import Auth, contradiction, is_http
 from statepipe.errors import DataError, DefinitionError
@@ -21,10 +27,27 @@ from statepipe.io.loads import Destination, Landed, LedgerRow, LoadBatch
 from statepipe.io.sqlite.destination import SqliteDestination
 from statepipe.suggest import did_you_mean
 
-__all__ = ["Destination", "Landed", "LedgerRow", "LoadBatch", "open_destination"]
+__all__ = ["Destination", "Landed", "LedgerRow", "LoadBatch", "check_address", "open_destination"]
 
-_POSTGRES = ("postgresql", "postgres")
-_SCHEMES = ("sqlite", *_POSTGRES, "http", "https")
+_POSTGRES: Final = ("postgresql", "postgres")
+
+#: What may be said behind the folder, and how.
+_COMPRESSIONS: Final = {
+    "parquet": ("snappy", "zstd", "gzip", "none"),
+    "jsonl": ("none", "gzip", "zstd"),
+}
+_FOLDERS: Final = tuple(_COMPRESSIONS)
+_HTTP: Final = ("http", "https")
+_SCHEMES: Final = ("sqlite", "duckdb", *_FOLDERS, *_POSTGRES, *_HTTP)
+
+
+class _Table(NamedTuple):
+    """How a table of a destination is loaded; as `open_destination` takes it."""
+
+    table: str
+    key: tuple[str, ...]
+    replace: bool
+    declared: Declared | None
 
 
 def open_destination(  # noqa: PLR0913  (all that a load says)
@@ -59,18 +82,8 @@ def open_destination(  # noqa: PLR0913  (all that a load says)
         DataError: If what speaks to it is not installed.
     """
     # What a reference leads to may hold a password, so errors call it by the reference.
-    is_secret = secrets.is_reference(to)
-    address = secrets.resolve(to) if is_secret else to
-    scheme, separator, rest = address.partition("://")
-    if not separator or scheme not in _SCHEMES:
-        what = f"what {to} leads to" if is_secret else repr(to.partition(":")[0])
-        raise DefinitionError(
-            f"no destination speaks {what}"
-            f"{did_you_mean(scheme, _SCHEMES) if separator and not is_secret else ''}",
-            meaning="nothing was loaded",
-            next_step='write to = "sqlite:///warehouse.db", "postgresql://user@host/database",'
-            ' or "https://host/path"',
-        )
+    address = secrets.resolve(to) if secrets.is_reference(to) else to
+    scheme, rest = _parts(address, name=to)
     wrong = contradiction(
         address, table=table, replaces=replace, effect=effect, body=body, auth=auth
     )
@@ -79,57 +92,152 @@ def open_destination(  # noqa: PLR0913  (all that a load says)
             f"{to}: {wrong.message}", meaning="nothing was loaded", next_step=wrong.next_step
         )
     if is_http(address):
-        return _open_http(address, name=to, key=key, body=body, auth=auth)
+        return _needing("httpx2", "http", to, lambda: _http(address, to, key, body, auth))
+    how = _Table(table, key, replace, declared)
     if scheme in _POSTGRES:
-        return _open_postgres(
-            address, name=to, table=table, key=key, replace=replace, declared=declared
-        )
-    path = unquote(rest.removeprefix("/"))
-    if not rest.startswith("/") or path in {"", ".", "/"} or "\0" in path or ":memory:" in path:
-        raise DefinitionError(
-            f"{to!r} names no file",
-            meaning="nothing was loaded",
-            next_step='write "sqlite:///warehouse.db", absolute "sqlite:////data/warehouse.db"',
-        )
+        return _needing("psycopg", "postgres", to, lambda: _postgres(address, to, how))
+    if scheme in _FOLDERS:
+        path, compression = _folder(scheme, rest, name=to)
+        root = base_dir / path
+        return _needing("pyarrow", "arrow", to, lambda: _files(scheme, root, compression, how))
     # An absolute path wins over base_dir; that is how pathlib joins.
-    return SqliteDestination(
-        base_dir / path, table=table, key=key, replace=replace, declared=declared
+    file = base_dir / _path(scheme, rest, name=to)
+    if scheme == "duckdb":
+        return _needing("duckdb", "duckdb", to, lambda: _duckdb(file, how))
+    return SqliteDestination(file, **how._asdict())
+
+
+def check_address(to: str, *, key: tuple[str, ...] = (), adds: bool | None = None) -> None:
+    """
+    Refuse an address that no destination could be opened by; a reference is not followed.
+
+    Args:
+        to: The address.
+        key: Columns of the key.
+        adds: Does a table that lacks columns of the contract get them? None without one.
+
+    Raises:
+        DefinitionError: With the reason.
+    """
+    if secrets.is_reference(to):
+        return
+    scheme, rest = _parts(to, name=to)
+    if scheme in _FOLDERS:
+        _folder(scheme, rest, name=to)
+        _check_files(scheme, key=key, adds=adds)
+    elif scheme not in {*_POSTGRES, *_HTTP}:
+        _path(scheme, rest, name=to)
+
+
+def _parts(address: str, *, name: str) -> tuple[str, str]:
+    """Return the scheme and what is behind it."""
+    scheme, separator, rest = address.partition("://")
+    if separator and scheme in _SCHEMES:
+        return scheme, rest
+    is_secret = name != address
+    what = f"what {name} leads to" if is_secret else repr(name.partition(":")[0])
+    raise DefinitionError(
+        f"no destination speaks {what}"
+        f"{did_you_mean(scheme, _SCHEMES) if separator and not is_secret else ''}",
+        meaning="nothing was loaded",
+        next_step='write to = "sqlite:///warehouse.db", "duckdb:///warehouse.duckdb",'
+        ' "parquet:///lake", "jsonl:///lake", "postgresql://user@host/database",'
+        ' or "https://host/path"',
     )
 
 
-def _open_http(
-    address: str, *, name: str, key: tuple[str, ...], body: str, auth: Auth
-) -> Destination:
+def _path(scheme: str, rest: str, *, name: str) -> str:
+    path = unquote(rest.removeprefix("/"))
+    if not rest.startswith("/") or path in {"", ".", "/"} or "\0" in path or ":memory:" in path:
+        example = "lake" if scheme in _FOLDERS else "warehouse.db"
+        raise DefinitionError(
+            f"{name!r} names no {'folder' if scheme in _FOLDERS else 'file'}",
+            meaning="nothing was loaded",
+            next_step=f'write "{scheme}:///{example}", absolute "{scheme}:////data/{example}"',
+        )
+    return path
+
+
+def _folder(scheme: str, rest: str, *, name: str) -> tuple[str, str]:
+    """Return the path of a folder and the compression of its files."""
+    where, _, query = rest.partition("?")
+    said = dict(parse_qsl(query, keep_blank_values=True))
+    known = _COMPRESSIONS[scheme]
+    compression = said.pop("compression", known[0])
+    if said or compression not in known:
+        odd = next(iter(said), compression)
+        raise DefinitionError(
+            f"{name!r} says {odd!a}, which {scheme} files have not"
+            f"{did_you_mean(odd, ['compression'] if said else known)}",
+            meaning="nothing was loaded",
+            next_step=f"write ?compression= and one of {', '.join(known)}",
+        )
+    return _path(scheme, where, name=name), compression
+
+
+def _needing(library: str, extra: str, name: str, make: Callable[[], Destination]) -> Destination:
+    """Return what `make` returns; its library is optional, and imported by nobody else."""
     try:
-        # httpx2 is optional, and takes 100 ms to import.
-        from statepipe.io.rest.destination import HttpDestination  # noqa: PLC0415
+        return make()
     except ImportError as error:
         raise DataError(
-            f"{name} needs httpx2, which cannot be imported: {error}",
+            f"{name} needs {library}, which cannot be imported: {error}",
             meaning="nothing was loaded",
-            next_step='pip install "statepipe[http]"',
+            next_step=f'pip install "statepipe[{extra}]"',
         ) from error
+
+
+def _http(address: str, name: str, key: tuple[str, ...], body: str, auth: Auth) -> Destination:
+    # 100 ms of import.
+    from statepipe.io.rest.destination import HttpDestination  # noqa: PLC0415
+
     return HttpDestination(address, name=name, key=key, body=body, auth=auth)
 
 
-def _open_postgres(
-    address: str,
-    *,
-    name: str,
-    table: str,
-    key: tuple[str, ...],
-    replace: bool,
-    declared: Declared | None,
-) -> Destination:
-    try:
-        # psycopg is optional, and takes 150 ms to import.
-        from statepipe.io.postgres.destination import PostgresDestination  # noqa: PLC0415
-    except ImportError as error:
-        raise DataError(
-            f"{name} needs psycopg, which cannot be imported: {error}",
-            meaning="nothing was loaded",
-            next_step='pip install "statepipe[postgres]"',
-        ) from error
-    return PostgresDestination(
-        address, name=name, table=table, key=key, replace=replace, declared=declared
-    )
+def _postgres(address: str, name: str, how: _Table) -> Destination:
+    # 150 ms of import.
+    from statepipe.io.postgres.destination import PostgresDestination  # noqa: PLC0415
+
+    return PostgresDestination(address, name=name, **how._asdict())
+
+
+def _duckdb(path: Path, how: _Table) -> Destination:
+    # 100 ms of import.
+    from statepipe.io.duckdb.destination import DuckdbDestination  # noqa: PLC0415
+
+    return DuckdbDestination(path, **how._asdict())
+
+
+def _files(scheme: str, root: Path, compression: str, how: _Table) -> Destination:
+    from statepipe.io.folders.destination import FolderDestination  # noqa: PLC0415
+
+    table, key, replace, declared = how
+    _check_files(scheme, key=key, adds=declared.adds if declared else None)
+    if scheme == "jsonl":
+        from statepipe.io.folders.jsonl import JsonlFormat  # noqa: PLC0415
+
+        lines = JsonlFormat(compression)
+        return FolderDestination(root, format=lines, table=table, key=key, replace=replace)
+    # 100 ms of import.
+    from statepipe.io.folders.parquet import ParquetFormat  # noqa: PLC0415
+
+    parquet = ParquetFormat(compression, table=table, declared=declared)
+    return FolderDestination(root, format=parquet, table=table, key=key, replace=replace)
+
+
+def _check_files(scheme: str, *, key: tuple[str, ...], adds: bool | None) -> None:
+    """Refuse what rows in files cannot do; `adds` is None without a contract."""
+    problem = ""
+    if key:
+        problem = f"cannot be upserted into by {', '.join(key)}"
+        next_step = 'remove key, or write mode = "replace" without one; a database can'
+    elif adds is not None and scheme == "jsonl":
+        problem = "have no columns that a contract could say"
+        next_step = "remove contract from the load; a state of its own judges records by it"
+    elif adds:
+        problem = "get no columns, once they are written"
+        next_step = 'remove columns = "add"; a new version of the table can be another table'
+    if problem:
+        raise DefinitionError(
+            f"{scheme} files {problem}", meaning="nothing was loaded", next_step=next_step
+        )

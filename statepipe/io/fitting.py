@@ -92,7 +92,7 @@ def split(records: Records, rejects: dict[int, Why]) -> Iterator[Run]:
         columns = [column_values(column) for column in records.columns]
         yield Run(tuple(records.column_names), positions, columns)
     else:
-        rejects.update(dict.fromkeys(positions, _EMPTY))
+        rejects.update(dict.fromkeys(positions, EMPTY))
 
 
 def check_fields(run: Run, table: Collection[str]) -> None:
@@ -162,7 +162,7 @@ def merged(runs: Sequence[Run], *, key: Sequence[str]) -> list[Run]:
     return list(together.values())
 
 
-_EMPTY: Why = ("empty", "", "the record has no fields")
+EMPTY: Why = ("empty", "", "the record has no fields")
 
 
 def _split_blocks(blocks: Blocks, rejects: dict[int, Why]) -> Iterator[Run]:
@@ -193,7 +193,7 @@ def _split_dicts(
             fields, positions, rows = found, [], []
             values = tuple(record.values())
         if not found:
-            rejects[position] = _EMPTY
+            rejects[position] = EMPTY
             continue
         positions.append(position)
         rows.append(values)

@@ -35,6 +35,7 @@ class Dialect(NamedTuple):
 
 SQLITE: Final = Dialect("TEXT", "INTEGER", "BLOB", "STRICT, WITHOUT ROWID")
 POSTGRES: Final = Dialect("text", "bigint", "bytea", "")
+DUCKDB: Final = Dialect("VARCHAR", "BIGINT", "BLOB", "")
 
 _CREATE_EPOCH: Final = """
 CREATE TABLE IF NOT EXISTS _statepipe_epoch (
@@ -100,6 +101,8 @@ SELECT records, rejected, digest, rejects
   FROM _statepipe_ledger
  WHERE {_IDENTITY}
 """  # noqa: S608  (made of constants)
+
+_DROP: Final = f"DELETE FROM _statepipe_ledger WHERE {_IDENTITY}"  # noqa: S608  (made of constants)
 
 _LIST: Final = f"""
 SELECT batch, records, rejected, digest, epoch
@@ -173,9 +176,14 @@ def find(execute: Execute, batch: LoadBatch, *, table: str) -> Landed | None:
     return Landed(records, entries_of(batch.records, rejects), already=True)
 
 
+def drop(execute: Execute, batch: LoadBatch, *, table: str) -> None:
+    """Take back the row of a batch that was lost, so that it is loaded again."""
+    execute(_DROP, _identity(batch, table))
+
+
 def rows(execute: Execute, stay: Sequence[str | int], *, table: str) -> list[LedgerRow]:
     """Return the rows of one stay (store, instance, generation, state, visit), by batch."""
-    return [LedgerRow(*row) for row in execute(_LIST, (*stay, table))]
+    return [LedgerRow(*row) for row in execute(_LIST, (*stay, table)).fetchall()]
 
 
 def count_records(records: Records) -> int:

@@ -3,6 +3,7 @@ Compressed files as what is in them, in order, with no more in memory than a blo
 
     unpacked    an open file -> what is in it, seekable
     kind_of     how a file is packed, by its name
+    zstd        the other way, for what is written packed so
 
 The end of a compressed file says that it is the end. A file without it is cut, and what
 stands behind it must be another member; both are errors (`DamagedError`), never less data.
@@ -84,6 +85,17 @@ def unpacked(file: BinaryIO, kind: str | None, beat: Callable[[], object]) -> Bi
     if kind is None:
         return file
     return cast(BinaryIO, io.BufferedReader(_Unpacked(file, _way(kind), beat), BLOCK_BYTES))
+
+
+def zstd(content: bytes) -> bytes:
+    """
+    Return `content` packed as one member of zstd.
+
+    Raises:
+        DataError: If a library for it is not installed.
+    """
+    packed: bytes = _zstd_library().compress(content)
+    return packed
 
 
 class _Unpacked(io.RawIOBase):
@@ -193,6 +205,11 @@ def _way(kind: str) -> _Way:
 
 
 def _zstd() -> _Way:
+    library = _zstd_library()
+    return _Way(library.ZstdDecompressor, library.ZstdError)
+
+
+def _zstd_library() -> Any:  # noqa: ANN401  (a module)
     try:
         if sys.version_info >= (3, 14):
             from compression import zstd  # noqa: PLC0415  (a Python may be built without it)
@@ -200,8 +217,8 @@ def _zstd() -> _Way:
             from backports import zstd  # noqa: PLC0415  (an extra)
     except ImportError as error:
         raise DataError(
-            "this Python cannot read zstd",
-            meaning="nothing was read",
+            "this Python has no zstd",
+            meaning="nothing was read or written",
             next_step='pip install "statepipe[zstd]"',
         ) from error
-    return _Way(zstd.ZstdDecompressor, zstd.ZstdError)
+    return zstd

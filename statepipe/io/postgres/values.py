@@ -46,6 +46,7 @@ from statepipe.io.fitting import (
     merged,
     split,
 )
+from statepipe.io.moments import parsed
 from statepipe.io.postgres.inference import infer
 from statepipe.io.postgres.table import Column, Table
 from statepipe.io.rejects import pointer
@@ -53,10 +54,6 @@ from statepipe.io.rows import Records, Value
 from statepipe.io.values import adapt, is_text, shown, write_json
 
 _NULL: Final = type(None)
-
-_DATE: Final = r"\d{4}-\d\d-\d\d"
-_TIME: Final = r"\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?"
-_OFFSET: Final = r"(?:Z|[+-]\d\d:\d\d)"
 
 #: An escaped NUL in JSON text: the backslash before the u is not itself escaped.
 _JSON_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -263,17 +260,11 @@ def _to_uuid(value: Value, column: Column) -> UUID:
     return value if type(value) is UUID else _refuse(value, column)
 
 
-def _moment(kind: Any, pattern: str, *, aware: bool | None) -> Callable[[Value, Column], Any]:  # noqa: ANN401  (date, time or datetime)
+def _moment(kind: Any, *, aware: bool | None) -> Callable[[Value, Column], Any]:  # noqa: ANN401  (date, time or datetime)
     """Return a converter for moments of `kind`, with an offset or without."""
-    shape = re.compile(pattern)
 
     def convert(value: Value, column: Column) -> Value:
-        moment = value
-        if type(value) is str and shape.fullmatch(value):
-            try:
-                moment = kind.fromisoformat(value)
-            except ValueError:
-                _refuse(value, column)
+        moment = parsed(value, kind, aware=aware)
         if type(moment) is not kind:
             _refuse(value, column)
         if aware is not None and (moment.utcoffset() is not None) != aware:
@@ -341,22 +332,20 @@ _TYPES: Final[dict[str, _Type]] = {
     "bool": _Type("bool", bool, _always, _only(bool)),
     "bytea": _Type("bytea", bytes, _always, _only(bytes)),
     "uuid": _Type("uuid", UUID, _always, _to_uuid),
-    "date": _Type("date", date, _always, _moment(date, _DATE, aware=None)),
-    "time": _Type("time", time, _all_moments(aware=False), _moment(time, _TIME, aware=False)),
-    "timetz": _Type(
-        "timetz", time, _all_moments(aware=True), _moment(time, _TIME + _OFFSET, aware=True)
-    ),
+    "date": _Type("date", date, _always, _moment(date, aware=None)),
+    "time": _Type("time", time, _all_moments(aware=False), _moment(time, aware=False)),
+    "timetz": _Type("timetz", time, _all_moments(aware=True), _moment(time, aware=True)),
     "timestamp": _Type(
         "timestamp",
         datetime,
         _all_moments(aware=False),
-        _moment(datetime, f"{_DATE}[T ]{_TIME}", aware=False),
+        _moment(datetime, aware=False),
     ),
     "timestamptz": _Type(
         "timestamptz",
         datetime,
         _all_moments(aware=True),
-        _moment(datetime, f"{_DATE}[T ]{_TIME}{_OFFSET}", aware=True),
+        _moment(datetime, aware=True),
     ),
     "interval": _Type("interval", timedelta, _unmodified, _to_interval),
     "json": _Type("text", dict, _never, _to_json),

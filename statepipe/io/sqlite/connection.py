@@ -2,7 +2,6 @@
 A connection to the file of a SQLite destination, and what SQLite does to a value.
 
     open_connection   as durable as the checkpoint
-    identity          which file is under a path now
     code_of           SQLite's own code of an error
     Scratch           asks SQLite itself what comes back when a column is given a value
 
@@ -49,15 +48,6 @@ def _set(connection: sqlite3.Connection, pragma: str, value: int) -> None:
     connection.execute(f"PRAGMA {pragma} = {value}")
     if connection.execute(f"PRAGMA {pragma}").fetchone() != (value,):
         raise sqlite3.OperationalError(f"this SQLite does not take PRAGMA {pragma} = {value}")
-
-
-def identity(path: Path) -> tuple[int, int] | None:
-    """Return device and inode of the file, None if there is none. Opens nothing."""
-    try:
-        facts = path.stat()
-    except FileNotFoundError:
-        return None
-    return facts.st_dev, facts.st_ino
 
 
 def code_of(error: sqlite3.Error) -> int | None:

@@ -5,13 +5,14 @@ The SQLite destination: one table of one file, for the protocol of `io.exactly_o
     SqliteDestination.ledger   what the destination has, for reconciling with the plan
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
 from statepipe.errors import Busy, DataError
 from statepipe.io import drafts, exactly_once, ledger
+from statepipe.io.dbfile import identity, replaced, why_not
 from statepipe.io.declared import Declared
 from statepipe.io.exactly_once import ChangedError, InDoubtError
 from statepipe.io.fitting import Fitted, Run, Why
@@ -24,11 +25,10 @@ from statepipe.io.sqlite.connection import (
     Connect,
     Scratch,
     code_of,
-    identity,
     open_connection,
 )
 from statepipe.io.sqlite.declared import holds, maker
-from statepipe.io.sqlite.drafts import drop_drafts, make_like, put_in_place
+from statepipe.io.sqlite.drafts import drop_drafts, make_like
 from statepipe.io.table import (
     Column,
     Table,
@@ -124,30 +124,41 @@ class SqliteDestination:
 
     def load(self, batch: LoadBatch) -> Landed:
         """Load `batch` unless the ledger has it; see `Destination.load`."""
-        try:
+        with self.told():
             return exactly_once.load(self, batch)
-        except sqlite3.Error as error:
-            self._refuse(error)
 
     def publish(self, batch: LoadBatch) -> None:
         """Put the draft in the table's place, if there is to be one; see `Destination.publish`."""
-        try:
+        with self.told():
             if self._replace:
                 exactly_once.publish(self, batch)
-        except sqlite3.Error as error:
-            self._refuse(error)
 
     def ledger(
         self, *, store_id: str, instance: str, generation: int, state: str, visit: int
     ) -> list[LedgerRow]:
         """Return the ledger's rows of one stay for this table, by batch number."""
-        try:
+        with self.told():
             if not self.has_ledger():
                 return []
             stay = (store_id, instance, generation, state, visit)
             return ledger.rows(self.execute, stay, table=self.table)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Raise what SQLite's errors mean; the transaction is gone by then."""
+        try:
+            yield
         except sqlite3.Error as error:
-            self._refuse(error)
+            self.close()
+            if code_of(error) in {BUSY, LOCKED}:
+                raise Busy(
+                    f"{self.path} was locked by somebody else for {self._busy_ms} ms",
+                    meaning="nothing of this batch was loaded",
+                    next_step="end the other connection's transaction, then resume",
+                ) from error
+            if code_of(error) == FULL:
+                self._fail("its disk is full", "free some space, then resume", cause=error)
+            self._fail(str(error), "see to the file, then resume", cause=error)
 
     def close(self) -> None:
         """Let go of the file; the next call opens it again."""
@@ -219,7 +230,13 @@ class SqliteDestination:
             there = self._read_table(self.table)
             if self._declared is not None and there is not None:
                 self._add(self.table, self._declared.lacking(there, make=maker(there)))
-            put_in_place(self.execute, self.table, draft=known.target, columns=columns)
+            drafts.put_in_place(
+                self.execute,
+                self.table,
+                draft=known.target,
+                columns=columns,
+                is_there=there is not None,
+            )
             return
         drafts.refuse_lost(self.execute, batch, table=self.table)
         if known.has_model:
@@ -285,19 +302,12 @@ class SqliteDestination:
     def _open(self) -> sqlite3.Connection:
         """Return the connection, on the file that is under the path now."""
         if self._connection is not None:
-            # A file that was moved or unlinked goes on acknowledging (F5). stat opens nothing.
             if self._file == identity(self.path):
                 return self._connection
             self.close()
-            raise DataError(
-                f"{self.path} was replaced or removed while it was being loaded",
-                meaning="batches loaded before went into the old file",
-                next_step="resume: what the new file's ledger lacks is loaded again",
-            )
-        if not self.path.parent.is_dir():
-            self._fail(f"its folder {self.path.parent} does not exist", "make the folder, resume")
-        if self.path.exists() and not self.path.is_file():
-            self._fail("it is not a regular file", "name a file in the machine's `to`")
+            raise replaced(self.path)
+        if reason := why_not(self.path):
+            self._fail(*reason)
         self._connection = self._connect(self.path, self._busy_ms)
         self._file = identity(self.path)
         return self._connection
@@ -361,19 +371,6 @@ class SqliteDestination:
                 f"table {self.table!r} {reason}",
                 f"CREATE UNIQUE INDEX … ON {self.table} ({columns}), then resume",
             )
-
-    def _refuse(self, error: sqlite3.Error) -> NoReturn:
-        """Raise what a failing statement means; the transaction is gone by now."""
-        self.close()
-        if code_of(error) in {BUSY, LOCKED}:
-            raise Busy(
-                f"{self.path} was locked by somebody else for {self._busy_ms} ms",
-                meaning="nothing of this batch was loaded",
-                next_step="end the other connection's transaction, then resume",
-            ) from error
-        if code_of(error) == FULL:
-            self._fail("its disk is full", "free some space, then resume", cause=error)
-        self._fail(str(error), "see to the file, then resume", cause=error)
 
     def _fail(self, reason: str, next_step: str, cause: Exception | None = None) -> NoReturn:
         raise DataError(
