@@ -2,7 +2,9 @@
 `statepipe check`: everything that can be proved of a machine before it runs.
 """
 
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import click
@@ -21,11 +23,13 @@ from statepipe.config import (
 from statepipe.errors import DefinitionError, NotFound
 from statepipe.io.contract import Contract
 from statepipe.io.declared import read_declared
+from statepipe.io.destinations import check_address
 from statepipe.machine.alerts import named_targets
 from statepipe.machine.checker import Finding
 from statepipe.machine.checker import check as findings_of
 from statepipe.machine.definition import Machine
 from statepipe.machine.loader import find_machine, list_machines, load_machine
+from statepipe.machine.tasks import Load
 from statepipe.notify import refuse_unknown
 from statepipe.runtime.functions import kind_of, resolve
 from statepipe.units import plural
@@ -89,7 +93,8 @@ def findings(name: str, config: Config) -> list[Finding]:
             retry=state.retry,
         ),
     )
-    return [*_overrides(machine, config), *_untold(machine, config), *found]
+    wrong = [*_overrides(machine, config), *_untold(machine, config), *_addresses(machine)]
+    return [*wrong, *found]
 
 
 def _overrides(machine: Machine, config: Config) -> list[Finding]:
@@ -107,6 +112,18 @@ def _untold(machine: Machine, config: Config) -> list[Finding]:
     except DefinitionError as error:
         return [_error(error)]
     return []
+
+
+def _addresses(machine: Machine) -> Iterator[Finding]:
+    """Destinations that nothing speaks, or that cannot do what is asked of them."""
+    for state in machine.states:
+        if isinstance(state.task, Load):
+            load = state.task
+            adds = None if load.contract is None else load.columns == "add"
+            try:
+                check_address(load.to, key=load.key, adds=adds)
+            except DefinitionError as error:
+                yield replace(_error(error), state=state.name)
 
 
 def _strangers(config: Config, *, known: list[str]) -> dict[str, list[Finding]]:

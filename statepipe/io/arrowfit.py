@@ -109,7 +109,7 @@ def fit(
     """
     fitted = []
     for run in runs:
-        fitting.check_fields(run.fields, table)
+        fitting.check_fields(run, table)
         fitting.check_key(run, [_nulls_of(values) for values in run.columns], key, rejects)
         arrays = [
             _fit_column(name, values, table[name], run.positions, rejects)

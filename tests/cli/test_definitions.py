@@ -61,6 +61,27 @@ def test_a_file_that_cannot_be_loaded_is_a_finding(project: Project) -> None:
     assert "broken: 1 error" in said.out
 
 
+def test_a_destination_that_cannot_be_loaded_is_found_without_its_library(
+    project: Project,
+) -> None:
+    """A scheme nobody speaks, files with a key; what they need may be installed elsewhere."""
+    machine = Path("machines/numbers.toml")
+    text = machine.read_text(encoding="utf-8")
+    for to, words in [
+        ("duckbd:///w.db", 'did you mean "duckdb"'),
+        ("parquet:///lake", "cannot be upserted into by n"),
+    ]:
+        machine.write_text(text.replace("sqlite:///warehouse.db", to), encoding="utf-8")
+        (found,) = project.call("check", "-o", "json").json
+        assert (found["state"], found["severity"]) == ("loading", "error")
+        assert words in found["message"]
+    machine.write_text(text.replace("sqlite:///warehouse.db", "duckdb:///w"), encoding="utf-8")
+    look = "assert cli.main(['check']) == 0; assert not {'duckdb', 'pyarrow'} & set(sys.modules)"
+    subprocess.run(
+        [sys.executable, "-c", f"import sys; from statepipe import cli; {look}"], check=True
+    )
+
+
 def test_an_override_of_a_machine_that_is_not_there_is_found(project: Project) -> None:
     """A slip in the name would leave the machine as it was, and nobody would notice."""
     slip = "[machines.nmubers.states.loading]\ntimeout = '5m'\n"

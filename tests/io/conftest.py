@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from statepipe.machine.tasks import Load
+from tests.io.duckdb_warehouse import DuckdbWarehouse
 from tests.io.ends import End, HttpEnd, TableEnd
+from tests.io.folder_warehouse import FolderWarehouse
 from tests.io.postgres.server import Cluster, running
 from tests.io.postgres.warehouse import PostgresWarehouse
 from tests.io.receiver import Receiver
@@ -24,7 +26,22 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.fixture(params=["sqlite", "postgres", "http"])
+DATABASES = ["sqlite", "postgres", "duckdb"]
+WAREHOUSES = [*DATABASES, "parquet", "jsonl"]
+
+
+def warehouse_of(request: pytest.FixtureRequest, folder: Path) -> Warehouse:
+    """Return an empty warehouse of the kind that `request` asks for."""
+    if request.param == "sqlite":
+        return SqliteWarehouse(folder / "w.db")
+    if request.param == "duckdb":
+        return DuckdbWarehouse(folder / "w.duckdb")
+    if request.param == "postgres":
+        return PostgresWarehouse(request.getfixturevalue("cluster"))
+    return FolderWarehouse(folder / "lake", request.param)
+
+
+@pytest.fixture(params=[*WAREHOUSES, "http"])
 def end(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[End]:
     """Return somewhere empty to load to, of each kind in turn: what all of them promise."""
     made: End
@@ -33,24 +50,22 @@ def end(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[End]:
         with serving(receiver) as web, closing(HttpEnd(web, receiver)) as made:
             yield made
         return
-    if request.param == "sqlite":
-        made = TableEnd(SqliteWarehouse(tmp_path / "w.db"))
-    else:
-        made = TableEnd(PostgresWarehouse(request.getfixturevalue("cluster")))
-    with closing(made):
+    with closing(TableEnd(warehouse_of(request, tmp_path))) as made:
         yield made
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=WAREHOUSES)
 def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
     """Return an empty warehouse of each kind in turn: the conformance suite."""
-    made: Warehouse
-    if request.param == "sqlite":
-        made = SqliteWarehouse(tmp_path / "w.db")
-    else:
-        made = PostgresWarehouse(request.getfixturevalue("cluster"))
-    yield made
-    made.close()
+    with closing(warehouse_of(request, tmp_path)) as made:
+        yield made
+
+
+@pytest.fixture(params=DATABASES)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
+    """Return those of the kinds whose tables have keys and constraints, and other owners."""
+    with closing(warehouse_of(request, tmp_path)) as made:
+        yield made
 
 
 @pytest.fixture
@@ -68,10 +83,35 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 
 @pytest.fixture
-def table(warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
-    """Return a load into the table `t` of the warehouse, by key."""
-    if isinstance(warehouse, PostgresWarehouse):
-        monkeypatch.setenv("WAREHOUSE", warehouse.url())
+def table(database: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Return a load into the table `t` of the database, by key."""
+    if isinstance(database, PostgresWarehouse):
+        monkeypatch.setenv("WAREHOUSE", database.url())
         return Load(to="env:WAREHOUSE", table="t", key=("id",))
-    assert isinstance(warehouse, SqliteWarehouse)
-    return Load(to=f"sqlite:///{warehouse.path.relative_to(tmp_path)}", table="t", key=("id",))
+    assert isinstance(database, SqliteWarehouse | DuckdbWarehouse)
+    path = database.path.relative_to(tmp_path)
+    return Load(to=f"{database.kind}:///{path}", table="t", key=("id",))
+
+
+@pytest.fixture(params=["parquet", "jsonl"])
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FolderWarehouse]:
+    """Return a folder that is not there yet, for each kind of file."""
+    made = FolderWarehouse(tmp_path / "lake", request.param)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> Iterator[FolderWarehouse]:
+    """Return a folder that is not there yet, for Parquet."""
+    made = FolderWarehouse(tmp_path / "lake", "parquet")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def jsonl(tmp_path: Path) -> Iterator[FolderWarehouse]:
+    """Return a folder that is not there yet, for JSON Lines."""
+    made = FolderWarehouse(tmp_path / "lake", "jsonl")
+    yield made
+    made.close()

@@ -9,6 +9,8 @@ Destinations of every kind, as far as all of them can be asked the same.
 from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar, cast
 
+import pytest
+
 from statepipe.io.destinations import Destination
 from statepipe.io.loads import LoadBatch
 from statepipe.io.rest.destination import HttpDestination
@@ -26,6 +28,10 @@ class End(Protocol):
     @property
     def last_step(self) -> str:
         """The last thing that a load does, as `Faults` has it."""
+
+    @property
+    def stride(self) -> int:
+        """From one step at which tests kill to the next."""
 
     def destination(
         self, *, key: tuple[str, ...] = (), faults: Faults | None = None
@@ -45,15 +51,18 @@ class End(Protocol):
 class TableEnd:
     """The table `t` of a warehouse."""
 
-    last_step: Final = "COMMIT"
-
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
+        # A file gets its name after the COMMIT, and the name is synced.
+        self.last_step = "COMMIT" if warehouse.upserts else "sync"
+        self.stride = warehouse.stride
 
     def destination(
         self, *, key: tuple[str, ...] = (), faults: Faults | None = None
     ) -> Destination:
         """Return a destination that does not wait long for anybody."""
+        if key and not self._warehouse.upserts:
+            pytest.skip("files have no keys")
         return self._warehouse.destination(key=key, faults=faults)
 
     def rows(self) -> list[tuple[Any, ...]]:
@@ -64,8 +73,7 @@ class TableEnd:
 
     def empty(self) -> None:
         """Drop the table and the ledger."""
-        for table in ("t", "_statepipe_epoch", "_statepipe_ledger"):
-            self._warehouse.script(f"DROP TABLE IF EXISTS {table}")
+        self._warehouse.clear()
 
     def close(self) -> None:
         """Close what is open."""
@@ -76,6 +84,7 @@ class HttpEnd:
     """A receiver that honours keys, and upserts by `id` if there is one."""
 
     last_step: Final = "POST"
+    stride: Final = 1
 
     def __init__(self, web: Web, receiver: Receiver) -> None:
         self._web = web

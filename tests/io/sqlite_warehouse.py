@@ -23,6 +23,8 @@ class SqliteWarehouse:
     """A file that is not there yet."""
 
     kind = "sqlite"
+    upserts = True
+    stride = 1
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -59,6 +61,11 @@ class SqliteWarehouse:
     def script(self, sql: str) -> None:
         """Run statements as the owner of the file would."""
         script(self.path, sql)
+
+    def clear(self) -> None:
+        """Drop the table and the ledger."""
+        for table in ("t", "_statepipe_epoch", "_statepipe_ledger"):
+            self.script(f"DROP TABLE IF EXISTS {table}")
 
     def tables(self) -> set[str]:
         """Return the names of all tables."""

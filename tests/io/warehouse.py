@@ -67,14 +67,21 @@ class Faults:
 
 class Warehouse(Protocol):
     """
-    A database of one kind, empty at first.
+    A destination of one kind, empty at first.
 
     SQL that is given to it is of the kind that all of them take.
+
+    Attributes:
+        upserts: True if it is a database: its tables have keys and constraints.
+        stride: From one statement at which tests kill to the next; a soak takes them all.
     """
+
+    upserts: bool
+    stride: int
 
     @property
     def kind(self) -> str:
-        """What it is: "sqlite", "postgres"."""
+        """What it is: "sqlite", "postgres", "duckdb", "parquet", "jsonl"."""
 
     def destination(
         self,
@@ -93,6 +100,9 @@ class Warehouse(Protocol):
     def script(self, sql: str) -> None:
         """Run statements as the owner of the database would."""
 
+    def clear(self) -> None:
+        """Drop the table `t` and the ledger, whichever are there."""
+
     def tables(self) -> set[str]:
         """Return the names of all tables."""
 
@@ -106,7 +116,11 @@ class Warehouse(Protocol):
         """Return what COMMIT raises when nobody can say whether it landed."""
 
     def refusing_triggers(self) -> str:
-        """Return triggers of `t` that refuse the name "no" and ignore the name "hush"."""
+        """
+        Return triggers of `t` that refuse the name "no" and ignore the name "hush".
+
+        "" if triggers cannot do that here.
+        """
 
     def is_same(self, stored: Value, value: Value) -> bool:
         """Return True if `stored` is the documented form of `value`."""

@@ -217,7 +217,7 @@ def _zstd_library() -> Any:  # noqa: ANN401  (a module)
             from backports import zstd  # noqa: PLC0415  (an extra)
     except ImportError as error:
         raise DataError(
-            "this Python has no zstd",
+            "this Python cannot read or write zstd",
             meaning="nothing was read or written",
             next_step='pip install "statepipe[zstd]"',
         ) from error

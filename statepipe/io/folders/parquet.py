@@ -9,7 +9,7 @@ lack stops it, one that a record lacks is null. A batch of dicts has the types o
 JSON as text; a columnar batch has its own.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -21,7 +21,8 @@ from statepipe.io import arrowfit
 from statepipe.io.arrow import as_table
 from statepipe.io.arrowdeclared import holds, maker
 from statepipe.io.arrowvalues import Column
-from statepipe.io.fitting import Why
+from statepipe.io.declared import Declared
+from statepipe.io.fitting import Run, Why
 from statepipe.io.folders.formats import Written
 from statepipe.io.rows import Records, is_table
 from statepipe.io.table import check_name
@@ -91,7 +92,7 @@ class ParquetFormat:
         for name in columns:
             check_name(name, what="field")
         for run in runs:
-            _check_fields(run.fields, columns)
+            _check_fields(run, columns)
         fitted = arrowfit.fit(runs, columns, rejects, key=())
         schema = pa.schema([_field(name, column) for name, column in columns.items()])
         tables = [
@@ -105,11 +106,12 @@ class ParquetFormat:
         return Written(sum(table.num_rows for table in tables), rejects, write)
 
 
-def _check_fields(fields: Sequence[str], columns: Collection[str]) -> None:
-    for name in fields:
+def _check_fields(run: Run, columns: Collection[str]) -> None:
+    for name in run.fields:
         if name not in columns:
             raise DataError(
-                f"the files of the table have no column {name!a}{did_you_mean(name, columns)}",
+                f"the files of the table have no column {name!a}, which record"
+                f" {run.positions[0]} of the batch has{did_you_mean(name, columns)}",
                 meaning="nothing of this batch was loaded",
                 next_step="leave the field out in the task that makes the batch, or load into"
                 " another table; then resume",

@@ -56,6 +56,8 @@ def seen(rows: list[dict[str, Any]]) -> list[Any]:
 @pytest.mark.parametrize("key", [(), ("id",)], ids=["no key", "key"])
 def test_what_was_stays_until_all_is_loaded(warehouse: Warehouse, key: tuple[str, ...]) -> None:
     """Batches go into a draft; the publication puts it in place, and leaves no draft behind."""
+    if key and not warehouse.upserts:
+        pytest.skip("files have no keys")
     replace(warehouse, OLD, key=key)
     target = warehouse.destination(replace=True, key=key)
     first, second, publication = offers(target, NEW, instance="i-2")
@@ -66,13 +68,14 @@ def test_what_was_stays_until_all_is_loaded(warehouse: Warehouse, key: tuple[str
     publication()
 
     assert rows_of(warehouse) == seen(NEW)
-    assert warehouse.tables() >= {"t", "_statepipe_epoch", "_statepipe_ledger"}
+    assert "t" in warehouse.tables()
     assert not [name for name in warehouse.tables() if "draft" in name]
 
 
 def test_a_first_load_makes_the_table(warehouse: Warehouse) -> None:
     """There is nothing to replace, so the draft becomes the table; nobody sees it before."""
-    target = warehouse.destination(replace=True, key=("id",))
+    key = ("id",) if warehouse.upserts else ()
+    target = warehouse.destination(replace=True, key=key)
     first, second, publication = offers(target, NEW)
 
     first()
@@ -81,7 +84,7 @@ def test_a_first_load_makes_the_table(warehouse: Warehouse) -> None:
     publication()
 
     assert rows_of(warehouse) == seen(NEW)
-    with closing(warehouse.destination(key=("id",))) as later:
+    with closing(warehouse.destination(key=key)) as later:
         assert later.load(batch(OLD, instance="i-2")).records == 5
 
 
@@ -98,6 +101,8 @@ def test_a_load_of_nothing_empties_the_table(warehouse: Warehouse) -> None:
 @pytest.mark.parametrize("table", ["", "CREATE TABLE t (id INTEGER, name TEXT)"])
 def test_batches_without_records_replace_by_nothing(warehouse: Warehouse, table: str) -> None:
     """Whether there is a table or not."""
+    if table and not warehouse.upserts:
+        pytest.skip("files have no other owners")
     warehouse.script(table)
 
     replace(warehouse, [])
@@ -115,8 +120,9 @@ def test_a_replacement_killed_at_any_statement_is_whole_or_absent(
     warehouse: Warehouse, *, after: bool, table: str
 ) -> None:
     """Readers see one or the other after each kill, and the new in the end, once."""
-    drop = "DROP TABLE t; DROP TABLE _statepipe_epoch; DROP TABLE _statepipe_ledger"
-    for at in itertools.count():
+    if table and not warehouse.upserts:
+        pytest.skip("files have no other owners")
+    for at in itertools.count(0, warehouse.stride):
         if table:
             warehouse.script(f"{table}; INSERT INTO t VALUES (1, 'old')")
         faults = Faults(at=at, after=after, error=Crash())
@@ -135,18 +141,18 @@ def test_a_replacement_killed_at_any_statement_is_whole_or_absent(
 
         assert rows_of(warehouse) == seen(NEW)
         assert not [name for name in warehouse.tables() if "draft" in name]
-        warehouse.script(drop)
-    assert at == len(faults.statements)
+        warehouse.clear()
+    assert at < len(faults.statements) + warehouse.stride
 
 
-def test_publishing_again_does_nothing(warehouse: Warehouse) -> None:
+def test_publishing_again_does_nothing(database: Warehouse) -> None:
     """The ledger has the publication; what others wrote since then stays."""
-    replace(warehouse, OLD)
-    warehouse.script("INSERT INTO t VALUES (100, 'since then')")
+    replace(database, OLD)
+    database.script("INSERT INTO t VALUES (100, 'since then')")
 
-    replace(warehouse, OLD)
+    replace(database, OLD)
 
-    assert rows_of(warehouse) == [*seen(OLD), (100, "since then")]
+    assert rows_of(database) == [*seen(OLD), (100, "since then")]
 
 
 def test_a_rewound_load_replaces_again(warehouse: Warehouse) -> None:
@@ -154,7 +160,6 @@ def test_a_rewound_load_replaces_again(warehouse: Warehouse) -> None:
     replace(warehouse, OLD)
     given_up = warehouse.destination(replace=True)
     offers(given_up, OLD, generation=2, epoch=2)[0]()
-    assert [name for name in warehouse.tables() if "draft" in name]
 
     replace(warehouse, NEW, generation=3, epoch=3)
 
@@ -162,9 +167,9 @@ def test_a_rewound_load_replaces_again(warehouse: Warehouse) -> None:
     assert not [name for name in warehouse.tables() if "draft" in name]
 
 
-def test_the_table_keeps_its_shape_and_its_constraints_judge_each_row(warehouse: Warehouse) -> None:
+def test_the_table_keeps_its_shape_and_its_constraints_judge_each_row(database: Warehouse) -> None:
     """The draft is like the table: a row that it refuses costs that row, as ever."""
-    warehouse.script("""
+    database.script("""
         CREATE TABLE t (
           id INTEGER PRIMARY KEY, name TEXT NOT NULL DEFAULT 'x', n INTEGER CHECK (n < 10), u TEXT
         );
@@ -172,7 +177,7 @@ def test_the_table_keeps_its_shape_and_its_constraints_judge_each_row(warehouse:
         CREATE VIEW v AS SELECT id FROM t;
         INSERT INTO t VALUES (1, 'old', 1, 'u');
     """)
-    target = warehouse.destination(replace=True, key=("id",))
+    target = database.destination(replace=True, key=("id",))
     records = [
         {"id": 1, "n": 1, "u": "u"},
         {"id": 2, "n": 10, "u": "v"},
@@ -184,21 +189,23 @@ def test_the_table_keeps_its_shape_and_its_constraints_judge_each_row(warehouse:
     target.publish(batch([], number=1))
 
     assert [(e["position"], e["rule"]) for e in answer.rejects] == [(1, "check"), (2, "unique")]
-    assert warehouse.query("SELECT id, name, n, u FROM t ORDER BY id") == [
+    assert database.query("SELECT id, name, n, u FROM t ORDER BY id") == [
         (1, "x", 1, "u"),
         (4, "x", 3, "w"),
     ]
-    assert warehouse.query("SELECT count(*) FROM v") == [(2,)]
+    assert database.query("SELECT count(*) FROM v") == [(2,)]
     with pytest.raises(Exception, match=r"(?i)unique"):
-        warehouse.script("INSERT INTO t (id, u) VALUES (5, 'w')")
+        database.script("INSERT INTO t (id, u) VALUES (5, 'w')")
 
 
-def test_a_swap_that_the_table_refuses_leaves_what_was(warehouse: Warehouse) -> None:
+def test_a_swap_that_the_table_refuses_leaves_what_was(database: Warehouse) -> None:
     """A trigger may have its own mind; then nothing is replaced, and it can be tried again."""
-    warehouse.script("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)")
-    warehouse.script("INSERT INTO t VALUES (1, 'old')")
-    warehouse.script(warehouse.refusing_triggers())
-    target = warehouse.destination(replace=True)
+    database.script("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)")
+    database.script("INSERT INTO t VALUES (1, 'old')")
+    if not (triggers := database.refusing_triggers()):
+        pytest.skip("triggers refuse nothing here")
+    database.script(triggers)
+    target = database.destination(replace=True)
     for name in ("no", "hush"):
         steps = offers(target, [{"id": 1, "name": "a"}, {"id": 2, "name": name}], instance=name)
         steps[0]()
@@ -207,24 +214,24 @@ def test_a_swap_that_the_table_refuses_leaves_what_was(warehouse: Warehouse) -> 
         with pytest.raises(DataError):
             steps[2]()
 
-        assert rows_of(warehouse) == [(1, "old")]
+        assert rows_of(database) == [(1, "old")]
 
 
-def test_a_draft_that_somebody_dropped_is_not_taken_for_an_empty_one(warehouse: Warehouse) -> None:
+def test_a_draft_that_somebody_dropped_is_not_taken_for_an_empty_one(database: Warehouse) -> None:
     """Half of a load is no load: it stops before what is there is replaced by the other half."""
-    replace(warehouse, OLD)
-    target = warehouse.destination(replace=True)
+    replace(database, OLD)
+    target = database.destination(replace=True)
     first, second, publication = offers(target, NEW, instance="i-2")
     first()
-    (draft,) = [name for name in warehouse.tables() if "draft" in name]
-    warehouse.script(f"DROP TABLE {draft}")
+    (draft,) = [name for name in database.tables() if "draft" in name]
+    database.script(f"DROP TABLE {draft}")
 
     with pytest.raises(LedgerMismatch, match="draft of table 't'"):
         second()
     with pytest.raises(LedgerMismatch, match="draft of table 't'"):
         publication()
 
-    assert rows_of(warehouse) == seen(OLD)
+    assert rows_of(database) == seen(OLD)
 
 
 def test_a_zombie_publishes_nothing(warehouse: Warehouse) -> None:

@@ -15,37 +15,37 @@ from tests.io.warehouse import ROWS, Crash, Faults, Warehouse, batch, rejects_of
 Result = TypeVar("Result")
 
 
-def test_a_key_upserts_and_the_last_of_a_batch_wins(warehouse: Warehouse) -> None:
+def test_a_key_upserts_and_the_last_of_a_batch_wins(database: Warehouse) -> None:
     """Rows with a known key are replaced; both records of one key count as loaded."""
-    target = warehouse.destination(key=("id",))
+    target = database.destination(key=("id",))
     target.load(batch())
 
     answer = target.load(batch([{"id": 1, "name": "x"}, {"id": 1, "name": "y"}], number=1))
 
     assert answer == Landed(2, [], already=False)
-    assert warehouse.query("SELECT * FROM t ORDER BY id") == [(1, "y"), (2, "b"), (3, "c")]
+    assert database.query("SELECT * FROM t ORDER BY id") == [(1, "y"), (2, "b"), (3, "c")]
 
 
-def test_a_key_of_several_columns_is_one_key(warehouse: Warehouse) -> None:
+def test_a_key_of_several_columns_is_one_key(database: Warehouse) -> None:
     """Rows are the same if all columns of the key are."""
-    target = warehouse.destination(key=("day", "id"))
+    target = database.destination(key=("day", "id"))
     target.load(batch([{"day": "mon", "id": 1, "n": 1}, {"day": "tue", "id": 1, "n": 2}]))
 
     target.load(batch([{"n": 3, "id": 1, "day": "tue"}], number=1))
 
-    assert warehouse.query("SELECT day, id, n FROM t ORDER BY day") == [
+    assert database.query("SELECT day, id, n FROM t ORDER BY day") == [
         ("mon", 1, 1),
         ("tue", 1, 3),
     ]
 
 
-def test_a_record_of_nothing_but_its_key_is_loaded(warehouse: Warehouse) -> None:
+def test_a_record_of_nothing_but_its_key_is_loaded(database: Warehouse) -> None:
     """There is nothing to update, and still the row is there once and counted."""
-    target = warehouse.destination(key=("id",))
+    target = database.destination(key=("id",))
 
     assert target.load(batch([{"id": 1}, {"id": 2}])).records == 2
     assert target.load(batch([{"id": 2}, {"id": 3}], number=1)).records == 2
-    assert warehouse.query("SELECT id FROM t ORDER BY id") == [(1,), (2,), (3,)]
+    assert database.query("SELECT id FROM t ORDER BY id") == [(1,), (2,), (3,)]
 
 
 def test_without_a_key_equal_records_are_all_kept(warehouse: Warehouse) -> None:
@@ -58,11 +58,11 @@ def test_without_a_key_equal_records_are_all_kept(warehouse: Warehouse) -> None:
 
 
 def test_a_superseded_record_stands_if_the_one_that_supersedes_it_is_refused(
-    warehouse: Warehouse,
+    database: Warehouse,
 ) -> None:
     """The last record of a key wins, unless the table refuses it; then the one before does."""
-    warehouse.script("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER CHECK (n < 10))")
-    target = warehouse.destination(key=("id",))
+    database.script("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER CHECK (n < 10))")
+    target = database.destination(key=("id",))
 
     answer = target.load(
         batch([{"id": 1, "n": 1}, {"id": 2, "n": 2}, {"id": 1, "n": 3}, {"id": 1, "n": 10}])
@@ -70,31 +70,31 @@ def test_a_superseded_record_stands_if_the_one_that_supersedes_it_is_refused(
 
     assert [(position, rule) for position, rule, _ in rejects_of(answer)] == [(3, "check")]
     assert answer.records == 3
-    assert warehouse.query("SELECT id, n FROM t ORDER BY id") == [(1, 3), (2, 2)]
+    assert database.query("SELECT id, n FROM t ORDER BY id") == [(1, 3), (2, 2)]
 
 
-def test_a_field_a_record_lacks_keeps_what_the_table_has(warehouse: Warehouse) -> None:
+def test_a_field_a_record_lacks_keeps_what_the_table_has(database: Warehouse) -> None:
     """Absent is not null: an upsert leaves the column alone, an insert takes its default."""
-    warehouse.script("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b TEXT DEFAULT 'z')")
-    target = warehouse.destination(key=("id",))
+    database.script("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b TEXT DEFAULT 'z')")
+    target = database.destination(key=("id",))
     target.load(batch([{"id": 1, "a": "a", "b": "b"}]))
 
     target.load(batch([{"id": 1, "a": None}, {"b": "q", "id": 2}, {"id": 3}], number=1))
 
-    assert warehouse.query("SELECT id, a, b FROM t ORDER BY id") == [
+    assert database.query("SELECT id, a, b FROM t ORDER BY id") == [
         (1, None, "b"),
         (2, None, "q"),
         (3, None, "z"),
     ]
 
 
-def test_records_of_changing_fields_are_applied_in_their_order(warehouse: Warehouse) -> None:
+def test_records_of_changing_fields_are_applied_in_their_order(database: Warehouse) -> None:
     """Each record of a key changes what it names, after the record before it."""
-    warehouse.script("CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER, b INTEGER)")
+    database.script("CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER, b INTEGER)")
     records = [{"id": n % 3, "a" if n % 2 else "b": n} for n in range(12)]
 
-    assert warehouse.destination(key=("id",)).load(batch(records)).records == 12
-    assert warehouse.query("SELECT id, a, b FROM t ORDER BY id") == [
+    assert database.destination(key=("id",)).load(batch(records)).records == 12
+    assert database.query("SELECT id, a, b FROM t ORDER BY id") == [
         (0, 9, 6),
         (1, 7, 10),
         (2, 11, 8),
@@ -102,30 +102,30 @@ def test_records_of_changing_fields_are_applied_in_their_order(warehouse: Wareho
 
 
 def test_records_of_changing_fields_are_counted_and_rejected_where_they_stood(
-    warehouse: Warehouse,
+    database: Warehouse,
 ) -> None:
     """Whatever order they are written in, a verdict names the position in the batch."""
-    warehouse.script("CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER CHECK (a <> 5), b INTEGER)")
+    database.script("CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER CHECK (a <> 5), b INTEGER)")
     records = [{"id": n, "a" if n % 2 else "b": n} for n in range(9)]
 
-    answer = warehouse.destination(key=("id",)).load(batch(records))
+    answer = database.destination(key=("id",)).load(batch(records))
 
     assert [(position, rule) for position, rule, _ in rejects_of(answer)] == [(5, "check")]
     assert [entry["record"] for entry in answer.rejects] == [{"id": 5, "a": 5}]
-    assert warehouse.query("SELECT count(*) FROM t") == [(8,)]
+    assert database.query("SELECT count(*) FROM t") == [(8,)]
 
 
-def test_names_of_any_characters_are_safe(warehouse: Warehouse) -> None:
+def test_names_of_any_characters_are_safe(database: Warehouse) -> None:
     """Quotes, spaces and keywords are names like any other; nothing is run by them."""
     name = 'select "x"; DROP TABLE t; --'
-    target = warehouse.destination(table=name, key=('k"',))
+    target = database.destination(table=name, key=('k"',))
     record = {'k"': 1, "order": 2, "é ü": 3, "50%s": 4, "?": 5, "_statepipe_epoch": 6}
 
     assert target.load(batch([record, record | {'k"': 2}])).records == 2
     assert target.load(batch([record | {"order": 7}], number=1)).records == 1
 
     quoted = name.replace('"', '""')
-    assert warehouse.query(f'SELECT * FROM "{quoted}" ORDER BY 1') == [
+    assert database.query(f'SELECT * FROM "{quoted}" ORDER BY 1') == [
         (1, 7, 3, 4, 5, 6),
         (2, 2, 3, 4, 5, 6),
     ]
@@ -140,9 +140,9 @@ def test_names_no_table_can_have_are_refused(warehouse: Warehouse, name: str) ->
         warehouse.destination(key=("x" * 256,))
 
 
-def test_an_unknown_column_stops_the_whole_batch(warehouse: Warehouse) -> None:
+def test_an_unknown_column_stops_the_whole_batch(database: Warehouse) -> None:
     """Nothing of the batch is loaded, and the error says how to add the column."""
-    target = warehouse.destination()
+    target = database.destination()
     target.load(batch())
 
     with pytest.raises(
@@ -151,55 +151,55 @@ def test_an_unknown_column_stops_the_whole_batch(warehouse: Warehouse) -> None:
         target.load(batch([{"id": 9}, {"id": 10, "nmae": "x"}], number=1))
 
     assert 'ADD COLUMN "nmae"' in refusal.value.next_step
-    assert warehouse.query("SELECT count(*) FROM t") == [(3,)]
-    assert warehouse.query("SELECT count(*) FROM _statepipe_ledger") == [(1,)]
+    assert database.query("SELECT count(*) FROM t") == [(3,)]
+    assert database.query("SELECT count(*) FROM _statepipe_ledger") == [(1,)]
 
 
-def test_a_column_added_meanwhile_is_seen(warehouse: Warehouse) -> None:
+def test_a_column_added_meanwhile_is_seen(database: Warehouse) -> None:
     """Somebody's ALTER TABLE between two batches is taken in by the same connection."""
-    target = warehouse.destination()
+    target = database.destination()
     target.load(batch())
     target.load(batch(number=1))
-    warehouse.script("ALTER TABLE t ADD COLUMN extra TEXT")
+    database.script("ALTER TABLE t ADD COLUMN extra TEXT")
 
     target.load(batch([{"id": 4, "name": "d", "extra": "e"}], number=2))
 
-    assert warehouse.query("SELECT * FROM t WHERE id = 4") == [(4, "d", "e")]
+    assert database.query("SELECT * FROM t WHERE id = 4") == [(4, "d", "e")]
 
 
-def test_a_column_whose_type_changed_meanwhile_is_judged_again(warehouse: Warehouse) -> None:
+def test_a_column_whose_type_changed_meanwhile_is_judged_again(database: Warehouse) -> None:
     """The values were fitted to what the column was; now it would hold them as another type."""
-    target = warehouse.destination()
+    target = database.destination()
     target.load(batch([{"id": 1}]))
-    warehouse.script("DROP TABLE t; CREATE TABLE t (id TEXT)")
+    database.script("DROP TABLE t; CREATE TABLE t (id TEXT)")
 
     answer = target.load(batch([{"id": 5}, {"id": "6"}], number=1))
 
     assert [entry["record"] for entry in answer.rejects] == [{"id": 5}]
-    assert warehouse.query("SELECT id FROM t") == [("6",)]
+    assert database.query("SELECT id FROM t") == [("6",)]
 
 
-def test_a_table_made_by_somebody_else_in_between_is_judged_again(warehouse: Warehouse) -> None:
+def test_a_table_made_by_somebody_else_in_between_is_judged_again(database: Warehouse) -> None:
     """The values were fitted to a new table; then another loader made it first."""
 
     class Rival(Faults):
         def run(self, sql: str, call: Callable[[], Result]) -> Result:
             first = not any(known.startswith("BEGIN") for known in self.statements)
             if sql.lstrip().startswith("BEGIN") and first:
-                warehouse.script("CREATE TABLE t (id TEXT, name TEXT)")
+                database.script("CREATE TABLE t (id TEXT, name TEXT)")
             return super().run(sql, call)
 
-    target = warehouse.destination(faults=Rival(error=Crash()))
+    target = database.destination(faults=Rival(error=Crash()))
 
     answer = target.load(batch([{"id": 1}, {"id": "1"}]))
 
     assert [entry["record"] for entry in answer.rejects] == [{"id": 1}]
-    assert warehouse.query("SELECT id FROM t") == [("1",)]
+    assert database.query("SELECT id FROM t") == [("1",)]
 
 
-def test_rows_a_constraint_refuses_are_rejected_alone(warehouse: Warehouse) -> None:
+def test_rows_a_constraint_refuses_are_rejected_alone(database: Warehouse) -> None:
     """NOT NULL, CHECK, UNIQUE, foreign keys and triggers cost their own row only."""
-    warehouse.script("""
+    database.script("""
         CREATE TABLE parent (id INTEGER PRIMARY KEY);
         INSERT INTO parent VALUES (1);
         CREATE TABLE t (
@@ -207,7 +207,8 @@ def test_rows_a_constraint_refuses_are_rejected_alone(warehouse: Warehouse) -> N
           u TEXT UNIQUE, p INTEGER REFERENCES parent
         );
     """)
-    warehouse.script(warehouse.refusing_triggers())
+    triggers = database.refusing_triggers()
+    database.script(triggers)
     good: dict[str, Any] = {"id": 1, "name": "ok", "n": 1, "u": "u1", "p": 1}
     records = [
         good,
@@ -215,11 +216,14 @@ def test_rows_a_constraint_refuses_are_rejected_alone(warehouse: Warehouse) -> N
         good | {"id": 3, "n": 10, "u": "u3"},
         good | {"id": 4},
         good | {"id": 5, "p": 7, "u": "u5"},
-        good | {"id": 6, "name": "no", "u": "u6"},
-        good | {"id": 7, "name": "hush", "u": "u7"},
         good | {"id": 8, "u": "u8"},
     ]
-    target = warehouse.destination(key=("id",))
+    if triggers:
+        records += [
+            good | {"id": 6, "name": "no", "u": "u6"},
+            good | {"id": 7, "name": "hush", "u": "u7"},
+        ]
+    target = database.destination(key=("id",))
 
     answer = target.load(batch(records))
 
@@ -228,90 +232,92 @@ def test_rows_a_constraint_refuses_are_rejected_alone(warehouse: Warehouse) -> N
         (2, "check"),
         (3, "unique"),
         (4, "foreignkey"),
-        (5, "trigger"),
-        (6, "trigger"),
+        *([(6, "trigger"), (7, "trigger")] if triggers else []),
     ]
     paths = {rule: path for _, rule, path in rejects_of(answer)}
-    assert (paths["notnull"], paths["unique"], paths["trigger"]) == ("/name", "/u", "")
+    assert (paths["notnull"], paths["unique"]) == ("/name", "/u")
+    assert paths.get("trigger", "") == ""
     assert paths["check"] in {"", "/n"}
     assert paths["foreignkey"] in {"", "/p"}
-    assert warehouse.query("SELECT id FROM t ORDER BY id") == [(1,), (8,)]
+    assert database.query("SELECT id FROM t ORDER BY id") == [(1,), (8,)]
     assert answer.records + len(answer.rejects) == len(records)
     assert target.load(batch(records)) == answer._replace(already=True)
 
 
-def test_appended_rows_are_refused_alone_too(warehouse: Warehouse) -> None:
+def test_appended_rows_are_refused_alone_too(database: Warehouse) -> None:
     """Without a key there is no conflict to update; a unique column refuses its own row."""
-    warehouse.script("CREATE TABLE t (id INTEGER UNIQUE, name TEXT NOT NULL)")
-    warehouse.script(warehouse.refusing_triggers())
-    names = ["a", None, "b", "hush", "c", "no"]
+    database.script("CREATE TABLE t (id INTEGER UNIQUE, name TEXT NOT NULL)")
+    triggers = database.refusing_triggers()
+    database.script(triggers)
+    names = ["a", None, "b", *(["hush", "c", "no"] if triggers else ["d", "c", "e"])]
     records = [{"id": n, "name": name} for n, name in enumerate(names)]
 
-    answer = warehouse.destination().load(batch([*records, records[0]]))
+    answer = database.destination().load(batch([*records, records[0]]))
 
+    refused = [(3, "trigger"), (5, "trigger")] if triggers else []
     assert [(position, rule) for position, rule, _ in rejects_of(answer)] == [
         (1, "notnull"),
-        (3, "trigger"),
-        (5, "trigger"),
+        *refused,
         (6, "unique"),
     ]
-    assert warehouse.query("SELECT id FROM t ORDER BY id") == [(0,), (2,), (4,)]
+    kept = {0, 2, 3, 4, 5} - {position for position, _ in refused}
+    assert database.query("SELECT id FROM t ORDER BY id") == [(n,) for n in sorted(kept)]
 
 
-def test_a_batch_of_which_nothing_can_be_stored_is_loaded_as_nothing(warehouse: Warehouse) -> None:
+def test_a_batch_of_which_nothing_can_be_stored_is_loaded_as_nothing(database: Warehouse) -> None:
     """All of it is in quarantine, and its ledger row says so."""
-    warehouse.script("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER CHECK (n < 10))")
-    target = warehouse.destination(key=("id",))
+    database.script("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER CHECK (n < 10))")
+    target = database.destination(key=("id",))
 
     answer = target.load(batch([{"id": n, "n": 10 + n} for n in range(37)]))
 
     assert (answer.records, len(answer.rejects)) == (0, 37)
-    assert warehouse.query("SELECT records, rejected FROM _statepipe_ledger") == [(0, 37)]
+    assert database.query("SELECT records, rejected FROM _statepipe_ledger") == [(0, 37)]
 
 
-def test_a_key_without_a_unique_index_is_refused_by_name(warehouse: Warehouse) -> None:
+def test_a_key_without_a_unique_index_is_refused_by_name(database: Warehouse) -> None:
     """The error says which index to make; nothing was loaded, and then it works."""
-    warehouse.script("CREATE TABLE t (id INTEGER, name TEXT)")
-    target = warehouse.destination(key=("id",))
+    database.script("CREATE TABLE t (id INTEGER, name TEXT)")
+    target = database.destination(key=("id",))
 
     with pytest.raises(DataError, match="no unique index on id") as refusal:
         target.load(batch())
 
     assert "CREATE UNIQUE INDEX" in refusal.value.next_step
-    warehouse.script("CREATE UNIQUE INDEX one ON t (id)")
+    database.script("CREATE UNIQUE INDEX one ON t (id)")
     assert target.load(batch()).records == 3
 
 
-def test_a_table_without_the_key_is_refused_by_name(warehouse: Warehouse) -> None:
+def test_a_table_without_the_key_is_refused_by_name(database: Warehouse) -> None:
     """The machine and the table contradict each other; the error says in what."""
-    warehouse.script("CREATE TABLE t (name TEXT)")
+    database.script("CREATE TABLE t (name TEXT)")
 
     with pytest.raises(DataError, match="table 't' has no key column 'id'"):
-        warehouse.destination(key=("id",)).load(batch())
+        database.destination(key=("id",)).load(batch())
 
 
 def test_an_index_dropped_meanwhile_is_noticed_before_rows_are_doubled(
-    warehouse: Warehouse,
+    database: Warehouse,
 ) -> None:
     """A key that is no key any more is refused, not appended by."""
-    warehouse.script("CREATE TABLE t (id INTEGER, name TEXT); CREATE UNIQUE INDEX one ON t (id)")
-    target = warehouse.destination(key=("id",))
+    database.script("CREATE TABLE t (id INTEGER, name TEXT); CREATE UNIQUE INDEX one ON t (id)")
+    target = database.destination(key=("id",))
     target.load(batch())
     target.load(batch(number=1))
-    warehouse.script("DROP INDEX one")
+    database.script("DROP INDEX one")
 
     with pytest.raises(DataError, match="no unique index on id"):
         target.load(batch(number=2))
 
-    assert warehouse.query("SELECT count(*) FROM t") == [(3,)]
+    assert database.query("SELECT count(*) FROM t") == [(3,)]
 
 
-def test_a_view_is_refused(warehouse: Warehouse) -> None:
+def test_a_view_is_refused(database: Warehouse) -> None:
     """Rows cannot be put into it; the error says to name a table."""
-    warehouse.script("CREATE TABLE x (id INTEGER, name TEXT); CREATE VIEW t AS SELECT * FROM x")
+    database.script("CREATE TABLE x (id INTEGER, name TEXT); CREATE VIEW t AS SELECT * FROM x")
 
     with pytest.raises(DataError) as refusal:
-        warehouse.destination().load(batch())
+        database.destination().load(batch())
 
     assert "name a table" in refusal.value.next_step
 
@@ -319,7 +325,7 @@ def test_a_view_is_refused(warehouse: Warehouse) -> None:
 def test_a_columnar_table_is_loaded_and_its_rejects_have_records(warehouse: Warehouse) -> None:
     """Arrow goes in by columns; what cannot be stored comes back as a dict."""
     table = pa.table({"id": [1, 2, 3, 4], "x": [1.5, 2.5, None, 3.5], "s": ["a", "b", None, "\0"]})
-    target = warehouse.destination(key=("id",))
+    target = warehouse.destination(key=("id",) if warehouse.upserts else ())
 
     answer = target.load(batch(table))
 
@@ -344,11 +350,11 @@ def test_a_columnar_table_without_columns_has_only_empty_records(
     assert list(rejects_of(answer)) == [(n, "empty", "") for n in range(rows)]
 
 
-def test_a_table_that_contradicts_the_records_says_so_of_each(warehouse: Warehouse) -> None:
+def test_a_table_that_contradicts_the_records_says_so_of_each(database: Warehouse) -> None:
     """A column of another type than what comes: the reason names field, value and type."""
-    warehouse.script("CREATE TABLE t (id INTEGER PRIMARY KEY, name INTEGER)")
+    database.script("CREATE TABLE t (id INTEGER PRIMARY KEY, name INTEGER)")
 
-    answer = warehouse.destination(key=("id",)).load(batch([{"id": 1, "name": "7"}]))
+    answer = database.destination(key=("id",)).load(batch([{"id": 1, "name": "7"}]))
 
     (entry,) = answer.rejects
     assert (entry["rule"], entry["path"]) == ("type", "/name")

@@ -32,7 +32,7 @@ COLUMNS: dict[str, list[Any]] = {
     "none": [None],
     "bool": [True, False, None],
     "int": [0, 1, -1, 2**63 - 1, -(2**63), None],
-    "float": [0.0, 1.5, 0.1, math.inf, -math.inf, 5e-324, 1.7976931348623157e308, None],
+    "float": [0.0, 1.5, 0.1, -0.25, 5e-324, 1.7976931348623157e308, None],
     "mixed numbers": [1, 2.5, 2**53, 0.1],
     "text": ["", " a ", "é\U0001f600\n\t\r\\'\"", "\\N", "\\.", "\x01", None],
     "bytes": [b"", b"\x00\xff", b"\\x00", None],
@@ -102,7 +102,7 @@ def test_a_column_of_a_new_table_holds_its_values_exactly(warehouse: Warehouse, 
     values = COLUMNS[name]
     records = [{"n": n, "v": value} for n, value in enumerate(values)]
 
-    answer = warehouse.destination(key=("n",)).load(batch(records))
+    answer = warehouse.destination().load(batch(records))
 
     assert answer.rejects == []
     for came_back, value in zip(stored(warehouse, "t"), values, strict=True):
@@ -114,13 +114,15 @@ def test_a_column_of_a_new_table_holds_its_values_exactly(warehouse: Warehouse, 
 def test_the_same_values_go_in_again(warehouse: Warehouse, name: str) -> None:
     """What a first batch made the table for, the next one can bring."""
     records = [{"n": n, "v": value} for n, value in enumerate(COLUMNS[name])]
-    warehouse.destination(key=("n",)).load(batch(records))
+    key = ("n",) if warehouse.upserts else ()
+    warehouse.destination(key=key).load(batch(records))
     before = stored(warehouse, "t")
 
-    answer = warehouse.destination(key=("n",)).load(batch(records, number=1))
+    answer = warehouse.destination(key=key).load(batch(records, number=1))
 
     assert answer.rejects == []
-    assert stored(warehouse, "t") == before
+    times = 1 if warehouse.upserts else 2
+    assert stored(warehouse, "t") == [value for value in before for _ in range(times)]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +150,19 @@ def test_nan_is_kept_or_rejected_and_never_null(warehouse: Warehouse) -> None:
         assert stored(warehouse, "t") == [1.5]
     else:
         assert math.isnan(stored(warehouse, "t")[0])
+
+
+@pytest.mark.parametrize("infinity", [math.inf, -math.inf])
+def test_infinity_is_kept_or_rejected(warehouse: Warehouse, infinity: float) -> None:
+    """JSON has no word for it; where it can be kept, it is."""
+    answer = warehouse.destination().load(batch([{"n": 1, "v": infinity}, {"n": 2, "v": 1.5}]))
+
+    if warehouse.kind == "jsonl":
+        assert list(rejects_of(answer)) == [(0, "nan", "/v")]
+        assert stored(warehouse, "t") == [1.5]
+    else:
+        assert answer.rejects == []
+        assert stored(warehouse, "t") == [infinity, 1.5]
 
 
 _SCALARS = st.one_of(
@@ -202,5 +217,5 @@ def test_any_records_land_exactly_or_are_rejected(
                 value = record.get(name)
                 assert (came_back is None) == (value is None)
                 assert value is None or warehouse.is_same(came_back, value), (came_back, value)
-        warehouse.script(f'DROP TABLE "{table}"')
-    warehouse.script("DELETE FROM _statepipe_ledger")
+        if warehouse.upserts:
+            warehouse.script(f'DROP TABLE "{table}"')

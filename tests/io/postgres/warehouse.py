@@ -32,6 +32,8 @@ class PostgresWarehouse:
     """An empty schema, the only one of its search path."""
 
     kind = "postgres"
+    upserts = True
+    stride = 1
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -76,6 +78,11 @@ class PostgresWarehouse:
     def script(self, sql: str) -> None:
         """Run statements as the owner of the schema would."""
         self.owner.execute(sql or "SELECT 1")
+
+    def clear(self) -> None:
+        """Drop the table and the ledger."""
+        for table in ("t", "_statepipe_epoch", "_statepipe_ledger"):
+            self.script(f"DROP TABLE IF EXISTS {table}")
 
     def tables(self) -> set[str]:
         """Return the names of all tables."""
