@@ -41,7 +41,7 @@ class DuckdbWarehouse:
 
     kind = "duckdb"
     upserts = True
-    stride = 5
+    stride = 11
 
     def __init__(self, path: Path) -> None:
         self.path = path

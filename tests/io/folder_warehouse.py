@@ -41,7 +41,7 @@ class FolderWarehouse:
     """A folder that is not there yet."""
 
     upserts = False
-    stride = 3
+    stride = 7
 
     def __init__(self, root: Path, kind: str) -> None:
         self.root = root
