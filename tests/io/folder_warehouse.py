@@ -48,6 +48,7 @@ class FolderWarehouse:
         self.kind = kind
         self.ledger = root / "_statepipe" / "ledger.db"
         self._made: list[Destination] = []
+        self._reader = duckdb.connect()
 
     def destination(
         self,
@@ -88,19 +89,19 @@ class FolderWarehouse:
                 return list(connection.execute(sql).fetchall())
             finally:
                 connection.close()
-        with duckdb.connect() as reader:
-            for table in [
-                name for name in self.tables() if re.search(rf"\b{re.escape(name)}\b", sql)
-            ]:
+        with self._reader.cursor() as reader:
+            for table in self.tables():
+                if re.search(rf"\b{re.escape(table)}\b", sql) is None:
+                    continue
                 # A reader that meets a publication begins again.
                 while True:
                     with suppress(FileNotFoundError):
                         rows = self.rows(table)
                         break
-                if rows.column_names:
-                    reader.register(table, rows)
-                else:
-                    reader.execute(f'CREATE TABLE "{table}" (id INTEGER, name TEXT)')
+                nothing = pa.table(
+                    {"id": pa.array([], pa.int64()), "name": pa.array([], pa.string())}
+                )
+                reader.register(table, rows if rows.column_names else nothing)
             return reader.execute(sql).fetchall()
 
     def rows(self, table: str) -> pa.Table:
@@ -175,6 +176,7 @@ class FolderWarehouse:
         """Close the destinations."""
         for made in self._made:
             made.close()
+        self._reader.close()
 
 
 def objects(file: Path) -> list[dict[str, Any]]:
