@@ -11,17 +11,17 @@ Who wins, highest first: command line, `STATEPIPE_*`, the overlay `[env.NAME]`, 
 """
 
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from statepipe.errors import DefinitionError
 from statepipe.logsettings import LogSettings, log_fields, log_settings
 from statepipe.notify import Target, merged, target_fields
 from statepipe.policy import Policy, policy_fields
+from statepipe.resources import Resource, merged_resources, resource_fields, staged_bytes
 from statepipe.suggest import did_you_mean
+from statepipe.tables import known, refusal, table
 
 FILE_NAME: Final = "statepipe.toml"
 STORE_DEFAULT: Final = "checkpoints/statepipe.db"
@@ -30,9 +30,10 @@ DEFAULT_POLICY: Final = "default"
 
 FILE_BYTES_MAX: Final = 1_000_000
 
-_LAYER: Final = ("store", "policies", "machines", "logging", "notify")
+T = TypeVar("T")
+
+_LAYER: Final = ("store", "staged_max", "policies", "machines", "logging", "notify", "resources")
 _TOP: Final = (*_LAYER, "env")
-_EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,8 @@ class Layer:
         machines: Overrides, by machine and state.
         logging: What it says of log lines.
         notify: Fields of each target of notifications, by the target's name.
+        resources: Fields of each resource, by the resource's name.
+        staged_bytes_max: As in Config; None if it does not say.
     """
 
     where: str
@@ -71,6 +74,8 @@ class Layer:
     machines: Mapping[str, Mapping[str, Override]]
     logging: Mapping[str, Any]
     notify: Mapping[str, Mapping[str, Any]]
+    resources: Mapping[str, Mapping[str, Any]]
+    staged_bytes_max: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +92,8 @@ class Config:
         layers: The settings by level, the weakest first.
         logging: Where log lines go, and what is secret.
         targets: Who is told of what, by the target's name, overlay included.
+        resources: What can be used only so much, by its name, overlay included.
+        staged_bytes_max: Above it, no instance that has staged nothing begins; None for no bound.
     """
 
     path: Path | None
@@ -97,6 +104,8 @@ class Config:
     layers: tuple[Layer, ...]
     logging: LogSettings
     targets: Mapping[str, Target]
+    resources: Mapping[str, Resource]
+    staged_bytes_max: int | None
 
     @property
     def policies(self) -> Mapping[str, Mapping[str, Any]]:
@@ -155,9 +164,7 @@ def load_config(
     if outside is not None:
         place = start / outside
     else:
-        place = root / next(
-            (layer.store for layer in reversed(layers) if layer.store is not None), STORE_DEFAULT
-        )
+        place = root / (_strongest(layer.store for layer in layers) or STORE_DEFAULT)
     return Config(
         path=path,
         root=root,
@@ -169,6 +176,8 @@ def load_config(
             [layer.logging for layer in layers], environ=environ, start=start, root=root
         ),
         targets=merged((layer.notify for layer in layers), where=layers[0].where),
+        resources=merged_resources((each.resources for each in layers), where=layers[0].where),
+        staged_bytes_max=_strongest(layer.staged_bytes_max for layer in layers),
     )
 
 
@@ -226,7 +235,7 @@ def refuse_unknown_overrides(config: Config, *, machine: str, states: Collection
     for layer in config.layers:
         for state in layer.machines.get(machine, {}):
             if state not in states:
-                raise _refusal(
+                raise refusal(
                     f"{layer.where}: [{layer.prefix}machines.{machine}.states.{state}]:"
                     f' machine "{machine}" has no state "{state}"{did_you_mean(state, states)}',
                     next_step=f"its states are {', '.join(states)}",
@@ -244,10 +253,10 @@ def refuse_unknown_machines(config: Config, *, machines: Collection[str]) -> Non
         said = [(name, f"machines.{name}") for name in layer.machines]
         for target, values in layer.notify.items():
             said += [(name, f"notify.{target}") for name in values.get("machines", ())]
-        for name, table in said:
+        for name, place in said:
             if name not in machines:
-                raise _refusal(
-                    f"{layer.where}: [{layer.prefix}{table}]:"
+                raise refusal(
+                    f"{layer.where}: [{layer.prefix}{place}]:"
                     f' there is no machine "{name}"{did_you_mean(name, machines)}',
                     next_step=f"correct the name, or write {config.machines_dir / name}.toml",
                 )
@@ -262,15 +271,20 @@ def _retry_fields(
     if not isinstance(retry, str):
         yield policy_fields(retry, where=f"{where}, retry"), f"{where}, retry"
         return
-    known = [DEFAULT_POLICY, *(name for layer in config.layers for name in layer.policies)]
-    if retry not in known:
-        raise _refusal(
-            f'{where}: there is no policy "{retry}"{did_you_mean(retry, known)}',
+    policies = [DEFAULT_POLICY, *(name for layer in config.layers for name in layer.policies)]
+    if retry not in policies:
+        raise refusal(
+            f'{where}: there is no policy "{retry}"{did_you_mean(retry, policies)}',
             next_step=f"add [policies.{retry}] to {config.path or FILE_NAME}",
         )
     for layer in config.layers:
         if retry in layer.policies:
             yield layer.policies[retry], f"{layer.where} [{layer.prefix}policies.{retry}]"
+
+
+def _strongest(values: Iterable[T | None]) -> T | None:
+    """Return the last of `values` that is not None, the weakest first; None if all are."""
+    return next((value for value in reversed(list(values)) if value is not None), None)
 
 
 def _found(start: Path) -> Path | None:
@@ -287,33 +301,33 @@ def _parsed(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
         if len(data) > FILE_BYTES_MAX:
-            raise _refusal(
+            raise refusal(
                 f"{path} is larger than {FILE_BYTES_MAX:,} bytes",
                 next_step=f"is this a {FILE_NAME}?",
             )
         return tomllib.loads(data.decode())
     except OSError as error:
-        raise _refusal(
+        raise refusal(
             f"{path} cannot be read: {error.strerror}",
             next_step="name a file that you may read: --config, or STATEPIPE_CONFIG",
         ) from None
     except (ValueError, RecursionError) as error:
-        raise _refusal(f"{path} is not TOML: {error}", next_step="correct it there") from None
+        raise refusal(f"{path} is not TOML: {error}", next_step="correct it there") from None
 
 
 def _layers(values: Mapping[str, Any], *, path: Path | None, env: str | None) -> Iterator[Layer]:
     where = FILE_NAME if path is None else str(path)
-    _known(values, _TOP, where=where)
+    known(values, _TOP, where=where)
     yield _layer(values, where=where, prefix="")
-    overlays = _table(values, "env", where=where)
+    overlays = table(values, "env", where=where)
     for name in overlays:
-        overlay = _table(overlays, name, where=f"{where}: env")
-        _known(overlay, _LAYER, where=f"{where}: env.{name}")
+        overlay = table(overlays, name, where=f"{where}: env")
+        known(overlay, _LAYER, where=f"{where}: env.{name}")
         layer = _layer(overlay, where=where, prefix=f"env.{name}.")
         if name == env:
             yield layer
     if env is not None and env not in overlays:
-        raise _refusal(
+        raise refusal(
             f'{where}: there is no environment "{env}"{did_you_mean(env, overlays)}',
             next_step=f"add [env.{env}], or use "
             + (", ".join(overlays) if overlays else "no --env and no STATEPIPE_ENV"),
@@ -322,39 +336,43 @@ def _layers(values: Mapping[str, Any], *, path: Path | None, env: str | None) ->
 
 def _layer(values: Mapping[str, Any], *, where: str, prefix: str) -> Layer:
     at = f"{where}: {prefix}"
-    policies = _table(values, "policies", where=where)
-    machines = _table(values, "machines", where=where)
-    notify = _table(values, "notify", where=where)
+    policies = table(values, "policies", where=where)
+    machines = table(values, "machines", where=where)
+    notify = table(values, "notify", where=where)
+    resources = table(values, "resources", where=where)
     store = values.get("store")
     if store is not None and (not isinstance(store, str) or not store or "\0" in store):
-        raise _refusal(
-            f"{at}store is {store!r}, not a path", next_step=f'store = "{STORE_DEFAULT}"'
-        )
+        raise refusal(f"{at}store is {store!r}, not a path", next_step=f'store = "{STORE_DEFAULT}"')
     return Layer(
         where=where,
         prefix=prefix,
         store=store,
         policies={
-            name: policy_fields(_table(policies, name, where=at), where=f"{at}policies.{name}")
+            name: policy_fields(table(policies, name, where=at), where=f"{at}policies.{name}")
             for name in policies
         },
         machines={
-            name: _overrides(_table(machines, name, where=at), where=f"{at}machines.{name}")
+            name: _overrides(table(machines, name, where=at), where=f"{at}machines.{name}")
             for name in machines
         },
-        logging=log_fields(_table(values, "logging", where=where), where=f"{at}logging"),
+        logging=log_fields(table(values, "logging", where=where), where=f"{at}logging"),
         notify={
-            name: target_fields(_table(notify, name, where=at), where=f"{at}notify.{name}")
+            name: target_fields(table(notify, name, where=at), where=f"{at}notify.{name}")
             for name in notify
         },
+        resources={
+            name: resource_fields(table(resources, name, where=at), where=f"{at}resources.{name}")
+            for name in resources
+        },
+        staged_bytes_max=staged_bytes(values.get("staged_max"), where=at),
     )
 
 
 def _overrides(machine: Mapping[str, Any], *, where: str) -> dict[str, Override]:
-    _known(machine, ("states",), where=where)
-    states = _table(machine, "states", where=where)
+    known(machine, ("states",), where=where)
+    states = table(machine, "states", where=where)
     return {
-        name: _override(_table(states, name, where=where), where=f"{where}.states.{name}")
+        name: _override(table(states, name, where=where), where=f"{where}.states.{name}")
         for name in states
     }
 
@@ -362,7 +380,7 @@ def _overrides(machine: Mapping[str, Any], *, where: str) -> dict[str, Override]
 def _override(values: Mapping[str, Any], *, where: str) -> Override:
     retry = values.get("retry")
     if not isinstance(retry, str | Mapping | None):
-        raise _refusal(
+        raise refusal(
             f"{where}: retry is {retry!r}, neither the name of a policy nor a table",
             next_step='retry = "transient", or retry = { max_attempts = 5 }',
         )
@@ -370,23 +388,3 @@ def _override(values: Mapping[str, Any], *, where: str) -> Override:
         policy_fields(retry, where=f"{where}.retry")
     own = {key: value for key, value in values.items() if key != "retry"}
     return Override(retry=retry, fields=policy_fields(own, where=where))
-
-
-def _table(values: Mapping[str, Any], key: str, *, where: str) -> Mapping[str, Any]:
-    table = values.get(key, _EMPTY)
-    if not isinstance(table, Mapping):
-        raise _refusal(f"{where}: {key} is {table!r}, not a table", next_step=f"write [{key}]")
-    return table
-
-
-def _known(values: Mapping[str, Any], keys: Collection[str], *, where: str) -> None:
-    for key in values:
-        if key not in keys:
-            raise _refusal(
-                f'{where}: unknown key "{key}"{did_you_mean(key, keys)}',
-                next_step=f"the keys here are {', '.join(keys)}",
-            )
-
-
-def _refusal(message: str, *, next_step: str) -> DefinitionError:
-    return DefinitionError(message, meaning="nothing was run", next_step=next_step)

@@ -13,13 +13,13 @@ How a target is reached is `observe.notices`' part, whether something is to be t
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from statepipe.errors import DefinitionError
 from statepipe.policy import DURATION_MS_MAX
 from statepipe.suggest import did_you_mean
-from statepipe.units import parse_duration_ms
+from statepipe.units import Rate, parse_duration_ms, parse_rate
 
 #: What a target can be told of. Nothing raises `skipped` yet.
 EVENTS: Final = ("failed", "retries_exhausted", "stalled", "drift", "done", "skipped")
@@ -36,19 +36,9 @@ PLACEHOLDERS: Final = ("summary", "event", "machine", "instance", "state", "key"
 
 TIMEOUT_MS_MAX: Final = 300_000
 
-_UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/[^\0\n]+")
-_RATE = re.compile(r"([1-9][0-9]{0,5})/([smhd])")
 _BRACES = re.compile(r"\{(\w+)\}")
-
-
-class Rate(NamedTuple):
-    """At most `n` notices in any `per_ms` milliseconds, at most a day."""
-
-    n: int
-    per_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,13 +248,13 @@ def _read_names(key: str, value: object, *, example: str = '["orders"]') -> tupl
 
 
 def _read_rate(key: str, value: object) -> Rate:
-    found = _RATE.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
+    try:
+        return parse_rate(value if isinstance(value, str) else "")
+    except ValueError:
         raise _refusal(
             f"{key} is {value!r}, not a number of notices in a time",
             next_step=f'{key} = "10/h"; s, m, h or d',
-        )
-    return Rate(int(found[1]), _UNITS_MS[found[2]])
+        ) from None
 
 
 def _read_duration(key: str, value: object) -> int:

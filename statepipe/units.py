@@ -3,11 +3,14 @@ Quantities as people write and read them.
 
     durations   "90s", "10m", "1h30m", "250ms", "2d", "PT15M"; integer milliseconds inside
     shares      "5%", "0.5%"; exact fractions inside
+    rates       "10/s", "100/min"; how many in how long
+    sizes       "500MB", "2GiB"; integer bytes inside
     counts      "1 batch", "7 batches"
 """
 
 import re
 from fractions import Fraction
+from typing import NamedTuple
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _PLAIN = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
@@ -16,6 +19,9 @@ _ISO = re.compile(
     r"P(?:(?P<w>\d+)W)?(?:(?P<d>\d+)D)?"
     r"(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+(?:\.\d+)?)S)?)?"
 )
+_RATE = re.compile(r"([1-9][0-9]{0,5})/(s|m|min|h|d)", re.ASCII)
+_SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([kMGT]i?B)", re.ASCII)
+_PREFIXES = "kMGT"
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,9})?) ?%", re.ASCII)
 
 
@@ -71,3 +77,50 @@ def parse_share(text: str) -> Fraction:
     if share is None or share > 1:
         raise ValueError(f'{text!r} is not a share; write "5%", "0.5%", at most "100%"')
     return share
+
+
+class Rate(NamedTuple):
+    """At most `n` in any `per_ms` milliseconds, at most a day."""
+
+    n: int
+    per_ms: int
+
+    def __str__(self) -> str:
+        units = {"1s": "s", "1m": "min", "1h": "h", "1d": "d"}
+        return f"{self.n}/{next(units[u] for u in units if parse_duration_ms(u) == self.per_ms)}"
+
+
+def parse_rate(text: str) -> Rate:
+    """
+    Return the rate that `text` says: "10/s", "100/min", "1000/h", "5/d".
+
+    Raises:
+        ValueError: If `text` is not a rate; the message shows how to write one.
+    """
+    found = _RATE.fullmatch(text)
+    if found is None:
+        raise ValueError(f'{text!r} is not a rate; write "10/s", "100/min", "1000/h"')
+    return Rate(int(found[1]), _UNITS_MS[found[2][0]])
+
+
+def parse_size(text: str) -> int:
+    """
+    Return the size that `text` says in bytes: "500MB", "2GiB", "1.5TB".
+
+    Raises:
+        ValueError: If `text` is not a size; the message shows how to write one.
+    """
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise ValueError(f'{text!r} is not a size; write "500MB" or "2GiB"')
+    base = 1_024 if "i" in found[2] else 1_000
+    factor: int = base ** (_PREFIXES.index(found[2][0]) + 1)
+    return round(Fraction(found[1]) * factor)
+
+
+def format_size(size: int) -> str:
+    """Return `size` bytes as people read it: "512 bytes", "2.0 GB"."""
+    if size < 1_000:  # noqa: PLR2004  (where the prefixes begin)
+        return f"{size} bytes"
+    power = min(len(_PREFIXES), (len(str(size)) - 1) // 3)
+    return f"{size / 1_000**power:.1f} {_PREFIXES[power - 1]}B"

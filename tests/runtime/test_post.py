@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from statepipe.errors import Busy
-from statepipe.notify import Rate, Target
+from statepipe.notify import Target
 from statepipe.observe import redact
 from statepipe.observe.notices.delivery import deliver
 from statepipe.observe.notices.letter import Letter, Undelivered
@@ -17,6 +17,7 @@ from statepipe.runtime.notices.post import TRIES_MAX, Outcome, Post, pause_ms
 from statepipe.store import notices
 from statepipe.store.connection import Store
 from statepipe.testing import ManualClock
+from statepipe.units import Rate
 from tests.observe.receiving import receiving, status
 from tests.store import stores
 from tests.store.test_notices import counted, notice, put, rows

@@ -109,7 +109,7 @@ def test_an_unknown_environment_names_the_nearest(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ('stor = "x"', 'unknown key "stor"; did you mean "store"?'),
-        ("[resources.crm]\nslots = 4", 'unknown key "resources"'),
+        ("[resources.crm]\nslot = 4", 'resources.crm: unknown key "slot"; did you mean "slots"?'),
         ("store = 3", "store is 3, not a path"),
         ("[policies.p]\nmax_attempts = 0", "policies.p: max_attempts is 0"),
         ("[policies.p]\nuses = 1", 'policies.p: unknown key "uses"'),

@@ -6,7 +6,8 @@ import pytest
 
 from statepipe.config import Config, load_config, refuse_unknown_machines
 from statepipe.errors import DefinitionError
-from statepipe.notify import EVENTS, EVENTS_DEFAULT, Rate, Target, refuse_unknown
+from statepipe.notify import EVENTS, EVENTS_DEFAULT, Target, refuse_unknown
+from statepipe.units import Rate
 
 TOML = """\
 [notify.oncall]
