@@ -2,7 +2,7 @@
 `statepipe check`: everything that can be proved of a machine before it runs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -30,6 +30,7 @@ from statepipe.machine.checker import check as findings_of
 from statepipe.machine.definition import Machine
 from statepipe.machine.loader import find_machine, list_machines, load_machine
 from statepipe.machine.tasks import Load
+from statepipe.machine.uses import refuse_undeclared
 from statepipe.notify import refuse_unknown
 from statepipe.runtime.functions import kind_of, resolve
 from statepipe.units import plural
@@ -93,25 +94,23 @@ def findings(name: str, config: Config) -> list[Finding]:
             retry=state.retry,
         ),
     )
-    wrong = [*_overrides(machine, config), *_untold(machine, config), *_addresses(machine)]
-    return [*wrong, *found]
+    return [*_unknown_names(machine, config), *_addresses(machine), *found]
 
 
-def _overrides(machine: Machine, config: Config) -> list[Finding]:
+def _unknown_names(machine: Machine, config: Config) -> Iterator[Finding]:
+    """What the machine and `statepipe.toml` say of each other and only one of them knows."""
+    name = machine.name
     acting = [state.name for state in machine.states if state.task is not None]
-    try:
-        refuse_unknown_overrides(config, machine=machine.name, states=acting)
-    except DefinitionError as error:
-        return [_error(error)]
-    return []
-
-
-def _untold(machine: Machine, config: Config) -> list[Finding]:
-    try:
-        refuse_unknown(named_targets(machine), config.targets, where=f"machine {machine.name}")
-    except DefinitionError as error:
-        return [_error(error)]
-    return []
+    refusals: tuple[Callable[[], None], ...] = (
+        lambda: refuse_unknown_overrides(config, machine=name, states=acting),
+        lambda: refuse_unknown(named_targets(machine), config.targets, where=f"machine {name}"),
+        lambda: refuse_undeclared(machine, config.resources),
+    )
+    for refuse in refusals:
+        try:
+            refuse()
+        except DefinitionError as error:
+            yield _error(error)
 
 
 def _addresses(machine: Machine) -> Iterator[Finding]:

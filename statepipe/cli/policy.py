@@ -16,7 +16,8 @@ from statepipe.errors import Refused, UsageError
 from statepipe.machine.alerts import hearers
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.loader import find_machine, load_machine
-from statepipe.units import format_duration
+from statepipe.machine.uses import refuse_undeclared
+from statepipe.units import format_duration, format_size
 
 
 @click.group("policy")
@@ -63,8 +64,19 @@ def explain(*, target: str) -> None:
         _row(field.removesuffix("_ms"), value, resolved.origins[field], shown=_shown(field, value))
         for field, value in values.items()
     ]
-    _print(out, [*rows, *told])
+    _print(out, [*rows, *_used(machine, state, config), *told])
     out.note(f"digest {resolved.policy.digest}, stored with each attempt this policy governs")
+
+
+def _used(machine: Machine, state: State, config: Config) -> Iterator[dict[str, Any]]:
+    """What each attempt needs, with the numbers that apply to all who use it."""
+    refuse_undeclared(machine, config.resources)
+    for name in state.uses:
+        where = f"{config.path or FILE_NAME} [resources.{name}]"
+        yield _row(f"uses {name}", str(config.resources[name]), where)
+    if config.staged_bytes_max is not None:
+        said = format_size(config.staged_bytes_max)
+        yield _row("staged_max", config.staged_bytes_max, str(config.path), shown=said)
 
 
 def _told(machine: Machine, state: State, config: Config) -> Iterator[dict[str, Any]]:

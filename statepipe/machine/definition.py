@@ -99,9 +99,10 @@ class State:
         on: Its transitions; those of one event are tried in this order.
         retry: Name of a policy of `statepipe.toml`, or a policy's keys, or None.
         settings: How its task runs, in people's keys: timeout, grace, heartbeat,
-            executor, batch_size, parallel.
+            executor, batch_size, batch_size_min, parallel.
         notify: If it is final, the targets of `statepipe.toml` that are told of an
             instance that ends here.
+        uses: Resources of `statepipe.toml` that each attempt of its task needs.
     """
 
     name: str
@@ -111,6 +112,7 @@ class State:
     retry: str | Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     notify: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a state that is neither acting nor final, or both."""
@@ -130,10 +132,11 @@ class State:
                 f'state "{self.name}" must have one of run, contract, load, final',
                 next_step='run = "module:function", or final = "success"',
             )
-        if self.final is not None and (self.on or self.retry is not None or self.settings):
+        says = self.on or self.retry is not None or self.settings or self.uses
+        if self.final is not None and says:
             raise refusal(
                 f'state "{self.name}" is final: nothing runs in it and nothing leads out',
-                next_step="remove on, retry and the settings of the task, or remove final",
+                next_step="remove on, retry, uses and the settings of the task, or remove final",
             )
         if self.notify and self.final is None:
             raise refusal(
@@ -141,6 +144,8 @@ class State:
                 next_step="move notify to a final state, or up to the machine for all it does",
             )
         check_names("notify", self.notify)
+        check_names("uses", self.uses)
+        check_once("uses: resource", list(self.uses))
         self._check_policy()
         self._check_limits()
         self._complete_task()

@@ -20,7 +20,15 @@ from statepipe.machine.definition import FAILED_STATE, Machine, State, Transitio
 from statepipe.machine.names import check_name, refusal
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
-from statepipe.machine.reading import at, duration_of, known, needed, table_of, text_of
+from statepipe.machine.reading import (
+    at,
+    duration_of,
+    known,
+    names_of,
+    needed,
+    table_of,
+    text_of,
+)
 from statepipe.machine.tasktables import LOAD, SOURCE, TASKS, VALIDATE, task_of
 from statepipe.model import INVALID, OK
 from statepipe.policy import STATE_KEYS
@@ -37,7 +45,7 @@ _SHORT: Final = {
     "transform": "transforming",
     "load": "loading",
 }
-_STATE: Final = (*TASKS, *VALIDATE, *SOURCE, "final", "on", "retry", "notify", *STATE_KEYS)
+_STATE: Final = (*TASKS, *VALIDATE, *SOURCE, "final", "on", "retry", "notify", "uses", *STATE_KEYS)
 #: What a line of the short form may say, where that is more than a function.
 _SHORT_KEYS: Final = {"extract": ("run", *SOURCE), "validate": ("run", "contract", *VALIDATE)}
 _TARGET: Final = ("to", "when", "max_visits")
@@ -166,7 +174,7 @@ def _machine(values: Mapping[str, Any]) -> Machine:
         deadline_ms=duration_of("deadline", values.get("deadline")),
         partition=_partition(values.get("partition")),
         why=text_of("why", values.get("why", "")),
-        notify=_notify(values),
+        notify=names_of("notify", values, example="oncall"),
     )
 
 
@@ -193,7 +201,7 @@ def _short_state(key: str, value: object) -> dict[str, Any]:
     if isinstance(value, str):
         return {"run": value}
     table = dict(table_of(None, value))
-    extra = (*STATE_KEYS, "retry")
+    extra = (*STATE_KEYS, "retry", "uses")
     if key == "load" and "run" not in table:
         known(table, (*LOAD, *extra, "run"))
         return {"load": {k: table.pop(k) for k in LOAD if k in table}, **table}
@@ -237,7 +245,8 @@ def _built_state(name: str, table: Mapping[str, Any]) -> State:
         on=tuple(_transitions(table_of("on", table.get("on", {})))),
         retry=retry,
         settings={key: table[key] for key in STATE_KEYS if key in table},
-        notify=_notify(table),
+        notify=names_of("notify", table, example="oncall"),
+        uses=names_of("uses", table, example="crm-api"),
     )
 
 
@@ -294,14 +303,3 @@ def _partition(value: object) -> Partition | None:
             if key in table:
                 text_of(key, table[key])
         return Partition(**table)
-
-
-def _notify(table: Mapping[str, Any]) -> tuple[str, ...]:
-    named = table.get("notify", [])
-    names = [named] if isinstance(named, str) else named
-    if not isinstance(names, list):
-        raise refusal(
-            f"notify is {named!r}, not the name of a target or a list of them",
-            next_step='notify = "oncall", or notify = ["oncall", "team"]',
-        )
-    return tuple(names)

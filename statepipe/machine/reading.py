@@ -3,7 +3,7 @@ Values of a machine file, read one by one: what is no table, no text, unknown or
 
     at              puts a place in front of what is refused inside
     known, needed   the keys of a table
-    table_of, text_of, duration_of      a value of that kind
+    table_of, text_of, duration_of, names_of    a value of that kind
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -19,7 +19,6 @@ from statepipe.units import parse_duration_ms
 _NOT_YET: Final = {
     "tasks": "several tasks in one state",
     "wait": "states that wait",
-    "uses": "resource limits",
 }
 
 
@@ -106,3 +105,20 @@ def duration_of(key: str, value: object) -> int | None:
         return parse_duration_ms(text_of(key, value))
     except (ValueError, OverflowError) as error:
         raise refusal(f"{key}: {error}", next_step=f'{key} = "6h"') from None
+
+
+def names_of(key: str, table: Mapping[str, Any], *, example: str) -> tuple[str, ...]:
+    """
+    Return the names that `table` has under `key`: one, a list of them, or none.
+
+    Raises:
+        DefinitionError: It is neither text nor a list.
+    """
+    named = table.get(key, [])
+    names = [named] if isinstance(named, str) else named
+    if not isinstance(names, list):
+        raise refusal(
+            f"{key} is {named!r}, neither a name nor a list of names",
+            next_step=f'{key} = "{example}", or {key} = ["{example}", …]',
+        )
+    return tuple(names)

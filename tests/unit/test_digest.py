@@ -212,6 +212,7 @@ def test_an_older_version_with_another_content_is_another_machine(tmp_path: Path
             'contract = "contracts/order.json"\nmax_rejects = "5%"',
         ),
         ('timeout = "20m"', 'timeout = "1h"\nexecutor = "thread"\nbatch_size = 5'),
+        ('timeout = "20m"', 'timeout = "20m"\nuses = ["crm-api"]'),
         ('deadline = "6h"', 'deadline = "7h"\nwhy = "for people"  # and a comment'),
         (
             'on = { ok = "extracting" }',
@@ -223,7 +224,7 @@ def test_an_older_version_with_another_content_is_another_machine(tmp_path: Path
 def test_what_may_change_between_crash_and_resume_does_not_count(
     tmp_path: Path, edit: tuple[str, str]
 ) -> None:
-    """Policy, deadline, `why`, comments, the order of keys, and what is implied anyway."""
+    """Policy, use, deadline, `why`, comments, the order of keys, and what is implied anyway."""
     assert digest(form(tmp_path)) == digest(form(tmp_path, edit))
 
 

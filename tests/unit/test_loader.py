@@ -189,13 +189,23 @@ def test_error_and_timeout_lead_to_failed_unless_something_certain_is_said(
         ),
         (
             'timeout = "20m"',
-            'uses = ["crm"]',
-            ': states.extracting: unknown key "uses": this version of statepipe has no resource',
+            "uses = 3",
+            ": states.extracting: uses is 3, neither a name nor a list of names",
+        ),
+        (
+            'timeout = "20m"',
+            'uses = ["crm", "crm"]',
+            ': states.extracting: uses: resource "crm" is there twice',
+        ),
+        (
+            'final = "failure"',
+            'final = "failure"\nuses = "crm"',
+            ': states.failed: state "failed" is final: nothing runs in it',
         ),
         (
             'final = "failure"',
             'final = "failure"\nnotify = 3',
-            ": states.failed: notify is 3, not the name of a target or a list of them",
+            ": states.failed: notify is 3, neither a name nor a list of names",
         ),
         (
             'timeout = "20m"',
