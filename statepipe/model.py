@@ -96,7 +96,8 @@ class Task:
         cursor: The cursor of the last committed batch of this task, or None at the start.
         watermark: How far earlier instances of the machine have loaded, or None.
         results: Results of tasks that ended before, by state name.
-        batch_size: How many records a batch should hold, at least 1.
+        batch_size: How many records a batch should hold, at least 1; where the policy lets it
+            adapt, it may change with each batch.
         log: A logger named after machine and state.
         idempotency_key: `instance:generation:state:task:batch`, for effects outside.
     """
@@ -116,6 +117,7 @@ class Task:
     _beat: Callable[[], None] = field(repr=False)
     _is_cancelled: Callable[[], bool] = field(repr=False)
     _rejects: list[tuple[Record, str]] = field(default_factory=list, repr=False)
+    _acquire: Callable[[str], None] = field(default=lambda _: None, repr=False)
 
     @property
     def cancelled(self) -> bool:
@@ -130,6 +132,10 @@ class Task:
             TaskCancelled: If somebody asked the attempt to stop.
         """
         self._beat()
+
+    def acquire(self, resource: str) -> None:
+        """Wait for a permit of a resource that the state uses; TaskCancelled as `heartbeat`."""
+        self._acquire(resource)
 
     def reject(self, record: Record, reason: str) -> None:
         """Put `record` into quarantine with the batch that is being made; go on with the rest."""
@@ -273,6 +279,7 @@ class Detail(NamedTuple):
     error_kind: str | None  # what the error counts as: a class that is declared, or "other"
     read: int | None  # records the batch was made from
     drifts: tuple[Drift, ...] = ()  # found in this batch, or what halted the attempt
+    waited_ms: int | None = None  # for resources, before or within the attempt this ends
 
 
 class Plan(NamedTuple):

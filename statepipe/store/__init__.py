@@ -7,6 +7,7 @@ Remembering: the only floor that speaks SQL to the checkpoint store.
     walguard    a lock against an SQLite bug
     committer   the group commit                claims     the right to drive an instance
     workers     who drives, and its lease       liveness   who of them still lives
+    resources   slots and rates, for all of them    presence   who may still be using some
     steering    what people do to instances     regrouping to a whole group of them
     groups      how a group stands
     staged      rows about batches and plans    lookup     the engine's few questions

@@ -15,13 +15,13 @@ import json
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from itertools import compress
+from typing import Protocol
 
 from statepipe.model import Attachment, Change, Detail, Plan, Rejects, Staged, Status, Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store import notices, shapes, watermarks
 from statepipe.store.connection import Store
 from statepipe.store.metrics.counters import Counters
-from statepipe.store.output import Output
 from statepipe.store.staged import give_back
 
 # A plain move, in 8 values: ?1 n, ?2 epoch, ?3 seq, ?4 state, ?5 at_ms, ?6 event,
@@ -77,11 +77,12 @@ UPDATE instance
 _JOURNAL = """
 INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, task,
                      attempt, took_ms, policy, records, bytes, rejected, error_class, error,
-                     picture, note, stayed_ms, ended, error_kind, read)
+                     picture, note, stayed_ms, ended, error_kind, read, waited_ms)
 SELECT n, seq + 1, epoch, generation, :at_ms, :kind, :event, state, :state, :task, :tried, :took_ms,
        :policy, :records, :bytes, :rejected, :error_class, :error, :learned, :note,
        CASE :kind WHEN 'move' THEN max(0, :at_ms - entered_at_ms) END,
-       CASE WHEN :status IN ('done', 'failed', 'cancelled') THEN :status END, :error_kind, :read
+       CASE WHEN :status IN ('done', 'failed', 'cancelled') THEN :status END, :error_kind, :read,
+       :waited_ms
   FROM instance
  WHERE n = :n AND epoch = :epoch AND seq = :seq
 """
@@ -169,6 +170,13 @@ _POLICY = "INSERT INTO policy (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHIN
 _BOUND = 8
 
 
+class Besides(Protocol):
+    """Rows of other tables that go with a group: what attempts said, what they gave back."""
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Write them, inside the group's transaction."""
+
+
 class Verdict(Enum):
     """What became of one change of a group."""
 
@@ -191,7 +199,7 @@ class Committer:
         attached: Mapping[int, Attachment],
         *,
         policies: Mapping[str, str],
-        output: Output | None = None,
+        besides: Sequence[Besides] = (),
     ) -> list[Verdict]:
         """
         Commit a group; return what became of each change, in order.
@@ -200,7 +208,8 @@ class Committer:
             changes: At most one an instance.
             attached: By index in `changes`, rows that go with it.
             policies: Body (JSON) by digest, of the policies the changes name.
-            output: What attempts have said meanwhile; it needs no change.
+            besides: What else is to be written; it needs no change, and may be written twice if
+                the first time was undone.
 
         Raises:
             Busy, StoreFull, StoreUnusable: None of them was applied.
@@ -212,10 +221,10 @@ class Committer:
                 _apply_all(connection, changes, attached)
                 if changes:
                     self._count(connection, changes)
-                if output is not None:
-                    output.write(connection)
+                for each in besides:
+                    each.write(connection)
         except (_SomeoneFencedError, sqlite3.IntegrityError):
-            return self._commit_one_by_one(changes, attached, policies=policies, output=output)
+            return self._commit_one_by_one(changes, attached, policies=policies, besides=besides)
         self._policies_known.update(policies)
         return [Verdict.COMMITTED] * len(changes)
 
@@ -225,7 +234,7 @@ class Committer:
         attached: Mapping[int, Attachment],
         *,
         policies: Mapping[str, str],
-        output: Output | None,
+        besides: Sequence[Besides],
     ) -> list[Verdict]:
         with self._store.write() as connection:
             self._keep_policies(connection, policies)
@@ -240,8 +249,8 @@ class Committer:
                 list(compress(changes, landed)),
                 fenced=[change.machine for change in compress(changes, fenced)],
             )
-            if output is not None:
-                output.write(connection)
+            for each in besides:
+                each.write(connection)
         self._policies_known.update(policies)
         return verdicts
 

@@ -71,6 +71,7 @@ _DELETE: Final = tuple(
         ("copy", "instance"),
         ("output", "instance"),
         ("drift", "instance"),
+        ("slot", "instance"),
         ("batch", "instance"),
         ("reject", "instance"),
         ("plan", "instance"),

@@ -12,7 +12,15 @@ from typing import Final
 from statepipe.clock import Clock
 from statepipe.sqlite import sqlite3
 from statepipe.store.metrics.recount import fill
-from statepipe.store.migrations import copies, figures, first_release, groups, replays, shapes
+from statepipe.store.migrations import (
+    copies,
+    figures,
+    first_release,
+    groups,
+    limits,
+    replays,
+    shapes,
+)
 
 APPLICATION_ID: Final = 0x73747069  # "stpi"
 SCHEMA_VERSION: Final = 2
@@ -43,7 +51,7 @@ def ensure_schema(connection: sqlite3.Connection, *, store_id: str, clock: Clock
 
     @migrations(name="0002_figures")
     def watch(db: Database) -> None:
-        later = (figures, shapes, groups, replays, copies)
+        later = (figures, shapes, groups, replays, copies, limits)
         for statement in (each for module in later for each in module.STATEMENTS):
             db.execute(statement)
         fill(connection)

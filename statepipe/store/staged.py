@@ -4,7 +4,8 @@ Rows about data: staged batches, load plans, and their removal when nobody needs
 The files themselves are `stage.py`'s; a row here is what makes a file exist.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from statepipe.model import Staged, Stay
@@ -53,6 +54,15 @@ _NEWEST_OF_STATE = """
 SELECT max(generation)
   FROM batch
  WHERE instance = ? AND state = ?
+"""
+
+_IN_FLIGHT = """
+SELECT coalesce(sum(bytes), 0)
+  FROM batch
+ WHERE instance IN (SELECT n
+                      FROM instance INDEXED BY instance_held
+                     WHERE worker IS NOT NULL
+                       AND worker NOT IN (SELECT value FROM json_each(?)))
 """
 
 _FILES = """
@@ -151,3 +161,15 @@ def files_of(connection: sqlite3.Connection, instance: int) -> set[str]:
 def all_files(connection: sqlite3.Connection) -> set[str]:
     """Return the staged files that rows of any instance name."""
     return {name for (name,) in connection.execute(_ALL_FILES)}
+
+
+def bytes_in_flight(connection: sqlite3.Connection, *, without: Collection[int]) -> int:
+    """
+    Return how many bytes are staged by instances that are driven.
+
+    Args:
+        connection: The store.
+        without: Workers that drive nothing any more, whatever they hold.
+    """
+    size: int = connection.execute(_IN_FLIGHT, (json.dumps(sorted(without)),)).fetchone()[0]
+    return size

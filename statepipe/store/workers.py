@@ -25,14 +25,16 @@ VALUES (:name, :host, :pid, :pid_started, :pid_space, :boot_id, :lease_ms, :dead
         :now_ms, :slots)
 """
 
-# Never of the highest number, which the next worker would be given again while this
-# one, that only slept, still believes that what is claimed under it is its own.
+# Never of one whose slots are still to be judged (`presence.py`). Nor of the highest number,
+# which the next worker would be given again while this one, that only slept, still believes
+# that what is claimed under it is its own.
 _FORGET = """
 DELETE FROM worker
  WHERE n = ?
    AND beat = ?
    AND n < (SELECT max(n) FROM worker)
    AND NOT EXISTS (SELECT 1 FROM instance WHERE instance.worker = worker.n)
+   AND NOT EXISTS (SELECT 1 FROM slot WHERE slot.worker = worker.n)
 """
 
 # A worker that slept for longer than its lease may have been forgotten meanwhile.

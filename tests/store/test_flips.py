@@ -129,4 +129,4 @@ def test_no_flipped_byte_changes_what_is_loaded(whole: Whole, tmp_path: Path) ->
         assert content(copy) == before, f"reading changed the files: {victim.name}, byte {at}"
         shutil.rmtree(copy)
 
-    assert verdicts["noticed"] > FLIPS // 20, verdicts
+    assert verdicts["noticed"] > FLIPS // 40, verdicts

@@ -60,7 +60,7 @@ def parcel(
 def written(store: Store, *parcels: Parcel) -> list[Stored | None]:
     """Write parcels in a transaction of their own."""
     said = Output(parcels)
-    assert Committer(store).commit([], {}, policies={}, output=said) == []
+    assert Committer(store).commit([], {}, policies={}, besides=[said]) == []
     return said.stored
 
 
@@ -88,7 +88,7 @@ def test_it_is_written_with_the_changes_of_its_group(store: Store, at: Checkpoin
     change = stores.plain(at, "s1")
 
     verdicts = Committer(store).commit(
-        [change], {}, policies={}, output=Output([parcel(at, first=["one"])])
+        [change], {}, policies={}, besides=[Output([parcel(at, first=["one"])])]
     )
 
     assert verdicts == [Verdict.COMMITTED]
@@ -105,7 +105,7 @@ def test_a_fenced_attempt_writes_nothing_whatever_becomes_of_the_others(
     said = Output([parcel(at, first=["zombie"]), parcel(other, first=["alive"])])
     changes = [stores.plain(at, "s1"), stores.plain(other, "s1")]
 
-    verdicts = Committer(store).commit(changes, {}, policies={}, output=said)
+    verdicts = Committer(store).commit(changes, {}, policies={}, besides=[said])
 
     assert verdicts == [Verdict.FENCED, Verdict.COMMITTED]
     assert said.stored == [None, Stored()]
@@ -117,7 +117,7 @@ def test_a_change_that_must_be_decided_again_costs_no_words(store: Store, at: Ch
     stale = stores.plain(at, "s1")._replace(seq=at.seq - 1)
 
     verdicts = Committer(store).commit(
-        [stale], {}, policies={}, output=Output([parcel(at, first=["one"])])
+        [stale], {}, policies={}, besides=[Output([parcel(at, first=["one"])])]
     )
 
     assert verdicts == [Verdict.STALE]

@@ -155,6 +155,8 @@ class Counters:
             self._moved(change)
             self._attempted(change)
             return
+        if detail.waited_ms:
+            self.count("waited_ms", change.machine, change.source, by=detail.waited_ms)
         for drift in detail.drifts:
             self.count("drift", change.machine, change.source, drift.kind)
         if detail.kind == "move":

@@ -64,6 +64,7 @@ _COUNTS: Final = (
         "1",
         "j.kind = 'resume'",
     ),
+    ("waited_ms", "j.source", "''", "j.waited_ms", "j.kind <> 'claim'"),
     ("finished", "''", "j.ended", "1", "j.ended IS NOT NULL"),
 )
 
@@ -81,7 +82,7 @@ SELECT 'drift', d.machine, j.state, j.kind, count(*)
 _DURATIONS: Final = (
     ("state", "j.source", _OUTCOME, "j.stayed_ms", "j.kind = 'move'"),
     ("instance", "''", "j.ended", "max(0, j.at_ms - i.created_at_ms)", "j.ended IS NOT NULL"),
-    ("queue", "''", "''", "j.waited_ms", "j.waited_ms IS NOT NULL"),
+    ("queue", "''", "''", "j.waited_ms", "j.kind = 'claim' AND j.waited_ms IS NOT NULL"),
 )
 
 _LATEST: Final = f"""
