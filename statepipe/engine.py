@@ -375,6 +375,7 @@ class Engine:
                 rng=self._rng,
                 in_flight_max=self._in_flight_max,
                 observers=self._observers,
+                staged_bytes_max=self._config.staged_bytes_max,
             )
             if self._stop_reason is not None:
                 self._loop.stop(self._stop_reason)

@@ -55,6 +55,9 @@ class Policy:
         max_lost: How many times in a row the driver may die without progress, 1..1000.
         executor: Where the task runs: a process of its own, a thread, or the loop itself.
         batch_size: How many records a batch should hold, at least 1.
+        batch_size_min: How small batches may become where the other side throttles or is too
+            slow, 1..batch_size: the size is halved then, and recovers with each committed
+            batch. None if the size does not adapt.
         parallel: How many batches of the input are worked on at once, each by a worker of
             its own, 1..64. Where a worker runs is the executor's matter; "inline" has one.
 
@@ -81,6 +84,7 @@ class Policy:
     max_lost: int = 20
     executor: ExecutorKind = "process"
     batch_size: int = 1_000
+    batch_size_min: int | None = None
     parallel: int = 1
 
     def __post_init__(self) -> None:
@@ -93,6 +97,8 @@ class Policy:
         _within("max_attempts", self.max_attempts, 1, ATTEMPTS_MAX)
         _within("max_lost", self.max_lost, 1, ATTEMPTS_MAX)
         _within("batch_size", self.batch_size, 1, BATCH_SIZE_MAX)
+        if self.batch_size_min is not None:
+            _within("batch_size_min", self.batch_size_min, 1, BATCH_SIZE_MAX)
         _within("parallel", self.parallel, 1, PARALLEL_MAX)
         _within("backoff_rate", self.backoff_rate, 1.0, _RATE_MAX)
         _duration("interval", self.interval_ms, 0)
@@ -286,12 +292,21 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str, Any], Any]]]] = {
     "max_lost": ("max_lost", _read_int),
     "executor": ("executor", _read_text),
     "batch_size": ("batch_size", _read_int),
+    "batch_size_min": ("batch_size_min", _read_int),
     "parallel": ("parallel", _read_int),
 }
 
 #: What a state of a machine file may say itself: how its task runs. How it is
 #: retried goes into `retry`, so that a policy has one name and one place.
-STATE_KEYS: Final = ("timeout", "grace", "heartbeat", "executor", "batch_size", "parallel")
+STATE_KEYS: Final = (
+    "timeout",
+    "grace",
+    "heartbeat",
+    "executor",
+    "batch_size",
+    "batch_size_min",
+    "parallel",
+)
 
 #: Everything a policy table may say.
 POLICY_KEYS: Final = tuple(_KEYS)

@@ -19,6 +19,8 @@ The walk: what takes an instance from one commit to the next.
     builtin     tasks of ours: contract and load    staging    batches, on the worker's side
     upcasting   records of older versions           watching   a source's shape, and its drift
     failure     an exception as plain data          waiting    whose turn to be called is next
+    permits     what must be had before that        permission     what must be had meanwhile
+    acquiring   how that is waited for              sizing     how large a batch should be now
     groups      partitions that belong together     slicing    which partitions a range names
     asynchronous    `async def` tasks
 """

@@ -20,7 +20,9 @@ from statepipe.observe import redact
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.endings import Ended, Failure
 from statepipe.runtime.failure import message_of, names_of
+from statepipe.runtime.permission import permission
 from statepipe.runtime.picture import Mark
+from statepipe.runtime.sizing import size_of
 from statepipe.store import groups, shapes, staged, watermarks
 from statepipe.store.codec import decode
 from statepipe.store.connection import Store
@@ -49,6 +51,7 @@ def call_of(drive: Drive, store: Store) -> dict[str, Any]:
         "mark": _mark(drive, store),
         "replays": drive.picture.replays,
         "next": drive.batches,
+        "batch_size": size_of(drive),
         "records": records,
         "rejected": rejected,
     }
@@ -104,6 +107,8 @@ def answer_of(drive: Drive, request: Mapping[str, Any], store: Store) -> Any:  #
         ]
     if request["ask"] == "shape":
         return shapes.accepted(store.connection, drive.program.name, drive.state)
+    if request["ask"] == "permit":
+        return permission(drive, request["resource"], store)
     assert request["ask"] == "beat", request
     return None
 

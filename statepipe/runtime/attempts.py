@@ -15,8 +15,8 @@ of which. What it gets and gives:
             that is not committed, `cursor`: where the last committed one ended,
             `records` and `rejected`: how many this stay has committed
     ask     {"ask": "next" | "input" | "plan" | "shape", …} -> the answer; "batch" | "loaded":
-            to commit; "share" | "turn" | "join": with others at the same input; "beat".
-            Raises TaskCancelled when the attempt must stop
+            to commit; "share" | "turn" | "join": with others at the same input; "permit": of a
+            resource; "beat". Raises TaskCancelled when the attempt must stop
     result  {"event", "value", "produced", "records", "rejected"}, perhaps a "note" on why, or
             {"failed": {"names", "message", "traceback", "retry_after_ms"}}, perhaps "drifts"
 
@@ -36,6 +36,7 @@ from statepipe.io.rejects import RejectEntry, rejected
 from statepipe.io.streams import read_stream
 from statepipe.model import OK, Batch, Outcome, Record, Task
 from statepipe.runtime import asynchronous, builtin, failure
+from statepipe.runtime.acquiring import acquire
 from statepipe.runtime.executors import cancellation
 from statepipe.runtime.functions import kind_of, resolve
 from statepipe.runtime.staging import Ask, Input, Staging, beat
@@ -136,6 +137,7 @@ def _source(got: Any, task: Task, call: Mapping[str, Any], ask: Ask) -> dict[str
             )
             number += 1
             task.idempotency_key = _key(call, number)
+            task.batch_size = staging.batch_size
     except Reject as error:
         raise _reject_refused(error) from error
     finally:
@@ -280,6 +282,7 @@ def _task(call: Mapping[str, Any], ask: Ask) -> Task:
         idempotency_key=_key(call, call["next"]),
         _beat=partial(beat, ask, flag),
         _is_cancelled=partial(getattr, flag, "raised"),
+        _acquire=partial(acquire, ask, flag),
     )
 
 

@@ -31,6 +31,7 @@ from statepipe.runtime.endings import Ended
 from statepipe.runtime.inbox import Finished, Inbox, Question
 from statepipe.runtime.output.capture import Outbox
 from statepipe.runtime.output.streams import Beside, Captured
+from statepipe.runtime.permits import Permits
 from statepipe.runtime.pools import Pools
 from statepipe.store import staged
 from statepipe.store.connection import Store
@@ -72,14 +73,18 @@ class Calls:
         pools: Where they run.
         inbox: Where they ask, and are told of when they end.
         outbox: Where what they print and log goes.
+        permits: Told when an attempt has ended, for what it held.
     """
 
-    def __init__(self, store: Store, *, pools: Pools, inbox: Inbox, outbox: Outbox) -> None:
+    def __init__(
+        self, store: Store, *, pools: Pools, inbox: Inbox, outbox: Outbox, permits: Permits
+    ) -> None:
         self._store = store
         self._clock = store.clock
         self._pools = pools
         self._inbox = inbox
         self._outbox = outbox
+        self._permits = permits
         self._deadlines = Deadlines(store.clock)
         self._shared: dict[int, _Shared] = {}
         self.claimed = self._deadlines.claimed
@@ -96,6 +101,7 @@ class Calls:
         policy = drive.part.policy
         kind = policy.executor
         self._pools.busy[kind] += 1
+        drive.calls += 1
         drive.future = UNDER_WAY
         if kind == "inline":
             ask = partial(ask_inline, drive, drive.attempt_id)
@@ -148,6 +154,8 @@ class Calls:
             return False
         message.took_ms = self._clock.boot_ms() - message.drive.began_boot_ms
         self._pools.busy[message.executor] -= 1
+        message.drive.calls -= 1
+        self._permits.ended(message)
         return True
 
     def ended(self, message: Finished) -> Ended | None:
@@ -228,8 +236,10 @@ class Calls:
             len(shared.running) < policy.parallel
             and self._pools.has_room(kind)
             and attempts.input_of(drive, shared.handed + len(shared.running), self._store)
+            and self._permits.has_another(drive)
         ):
             self._pools.busy[kind] += 1
+            drive.calls += 1
             self._submit(drive, Beside(shared.lead), call)
 
     def _is_its_turn(self, question: Question, shared: _Shared) -> bool:

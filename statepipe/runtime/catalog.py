@@ -29,6 +29,7 @@ from statepipe.machine.loader import find_machine, list_machines, load_machine
 from statepipe.machine.params import bind_params
 from statepipe.machine.table import Table
 from statepipe.machine.tasks import Load, Run
+from statepipe.machine.uses import refuse_undeclared
 from statepipe.notify import refuse_unknown
 from statepipe.policy import Policy
 from statepipe.runtime.functions import Kind, kind_of, refuse_missing, resolve
@@ -36,6 +37,7 @@ from statepipe.runtime.program import Part, Program
 from statepipe.store.codec import encode
 from statepipe.store.connection import Store
 from statepipe.store.lookup import Found, definition_body
+from statepipe.store.resources import declare
 from statepipe.store.stage import INLINE_BYTES_MAX
 from statepipe.store.steering import define
 
@@ -94,8 +96,8 @@ class Catalog:
         Return the definition of `name`, if it can be driven as far as no store need tell.
 
         Raises:
-            NotFound, DefinitionError: As `machine` and `form`; a policy is wrong, or
-                somebody is to be told who is no target.
+            NotFound, DefinitionError: As `machine` and `form`; a policy is wrong, somebody is
+                to be told who is no target, or a state uses what is no resource.
         """
         machine = self.machine(name)
         self.form(machine)
@@ -105,6 +107,7 @@ class Catalog:
             if state.task is not None:
                 self._policy(machine, state)
         refuse_unknown(named_targets(machine), self._config.targets, where=f"machine {name}")
+        refuse_undeclared(machine, self._config.resources)
         return machine
 
     def bound(self, name: str, given: Mapping[str, Any], *, at_ms: int) -> bytes:
@@ -132,6 +135,7 @@ class Catalog:
             if state.task is not None
         }
         form = self.form(machine)
+        declare(store, {each for part in parts.values() for each in part.uses})
         number = define(
             store,
             machine=name,
@@ -204,7 +208,6 @@ class Catalog:
             "machine": machine.name,
             "state": state.name,
             "task": state.name,
-            "batch_size": policy.batch_size,
             "shares": policy.parallel > 1 and policy.executor != "inline",
             "stage_dir": str(stage_dir),
             "inline_bytes_max": INLINE_BYTES_MAX,
@@ -228,6 +231,7 @@ class Catalog:
             policy=policy,
             policy_digest=policy.digest,
             call=call,
+            uses=tuple(self._config.resources[each] for each in sorted(state.uses)),
         )
 
     def _contract(self, judge: Validate) -> dict[str, Any]:

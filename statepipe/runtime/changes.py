@@ -29,6 +29,7 @@ from statepipe.model import (
     Status,
     Stay,
 )
+from statepipe.runtime import sizing
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.endings import Ended, Facts, Failure
 from statepipe.runtime.picture import Mark, Picture
@@ -72,7 +73,8 @@ def moved(
         ValueRefused: The results are too large for a checkpoint.
     """
     source = drive.state
-    if target is None and ended.is_plain and drive.picture.input is None:
+    is_plain = ended.is_plain and drive.picture.input is None and not drive.waited_ms
+    if target is None and is_plain:
         plain = drive.program.plain.get((source, ended.event))
         if plain is not None:
             return _plain_change(drive, ended.event, plain, at_ms=at_ms, took_ms=took_ms), None
@@ -94,6 +96,7 @@ def moved(
         or ended.failure is not None
         or ended.records is not None
         or status == Status.FAILED
+        or drive.waited_ms
     ):
         detail = _move_detail(drive, ended, learned, worker=worker, at_ms=at_ms, status=status)
     change = Change(
@@ -146,7 +149,11 @@ def retry_later(
 ) -> Change:
     """Return the change that parks the instance until its next attempt."""
     assert ended.failure is not None
+    picture = sizing.after(drive, ended.failure)
+    learned = None if picture is drive.picture else picture.write()
     detail = _unchanged(drive, kind="retry")._replace(
+        picture=drive.picture_bytes if picture is drive.picture else learned,
+        learned=learned,
         attempt=drive.attempt + 1,
         wake_at_ms=pause.wake_at_ms,
         wake_delay_ms=pause.delay_ms,
@@ -173,16 +180,18 @@ def batched(
 
     `mark` is how far a source with a watermark has come with it, None for all others.
     """
-    learned = None
-    if mark is not None and mark != drive.picture.marks.get(drive.state):
-        learned = drive.picture.marked(drive.state, mark).write()
+    picture = drive.picture
+    if mark is not None and mark != picture.marks.get(drive.state):
+        picture = picture.marked(drive.state, mark)
+    picture = sizing.recovered(drive, picture)
+    learned = None if picture is drive.picture else picture.write()
     is_load = isinstance(done, Loaded)
     rejected = done.rejects.records if done.rejects else 0
     drifts = done.seen.drifts if isinstance(done, Staged) and done.seen else ()
     detail = _unchanged(drive, kind="batch")._replace(
         worker=worker,
         lost=0,
-        picture=drive.picture_bytes if learned is None else learned,
+        picture=drive.picture_bytes if picture is drive.picture else learned,
         learned=learned,
         batches=drive.batches + 1,
         task=drive.state,
@@ -348,4 +357,5 @@ def _unchanged(drive: Drive, *, kind: str) -> Detail:
         note=None,
         error_kind=None,
         read=None,
+        waited_ms=None if kind == "batch" else drive.waited_ms or None,
     )

@@ -31,7 +31,10 @@ class Drive:
             for what its successor says.
         began_boot_ms: When the attempt began, by the boot clock.
         heard_boot_ms: When it was last heard of.
+        calls: How many calls of it have begun and not ended.
         pending: True while a change of it waits for its commit.
+        places: The rows of `slot` that the attempt under way holds.
+        waited_ms: How long it has waited for resources, as far as no change has said it.
     """
 
     __slots__ = (
@@ -39,6 +42,7 @@ class Drive:
         "attempt_id",
         "batches",
         "began_boot_ms",
+        "calls",
         "created_at_ms",
         "ends_boot_ms",
         "entered_at_ms",
@@ -54,9 +58,11 @@ class Drive:
         "pending",
         "picture",
         "picture_bytes",
+        "places",
         "program",
         "seq",
         "state",
+        "waited_ms",
         "wish",
     )
 
@@ -69,7 +75,10 @@ class Drive:
         self.attempt_id = 0
         self.began_boot_ms = 0
         self.heard_boot_ms = 0
+        self.calls = 0
         self.pending = False
+        self.places: tuple[int, ...] = ()
+        self.waited_ms = 0
         self.refresh(checkpoint)
 
     def refresh(self, checkpoint: Checkpoint) -> None:
@@ -105,6 +114,8 @@ class Drive:
         self.lost = detail.lost
         self.batches = detail.batches
         self.entered_at_ms = detail.entered_at_ms
+        if detail.waited_ms is not None:
+            self.waited_ms = 0
         if detail.picture is not self.picture_bytes:
             self.picture_bytes = detail.picture
             self.picture = Picture.read(detail.picture)

@@ -17,6 +17,7 @@ from statepipe.model import Attachment, Change
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.inbox import Finished, Question
 from statepipe.runtime.output.capture import Outbox
+from statepipe.runtime.permits import Permits
 from statepipe.store.committer import Committer, Verdict
 from statepipe.store.connection import Store
 from statepipe.store.output import Output
@@ -46,13 +47,15 @@ class Group:
     Args:
         store: The open store.
         outbox: What attempts say; if nothing else is committed, it gets a commit of its own.
+        permits: What attempts give back when they end, likewise.
 
     Attributes:
         policies: Bodies (JSON) by digest of every policy a change may name.
     """
 
-    def __init__(self, store: Store, outbox: Outbox) -> None:
+    def __init__(self, store: Store, outbox: Outbox, permits: Permits) -> None:
         self._outbox = outbox
+        self._permits = permits
         self._clock: Clock = store.clock
         self._committer = Committer(store)
         self.policies: dict[str, str] = {}
@@ -92,7 +95,7 @@ class Group:
         """
         entries, attached = self._entries, self._attached
         if not entries:
-            if self._outbox.is_due:
+            if self._outbox.is_due or self._permits.leaves is not None:
                 self.commit_output()
             return []
         verdicts = self._commit([entry.change for entry in entries], attached)
@@ -102,13 +105,19 @@ class Group:
         return list(zip(entries, verdicts, strict=True))
 
     def commit_output(self) -> None:
-        """Commit what attempts have said, or a good part of it, and nothing else."""
+        """Commit what attempts have said, or a good part of it, and have given back."""
         self._commit([], {})
 
     def _commit(self, changes: list[Change], attached: Mapping[int, Attachment]) -> list[Verdict]:
         said = self._outbox.take()
         output = Output([parcel for _, parcel in said]) if said else None
-        verdicts = self._committer.commit(changes, attached, policies=self.policies, output=output)
+        end = self._permits.leaves
+        besides = [each for each in (output, end) if each is not None]
+        verdicts = self._committer.commit(
+            changes, attached, policies=self.policies, besides=besides
+        )
+        if end is not None:
+            self._permits.left(end)
         if output is not None:
             for (capture, _), stored in zip(said, output.stored, strict=True):
                 capture.was_stored(stored)

@@ -32,8 +32,10 @@ from statepipe.runtime.observers import Observers
 from statepipe.runtime.outcomes import farewell, outcome
 from statepipe.runtime.output.capture import Outbox
 from statepipe.runtime.output.streams import nobody
+from statepipe.runtime.permits import Permits
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Program
+from statepipe.runtime.sizing import size_of
 from statepipe.runtime.waiting import Waiting
 from statepipe.store import claims, workers
 from statepipe.store.claims import Scope
@@ -56,6 +58,7 @@ class Loop:
         rng: For jitter.
         in_flight_max: How many instances it drives at a time.
         observers: Who is told what was committed.
+        staged_bytes_max: How much may be staged before nothing new begins; None for no bound.
 
     Attributes:
         drives: What it drives right now, by the instance's number.
@@ -72,6 +75,7 @@ class Loop:
         rng: random.Random,
         in_flight_max: int,
         observers: Observers,
+        staged_bytes_max: int | None = None,
     ) -> None:
         self.drives: dict[int, Drive] = {}
         self.fenced: list[str] = []
@@ -86,12 +90,15 @@ class Loop:
         self._in_flight_max = in_flight_max
         self._observers = observers
         self._outbox = Outbox(self._clock)
-        self._group = Group(store, self._outbox)
-        self._inbox = Inbox()
-        self._calls = Calls(store, pools=pools, inbox=self._inbox, outbox=self._outbox)
-        self._waiting = Waiting(pools.slots)
-        self._fresh = 0
         self._agenda = Agenda(self._clock)
+        self._permits = Permits(store, worker, self._agenda, staged_bytes_max=staged_bytes_max)
+        self._group = Group(store, self._outbox, self._permits)
+        self._inbox = Inbox()
+        self._calls = Calls(
+            store, pools=pools, inbox=self._inbox, outbox=self._outbox, permits=self._permits
+        )
+        self._waiting = Waiting(pools.slots, self._permits)
+        self._fresh = 0
         self._stopping: str | None = None
         self._broken: StatepipeError | None = None
 
@@ -171,7 +178,8 @@ class Loop:
             self.let_all_go()
             return
         self._notice_wishes()
-        limit = min(self._in_flight_max - len(self.drives), GROUP_MAX)
+        in_flight = len(self.drives) - self._permits.beside
+        limit = min(self._in_flight_max - in_flight, GROUP_MAX)
         agenda.forget_timers()  # without room, nobody can be woken
         if limit > 0:
             claimed = claims.claim_ready(self._store, self._worker, scope=self._scope, limit=limit)
@@ -200,6 +208,7 @@ class Loop:
         """Let every instance go at its next boundary; it is, once `drives` is empty."""
         for drive in self.drives.values():
             drive.wish = drive.wish or "stop"
+            self._waiting.hurry(drive)
             # A pause waits for the next boundary; an end does not wait for a pause.
             if drive.future is not None:
                 self._calls.ask_to_stop(drive)
@@ -218,6 +227,7 @@ class Loop:
     def _act(self, drive: Drive) -> None:
         refusal = self._calls.refusal(drive)
         if refusal is not None:
+            self._permits.give_back(drive)
             self._conclude(drive, refusal, None)
             return
         ended = self._calls.begin(drive, self._ask_inline)
@@ -345,7 +355,7 @@ class Loop:
             if self._stopping:  # an inline task holds up the loop that would say so
                 drive.wish = drive.wish or "stop"
             if drive.wish is None:
-                message.answer(None)
+                message.answer(size_of(drive))
             else:
                 message.refuse()
             self._hear_due(drive)

@@ -1,7 +1,7 @@
 """
 What an instance has learned so far, as its checkpoint keeps it.
 
-    Picture     results by state, visits, the stay whose batches are the next input, marks
+    Picture     results by state, visits, the stay whose batches are the next input, marks, sizes
     Mark        how far a source with a watermark has read
 
 The store keeps it as bytes and does not look inside.
@@ -42,6 +42,8 @@ class Picture(NamedTuple):
         marks: How far each source with a watermark has read, by state name. What a source
             starts from is fixed with its first batch, whatever others load meanwhile.
         replays: True if its first input was records that another instance had rejected.
+        sizes: How many records a batch should hold, by state, where that is fewer than the
+            policy says; see `sizing`.
     """
 
     results: Mapping[str, Any]
@@ -49,16 +51,18 @@ class Picture(NamedTuple):
     input: Stay | None
     marks: Mapping[str, Mark] = MappingProxyType({})
     replays: bool = False
+    sizes: Mapping[str, int] = MappingProxyType({})
 
     @classmethod
     def read(cls, data: bytes | None) -> "Picture":
         """Return the picture a checkpoint holds; None is the empty one."""
         if data is None:
             return EMPTY
-        results, visits, stay, *rest = decode(data)
-        marks = {state: Mark(*mark) for state, mark in rest[0].items()} if rest else {}
-        replays = len(rest) > 1 and rest[1]
-        return cls(results, visits, None if stay is None else Stay(*stay), marks, replays)
+        known: list[Any] = decode(data)
+        results, visits, stay, *rest = known
+        read, replays, sizes = (*rest, *_UNSAID[len(rest) :])
+        marks = {state: Mark(*mark) for state, mark in read.items()}
+        return cls(results, visits, None if stay is None else Stay(*stay), marks, replays, sizes)
 
     def write(self) -> bytes | None:
         """Return the picture for a checkpoint; the empty one is None."""
@@ -66,10 +70,14 @@ class Picture(NamedTuple):
             return None
         stay = None if self.input is None else list(self.input)
         known: list[Any] = [dict(self.results), dict(self.visits), stay]
-        if self.marks or self.replays:  # most have none, and version 1 of the schema knew none
+        # Most have none of these, and version 1 of the schema knew none; one that is there
+        # needs those before it.
+        if self.marks or self.replays or self.sizes:
             known.append({state: list(mark) for state, mark in self.marks.items()})
-        if self.replays:
-            known.append(True)
+        if self.replays or self.sizes:
+            known.append(self.replays)
+        if self.sizes:
+            known.append(dict(self.sizes))
         return encode(known)
 
     def visit(self, state: str) -> int:
@@ -82,3 +90,6 @@ class Picture(NamedTuple):
 
 
 EMPTY: Final = Picture({}, {}, None)
+
+#: What a checkpoint need not say: marks, whether it replays, sizes.
+_UNSAID: Final[tuple[Any, ...]] = ({}, False, {})

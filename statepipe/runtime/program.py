@@ -14,6 +14,7 @@ from statepipe.machine.table import Table
 from statepipe.machine.tasks import Run
 from statepipe.model import Status
 from statepipe.policy import Policy
+from statepipe.resources import Resource
 
 Work = Literal["run", "validate", "load"]
 
@@ -28,12 +29,14 @@ class Part:
         policy: The merged policy of the state.
         policy_digest: Names `policy` in the journal.
         call: The part of every call to `perform` that does not change.
+        uses: The resources that each attempt needs, sorted by name.
     """
 
     work: Work
     policy: Policy
     policy_digest: str
     call: Mapping[str, Any]
+    uses: tuple[Resource, ...] = ()
 
 
 class PlainMove(NamedTuple):

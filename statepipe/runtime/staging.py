@@ -71,11 +71,13 @@ class Staging:
         records: Records committed in this stay, by earlier attempts as well: what a guard
             asks about must not depend on how often the stay was interrupted.
         rejected: Records put into quarantine in this stay, likewise.
+        batch_size: How many records the next batch should hold.
     """
 
     def __init__(self, call: Mapping[str, Any], ask: Ask) -> None:
         self.records: int = call["records"]
         self.rejected: int = call["rejected"]
+        self.batch_size: int = call["batch_size"]
         self._call = call
         self._ask = ask
         self._stage = Stage(Path(call["stage_dir"]))
@@ -178,7 +180,8 @@ class Staging:
         of = of or Input(staged, encoded.payload)
         refused = self.rejects(number, rejects, of=of)
         facts = {**staged._asdict(), "rejects": refused, "seen": seen}
-        self._ask({"ask": "batch", "staged": facts, "mark": mark})
+        size = self._ask({"ask": "batch", "staged": facts, "mark": mark})
+        self.batch_size = size or self.batch_size
         self.records += encoded.records
         self.rejected += len(rejects)
 

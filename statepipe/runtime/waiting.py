@@ -3,6 +3,8 @@ The instances that rest and wait for their turn to be called.
 
     Waiting.put, Waiting.hurry     at the end, or at the front
     Waiting.next                   whose turn it is, None while every executor is full
+
+What needs a slot, a permit or room for its batches waits with `permits.py` meanwhile.
 """
 
 from collections import deque
@@ -10,13 +12,15 @@ from collections.abc import Iterable
 
 from statepipe.policy import ExecutorKind
 from statepipe.runtime.drive import Drive
+from statepipe.runtime.permits import Permits
 from statepipe.runtime.pools import Pools
 
 
 class Waiting:
     """A queue for each kind of executor, so that a full one holds up nobody else."""
 
-    def __init__(self, kinds: Iterable[ExecutorKind]) -> None:
+    def __init__(self, kinds: Iterable[ExecutorKind], permits: Permits) -> None:
+        self._permits = permits
         self._queues: dict[ExecutorKind, deque[Drive]] = {kind: deque() for kind in kinds}
 
     def put(self, drive: Drive) -> None:
@@ -28,15 +32,24 @@ class Waiting:
             queue.appendleft(drive)
 
     def hurry(self, drive: Drive) -> None:
-        """Move `drive` to the front if it waits here and has a wish by now."""
+        """Move `drive` to the front if it waits and has a wish by now."""
         queue = self._queues[drive.part.policy.executor]
-        if drive.wish is not None and drive in queue:
+        if drive.wish is None:
+            return
+        if self._permits.let_go(drive):
+            queue.appendleft(drive)
+        elif drive in queue:
             queue.remove(drive)
             queue.appendleft(drive)
 
     def next(self, pools: Pools) -> Drive | None:
         """Take out the first that can go on."""
+        permits = self._permits
+        if permits.keeps_any and (drive := permits.next(pools)) is not None:
+            return drive
         for kind, queue in self._queues.items():
-            if queue and (pools.has_room(kind) or queue[0].wish is not None):
-                return queue.popleft()
-        return None
+            while queue and (pools.has_room(kind) or queue[0].wish is not None):
+                drive = queue.popleft()
+                if drive.wish is not None or not permits.stops(drive):
+                    return drive
+        return permits.next(pools) if permits.keeps_any else None

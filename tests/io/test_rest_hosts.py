@@ -8,12 +8,12 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 
 from statepipe.errors import Fatal
-from statepipe.io.rest.pages import ByCursor, ByLink, with_params
+from statepipe.io.rest.pages import ByCursor, ByLink, ByPage, with_params
 from statepipe.io.rest.source import read_rest
 from statepipe.observe import redact
 from tests.io.reading import task
@@ -107,6 +107,29 @@ def test_a_redirect_on_the_same_origin_is_followed_with_credentials() -> None:
 
     assert batch.records == [{"n": 1}]
     assert [request.headers["authorization"] for request in web.requests] == [f"Bearer {TOKEN}"] * 2
+
+
+def test_each_request_waits_for_a_permit_of_its_resource() -> None:
+    """Each page, and each redirect on the way to one; without a resource nobody is asked."""
+    asked: list[tuple[str, int]] = []
+
+    def answer(request: Request) -> Reply:
+        if request.path == "/here":
+            return Reply(
+                status=307, headers={"Location": f"/there?{urlsplit(request.target).query}"}
+            )
+        page = int(request.query["page"])
+        return as_json([{"n": page}] if page < 3 else [])
+
+    with serving(answer) as web:
+        source = task()
+        source._acquire = lambda name: asked.append((name, len(web.requests)))
+        batches = list(read_rest(source, f"{web.url}/here", pages=ByPage(), resource="desk"))
+        assert [record for batch in batches for record in batch.records] == [{"n": 1}, {"n": 2}]
+        assert asked == [("desk", number) for number in range(6)]
+        list(read_rest(source, f"{web.url}/here", pages=ByPage()))
+
+    assert len(asked) == 6
 
 
 def test_redirects_that_go_round_end() -> None:

@@ -39,6 +39,7 @@ class Request(NamedTuple):
         headers: The headers, names in lower case.
         at_s: When it came, by the wall clock, in seconds since 1970.
         at_once: How many requests of this path were open then, itself included.
+        in_all: How many of any path were.
         method: "GET" or "POST".
         body: What was posted.
     """
@@ -49,6 +50,7 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     at_s: float
     at_once: int
+    in_all: int
     method: str = "GET"
     body: bytes = b""
 
@@ -122,6 +124,7 @@ class Web:
                 {name.lower(): value for name, value in handler.headers.items()},
                 now_s,
                 self._open[parts.path],
+                self._open.total(),
                 handler.command,
                 body,
             )

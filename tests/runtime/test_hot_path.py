@@ -4,8 +4,9 @@ The short cuts of the walk: what is worked out beforehand, who goes first, what 
 A short cut must lead where the long way leads, or not exist.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,14 +17,24 @@ from statepipe.machine.table import Table
 from statepipe.machine.tasks import Load, Run
 from statepipe.model import Checkpoint, Status, Task
 from statepipe.policy import ExecutorKind, Policy
+from statepipe.runtime.agenda import Agenda
 from statepipe.runtime.deadlines import Deadlines
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.inbox import Finished, Inbox, Question
 from statepipe.runtime.output.capture import Capture, Outbox
+from statepipe.runtime.permits import Permits
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Part, PlainMove, Program
 from statepipe.runtime.waiting import Waiting
 from statepipe.testing import ManualClock
+from tests.store import stores
+
+
+@pytest.fixture(autouse=True)
+def _stores_are_closed() -> Iterator[None]:
+    """Close the stores a test has opened."""
+    yield
+    stores.close_all()
 
 
 def nothing(task: Task) -> None:
@@ -54,6 +65,12 @@ def program(
         policies={},
         deadline_ms=None,
     )
+
+
+def permits_of(folder: Path) -> Permits:
+    """Return the permits of a worker of a store in `folder`."""
+    store = stores.opened(folder)
+    return Permits(store, stores.registered(store), Agenda(store.clock), staged_bytes_max=None)
 
 
 def acting(name: str, *on: Transition) -> State:
@@ -119,7 +136,7 @@ def test_a_guarded_counted_failing_or_planning_move_is_not_plain() -> None:
     }
 
 
-def test_a_full_executor_holds_up_only_its_own() -> None:
+def test_a_full_executor_holds_up_only_its_own(tmp_path: Path) -> None:
     """Those for another kind go on, in the order they came."""
     of = program(
         acting("slow", Transition(event="ok", target="light")),
@@ -128,7 +145,7 @@ def test_a_full_executor_holds_up_only_its_own() -> None:
     )
     pools = Pools(processes=1, threads=8)
     pools.busy["process"] = 1
-    waiting = Waiting(pools.slots)
+    waiting = Waiting(pools.slots, permits_of(tmp_path))
     states = ("slow", "light", "slow", "light")
     drives = [drive(of, n, state) for n, state in enumerate(states)]
     for each in drives:
@@ -143,12 +160,12 @@ def test_a_full_executor_holds_up_only_its_own() -> None:
     assert waiting.next(pools) is drives[0]
 
 
-def test_one_that_wants_to_be_let_go_needs_no_executor() -> None:
+def test_one_that_wants_to_be_let_go_needs_no_executor(tmp_path: Path) -> None:
     """A cancel or a pause does not wait behind work for which there is no room."""
     of = program(acting("slow", Transition(event="ok", target="done")))
     pools = Pools(threads=1)
     pools.busy["thread"] = 1
-    waiting = Waiting(pools.slots)
+    waiting = Waiting(pools.slots, permits_of(tmp_path))
     first, second = drive(of, 1, "slow"), drive(of, 2, "slow")
     waiting.put(first)
     waiting.put(second)

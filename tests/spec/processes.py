@@ -34,6 +34,9 @@ from statepipe.testing import ManualClock
 from tests.spec import promises
 
 TIMEOUT_MS = 60_000
+
+#: How many attempts may extract at once, in all processes.
+AT_ONCE_MAX = 2
 LEASE_MS = 30_000
 
 
@@ -58,15 +61,24 @@ def machine() -> Machine:
         "max_lost": promises.MAX_LOST,
     }
 
-    def acting(name: str, function: Callable[..., Any], *on: Transition) -> State:
-        return State(name=name, task=Run(function=function), on=on, retry=retry, settings=settings)
+    def acting(
+        name: str, function: Callable[..., Any], *on: Transition, uses: tuple[str, ...] = ()
+    ) -> State:
+        return State(
+            name=name,
+            task=Run(function=function),
+            on=on,
+            retry=retry,
+            settings=settings,
+            uses=uses,
+        )
 
     again = Transition(event="again", target="extracting", max_visits=promises.AGAIN_MAX)
     return Machine(
         name="model",
         initial="extracting",
         states=(
-            acting("extracting", extract, Transition(event="ok", target="deciding")),
+            acting("extracting", extract, Transition(event="ok", target="deciding"), uses=("crm",)),
             acting("deciding", decide, Transition(event="ok", target="done"), again),
             State(name="done", final="success"),
         ),
@@ -177,6 +189,8 @@ class Process:
         self.told: list[tuple[int, int, str, str]] = []
         self.ending = False
         self.clock = clock
+        limits = f"[resources.crm]\nslots = {AT_ONCE_MAX}\n"
+        (folder / "statepipe.toml").write_text(limits, encoding="utf-8")
         config = load_config(start=folder, environ={})
         self.store = open_store(config.store, create=True, clock=clock)
         space = Identity.of_this_process().pid_space

@@ -20,7 +20,7 @@ from statepipe.store.connection import Store
 from statepipe.store.opening import open_store
 from statepipe.store.questions.evidence import gathered
 from statepipe.testing import ManualClock, violations
-from tests.spec.processes import Play, Process
+from tests.spec.processes import AT_ONCE_MAX, Play, Process
 from tests.spec.promises import Instance, Moment, Row, Wake
 
 _ROWS = """
@@ -129,6 +129,17 @@ class Theatre(RuleBasedStateMachine):
                 visit = model.again + 1
                 assert staged.get((model.n, visit), 0) == model.batches, "no batch lost or doubled"
         assert violations(self.cli.path) == []
+
+    @invariant()
+    def no_more_use_the_resource_than_it_has_slots(self) -> None:
+        """Count attempts of live processes, of those too that were overtaken and do not know."""
+        at_once = sum(
+            play.call["state"] == "extracting" and not play.future.done()
+            for process in self.slots
+            if process is not None
+            for play in process.plays
+        )
+        assert at_once <= AT_ONCE_MAX
 
     @invariant()
     def everything_has_a_reason(self) -> None:

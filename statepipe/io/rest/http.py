@@ -77,6 +77,7 @@ class Connection:
         limits: Timeouts and sizes.
         stop: Called between the pieces of an answer; raises TaskCancelled if the attempt
             was asked to stop.
+        permit: Returns when a page may be asked for; None if that is always.
         name: The address for errors, if the address itself is a secret.
         clock: The time.
 
@@ -92,11 +93,13 @@ class Connection:
         headers: Mapping[str, str],
         limits: HttpLimits,
         stop: Callable[[], None],
+        permit: Callable[[], None] | None = None,
         name: str | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._limits = limits
         self._stop = stop
+        self._permit = permit
         self._clock = clock or SystemClock()
         self._secrets = Credentials()
         if name is not None:
@@ -152,11 +155,20 @@ class Connection:
         """
         ends_ms = self._clock.boot_ms() + self._limits.total_ms
         for _ in range(_REDIRECTS_MAX):
+            ends_ms += self._wait()
             with self._translated(f"GET {url}"), self._client.stream("GET", url) as response:
                 if response.status_code not in _REDIRECTS or "location" not in response.headers:
                     return self._page(response, url, ends_ms=ends_ms)
                 url = self.follow(url, response.headers["location"])
         raise Fatal(f"GET {url}: it was redirected more than {_REDIRECTS_MAX} times")
+
+    def _wait(self) -> int:
+        """Wait until the host may be asked; return how long that took, in milliseconds."""
+        if self._permit is None:
+            return 0
+        began_ms = self._clock.boot_ms()
+        self._permit()
+        return self._clock.boot_ms() - began_ms
 
     def follow(self, url: str, link: str) -> str:
         """

@@ -70,6 +70,7 @@ def read_rest(  # noqa: PLR0913  (an API differs in all of these, and each has i
     auth: Auth = None,
     decimals: bool = False,
     limits: HttpLimits = _LIMITS,
+    resource: str | None = None,
 ) -> Iterator[Batch]:
     """
     Yield the records of an API from `task.cursor` on, in batches of whole pages.
@@ -93,6 +94,7 @@ def read_rest(  # noqa: PLR0913  (an API differs in all of these, and each has i
             header, {"?key": reference} for a parameter of the query.
         decimals: Numbers with a point become Decimal, every digit kept, instead of float.
         limits: Timeouts, and the largest body.
+        resource: A resource that the state uses; each request waits for a permit of it.
 
     Raises:
         Throttled: If the API asks for a pause.
@@ -112,7 +114,12 @@ def read_rest(  # noqa: PLR0913  (an API differs in all of these, and each has i
     if at.next is None:
         return
     with http.Connection(
-        url, auth=auth, headers=headers or {}, limits=limits, stop=partial(_stop, task)
+        url,
+        auth=auth,
+        headers=headers or {},
+        limits=limits,
+        stop=partial(_stop, task),
+        permit=None if resource is None else partial(task.acquire, resource),
     ) as connection:
         yield from _batches(task, connection, read, at)
 

@@ -34,7 +34,13 @@ from tests.io.web import Web
 
 _MACHINES: Final = Path(__file__).parent / "machines"
 
-_SETTINGS: Final = """\
+#: So many of the four ways may read at once, whoever reads them.
+_SLOTS: Final = 3
+
+_SETTINGS: Final = f"""\
+[resources.rough-api]
+slots = {_SLOTS}
+
 [policies.default]
 executor = "thread"
 
@@ -67,6 +73,9 @@ SELECT i.id, sum(j.records), sum(j.rejected)
 
 #: How long a task may live on when its driver was killed; typically it is milliseconds.
 _ORPHAN_S: Final = 1.0
+
+#: How long a request may be on its way.
+_LATE_S: Final = 0.5
 
 #: Pages in the batch that a killed process may have been making.
 _PAGES_A_KILL: Final = 2
@@ -212,6 +221,7 @@ def problems(root: Path, api: RoughApi, web: Web, killed: list[Kill]) -> list[st
         *_wrong_rows(root),
         *_wrong_counts(root),
         *_early(root, api, web, killed),
+        *_early_elsewhere(root, api, web),
         *_too_many(web),
         *_done_again(root, api, killed),
         *_secrets(root),
@@ -287,10 +297,28 @@ def _early(root: Path, api: RoughApi, web: Web, killed: list[Kill]) -> Iterator[
             yield f"a request {left_s:.3f} s too early; the pause was kept: {is_kept}"
 
 
+def _early_elsewhere(root: Path, api: RoughApi, web: Web) -> Iterator[str]:
+    """What one was told holds for all who use the resource, once it is written down."""
+    with closing(open_reader(scene.store_of(root))) as store:
+        told = [(name.partition("-")[0], at_ms / 1000) for name, at_ms in store.execute(_RETRIES)]
+    for grant in api.grants:
+        for way, at_s in told:
+            if way != grant.way or not grant.at_s - 0.001 <= at_s <= grant.until_s:
+                continue
+            # Who had a permit before that may be a little late with its request.
+            for request in web.requests:
+                if at_s + _LATE_S < request.at_s < grant.until_s:
+                    left_s = grant.until_s - request.at_s
+                    yield f"{request.path} {left_s:.3f} s before {grant.way} may be asked again"
+
+
 def _too_many(web: Web) -> Iterator[str]:
     most = max((request.at_once for request in web.requests), default=0)
     if most > 1:
         yield f"{most} requests at once where one reads"
+    most = max((request.in_all for request in web.requests), default=0)
+    if most > _SLOTS:
+        yield f"{most} requests at once in all, with {_SLOTS} slots"
 
 
 def _done_again(root: Path, api: RoughApi, killed: list[Kill]) -> Iterator[str]:

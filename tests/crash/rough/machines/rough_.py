@@ -24,6 +24,7 @@ def extract(task: Task) -> Iterator[Batch]:
         auth="env:ROUGH_TOKEN",
         decimals=way in ("offset", "cursor"),
         limits=HttpLimits(read_ms=250, total_ms=5_000),
+        resource="rough-api",
     )
 
 
