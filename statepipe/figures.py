@@ -112,6 +112,15 @@ class Known(NamedTuple):
     body: str
 
 
+class Used(NamedTuple):
+    """How a resource is used; `slots` is None if it has none to count."""
+
+    resource: str
+    slots: int | None
+    in_use: int
+    waiting: int
+
+
 class Snapshot(NamedTuple):
     """
     Everything that a store says of itself at one moment.
@@ -135,6 +144,7 @@ class Snapshot(NamedTuple):
         pending: Notices not settled yet, by target; only targets that have some.
         watermarks: How far sources have been loaded, by machine and state, in seconds since
             1970; only those whose watermark is a date or a moment.
+        resources: How each resource is used.
     """
 
     taken: Sequence[Taken]
@@ -154,3 +164,4 @@ class Snapshot(NamedTuple):
     slots_in_use: int
     pending: Mapping[str, int]
     watermarks: Mapping[tuple[str, str], float]
+    resources: Sequence[Used] = ()

@@ -16,6 +16,7 @@ from statepipe.errors import NotFound
 from statepipe.io.plainjson import jsonable
 from statepipe.model import Status
 from statepipe.runtime.outlook import Leg, Outlook, outlook
+from statepipe.runtime.picture import Picture
 from statepipe.store.inspection import Inspection
 from statepipe.units import format_duration, plural
 
@@ -88,6 +89,7 @@ def _head(out: Output, found: Inspection, *, now_ms: int) -> None:
         "params": " ".join(f"{k}={jsonable(v)}" for k, v in found.params.items()),
         "driver": _driver(found),
         "waits": _waits(found, now_ms=now_ms),
+        "batches": _sizes(found),
         "asked": f"{found.request}, not yet honoured" if found.request else "",
         "replays": _replays(found),
         "made": _made(found),
@@ -124,6 +126,13 @@ def _waits(found: Inspection, *, now_ms: int) -> str:
         return ""
     wakes = age(found.wake_at_ms, now_ms=now_ms)
     return f"attempt {found.attempt + 1} {wakes}, at {moment(found.wake_at_ms)}"
+
+
+def _sizes(found: Inspection) -> str:
+    """Return where batches are smaller than their policy says, and how large they are."""
+    sizes = Picture.read(found.picture).sizes
+    said = [f"{size:,} records each in {state}" for state, size in sizes.items()]
+    return f"{', '.join(said)} by now: the other side could not keep up" if said else ""
 
 
 def _ended(found: Inspection) -> str:
@@ -242,6 +251,7 @@ def _facts(found: Inspection, ahead: Outlook) -> dict[str, Any]:
         "finished_at": moment(found.finished_at_ms) or None,
         "wakes_at": moment(found.wake_at_ms) or None,
         "request": found.request,
+        "batch_sizes": dict(Picture.read(found.picture).sizes),
         "driver": found.holder and found.holder._asdict(),
         "cause": failure and {**failure._asdict(), "at": moment(failure.at_ms)},
         "has_output": found.has_output,

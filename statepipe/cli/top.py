@@ -13,6 +13,7 @@ from statepipe.cli.session import Session
 from statepipe.runtime.reasons.health import HEALTHS, health
 from statepipe.store.questions.finishes import Finishes
 from statepipe.store.questions.fleet import COUNTED_MAX, Doing, Failures, Fleet, fleet
+from statepipe.store.questions.usage import User
 from statepipe.units import format_duration, plural
 
 #: States of one machine, and failures, that people are shown.
@@ -38,6 +39,7 @@ _HEADS: Final = (
 )
 #: What a narrow terminal is spared, first to last; HEALTH tells some of it.
 _SPARE: Final = ("RECORDS/S", "STALLED", "MOVES/S", "DONE", "FAILED", "LAST DONE")
+_RESOURCE_HEADS: Final = ("RESOURCE", "SLOTS", "HELD", "WAITING", "RATE", "CLOSED FOR")
 _FAILURE_HEADS: Final = ("FAILED", "MACHINE", "IN", "ERROR", "LAST", "TYPE")
 
 
@@ -77,6 +79,7 @@ def page(found: Fleet) -> Page:
     rows = [_failure(each, now_ms=found.at_ms) for each in found.failures[:_FAILURES_MAX]]
     tables = [
         Table(_HEADS, [_machine(each, found) for each in machines], _SPARE),
+        Table(_RESOURCE_HEADS, [_resource(each) for each in found.users], ("CLOSED FOR",)),
         Table(_FAILURE_HEADS, rows, ("LAST", "IN")),
     ]
     return Page(_line(found), tuple(table for table in tables if table.rows))
@@ -150,6 +153,17 @@ def _rate(per_s: float) -> str:
     return f"{per_s:,.1f}" if per_s else "-"
 
 
+def _resource(user: User) -> list[str]:
+    return [
+        user.name,
+        "-" if user.slots is None else f"{user.slots:,}",
+        f"{len(user.held):,}",
+        f"{len(user.waiting):,}",
+        user.rate or "-",
+        format_duration(user.closed_ms) if user.closed_ms else "-",
+    ]
+
+
 def _failure(failures: Failures, *, now_ms: int) -> list[str]:
     return [
         f"{failures.instances:,}",
@@ -181,6 +195,14 @@ def _facts(found: Fleet) -> dict[str, Any]:
                 "success_at": moment(each.success_at_ms) or None,
             }
             for each in found.machines
+        ],
+        "resources": [
+            {
+                **each._asdict(),
+                "held": [use.instance for use in each.held],
+                "waiting": [use.instance for use in each.waiting],
+            }
+            for each in found.users
         ],
         "failures": [
             {**each._asdict(), "at": moment(each.at_ms), "next": _command(each)}

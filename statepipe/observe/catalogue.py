@@ -108,6 +108,13 @@ _COUNTERS: Final = (
         unit="bytes",
     ),
     Metric(
+        name="statepipe_backpressure_seconds_total",
+        kind="counter",
+        labels=("machine", "state"),
+        help="Time that attempts waited for a slot, a permit, or room for staged batches.",
+        unit="seconds",
+    ),
+    Metric(
         name="statepipe_store_changes_total",
         kind="counter",
         help="Changes committed by group commits.",
@@ -220,6 +227,24 @@ _GAUGES: Final = (
         name="statepipe_worker_slots_in_use",
         kind="gauge",
         help="Instances that they drive now.",
+    ),
+    Metric(
+        name="statepipe_resource_slots",
+        kind="gauge",
+        labels=("resource",),
+        help="Attempts that may use a resource at once; only resources that have slots.",
+    ),
+    Metric(
+        name="statepipe_resource_slots_in_use",
+        kind="gauge",
+        labels=("resource",),
+        help="Slots of the resource that live processes hold.",
+    ),
+    Metric(
+        name="statepipe_resource_waiting",
+        kind="gauge",
+        labels=("resource",),
+        help="Instances that have asked for a slot or a permit of the resource and wait.",
     ),
     Metric(
         name="statepipe_notices_pending",

@@ -206,6 +206,9 @@ class _Writer:
             if count.metric == "lock_wait_us":
                 seconds = count.value / _US_A_SECOND
                 self._put("statepipe_store_lock_wait_seconds_total", (), seconds)
+            elif count.metric == "waited_ms":
+                name = "statepipe_backpressure_seconds_total"
+                self._put(name, (count.machine, count.state), count.value / _MS_A_SECOND)
             elif count.metric in _COUNTED:
                 name, which = _COUNTED[count.metric]
                 self._put(name, tuple(str(count[at]) for at in which), count.value)
@@ -219,6 +222,13 @@ class _Writer:
                 name, which = _TIMED[metric]
                 labels = tuple(str(rows[0][at]) for at in which)
                 self._put(name, labels, _histogram(metric, rows, snapshot))
+
+    def _resources(self, snapshot: Snapshot) -> None:
+        for used in snapshot.resources:
+            self._put("statepipe_resource_waiting", (used.resource,), used.waiting)
+            if used.slots is not None:
+                self._put("statepipe_resource_slots", (used.resource,), used.slots)
+                self._put("statepipe_resource_slots_in_use", (used.resource,), used.in_use)
 
     def _gauges(self, snapshot: Snapshot, shapes: Sequence[Shape]) -> None:
         standing = _standing(snapshot)
@@ -235,6 +245,7 @@ class _Writer:
             self._put(name, (machine,), at_ms / _MS_A_SECOND)
         for target, number in snapshot.pending.items():
             self._put("statepipe_notices_pending", (target,), number)
+        self._resources(snapshot)
         for source, at_s in snapshot.watermarks.items():
             self._put("statepipe_watermark_timestamp_seconds", source, at_s)
         for known in snapshot.machines:
@@ -328,6 +339,7 @@ _IMPLIED: Final[Mapping[str, Callable[[Shape], Iterable[Labels]]]] = {
     "statepipe_errors_total": lambda shape: shape.errors,
     "statepipe_records_total": lambda shape: product(shape.acting, _DIRECTIONS),
     "statepipe_bytes_total": lambda shape: product(shape.acting, ("out",)),
+    "statepipe_backpressure_seconds_total": lambda shape: product(shape.acting),
     "statepipe_resumes_total": lambda _: product(("crash", "manual", "migration")),
     "statepipe_fenced_writes_total": lambda _: [()],
     "statepipe_instances_finished_total": lambda _: product(_RESULTS),

@@ -25,12 +25,16 @@ from statepipe.figures import (
     Snapshot,
     Taken,
     Timing,
+    Used,
 )
 from statepipe.sqlite import sqlite3
 from statepipe.store import watermarks
 from statepipe.store.connection import translated
 from statepipe.store.liveness import Worker, is_dead, workers
 from statepipe.store.opening import open_reader
+from statepipe.store.questions import usage
+from statepipe.store.questions.usage import Rows
+from statepipe.store.resources import STAGING
 
 #: Prometheus has seen older observations, and would not take them again.
 _EXEMPLAR_AGE_MS_MAX: Final = 3_600_000
@@ -139,6 +143,7 @@ class _Rows(NamedTuple):
     workers: list[Worker]
     pending: Mapping[str, int]
     watermarks: Mapping[tuple[str, str], float]
+    uses: Rows
 
 
 def read_snapshot(path: Path, *, clock: Clock, exemplars: bool, most_ms: int) -> Snapshot:
@@ -225,6 +230,7 @@ def _read(
         workers=workers(connection),
         pending=dict(rows(_PENDING)),
         watermarks=watermarks.moments(connection),
+        uses=usage.read(connection, clock=clock),
     )
 
 
@@ -267,6 +273,11 @@ def _snapshot(rows: _Rows, *, clock: Clock) -> Snapshot:
         slots_in_use=in_use,
         pending=rows.pending,
         watermarks=rows.watermarks,
+        resources=[
+            Used(each.name, each.slots, len(each.held), len(each.waiting))
+            for each in usage.judged(rows.uses, rows.workers, clock=clock)
+            if each.name != STAGING
+        ],
     )
 
 

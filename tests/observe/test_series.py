@@ -14,6 +14,7 @@ from statepipe.figures import (
     Snapshot,
     Taken,
     Timing,
+    Used,
 )
 from statepipe.observe.catalogue import CATALOGUE
 from statepipe.observe.exposition import render
@@ -70,8 +71,8 @@ def test_every_metric_of_a_machine_has_series_before_anything_ran() -> None:
     """
     The exceptions are what no machine implies.
 
-    Its registration, targets of notices, sources that are watched, and a watermark, which at
-    0 would lie half a century behind.
+    Its registration, targets of notices, sources that are watched, resources, and a watermark,
+    which at 0 would lie half a century behind.
     """
     empty = {family.metric.name for family in collected(snapshot()) if not family.series}
 
@@ -80,6 +81,9 @@ def test_every_metric_of_a_machine_has_series_before_anything_ran() -> None:
         "statepipe_machine_info",
         "statepipe_notices_pending",
         "statepipe_notices_total",
+        "statepipe_resource_slots",
+        "statepipe_resource_slots_in_use",
+        "statepipe_resource_waiting",
         "statepipe_schema_drift_total",
     }
 
@@ -95,6 +99,7 @@ def test_every_metric_of_a_machine_has_series_before_anything_ran() -> None:
         "statepipe_errors_total error_class=TaskTimeout machine=m state=two",
         "statepipe_records_total direction=rejected machine=m state=one",
         "statepipe_bytes_total direction=out machine=m state=one",
+        "statepipe_backpressure_seconds_total machine=m state=one",
         "statepipe_resumes_total cause=migration machine=m",
         "statepipe_fenced_writes_total machine=m",
         "statepipe_instances_finished_total machine=m result=cancelled",
@@ -130,8 +135,10 @@ def test_what_was_counted_takes_the_place_of_zero() -> None:
                 Count("changes", "", "", "", 41),
                 Count("lock_wait_us", "", "", "", 1_500_000),
                 Count("notices", "", "oncall", "sent", 5),
+                Count("waited_ms", "m", "one", "", 2_500),
                 Count("of_a_later_release", "m", "", "", 9),
             ],
+            resources=[Used("api", None, 0, 7), Used("crm", 4, 3, 0)],
             moments=[Moment("success", "m", 1_700_000_000_500)],
             machines=[Known("m", 3, "abc", "{}")],
             stalled={"m": 4},
@@ -152,6 +159,11 @@ def test_what_was_counted_takes_the_place_of_zero() -> None:
     assert seen["statepipe_store_changes_total"] == 41
     assert seen["statepipe_store_lock_wait_seconds_total"] == 1.5
     assert seen["statepipe_notices_total outcome=sent target=oncall"] == 5
+    assert seen["statepipe_backpressure_seconds_total machine=m state=one"] == 2.5
+    assert seen["statepipe_resource_slots resource=crm"] == 4
+    assert seen["statepipe_resource_slots_in_use resource=crm"] == 3
+    assert seen["statepipe_resource_waiting resource=api"] == 7
+    assert not any(series.startswith("statepipe_resource_slots resource=api") for series in seen)
     assert seen["statepipe_last_success_timestamp_seconds machine=m"] == 1_700_000_000.5
     assert seen["statepipe_machine_info digest=abc machine=m version=3"] == 1
     assert seen["statepipe_stalled_instances machine=m"] == 4

@@ -5,6 +5,7 @@ Why an instance is where it is, worked out from stored facts alone; in sentences
     states      of_state     the same of one state: why it was entered, left, skipped
     trying      not_again    why an error was not tried again, by the policy of that attempt
                 pause        why a pause is as long as it is
+    waiting     waits        what it waits for: a slot, a permit, room
     drivers     nobody       why nobody drives it
     story       told         one journal row as a sentence
     health      health       one word for how a machine is doing

@@ -12,6 +12,7 @@ from statepipe.runtime.outlook import outlook
 from statepipe.runtime.reasons.drivers import demise, named, nobody
 from statepipe.runtime.reasons.reason import Reason, because, error_text
 from statepipe.runtime.reasons.trying import governing, not_again, pause
+from statepipe.runtime.reasons.waiting import size, waits
 from statepipe.store.questions.evidence import Evidence, Row
 from statepipe.units import format_duration, plural
 
@@ -92,7 +93,7 @@ def _waiting(known: Evidence, *, now_ms: int) -> list[Reason]:
         said += nobody(known)
     elif policy:
         said.append(pause(row, policy, wake_at_ms=found.wake_at_ms))
-    return said
+    return [*said, *size(known)]
 
 
 def _running(known: Evidence) -> list[Reason]:
@@ -107,14 +108,17 @@ def _running(known: Evidence) -> list[Reason]:
             pid=holder.pid,
             host=holder.host,
         ),
-        because(
+    ]
+    waiting = waits(known)
+    if not waiting:
+        under_way = because(
             "attempt",
             f"attempt {found.attempt + 1} of {found.state} is under way or about to begin",
             at_ms=found.entered_at_ms if found.attempt == 0 else None,
             attempt=found.attempt + 1,
-        ),
-    ]
-    return [*said, *_progress(known), *_why_again(known, begun)]
+        )
+        said.append(under_way)
+    return [*waiting, *said, *_progress(known), *size(known), *_why_again(known, begun)]
 
 
 def _stalled(known: Evidence) -> list[Reason]:

@@ -19,6 +19,7 @@ from statepipe.sqlite import sqlite3
 from statepipe.store import inspection, liveness
 from statepipe.store.inspection import Inspection
 from statepipe.store.liveness import Death
+from statepipe.store.questions.usage import User, usage
 from statepipe.store.reading import Reader
 
 #: Rows of the journal that are read, the newest; who wants all of them asks for the history.
@@ -143,6 +144,7 @@ class Evidence:
         newest: The machine's last definition here.
         alike: How many others failed in the same state with the same error, among the
             newest `ALIKE_MAX` that failed.
+        users: How each resource is used now.
     """
 
     found: Inspection
@@ -153,6 +155,7 @@ class Evidence:
     drivers: tuple[Driver, ...]
     newest: Newest
     alike: int
+    users: tuple[User, ...]
 
 
 def evidence(reader: Reader, instance_id: str, *, state: str | None = None) -> Evidence:
@@ -183,6 +186,7 @@ def gathered(
         drivers=_drivers(connection, clock=clock),
         newest=_newest(connection, found.machine),
         alike=_alike(connection, found),
+        users=usage(connection, clock=clock),
     )
 
 

@@ -21,6 +21,7 @@ from statepipe.sqlite import sqlite3
 from statepipe.store import liveness
 from statepipe.store.questions import moments
 from statepipe.store.questions.finishes import Finished, Finishes
+from statepipe.store.questions.usage import User, usage
 from statepipe.store.reading import Reader
 
 #: Ready and waiting instances are counted up to here, failed ones looked at up to here.
@@ -139,6 +140,7 @@ class Fleet(NamedTuple):
         failures: Failed alike, the latest first; among the newest `FAILED_MAX` that failed.
         drivers: How many processes that drive instances are alive.
         slots: How many instances they can drive at most.
+        users: How each resource is used.
     """
 
     at_ms: int
@@ -147,6 +149,7 @@ class Fleet(NamedTuple):
     failures: tuple[Failures, ...]
     drivers: int
     slots: int
+    users: tuple[User, ...]
 
 
 def fleet(reader: Reader, finishes: Finishes) -> Fleet:
@@ -199,6 +202,7 @@ def _fleet(connection: sqlite3.Connection, finishes: Finishes, *, clock: Clock) 
         ),
         drivers=len(alive),
         slots=sum(each.slots for each in alive.values()),
+        users=usage(connection, clock=clock),
     )
 
 
