@@ -42,6 +42,7 @@ _HOMES: Final = {
     "Throttled": "statepipe.errors",
     "Transition": "statepipe.machine.definition",
     "Validate": "statepipe.machine.judging",
+    "Wait": "statepipe.machine.waits",
     "load_config": "statepipe.config",
     "read_csv": "statepipe.io.files.text",
     "read_jsonl": "statepipe.io.files.text",

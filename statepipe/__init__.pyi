@@ -27,6 +27,7 @@ from statepipe.machine.parameter import Param as Param
 from statepipe.machine.partition import Partition as Partition
 from statepipe.machine.tasks import Load as Load
 from statepipe.machine.tasks import Run as Run
+from statepipe.machine.waits import Wait as Wait
 from statepipe.model import Batch as Batch
 from statepipe.model import Outcome as Outcome
 from statepipe.model import Task as Task

@@ -237,8 +237,9 @@ def refuse_unknown_overrides(config: Config, *, machine: str, states: Collection
             if state not in states:
                 raise refusal(
                     f"{layer.where}: [{layer.prefix}machines.{machine}.states.{state}]:"
-                    f' machine "{machine}" has no state "{state}"{did_you_mean(state, states)}',
-                    next_step=f"its states are {', '.join(states)}",
+                    f' machine "{machine}" has no state "{state}" in which something runs'
+                    f"{did_you_mean(state, states)}",
+                    next_step=f"those are {', '.join(states)}",
                 )
 
 

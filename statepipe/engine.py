@@ -5,7 +5,7 @@ The engine: what the command line and Python programs drive instances with.
     Engine.run        drive some instances until they rest
     Engine.resume     take unfinished instances back to work, and drive them
     Engine.work       drive whatever is ready, until told to stop
-    Engine.cancel, Engine.pause, Engine.rewind, Engine.replay
+    Engine.cancel, Engine.pause, Engine.signal, Engine.emit, Engine.rewind, Engine.replay
     Engine.copies     instances made of another one: restart, fork
     Engine.groups     the same for partitions that belong together
 """
@@ -27,6 +27,7 @@ from statepipe.runtime.attendants import Attendants
 from statepipe.runtime.catalog import Catalog, new_id
 from statepipe.runtime.copies import Copies
 from statepipe.runtime.creating import IfExists, create
+from statepipe.runtime.events import Sender
 from statepipe.runtime.groups import Groups
 from statepipe.runtime.loop import Loop
 from statepipe.runtime.observers import Log, Observer, Observers
@@ -47,7 +48,7 @@ from statepipe.store.workers import Identity
 Adopt = Literal["pinned", "latest"]
 
 
-class Engine:
+class Engine(Sender):
     """
     One process's access to a store and its machines. For one thread. Opening it runs nothing.
 
@@ -204,7 +205,7 @@ class Engine:
 
         Args:
             machines: Only instances of these; None for all machines there are.
-            until_idle: Return once nothing is ready and nothing waits for its time.
+            until_idle: Return once nothing is ready and nothing is to be tried again.
         """
         names = self.catalog.names() if machines is None else machines
         definitions = frozenset(self._program(name).definition for name in names)

@@ -146,9 +146,8 @@ class Rejects(NamedTuple):
     """
     The rejected records of one batch, staged like a batch.
 
-    `body` is a framed msgpack stream of records of the form
-    `{"record": …, "rule": str, "path": str, "message": str, "position": int}`;
-    `position` is the record's place in its input batch, from 0.
+    `body` is a framed msgpack stream of records `{"record": …, "rule": str, "path": str,
+    "message": str, "position": int}`; `position` is its place in the input batch, from 0.
     """
 
     records: int
@@ -219,7 +218,7 @@ class Checkpoint(NamedTuple):
     error_class: str | None
     error: str | None
     entered_at_ms: int
-    request: str | None  # "cancel" or "pause", asked for and not yet honoured
+    request: str | None  # "cancel" or "pause", asked for; "due" if its time has come: no row's
 
 
 class Change(NamedTuple):
@@ -339,6 +338,7 @@ class Attachment(NamedTuple):
     keeps: tuple[str, ...] = ()  # but for those of these states
     reached: tuple[Reached, ...] = ()  # and the watermarks of its machine move
     notices: tuple[Notice, ...] = ()  # who is to be told of the change
+    wait: tuple[int | None, str | None, tuple[str, ...]] | None = None  # see `emissions`
 
 
 class Line(NamedTuple):

@@ -2,6 +2,7 @@
 `statepipe inspect ID`: where an instance stands, why, what a resume would do, what to type.
 """
 
+import shlex
 from typing import Any
 
 import click
@@ -52,6 +53,11 @@ def inspect(*, instance: str) -> None:
 def next_command(found: Inspection) -> str:
     """Return the command that leads on from where the instance stands."""
     name = shown_id(found.id)
+    if found.awaits:
+        event = found.awaits[0]
+        if found.key is not None:
+            return f"statepipe emit {event} --key {shlex.quote(found.key)}"
+        return f"statepipe signal {name} {event}"
     return {
         "running": f"statepipe history {name} --follow",
         "done": f"statepipe history {name}",
@@ -91,6 +97,7 @@ def _head(out: Output, found: Inspection, *, now_ms: int) -> None:
         "waits": _waits(found, now_ms=now_ms),
         "batches": _sizes(found),
         "asked": f"{found.request}, not yet honoured" if found.request else "",
+        "sent": f"{', '.join(found.signals)}; not taken yet" if found.signals else "",
         "replays": _replays(found),
         "made": _made(found),
         "rewound": f"{found.generation - 1} times" if found.generation > 1 else "",
@@ -125,6 +132,10 @@ def _waits(found: Inspection, *, now_ms: int) -> str:
     if found.wake_at_ms is None:
         return ""
     wakes = age(found.wake_at_ms, now_ms=now_ms)
+    if found.awaits is not None:
+        of = f" of {found.key}" if found.key is not None else ""
+        what = f"for {' or '.join(found.awaits)}{of}; " if found.awaits else ""
+        return f"{what}its time is up {wakes}, at {moment(found.wake_at_ms)}"
     return f"attempt {found.attempt + 1} {wakes}, at {moment(found.wake_at_ms)}"
 
 
@@ -252,6 +263,9 @@ def _facts(found: Inspection, ahead: Outlook) -> dict[str, Any]:
         "wakes_at": moment(found.wake_at_ms) or None,
         "request": found.request,
         "batch_sizes": dict(Picture.read(found.picture).sizes),
+        "awaits": None if found.awaits is None else list(found.awaits),
+        "key": None if found.awaits is None else found.key,
+        "sent": list(found.signals),
         "driver": found.holder and found.holder._asdict(),
         "cause": failure and {**failure._asdict(), "at": moment(failure.at_ms)},
         "has_output": found.has_output,

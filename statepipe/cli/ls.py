@@ -101,6 +101,7 @@ def _row(each: Listed, *, now_ms: int) -> dict[str, Any]:
         "group": each.group,
         "partition": each.partition,
         "wakes_at": moment(each.wake_at_ms) or None,
+        "awaits": None if each.awaits is None else list(each.awaits),
         "_changed": age(each.updated_at_ms, now_ms=now_ms),
         "_why": _why(each, now_ms=now_ms),
     }
@@ -113,7 +114,10 @@ def _why(each: Listed, *, now_ms: int) -> str:
     if each.error_class:
         said.append(f"{each.error_class}: {first_line(each.error)}")
     if each.standing == "waiting" and each.wake_at_ms is not None:
-        said.append(f"next try {age(each.wake_at_ms, now_ms=now_ms)}")
+        what = "next try"
+        if each.awaits is not None:
+            what = f"for {' or '.join(each.awaits)}; ends" if each.awaits else "ends"
+        said.append(f"{what} {age(each.wake_at_ms, now_ms=now_ms)}")
     if each.request:
         said.append(f"{each.request} asked for")
     return "; ".join(said)

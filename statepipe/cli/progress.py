@@ -151,4 +151,6 @@ def _line(drive: Drive, change: Change, stay: _Stay, *, kind: str) -> str:
     if detail is not None and detail.error_class:
         said.append(f"{detail.error_class}: {first_line(detail.error)}")
     verb = "" if kind == "move" else f"{kind} "
+    if kind == "interrupt" and detail is not None and change.event == "wait":
+        verb, said = "waits in ", [detail.note] if detail.note else []
     return f"{moment(change.at_ms)}  {drive.id}  {verb}{where}  {', '.join(said)}".rstrip()

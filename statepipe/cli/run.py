@@ -160,7 +160,9 @@ def start(
     "-m", "--machine", "machines", multiple=True, metavar="NAME", help="Only this; repeat."
 )
 @click.option("--concurrency", type=click.IntRange(1, 1_024), help="Instances at a time.")
-@click.option("--until-idle", is_flag=True, help="Return once nothing is ready or waiting.")
+@click.option(
+    "--until-idle", is_flag=True, help="Return once nothing is ready, or to be tried again."
+)
 @click.option("--detailed", is_flag=True, help="Say every batch.")
 @click.option("--metrics-listen", metavar="HOST:PORT", help="Serve metrics meanwhile.")
 @click.option("--metrics-tls-cert", metavar="FILE", help="As of `metrics serve`.")

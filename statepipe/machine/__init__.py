@@ -2,7 +2,7 @@
 What a machine is and what it allows; pure: no clock, no store, no task is run here.
 
     definition  the frozen values: Machine, State, Transition (names: their checks)
-    tasks       what runs in a state: Run, Load (judging: Validate)
+    tasks       what runs in a state: Run, Load (judging: Validate, waits: Wait)
     parameter   what a machine declares: Param
     partition   how its input falls into slices, an instance each
     loader      a TOML file as a Machine; finding and listing files (reading: its values,

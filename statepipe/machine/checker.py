@@ -21,6 +21,7 @@ from statepipe.machine.definition import FAILED_STATE, Machine, State
 from statepipe.machine.judging import Validate
 from statepipe.machine.paths import graph_of, one_cycle, reached, reversed_graph
 from statepipe.machine.tasks import Load, Run
+from statepipe.machine.waits import Wait
 from statepipe.model import ERROR, OK, TIMEOUT
 
 Severity = Literal["error", "warning"]
@@ -112,6 +113,8 @@ def _tasks(
             elif isinstance(state.task, Validate):
                 roles[state.name] = "map"
                 yield from _judge(state.name, state.task, functions=functions, contracts=contracts)
+            elif isinstance(state.task, Wait):
+                roles[state.name] = "call"
             else:
                 roles[state.name] = "sink"
                 if state.task.contract is not None:
@@ -188,7 +191,7 @@ def _role(kind: str) -> Role:
 def _events(machine: Machine) -> Iterator[Finding]:
     """`ok` has a target; a list of choices ends in one that is certain, and in only one."""
     for state in machine.states:
-        if state.task is not None and not state.on_event(OK):
+        if state.task is not None and not _goes_on(state):
             yield _error(state.name, f'"{OK}" has no target', f'on.{OK} = "the next state"')
         for event in dict.fromkeys(each.event for each in state.on):
             choices = state.on_event(event)
@@ -226,7 +229,7 @@ def _reachability(machine: Machine) -> Iterator[Finding]:
                 f'cannot be reached from "{machine.initial}"',
                 "lead a transition to it, or remove it",
             )
-        elif state.task is not None and state.on_event(OK) and state.name not in ending:
+        elif state.task is not None and _goes_on(state) and state.name not in ending:
             yield _error(
                 state.name,
                 "reaches no final state except by failing",
@@ -339,6 +342,11 @@ def _effects(machine: Machine) -> Iterator[Finding]:
                 f'effect = "{AT_LEAST_ONCE}" if that is well, "{EXACTLY_ONCE}" if the receiver'
                 " honours Idempotency-Key",
             )
+
+
+def _goes_on(state: State) -> bool:
+    """Return True if its work, once well done, leads somewhere; a wait's events always do."""
+    return isinstance(state.task, Wait) or bool(state.on_event(OK))
 
 
 def _taking(state: State) -> str:

@@ -31,6 +31,7 @@ from statepipe.machine.names import (
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
 from statepipe.machine.tasks import AnyTask
+from statepipe.machine.waits import Wait, refuse_misfit
 from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, INVALID, TIMEOUT
 from statepipe.policy import DURATION_MS_MAX, STATE_KEYS, policy_fields
 from statepipe.suggest import did_you_mean
@@ -129,7 +130,7 @@ class State:
             )
         if (self.task is None) == (self.final is None):
             raise refusal(
-                f'state "{self.name}" must have one of run, contract, load, final',
+                f'state "{self.name}" must have one of run, contract, load, wait, final',
                 next_step='run = "module:function", or final = "success"',
             )
         says = self.on or self.retry is not None or self.settings or self.uses
@@ -162,6 +163,14 @@ class State:
         return tuple(each for each in self.on if each.event == event)
 
     def _complete_task(self) -> None:
+        if isinstance(self.task, Wait):
+            refuse_misfit(self.name, self.task, on={each.event: None for each in self.on})
+            if self.retry is not None or self.settings or self.uses:
+                raise refusal(
+                    f'state "{self.name}" waits: no attempt is made in it that could be limited',
+                    next_step="remove retry, uses and the settings of a task; a wait's timeout"
+                    ' stands inside it: wait = { event = …, timeout = "2d" }',
+                )
         # Who says where `invalid` leads wants it raised: by any reject, unless a limit is said.
         if not isinstance(self.task, Validate):
             return
@@ -270,7 +279,19 @@ class Machine:
             next_step=f"its states are {', '.join(names)}",
         )
 
+    def _check_keys(self) -> None:
+        always = [each.name for each in self.params if each.required or each.default is not None]
+        for state in self.states:
+            for name in state.task.params if isinstance(state.task, Wait) else ():
+                if name not in always:
+                    raise refusal(
+                        f'states.{state.name}.wait.key: there is no parameter "{name}" that'
+                        f" every instance has{did_you_mean(name, always)}",
+                        next_step=f"those are {', '.join(always) or 'none'}",
+                    )
+
     def _check_names(self) -> None:
+        self._check_keys()
         kinds = {state.name: state.final for state in self.states}
         if self.initial not in kinds:
             raise refusal(

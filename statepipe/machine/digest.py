@@ -21,6 +21,7 @@ from typing import Any
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.judging import Validate
 from statepipe.machine.tasks import AnyTask, Run
+from statepipe.machine.waits import Wait
 
 #: The shape of the canonical form itself; rises if what counts is written down otherwise.
 _FORM = 1
@@ -94,6 +95,9 @@ def _task(task: AnyTask, contract_digests: Mapping[str, str]) -> dict[str, Any]:
         return {"run": task.reference, **mark}
     if isinstance(task, Validate):
         return _judge(task, contract_digests)
+    if isinstance(task, Wait):
+        # How long is policy: it may change between a crash and a resume.
+        return {"wait": list(task.events)} | ({"key": task.key} if task.key else {})
     said: dict[str, Any] = {"load": task.to, "table": task.table, "key": list(task.key)}
     # The others follow from the key, and digests from before there were modes lack it.
     said |= {"mode": task.mode} if task.mode == "replace" else {}
@@ -180,6 +184,8 @@ def _task_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> 
 
 
 def _complete(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "wait" in task:
+        return {"key": "", **task}
     if "load" not in task:
         return task
     plain = {key: value for key, value in task.items() if key != "made_from"}
@@ -220,7 +226,9 @@ def _judge_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
 
 
 def _task_said(task: Mapping[str, Any]) -> str:
-    said = next(f"{key} {task[key]!r}" for key in ("run", "contract", "load") if key in task)
+    said = next(
+        f"{key} {task[key]!r}" for key in ("run", "contract", "load", "wait") if key in task
+    )
     return f"{said} with watermark {task['watermark']!r}" if "watermark" in task else said
 
 
@@ -253,6 +261,7 @@ _TASK_WORDS = {
     "run": "the function",
     "watermark": "the watermark's column",
     "load": "the destination",
+    "wait": "the wait",
     "table": "the table",
     "key": "the key",
     "mode": "the mode",

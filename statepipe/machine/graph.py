@@ -12,7 +12,9 @@ from statepipe.effects import effect_of, is_http
 from statepipe.errors import NotFound
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.tasks import Load, Run
+from statepipe.machine.waits import Wait
 from statepipe.suggest import did_you_mean
+from statepipe.units import format_duration
 
 #: Words that Mermaid reads as syntax when a state is called so.
 _MERMAID_WORDS = frozenset(
@@ -127,6 +129,9 @@ def _arrows(state: State) -> dict[str, str]:
 
 def _shown(state: State) -> str:
     task = state.task
+    if isinstance(task, Wait):
+        what = f"for {' or '.join(task.events)}, at most " if task.events else ""
+        return f"{state.name} (waits {what}{format_duration(task.ms)})"
     effect = task.effect if isinstance(task, Run | Load) else ""
     if isinstance(task, Load) and is_http(task.to):
         effect = effect_of(task.to, task.effect)

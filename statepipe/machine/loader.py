@@ -218,7 +218,7 @@ def _built_state(name: str, table: Mapping[str, Any]) -> State:
     known(table, _STATE)
     if sum(key in table for key in (*TASKS, "final")) != 1:
         raise refusal(
-            "must have exactly one of run, contract, load, final",
+            "must have exactly one of run, contract, load, wait, final",
             next_step='run = "module:function", or final = "success"',
         )
     for task, keys, what in (

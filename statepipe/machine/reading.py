@@ -18,7 +18,6 @@ from statepipe.units import parse_duration_ms
 #: Keys of the machine file that this version does not have; said plainly, not guessed at.
 _NOT_YET: Final = {
     "tasks": "several tasks in one state",
-    "wait": "states that wait",
 }
 
 

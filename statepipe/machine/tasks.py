@@ -1,9 +1,10 @@
 """
-What may run in an acting state: the author's function, a contract, a load.
+What may run in an acting state: the author's function, a contract, a load; or it waits.
 
     Run         the author's function
     Validate    records are judged by a contract; see `judging`
     Load        records go to a destination; exactly once, unless it is HTTP
+    Wait        nothing runs until an event or a time comes; see `waits`
 """
 
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from statepipe.machine.names import (
     is_reference,
     refusal,
 )
+from statepipe.machine.waits import Wait
 from statepipe.machine.watermark import Incremental
 
 _COLUMNS: Final = ("add", "refuse")
@@ -169,4 +171,4 @@ class Load:
         object.__setattr__(self, "columns", columns)
 
 
-AnyTask: TypeAlias = Run | Validate | Load
+AnyTask: TypeAlias = Run | Validate | Load | Wait

@@ -1,5 +1,5 @@
 """
-What a state's table says of its task, as a value: Run, Validate or Load.
+What a state's table says of its task, as a value: Run, Validate, Load or Wait.
 
     TASKS       the keys that say what runs; a state has one of them
     task_of     the table, to the task
@@ -13,9 +13,10 @@ from statepipe.machine.judging import Validate
 from statepipe.machine.names import refusal
 from statepipe.machine.reading import at, duration_of, known, needed, table_of, text_of
 from statepipe.machine.tasks import AnyTask, Load, Run
+from statepipe.machine.waits import Wait
 from statepipe.machine.watermark import Incremental
 
-TASKS: Final = ("run", "contract", "load")
+TASKS: Final = ("run", "contract", "load", "wait")
 #: What a load says.
 LOAD: Final = ("to", "table", "key", "mode", "contract", "columns", "effect", "body", "auth")
 #: What a state with a contract may say besides.
@@ -43,6 +44,9 @@ def task_of(table: Mapping[str, Any]) -> AnyTask | None:
             contract=text_of("contract", table["contract"]),
             **{key: table[key] for key in VALIDATE if key in table},
         )
+    if "wait" in table:
+        with at("wait"):
+            return _wait(table_of(None, table["wait"]))
     if "load" not in table:
         return None
     with at("load"):
@@ -65,6 +69,33 @@ def task_of(table: Mapping[str, Any]) -> AnyTask | None:
                 for word in ("mode", "columns", "effect", "body")
             },
         )
+
+
+def _wait(table: Mapping[str, Any]) -> Wait:
+    known(table, ("event", "key", "timeout", "for"))
+    if ("event" in table) == ("for" in table):
+        raise refusal(
+            "must have one of event and for",
+            next_step='{ event = "approved", timeout = "2d" }, or { for = "10m" }',
+        )
+    if "for" in table:
+        if extra := [key for key in ("timeout", "key") if key in table]:
+            raise refusal("for is its own end", next_step=f"remove {extra[0]}")
+        return Wait(ms=duration_of("for", table["for"]) or 0)
+    if "timeout" not in table:
+        raise refusal(
+            "has no timeout: it could wait for ever",
+            next_step='{ event = …, timeout = "2d" }',
+        )
+    named = table["event"]
+    events = [named] if isinstance(named, str) else named
+    if not isinstance(events, list) or not events:
+        raise refusal(
+            f"event is {named!r}, neither a name nor a list of names",
+            next_step='event = "approved"',
+        )
+    key = text_of("key", table.get("key", ""))
+    return Wait(events=tuple(events), ms=duration_of("timeout", table["timeout"]) or 0, key=key)
 
 
 def _incremental(value: object) -> Incremental | None:

@@ -63,11 +63,13 @@ def level_of(fact: Fact) -> int:
 def sentence(fact: Fact) -> str:
     """Return what happened, for people: "monday: extracting -> validating, ok, 12ms"."""
     moved = fact.source not in ("", fact.target)
-    where = f"{fact.source} -> {fact.target}" if moved else f"{fact.kind} in {fact.target}"
+    waits = fact.kind == "interrupt" and fact.event == "wait"
+    kind = "waits" if waits else fact.kind
+    where = f"{fact.source} -> {fact.target}" if moved else f"{kind} in {fact.target}"
     if moved and fact.kind != "move":
         where = f"{fact.kind}, {where}"
     said = [where]
-    if fact.event != fact.kind:
+    if fact.event != fact.kind and not waits:
         said.append(fact.event)
     if fact.note is not None:
         said.append(fact.note)
@@ -80,7 +82,8 @@ def sentence(fact: Fact) -> str:
     if fact.took_ms is not None:
         said.append(format_duration(fact.took_ms))
     if fact.wake_at_ms is not None:
-        said.append(f"again in {format_duration(max(0, fact.wake_at_ms - fact.at_ms))}")
+        left = format_duration(max(0, fact.wake_at_ms - fact.at_ms))
+        said.append(f"at most {left}" if waits and fact.note else f"again in {left}")
     if fact.error_class is not None:
         said.append(f"{fact.error_class}: {fact.error or ''}")
     return f"{fact.instance}: {', '.join(said)}"

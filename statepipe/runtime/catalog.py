@@ -30,6 +30,7 @@ from statepipe.machine.params import bind_params
 from statepipe.machine.table import Table
 from statepipe.machine.tasks import Load, Run
 from statepipe.machine.uses import refuse_undeclared
+from statepipe.machine.waits import Wait
 from statepipe.notify import refuse_unknown
 from statepipe.policy import Policy
 from statepipe.runtime.functions import Kind, kind_of, refuse_missing, resolve
@@ -101,8 +102,8 @@ class Catalog:
         """
         machine = self.machine(name)
         self.form(machine)
-        acting = {state.name for state in machine.states if state.task is not None}
-        refuse_unknown_overrides(self._config, machine=name, states=acting)
+        runs = {each.name for each in machine.states if not isinstance(each.task, Wait | None)}
+        refuse_unknown_overrides(self._config, machine=name, states=runs)
         for state in machine.states:
             if state.task is not None:
                 self._policy(machine, state)
@@ -226,6 +227,9 @@ class Catalog:
                 call |= {"work": "validate", **self._contract(judge)}
             case Load() as load:
                 call |= {"work": "load", "load": self._destination(load, store=store)}
+            case Wait() as wait:
+                call = {"work": "wait", "events": wait.events, "wait_ms": wait.ms}
+                call |= {"key_of": wait.key_of if wait.key else None}
         return Part(
             work=call["work"],
             policy=policy,

@@ -4,6 +4,7 @@ What each thing that can happen to an instance becomes: one `Change`, ready to c
     moved         an event took it to another state
     retry_later   the attempt failed and will be tried again
     batched       a batch was staged, or loaded
+    rested        it waits: for an event, or for its time
     released      nothing happened, but this process lets go (a graceful stop)
     steered       a cancel or a pause that was asked for is honoured
 
@@ -48,7 +49,7 @@ _STATUS_OF_END: Final = {
 
 
 class Pause(NamedTuple):
-    """When a failed attempt is tried again, by both clocks."""
+    """When an instance that rests is looked at again, by both clocks."""
 
     wake_at_ms: int
     delay_ms: int
@@ -95,6 +96,7 @@ def moved(
         learned is not drive.picture
         or ended.failure is not None
         or ended.records is not None
+        or ended.note is not None
         or status == Status.FAILED
         or drive.waited_ms
     ):
@@ -207,6 +209,19 @@ def batched(
     if isinstance(done, Loaded):
         return change, Attachment(drive.stay, drive.state, loaded=done)
     return change, Attachment(drive.stay, drive.state, staged=done)
+
+
+def rested(drive: Drive, pause: Pause, *, note: str | None, at_ms: int) -> Change:
+    """Return the change that puts an instance to rest in a state that waits."""
+    detail = _unchanged(drive, kind="interrupt")._replace(
+        lost=0,  # whoever drove it has come as far as there is to go
+        wake_at_ms=pause.wake_at_ms,
+        wake_delay_ms=pause.delay_ms,
+        wake_boot_ms=pause.wake_boot_ms,
+        wake_boot_id=pause.boot_id,
+        note=note,
+    )
+    return _resting(drive, event="wait", at_ms=at_ms, detail=detail)
 
 
 def released(drive: Drive, *, reason: str, at_ms: int) -> Change:

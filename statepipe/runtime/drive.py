@@ -35,6 +35,7 @@ class Drive:
         pending: True while a change of it waits for its commit.
         places: The rows of `slot` that the attempt under way holds.
         waited_ms: How long it has waited for resources, as far as no change has said it.
+        is_due: True if it was claimed because its time has come, and has not moved since.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class Drive:
         "generation",
         "heard_boot_ms",
         "id",
+        "is_due",
         "lost",
         "n",
         "params",
@@ -79,6 +81,7 @@ class Drive:
         self.pending = False
         self.places: tuple[int, ...] = ()
         self.waited_ms = 0
+        self.is_due = checkpoint.request == "due"
         self.refresh(checkpoint)
 
     def refresh(self, checkpoint: Checkpoint) -> None:
@@ -104,6 +107,7 @@ class Drive:
     def committed(self, change: Change) -> None:
         """Take over what `change` made of the row; its commit was acknowledged."""
         self.seq += 1
+        self.is_due = False
         self._enter(change.state)
         detail = change.detail
         if detail is None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from statepipe.errors import Fenced, StatepipeError, TaskCancelled
 from statepipe.model import Change, Checkpoint, Status
+from statepipe.runtime import waits
 from statepipe.runtime.agenda import Agenda
 from statepipe.runtime.attempt import commit_of, mark_of
 from statepipe.runtime.calls import Calls
@@ -163,9 +164,9 @@ class Loop:
 
     @property
     def is_idle(self) -> bool:
-        """True if nothing is driven, and nothing in scope waits for its time."""
-        agenda = self._agenda
-        return not self.drives and agenda.saw_all and agenda.next_timer_ms is None
+        """True if nothing is driven, and nothing in scope is to be tried again."""
+        agenda, store = self._agenda, self._store
+        return not self.drives and agenda.saw_all and not claims.tries_again(store, self._scope)
 
     # Claim
 
@@ -220,15 +221,17 @@ class Loop:
             if drive.wish is None:
                 self._act(drive)
             else:
-                reason, at_ms = self._stopping or "", self._clock.now_ms()
-                change = farewell(drive, reason=reason, at_ms=at_ms)
+                change = farewell(drive, reason=self._stopping or "", at_ms=self._clock.now_ms())
                 self._group.add(Entry(drive, change, None), None)
 
     def _act(self, drive: Drive) -> None:
-        refusal = self._calls.refusal(drive)
-        if refusal is not None:
+        if (refusal := self._calls.refusal(drive)) is not None:
             self._permits.give_back(drive)
             self._conclude(drive, refusal, None)
+            return
+        if drive.part.work == "wait":
+            change, attachment = waits.turn(drive, self._store, worker=self._worker.n)
+            self._group.add(Entry(drive, change, None), attachment)
             return
         ended = self._calls.begin(drive, self._ask_inline)
         if self._broken is not None:
@@ -296,8 +299,7 @@ class Loop:
             at_ms = self._clock.now_ms()
             mark = mark_of(question.request)
             change, attachment = batched(drive, done, mark=mark, worker=self._worker.n, at_ms=at_ms)
-            told = with_notices(drive, change, attachment)
-            self._group.add(Entry(drive, change, question), told)
+            self._group.add(Entry(drive, change, question), with_notices(drive, change, attachment))
 
     def _hear_due(self, drive: Drive) -> None:
         for question in self._calls.due(drive):
@@ -305,8 +307,7 @@ class Loop:
 
     def _finish(self, message: Finished) -> None:
         drive = message.drive
-        if self._calls.tally(message):
-            self._fresh -= 1
+        self._fresh -= self._calls.tally(message)
         if self.drives.get(drive.n) is not drive or drive.attempt_id != message.attempt_id:
             message.capture.end()
             return
@@ -395,6 +396,5 @@ class Loop:
         self.fenced.append(drive.id)
         self._observers.fenced(drive, at_ms=self._clock.now_ms())
         if drive.future is not None:
-            gone = Fenced(f"{drive.id!r} was taken over by another process")
-            self._calls.forget(drive, gone)
+            self._calls.forget(drive, Fenced(f"{drive.id!r} was taken over by another process"))
         return False

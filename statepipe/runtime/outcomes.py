@@ -2,6 +2,7 @@
 From how an attempt ended to the change it brings: move on, try again, give up, or obey.
 
     outcome     the one place where success, failure, retries and wishes meet
+    arrival     the move that an end without retries brings
 """
 
 import random
@@ -55,6 +56,13 @@ def outcome(
         pause = _pause(drive, ended.failure, clock=clock, rng=rng)
         change = retry_later(drive, ended, pause, at_ms=at_ms, took_ms=took_ms)
         return change, None
+    return arrival(drive, ended, worker=worker, at_ms=at_ms, took_ms=took_ms)
+
+
+def arrival(
+    drive: Drive, ended: Ended, *, worker: int, at_ms: int, took_ms: int | None
+) -> tuple[Change, Attachment | None]:
+    """Return the move that `ended` brings, whatever refuses it, and who is told of it."""
     try:
         change, attachment = moved(drive, ended, worker=worker, at_ms=at_ms, took_ms=took_ms)
     except StatepipeError as error:

@@ -86,12 +86,18 @@ def _path(states: Mapping[str, Any], start: str) -> list[str]:
     """Return the states that `ok` leads to from `start`, the final one included."""
     path: list[str] = []
     name = start
-    while choices := states.get(name, {}).get("on", {}).get(OK):
+    while choices := _way_on(states.get(name, {})):
         name = choices[0]["to"]
         if name in path or name == start:
             break
         path.append(name)
     return path
+
+
+def _way_on(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return where a state leads if all goes well; a wait's first event is taken for that."""
+    on: Mapping[str, list[dict[str, Any]]] = state.get("on", {})
+    return on.get(next(iter(state.get("task", {}).get("wait", ())), OK), [])
 
 
 def _total(found: Inspection, state: str, picture: Picture) -> int | None:
@@ -101,7 +107,7 @@ def _total(found: Inspection, state: str, picture: Picture) -> int | None:
         planned = found.planned.get((state, stay.generation, stay.visit))
         return None if planned is None else planned[0]
     source = picture.input
-    if source is None or ("run" in task and not found.batches):
+    if source is None or "wait" in task or ("run" in task and not found.batches):
         return None  # a function may be called once, whatever its input; nobody can tell yet
     return found.staged.get((source.state, source.generation, source.visit))
 
@@ -126,4 +132,6 @@ def _work(state: Mapping[str, Any]) -> str:
         return f"run {task['run']}"
     if "contract" in task:
         return f"contract {task['contract']}"
+    if "wait" in task:
+        return f"wait for {' or '.join(task['wait'])}" if task["wait"] else "wait"
     return f"load {task['table']} in {task['load']}" if task["table"] else f"post to {task['load']}"

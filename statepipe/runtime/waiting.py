@@ -24,9 +24,9 @@ class Waiting:
         self._queues: dict[ExecutorKind, deque[Drive]] = {kind: deque() for kind in kinds}
 
     def put(self, drive: Drive) -> None:
-        """Let `drive` wait; in front if it only wants to be let go, which needs no executor."""
+        """Let `drive` wait; in front if what it wants needs no executor."""
         queue = self._queues[drive.part.policy.executor]
-        if drive.wish is None:
+        if _needs_room(drive):
             queue.append(drive)
         else:
             queue.appendleft(drive)
@@ -48,8 +48,13 @@ class Waiting:
         if permits.keeps_any and (drive := permits.next(pools)) is not None:
             return drive
         for kind, queue in self._queues.items():
-            while queue and (pools.has_room(kind) or queue[0].wish is not None):
+            while queue and (pools.has_room(kind) or not _needs_room(queue[0])):
                 drive = queue.popleft()
-                if drive.wish is not None or not permits.stops(drive):
+                if not _needs_room(drive) or not permits.stops(drive):
                     return drive
         return permits.next(pools) if permits.keeps_any else None
+
+
+def _needs_room(drive: Drive) -> bool:
+    """False if it only wants to be let go, or rests in a state where nothing runs."""
+    return drive.wish is None and drive.part.work != "wait"

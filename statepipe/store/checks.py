@@ -45,6 +45,16 @@ SELECT 'batches of ' || i.id || ' in ' || b.state || ' have gaps'
 HAVING max(b.number) + 1 <> count(*)
 """,
     """
+SELECT 'instance ' || i.id || ': seq ' || s.taken_seq || ' took ' || count(*)
+       || ' signals and is ' || coalesce(j.kind, 'no row')
+  FROM signal s
+  JOIN instance i ON i.n = s.instance
+  LEFT JOIN journal j ON j.instance = s.instance AND j.seq = s.taken_seq
+ WHERE s.taken_seq IS NOT NULL
+ GROUP BY s.instance, s.taken_seq
+HAVING count(*) > 1 OR j.kind IS NOT 'move'
+""",
+    """
 SELECT 'group ' || g.id || ': is ' || g.status || ' and ' || coalesce(g.completeness, 'nothing')
        || ', its instances say otherwise'
   FROM instance_group g

@@ -46,7 +46,7 @@ SELECT n, wake_at_ms FROM instance
 """
 _TIMER_OTHER_BOOT = """
 SELECT n, wake_at_ms FROM instance
- WHERE wake_boot_id IS NOT NULL AND wake_boot_id <> :boot_id
+ WHERE (wake_boot_id < :boot_id OR wake_boot_id > :boot_id)
    AND (wake_at_ms <= :now_ms OR wake_delay_ms <= :boot_ms){scope}
  LIMIT :limit
 """
@@ -117,7 +117,12 @@ SELECT min(due)
          UNION ALL
         SELECT :boot_ms + max(0, min(min(wake_at_ms - :now_ms, wake_delay_ms - :boot_ms)))
           FROM instance
-         WHERE wake_boot_id IS NOT NULL AND wake_boot_id <> :boot_id{scope})
+         WHERE (wake_boot_id < :boot_id OR wake_boot_id > :boot_id){scope})
+"""
+
+# In a state that waits nothing is attempted.
+_TRIES_AGAIN = """
+SELECT 1 FROM instance WHERE wake_boot_id IS NOT NULL AND attempt > 0{scope} LIMIT 1
 """
 
 
@@ -246,6 +251,12 @@ def next_timer_boot_ms(store: Store, *, scope: Scope) -> int | None:
     return due
 
 
+def tries_again(store: Store, scope: Scope) -> bool:
+    """Return True if an instance waits to be tried again; one in a state that waits is none."""
+    sql = _TRIES_AGAIN.format(scope=_scope_sql(scope))
+    return store.connection.execute(sql).fetchone() is not None
+
+
 def load_checkpoint(connection: sqlite3.Connection, n: int) -> Checkpoint:
     """Read one instance as last committed."""
     return _load(connection, n)
@@ -293,11 +304,12 @@ def dead_workers(store: Store, *, me: Worker | None) -> dict[tuple[int, int], st
 
 
 class _Ready(NamedTuple):
-    """An instance that may be claimed: since when, or from which dead worker."""
+    """An instance that may be claimed: since when, or from which dead worker; is its time up?"""
 
     n: int
     since_ms: int | None
     lost_by: str | None
+    is_due: bool = False
 
 
 def _find_ready(
@@ -308,7 +320,7 @@ def _find_ready(
     found: list[_Ready] = []
     for sql in (_FREE, _TIMER_THIS_BOOT, _TIMER_OTHER_BOOT):
         rows = store.connection.execute(sql.format(scope=within), facts)
-        found.extend(_Ready(n, since_ms, None) for n, since_ms in rows)
+        found.extend(_Ready(n, since_ms, None, sql is not _FREE) for n, since_ms in rows)
     for (worker, _), name in dead.items():
         sql = _HELD_BY_DEAD.format(dead=f"{worker:d}", scope=within)
         rows = store.connection.execute(sql, facts)
@@ -354,7 +366,7 @@ def _take(
         facts["waited_ms"] = waited_ms = max(0, now_ms - ready.since_ms)
         counters.time("queue", machine, us=waited_ms * 1_000, at_ms=now_ms, instance=n)
     connection.execute(_JOURNAL_OF_CLAIM, facts)
-    return checkpoint
+    return checkpoint._replace(request="due") if ready.is_due else checkpoint
 
 
 def _load(connection: sqlite3.Connection, n: int) -> Checkpoint:

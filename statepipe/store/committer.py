@@ -19,7 +19,7 @@ from typing import Protocol
 
 from statepipe.model import Attachment, Change, Detail, Plan, Rejects, Staged, Status, Stay
 from statepipe.sqlite import sqlite3
-from statepipe.store import notices, shapes, watermarks
+from statepipe.store import emissions, notices, shapes, watermarks
 from statepipe.store.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.staged import give_back
@@ -272,7 +272,7 @@ class Committer:
 
 
 class _SomeoneFencedError(Exception):
-    """Fewer rows were updated than changes given; the transaction is rolled back."""
+    """A change was decided on what is no longer so; the transaction is rolled back."""
 
 
 def _apply_all(
@@ -328,13 +328,13 @@ def _apply_one(
     try:
         alone = {0: attachment} if attachment else {}
         _apply_all(connection, [change], alone)
-    except sqlite3.IntegrityError:
+    except (sqlite3.IntegrityError, _SomeoneFencedError) as error:
         # After FULL or IOERR the savepoint is gone with the transaction (F3), and
         # the next member would run in autocommit; those errors are not caught
         # here. A constraint leaves the transaction open: this member alone is out.
         connection.execute("ROLLBACK TO member")
         connection.execute("RELEASE member")
-        return Verdict.REFUSED
+        return Verdict.STALE if isinstance(error, _SomeoneFencedError) else Verdict.REFUSED
     connection.execute("RELEASE member")
     return Verdict.COMMITTED
 
@@ -358,6 +358,8 @@ def _attach(connection: sqlite3.Connection, change: Change, attachment: Attachme
         watermarks.advance(connection, change.machine, reached, instance=name, at_ms=change.at_ms)
     if attachment.notices:
         notices.insert(connection, attachment.notices)
+    if not emissions.keep_wait(connection, change, attachment):
+        raise _SomeoneFencedError  # it was emitted since the rest was decided
 
 
 def _insert_staged(

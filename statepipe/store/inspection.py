@@ -19,7 +19,7 @@ from statepipe.clock import Clock
 from statepipe.errors import NotFound
 from statepipe.model import Stay
 from statepipe.sqlite import sqlite3
-from statepipe.store import copies, liveness, output, staged
+from statepipe.store import copies, emissions, liveness, output, signals, staged
 from statepipe.store.claims import not_found
 from statepipe.store.codec import decode
 from statepipe.store.replays import Replay, of_origin, origin_of
@@ -168,6 +168,8 @@ class Inspection:
         replays: The instances that replay what it rejected, the oldest first.
         copy_of: What it was forked or restarted from; None if it was made of none.
         copies: The instances that were made of it, the oldest first.
+        signals: The events that it was sent and has not taken, the oldest first.
+        key: The key of the events that it rests for, or rested for last; None without one.
     """
 
     n: int
@@ -207,6 +209,8 @@ class Inspection:
     replays: tuple[Replay, ...]
     copy_of: copies.Origin | None
     copies: tuple[copies.Copy, ...]
+    signals: tuple[str, ...]
+    key: str | None
 
     @property
     def standing(self) -> str:
@@ -221,6 +225,13 @@ class Inspection:
     def resume_state(self) -> str:
         """The state a resume takes it to."""
         return self.failed_state or self.state
+
+    @property
+    def awaits(self) -> tuple[str, ...] | None:
+        """The events that it rests for; () if for its time alone; None if it rests for neither."""
+        if self.standing != "waiting":
+            return None
+        return signals.awaited(self.form).get(self.state)
 
 
 def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -> Inspection:
@@ -269,6 +280,8 @@ def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -
         replays=tuple(of_origin(connection, instance_id)),
         copy_of=copies.origin_of(connection, n),
         copies=tuple(copies.of_origin(connection, instance_id)),
+        signals=signals.kept(connection, n),
+        key=emissions.key_of(connection, n),
     )
 
 

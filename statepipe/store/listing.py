@@ -7,6 +7,7 @@ Lists: which instances there are, and what a bulk resume would take.
     resumable, resumable_counts
 """
 
+import json
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -63,7 +64,9 @@ SELECT n FROM instance INDEXED BY instance_member
 _LISTED = """
 SELECT i.n, i.id, d.machine, i.state, i.status, i.worker, i.attempt, i.batches, i.wake_at_ms,
        i.request, i.failed_state, i.error_class, i.error, i.created_at_ms, i.updated_at_ms,
-       i.finished_at_ms, g.id, i.partition
+       i.finished_at_ms, g.id, i.partition,
+       iif(i.wake_at_ms IS NULL, NULL,
+           json_extract(d.body, '$.states."' || i.state || '".task.wait'))
   FROM instance i
   JOIN definition d ON d.n = i.definition
   LEFT JOIN instance_group g ON g.n = i.member_of
@@ -143,6 +146,7 @@ class Listed(NamedTuple):
     finished_at_ms: int | None
     group: str | None
     partition: str | None  # its key
+    awaits: tuple[str, ...] | None  # the events it rests for; () if for its time alone
 
 
 class Resumable(NamedTuple):
@@ -249,6 +253,7 @@ def _numbers(numbers: Collection[int]) -> str:
 def _listed(row: tuple[Any, ...], dead: Collection[int]) -> Listed:
     _, id_, machine, state, status, worker, attempt, batches, wake_at_ms, *rest = row
     standing = standing_of(status, worker, waits=wake_at_ms is not None, dead=dead)
+    rest[-1] = None if rest[-1] is None else tuple(json.loads(rest[-1]))  # what it waits for
     return Listed(id_, machine, state, standing, attempt, batches, wake_at_ms, *rest)
 
 

@@ -75,6 +75,8 @@ _DELETE: Final = tuple(
         ("batch", "instance"),
         ("reject", "instance"),
         ("plan", "instance"),
+        ("signal", "instance"),
+        ("awaiting", "instance"),
         ("journal", "instance"),
         ("instance", "n"),
     )

@@ -20,6 +20,7 @@ from statepipe.store.migrations import (
     limits,
     replays,
     shapes,
+    signals,
 )
 
 APPLICATION_ID: Final = 0x73747069  # "stpi"
@@ -51,7 +52,7 @@ def ensure_schema(connection: sqlite3.Connection, *, store_id: str, clock: Clock
 
     @migrations(name="0002_figures")
     def watch(db: Database) -> None:
-        later = (figures, shapes, groups, replays, copies, limits)
+        later = (figures, shapes, groups, replays, copies, limits, signals)
         for statement in (each for module in later for each in module.STATEMENTS):
             db.execute(statement)
         fill(connection)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.judging import Validate
 from statepipe.machine.loader import load_machine
-from statepipe.machine.tasks import Load, Run
+from statepipe.machine.tasks import AnyTask, Load, Run
+from statepipe.machine.waits import Wait
 
 ORDERS = """\
 machine = "orders"
@@ -179,10 +180,12 @@ def as_toml(machine: Machine) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _keys(task: Run | Validate | Load | None) -> dict[str, Any]:
+def _keys(task: AnyTask | None) -> dict[str, Any]:
     """Return the keys of a state that say what its task is; none if it has none."""
     if task is None:
         return {}
+    if isinstance(task, Wait):
+        return {"wait": {"event": list(task.events), "timeout": f"{task.ms}ms"}}
     if isinstance(task, Load):
         words = ("to", "table", "mode", "contract", "columns", "effect", "body")
         keys = {word: getattr(task, word) for word in words if getattr(task, word)}

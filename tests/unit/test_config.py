@@ -244,5 +244,8 @@ def test_an_override_of_a_state_that_is_not_there_is_refused(tmp_path: Path) -> 
     config = loaded(tmp_path)
 
     refuse_unknown_overrides(config, machine="orders", states=["extracting", "done"])
-    with pytest.raises(DefinitionError, match=r'no state "extracting"; did you mean "extract"'):
+    with pytest.raises(
+        DefinitionError,
+        match=r'no state "extracting" in which something runs; did you mean "extract"',
+    ):
         refuse_unknown_overrides(config, machine="orders", states=["extract", "done"])

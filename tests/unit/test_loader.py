@@ -185,7 +185,7 @@ def test_error_and_timeout_lead_to_failed_unless_something_certain_is_said(
         (
             'run = "orders:extract"',
             'wait = { event = "x" }',
-            ': states.extracting: unknown key "wait": this version of statepipe has no states that',
+            ": states.extracting: wait: has no timeout: it could wait for ever",
         ),
         (
             'timeout = "20m"',

@@ -16,6 +16,8 @@ from statepipe.runtime.reasons.waiting import size, waits
 from statepipe.store.questions.evidence import Evidence, Row
 from statepipe.units import format_duration, plural
 
+#: What is written down of an instance that is asked for something, or driven.
+_ASKING: Final = ("request", "claim", "resume")
 #: A wake-up time that has passed for longer than this is overdue: nobody looks.
 _OVERDUE_MS: Final = 2_000
 
@@ -42,7 +44,7 @@ def _failed(known: Evidence) -> list[Reason]:
     row = _last(known, "move")
     if row is None:
         return []
-    if row.event not in (ERROR, TIMEOUT):
+    if row.event not in (ERROR, TIMEOUT) or (row.attempt is None and row.error_class == TIMEOUT):
         said_so = f": {row.note}" if row.note else ""
         return [
             because(
@@ -72,8 +74,10 @@ def _failed(known: Evidence) -> list[Reason]:
 
 def _waiting(known: Evidence, *, now_ms: int) -> list[Reason]:
     found = known.found
-    row = _last(known, "retry")
     assert found.wake_at_ms is not None, "what waits has a time"
+    if found.awaits is not None:
+        return _resting(known, found.awaits, wake_at_ms=found.wake_at_ms, now_ms=now_ms)
+    row = _last(known, "retry")
     if row is None:
         return [because("due", "it waits for its time", at_ms=found.wake_at_ms)]
     policy = governing(known, row)
@@ -94,6 +98,26 @@ def _waiting(known: Evidence, *, now_ms: int) -> list[Reason]:
     elif policy:
         said.append(pause(row, policy, wake_at_ms=found.wake_at_ms))
     return [*said, *size(known)]
+
+
+def _resting(
+    known: Evidence, events: tuple[str, ...], *, wake_at_ms: int, now_ms: int
+) -> list[Reason]:
+    """Return what an instance in a state that waits is there for."""
+    state, overdue = known.found.state, now_ms - wake_at_ms > _OVERDUE_MS
+    if events:
+        key = known.found.key
+        sends = "to send" if key is None else f"to emit, for {key},"
+        text = f"it waits in {state} for somebody {sends} {' or '.join(events)}; at most until"
+    else:
+        text = f"it waits in {state} for its time"
+    due = f"{text}, which is over" if overdue else text
+    said = [because("wait", due, at_ms=wake_at_ms, state=state, events=list(events))]
+    kept = [event for event in known.found.signals if event not in events]
+    if kept:
+        text = f"it was sent {', '.join(kept)} as well, for which a later state waits"
+        said.append(because("kept", text, events=kept))
+    return [*said, *(nobody(known) if overdue else [])]
 
 
 def _running(known: Evidence) -> list[Reason]:
@@ -294,7 +318,8 @@ def _wish(known: Evidence, wish: str, text: str) -> Reason:
     """Return that a person wanted it so, and the reason given with the wish."""
     row = _last(known, wish)
     assert row is not None, "its status says that it was wished for"
-    asked = _last(known, "request", "claim", "resume")
+    rows = [row for row in known.journal.rows if row.event not in ("signal", "emit")]
+    asked = next((row for row in reversed(rows) if row.kind in _ASKING), None)
     if asked is not None and asked.kind != "request":
         asked = None  # nobody drove it when the wish came, so it was fulfilled at once
     reason = row.note or (asked.note if asked else None)
@@ -308,7 +333,8 @@ def _wish(known: Evidence, wish: str, text: str) -> Reason:
 
 
 def _asked(known: Evidence, wish: str) -> Reason:
-    row = _last(known, "request")
+    requests = [row for row in known.journal.rows if row.kind == "request" and row.event == wish]
+    row = requests[-1] if requests else None
     reason = f": {row.note}" if row and row.note else ""
     return because(
         "asked",

@@ -27,6 +27,8 @@ def told(row: Row) -> str:
 
 
 def _moved(row: Row) -> str:
+    if row.error_class is not None and row.attempt is None:
+        return f"{row.event} of {row.source} led to {row.target}: {row.error}"
     if row.error_class is not None:
         return f"{_attempt(row)} failed; {row.event} led to {row.target}{_error(row)}"
     counts = []
@@ -60,6 +62,12 @@ def _claimed(row: Row) -> str:
 
 def _steered(row: Row) -> str:
     reason = f": {row.note}" if row.note else ""
+    if row.event == "wait" and row.kind == "interrupt":
+        return f"it began to wait in {row.target}{f' {row.note}' if row.note else ''}"
+    if row.event == "signal" and row.kind == "request":
+        return f"somebody sent it {row.note}"
+    if row.event == "emit" and row.kind == "request":
+        return f"somebody emitted {row.note}"
     said = {
         "create": f"it was created, in {row.target}",
         "interrupt": f"its driver let it go in {row.target}",

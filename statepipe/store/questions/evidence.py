@@ -42,7 +42,7 @@ SELECT *, count(*) OVER () AS matching
 """
 
 _COUNTS = """
-SELECT iif(kind = 'claim', event, kind), count(*)
+SELECT iif(kind = 'claim' OR kind = 'interrupt' AND event = 'wait', event, kind), count(*)
   FROM journal
  WHERE instance = ? AND kind <> 'batch'
  GROUP BY 1

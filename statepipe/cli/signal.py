@@ -1,0 +1,85 @@
+"""
+`statepipe signal ID EVENT`, `statepipe emit EVENT --key K`: what is waited for has happened.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import click
+
+from statepipe.cli.loglines import log_lines
+from statepipe.cli.options import command, instance_id, parsed_params
+from statepipe.cli.places import config_here
+from statepipe.cli.render import shown_id
+from statepipe.cli.session import Session
+from statepipe.engine import Engine
+from statepipe.units import plural
+
+_PARAMS = click.option(
+    "-p", "params", multiple=True, metavar="KEY=VALUE", help="Goes with it; KEY:=JSON is typed."
+)
+_REASON = click.option("--reason", metavar="TEXT", help="Why, for the journal.")
+
+
+@command(
+    "signal",
+    examples=[
+        "statepipe signal ID approved",
+        "statepipe signal ID approved -p by=ada -p limit:=10",
+        "statepipe signal ID rejected --reason 'numbers do not add up'",
+    ],
+)
+@click.argument("instance", metavar="ID", callback=instance_id)
+@click.argument("event", metavar="EVENT")
+@_PARAMS
+@_REASON
+def signal(*, instance: str, event: str, params: tuple[str, ...], reason: str | None) -> None:
+    """Send an event to an instance; if it does not wait for it yet, it is kept until then."""
+    given = parsed_params(params)
+    with _engine() as engine:
+        is_awaited = engine.signal(instance, event, given, reason=reason)
+    out, name = Session.current().out(), shown_id(instance)
+    if out.is_json:
+        out.value({"id": instance, "event": event, "awaited": is_awaited})
+    elif is_awaited:
+        out.say(f"{instance} was sent {event}   next: statepipe resume {name}   # or: a worker")
+    else:
+        out.say(
+            f"{instance} was sent {event}, and keeps it until it waits for it"
+            f"   next: statepipe inspect {name}"
+        )
+
+
+@command(
+    "emit",
+    examples=[
+        "statepipe emit prices-ready --key 2013-02-08",
+        "statepipe emit prices-ready --key 2013-02-08 -p rows:=1200 --reason 'all there'",
+    ],
+)
+@click.argument("event", metavar="EVENT")
+@click.option("--key", required=True, metavar="KEY", help="As the wait's own, filled in.")
+@_PARAMS
+@_REASON
+def emit(*, event: str, key: str, params: tuple[str, ...], reason: str | None) -> None:
+    """Send an event to all who wait for it with a key, now or later; the first one counts."""
+    given = parsed_params(params)
+    with _engine() as engine:
+        emitted = engine.emit(event, key, given, reason=reason)
+    out, woken = Session.current().out(), len(emitted.woken)
+    if out.is_json:
+        out.value({"event": event, "key": key, "woken": woken, "repeats": emitted.repeats})
+    elif emitted.repeats:
+        out.say(f"{event} of {key} was emitted before; what went with it then stays")
+    else:
+        out.say(f"{event} of {key} emitted; {plural(woken, 'instance')} waited for it")
+
+
+@contextmanager
+def _engine() -> Generator[Engine]:
+    config = config_here()
+    with (
+        log_lines(config, Session.current()) as lines,
+        Engine(config, create=False, log=lines.log) as engine,
+    ):
+        yield engine

@@ -1,0 +1,113 @@
+"""
+A state that waits: for one of some events, or for a duration; always with an end.
+
+    Wait            what it waits for, and how long at most
+    Wait.key_of     which key of an event it is for, of one instance
+    refuse_misfit   a wait whose events, and the transitions of its state, do not match
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+from statepipe.machine.names import check_names, check_once, check_text, refusal
+from statepipe.model import CANCEL, ERROR, OK, TIMEOUT
+from statepipe.policy import DURATION_MS_MAX
+from statepipe.suggest import did_you_mean
+
+#: Events that no one can send: the engine raises them itself.
+_OURS: Final = (OK, ERROR, TIMEOUT, CANCEL)
+_PLACE: Final = re.compile(r"\{params\.([^{}]*)\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """
+    Nothing runs: an instance rests here until an event comes, or its time.
+
+    Attributes:
+        events: Names of the events it waits for; () if it waits for a duration.
+        ms: How long it waits at most, in milliseconds, or exactly, if for no event.
+        key: Text with parameters in it, such as "{params.day}": an event that is emitted with
+            that key is for it as well; "" if it is only for what is sent to the instance.
+
+    Without an event in that time the state ends with `timeout`; without any to wait for,
+    with `ok`.
+    """
+
+    events: tuple[str, ...] = ()
+    ms: int
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse events that nobody can send, one twice, and a time that is none."""
+        check_names("event", self.events)
+        check_once("event", list(self.events))
+        if ours := [event for event in self.events if event in _OURS]:
+            raise refusal(
+                f'"{ours[0]}" cannot be waited for: it is no event that somebody sends',
+                next_step='wait for a name of your own, for example "approved"',
+            )
+        if type(self.ms) is not int or not 0 < self.ms <= DURATION_MS_MAX:
+            key = "timeout" if self.events else "for"
+            raise refusal(
+                f"{key} is {self.ms!r} ms, outside 1 ms..365 days", next_step=f'{key} = "2d"'
+            )
+
+        if self.key:
+            check_text("key", self.key)
+            if {"{", "}"} & set(_PLACE.sub("", self.key)) or not self.events:
+                raise refusal(
+                    f"key is {self.key!r}, not the key of an event with parameters in it",
+                    next_step='wait = { event = …, key = "{params.day}", timeout = "2d" }',
+                )
+
+    @property
+    def params(self) -> tuple[str, ...]:
+        """The parameters that its key names."""
+        return tuple(_PLACE.findall(self.key))
+
+    def key_of(self, params: Mapping[str, Any]) -> str:
+        """Return the key with an instance's parameters in it."""
+        return _PLACE.sub(lambda place: _said(params.get(place[1])), self.key)
+
+    @property
+    def raises(self) -> tuple[str, ...]:
+        """What it can end with when nothing goes wrong, its own events first."""
+        return (*self.events, TIMEOUT) if self.events else (OK,)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def refuse_misfit(state: str, wait: Wait, *, on: Collection[str]) -> None:
+    """
+    Refuse a state whose wait has an event that leads nowhere, or that leads where nothing comes.
+
+    Args:
+        state: Its name.
+        wait: What it waits for.
+        on: The events that its transitions name.
+
+    Raises:
+        DefinitionError: It is such a state.
+    """
+    for event in wait.events or (OK,):
+        if event not in on:
+            raise refusal(
+                f'state "{state}" waits, and its event "{event}" has no target',
+                next_step=f'on.{event} = "the next state"',
+            )
+    possible = (*wait.raises, ERROR, TIMEOUT)
+    for event in on:
+        if event not in possible:
+            raise refusal(
+                f'on.{event} of "{state}" is never taken: the wait is not for it'
+                f"{did_you_mean(event, wait.events)}",
+                next_step=f'wait = {{ event = ["{event}", …], timeout = "2d" }}, or remove it',
+            )

@@ -1,0 +1,52 @@
+"""
+Part of migration 0002, schema version 2: what instances are sent while they wait, or before.
+
+    signal      one row an event that somebody sent to an instance
+    emitted     one row an event and key that somebody emitted to whoever waits for it
+    awaiting    who rests for which event and key
+    signals     what instances were sent, for people
+"""
+
+from typing import Final
+
+STATEMENTS: Final = (
+    """
+CREATE TABLE signal (
+  n          INTEGER PRIMARY KEY,
+  instance   INTEGER NOT NULL REFERENCES instance (n),
+  seq        INTEGER NOT NULL,
+  event      TEXT    NOT NULL CHECK (length(event) BETWEEN 1 AND 64),
+  params     BLOB    NOT NULL CHECK (length(params) <= 65536),
+  reason     TEXT,
+  sent_at_ms INTEGER NOT NULL,
+  taken_seq  INTEGER CHECK (taken_seq > seq),
+  UNIQUE (instance, seq)
+) STRICT""",
+    # what an instance has not taken yet
+    "CREATE INDEX signal_kept ON signal (instance, n) WHERE taken_seq IS NULL",
+    """
+CREATE TABLE emitted (
+  n             INTEGER PRIMARY KEY,
+  event         TEXT    NOT NULL CHECK (length(event) BETWEEN 1 AND 64),
+  key           TEXT    NOT NULL CHECK (length(key) BETWEEN 1 AND 1000),
+  params        BLOB    NOT NULL CHECK (length(params) <= 65536),
+  reason        TEXT,
+  emitted_at_ms INTEGER NOT NULL,
+  repeats       INTEGER NOT NULL DEFAULT 0 CHECK (repeats >= 0),
+  UNIQUE (event, key)
+) STRICT""",
+    """
+CREATE TABLE awaiting (
+  event    TEXT    NOT NULL,
+  key      TEXT    NOT NULL,
+  instance INTEGER NOT NULL REFERENCES instance (n),
+  PRIMARY KEY (event, key, instance)
+) STRICT, WITHOUT ROWID""",
+    # what an instance rests for, when it moves on
+    "CREATE INDEX awaiting_instance ON awaiting (instance)",
+    """
+CREATE VIEW signals AS
+SELECT i.id, s.event, s.reason, datetime(s.sent_at_ms / 1000, 'unixepoch') AS sent, s.taken_seq
+  FROM signal s
+  JOIN instance i ON i.n = s.instance""",
+)

@@ -1,0 +1,192 @@
+"""Waiting from the command line: real processes, real signals of both kinds."""
+
+import signal
+
+import pytest
+
+from tests.cli.project import Project, until
+
+MACHINE = """\
+machine = "asks"
+version = 1
+initial = "approval"
+
+[states.approval]
+wait = { event = ["approved", "rejected"], timeout = "2d" }
+on   = { approved = "after", rejected = "failed" }
+
+[states.after]
+run = "numbers_:after"
+on  = { ok = "done" }
+
+[states.done]
+final = "success"
+"""
+
+AFTER = '''
+
+def after(task: Task) -> None:
+    """Say what was sent."""
+    (HERE / "sent").write_text(repr(task.results["approval"]), encoding="utf-8")
+'''
+
+
+@pytest.fixture
+def asks(project: Project) -> Project:
+    """A project with a machine that waits before anything else."""
+    folder = project.root / "machines"
+    (folder / "asks.toml").write_text(MACHINE, encoding="utf-8")
+    with (folder / "numbers_.py").open("a", encoding="utf-8") as functions:
+        functions.write(AFTER)
+    return project
+
+
+def standing(project: Project) -> str:
+    """Return what the instance is doing, "" if it is not there yet."""
+    said = project.call("inspect", "one", "-o", "json")
+    return said.json["status"] if said.code == 0 else ""
+
+
+def test_a_run_in_the_foreground_waits_for_the_signal(asks: Project) -> None:
+    """It goes on at once when another process sends it."""
+    run = asks.spawn("run", "asks", "--id", "one")
+    until(lambda: standing(asks) == "waiting")
+
+    sent = asks.call("signal", "one", "approved", "-p", "by=ada", "-p", "n:=7", "-o", "json")
+    out, err = run.communicate(timeout=60)
+
+    assert sent.json == {"id": "one", "event": "approved", "awaited": True}
+    assert run.returncode == 0, err
+    assert "waits in approval  for approved or rejected" in out
+    told = (asks.root / "machines" / "sent").read_text(encoding="utf-8")
+    assert told == "{'by': 'ada', 'n': 7}"
+    assert asks.call("metrics", "verify").code == 0
+
+
+def test_a_run_that_is_interrupted_leaves_the_wait_as_it_is(asks: Project) -> None:
+    """Nothing is lost, the timer stays armed, and the signal is still taken."""
+    run = asks.spawn("run", "asks", "--id", "one")
+    until(lambda: standing(asks) == "waiting")
+    before = asks.call("inspect", "one", "-o", "json").json
+
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=60)
+
+    assert run.returncode == 130, err
+    assert asks.call("inspect", "one", "-o", "json").json == before
+    assert before["next"] == "statepipe signal one approved"
+    assert before["awaits"] == ["approved", "rejected"]
+    assert asks.call("signal", "one", "approved").code == 0
+    assert asks.call("resume", "one").code == 0
+
+
+def test_a_driver_that_is_killed_after_the_signal_takes_nothing_with_it(asks: Project) -> None:
+    """The event is in the store before its sender is told; whoever comes next moves by it."""
+    functions = asks.root / "machines" / "numbers_.py"
+    text = functions.read_text(encoding="utf-8")
+    slow = '    (HERE / "begun").touch()\n    while not (HERE / "go").exists():\n        pass\n'
+    functions.write_text(text.replace('    (HERE / "sent")', f'{slow}    (HERE / "sent")'), "utf-8")
+    run = asks.spawn("run", "asks", "--id", "one")
+    until(lambda: standing(asks) == "waiting")
+
+    assert asks.call("signal", "one", "approved", "-p", "n=1").code == 0
+    run.kill()  # before it took the event, or after
+    run.communicate(timeout=60)
+    second = asks.spawn("resume", "one")
+    asks.begun()  # it took the event, and is killed in what comes after
+    second.kill()
+    second.communicate(timeout=60)
+    (asks.root / "machines" / "go").touch()
+
+    assert asks.call("resume", "one").code == 0
+    moves = [row for row in asks.call("history", "one", "-o", "json").json if row["kind"] == "move"]
+    assert [row["event"] for row in moves] == ["approved", "ok"]
+    assert asks.call("metrics", "verify").code == 0
+    assert asks.call("doctor").code == 0
+
+
+def test_a_worker_until_idle_leaves_alone_what_waits(asks: Project) -> None:
+    """Or a cron job would stay for two days."""
+    asks.call("start", "asks", "--id", "one")
+
+    assert asks.call("worker", "--machine", "asks", "--until-idle").code == 0
+
+    assert standing(asks) == "waiting"
+    shown = asks.call("ls").out
+    assert "for approved or rejected; ends in 1d 23h" in shown
+    why = asks.call("why", "one")
+    assert "somebody to send approved or rejected" in why.out
+    assert "next   statepipe signal one approved" in why.out
+    assert asks.call("history", "one").out.splitlines()[-1].endswith("for approved or rejected")
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "told"),
+    [
+        (("two", "approved"), 3, "there is no instance 'two'"),
+        (("one", "aproved"), 3, 'did you mean "approved"'),
+        (("one", "approved", "-p", "by"), 2, "has no value"),
+        (("one",), 2, "EVENT"),
+    ],
+)
+def test_a_signal_that_makes_no_sense_says_why(
+    asks: Project, argv: tuple[str, ...], code: int, told: str
+) -> None:
+    """And nothing was sent."""
+    asks.call("start", "asks", "--id", "one")
+
+    said = asks.call("signal", *argv)
+
+    assert (said.code, told in said.err) == (code, True), said.err
+    assert asks.call("inspect", "one", "-o", "json").json["sent"] == []
+
+
+def test_a_finished_instance_takes_no_signal(asks: Project) -> None:
+    """What it was sent before led it there."""
+    asks.call("start", "asks", "--id", "one")
+    early = asks.call("signal", "one", "rejected", "--reason", "too dear")
+    assert "resume one" in early.out
+    assert asks.call("resume", "one").code == 1
+
+    said = asks.call("signal", "one", "approved")
+
+    assert said.code != 0
+    assert "already failed" in said.err
+    why = asks.call("why", "one").out
+    assert "approval ended with 'rejected'" in why
+    assert "too dear" in why
+
+
+def test_a_policy_for_a_state_that_waits_is_refused(asks: Project) -> None:
+    """Nothing runs there that it could govern; it would be ignored without a word."""
+    with (asks.root / "statepipe.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[machines.asks.states.approval]\ntimeout = "3d"\n')
+
+    said = asks.call("start", "asks")
+
+    assert said.code == 2
+    assert 'no state "approval" in which something runs' in said.err
+
+
+def test_an_emit_says_whom_it_reached(asks: Project) -> None:
+    """And `inspect`, `why` and the machine's graph what there is to emit."""
+    toml = asks.root / "machines" / "asks.toml"
+    wait = '"rejected"], key = "all of {params.day}"'
+    text = toml.read_text(encoding="utf-8").replace('"rejected"]', wait)
+    toml.write_text(text + '\n[params]\nday = "date"\n', encoding="utf-8")
+    asks.call("start", "asks", "--id", "one", "-p", "day=2026-07-01")
+    asks.call("worker", "--until-idle", "--machine", "asks")
+    command = "statepipe emit approved --key 'all of 2026-07-01'"
+    assert asks.call("inspect", "one", "-o", "json").json["next"] == command
+    assert "to emit, for all of 2026-07-01, approved" in asks.call("why", "one").out
+
+    first = asks.call("emit", "approved", "--key", "all of 2026-07-01", "-o", "json")
+    again = asks.call("emit", "approved", "--key", "all of 2026-07-01", "-o", "json")
+    wrong = asks.call("emit", "aproved", "--key", "x")
+
+    assert first.json["woken"] == 1
+    assert (again.json["woken"], again.json["repeats"]) == (0, 1)
+    assert (wrong.code, 'did you mean "approved"' in wrong.err) == (3, True)
+    assert "somebody emitted approved of all of 2026-07-01" in asks.call("why", "one").out
+    assert asks.call("resume", "one").code == 0
+    assert asks.call("metrics", "verify").code == 0
