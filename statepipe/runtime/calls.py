@@ -13,7 +13,8 @@ own: the lead, and others beside it that do the same with other batches. Batches
 out as they are asked for and committed in their order, so a checkpoint has no gap, and a
 crash costs no more than the batches in the making: one for each call. The lead asks for
 the others, waits for them when the input has ended, and brings the outcome. If one call
-fails, the others are ended and the attempt has failed.
+fails, the others are ended and the attempt has failed. A call beside the lead ends early if
+another instance waits for its place.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ from statepipe.runtime.output.capture import Outbox
 from statepipe.runtime.output.streams import Beside, Captured
 from statepipe.runtime.permits import Permits
 from statepipe.runtime.pools import Pools
+from statepipe.runtime.waiting import Waiting
 from statepipe.store import staged
 from statepipe.store.connection import Store
 
@@ -74,10 +76,18 @@ class Calls:
         inbox: Where they ask, and are told of when they end.
         outbox: Where what they print and log goes.
         permits: Told when an attempt has ended, for what it held.
+        waiting: Who waits for an executor: calls beside others make room for them.
     """
 
     def __init__(
-        self, store: Store, *, pools: Pools, inbox: Inbox, outbox: Outbox, permits: Permits
+        self,
+        store: Store,
+        *,
+        pools: Pools,
+        inbox: Inbox,
+        outbox: Outbox,
+        permits: Permits,
+        waiting: Waiting,
     ) -> None:
         self._store = store
         self._clock = store.clock
@@ -85,6 +95,7 @@ class Calls:
         self._inbox = inbox
         self._outbox = outbox
         self._permits = permits
+        self._waiting = waiting
         self._deadlines = Deadlines(store.clock)
         self._shared: dict[int, _Shared] = {}
         self.claimed = self._deadlines.claimed
@@ -117,7 +128,7 @@ class Calls:
         """Return the answer to a question that needs no commit."""
         drive, ask = question.drive, question.request["ask"]
         if ask == "next":
-            return self._hand_out(drive)
+            return self._hand_out(drive, beside=bool(question.request.get("beside")))
         if ask == "share":
             return self._share(drive)
         if ask == "join":
@@ -217,8 +228,10 @@ class Calls:
         future.add_done_callback(Finished(drive, kind, task, self._inbox))
         return future
 
-    def _hand_out(self, drive: Drive) -> dict[str, Any] | None:
-        """Return the next batch that nobody works on, None if there is none."""
+    def _hand_out(self, drive: Drive, *, beside: bool) -> dict[str, Any] | None:
+        """Return the next batch that nobody works on, None if there is none for this call."""
+        if beside and self._waiting.wants(drive.part.policy.executor):
+            return None
         shared = self._shared.get(drive.n)
         number = drive.batches if shared is None else shared.handed
         given = attempts.input_of(drive, number, self._store)

@@ -95,10 +95,15 @@ class Loop:
         self._permits = Permits(store, worker, self._agenda, staged_bytes_max=staged_bytes_max)
         self._group = Group(store, self._outbox, self._permits)
         self._inbox = Inbox()
-        self._calls = Calls(
-            store, pools=pools, inbox=self._inbox, outbox=self._outbox, permits=self._permits
-        )
         self._waiting = Waiting(pools.slots, self._permits)
+        self._calls = Calls(
+            store,
+            pools=pools,
+            inbox=self._inbox,
+            outbox=self._outbox,
+            permits=self._permits,
+            waiting=self._waiting,
+        )
         self._fresh = 0
         self._stopping: str | None = None
         self._broken: StatepipeError | None = None

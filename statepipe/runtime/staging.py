@@ -92,10 +92,12 @@ class Staging:
         """
         Yield the batches of the input that are not done, as long as nobody else has them.
 
+        A worker that only takes part also ends when its place is wanted for another instance.
+
         Raises:
             StagedDataDamaged: If one is not what was committed.
         """
-        while (given := self._ask({"ask": "next"})) is not None:
+        while (given := self._ask({"ask": "next", "beside": not self.is_lead})) is not None:
             yield self._read(given)
 
     def input(self, number: int) -> Input:

@@ -3,6 +3,7 @@ The instances that rest and wait for their turn to be called.
 
     Waiting.put, Waiting.hurry     at the end, or at the front
     Waiting.next                   whose turn it is, None while every executor is full
+    Waiting.wants                  does anybody wait for an executor of this kind?
 
 What needs a slot, a permit or room for its batches waits with `permits.py` meanwhile.
 """
@@ -41,6 +42,10 @@ class Waiting:
         elif drive in queue:
             queue.remove(drive)
             queue.appendleft(drive)
+
+    def wants(self, kind: ExecutorKind) -> bool:
+        """Return True if somebody waits for an executor of this kind."""
+        return bool(self._queues[kind])
 
     def next(self, pools: Pools) -> Drive | None:
         """Take out the first that can go on."""

@@ -18,7 +18,9 @@ from statepipe.model import Batch, Change, Task
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.pools import Pools
 from statepipe.sqlite import sqlite3
+from statepipe.store.opening import open_reader
 from statepipe.testing import violations
+from tests.crash.processes import until
 from tests.store import stores
 
 #: A bound for what never comes if the calls are not under way together.
@@ -103,6 +105,13 @@ class Stage:
         with closing(sqlite3.connect(self.folder / "out.db")) as out:
             rows: list[tuple[Any, ...]] = out.execute("SELECT * FROM rows").fetchall()
             return rows
+
+
+def kinds_of(stage: Stage, instance: str) -> set[str]:
+    """Return what the journal has of `instance`, by kind."""
+    sql = "SELECT kind FROM journal j JOIN instance i ON i.n = j.instance WHERE i.id = ?"
+    with closing(open_reader(stage.config.store)) as store:
+        return {kind for (kind,) in store.execute(sql, (instance,))}
 
 
 def state(name: str, task: Run | Validate | Load, *, to: str, settings: Mapping[str, Any]) -> State:
@@ -303,3 +312,36 @@ def test_a_load_that_is_shared_gives_back_what_the_destination_has_lost(tmp_path
 
     assert stage.run() == "done"
     assert len(stage.rows()) == 1
+
+
+def test_a_call_beside_others_makes_room_for_an_instance_that_comes_later(tmp_path: Path) -> None:
+    """Two calls of one instance have all there is; another one is done before they are."""
+    came, done = threading.Event(), threading.Event()
+
+    def mapped(task: Task, batch: Batch) -> Batch:
+        if task.instance == "i" and number_of(batch) == 2:
+            assert came.wait(SOON_S)
+            until(lambda: "claim" in kinds_of(stage, "later"), "the other's claim")
+        if task.instance == "i" and number_of(batch) >= BATCHES - 2:
+            assert done.wait(SOON_S), "it waited until the first instance was done"
+        return batch
+
+    stage = Stage(tmp_path, mapped, parallel=2, threads=2)
+
+    def observe(drive: Drive, change: Change) -> None:
+        told = change.source == "mapping" and change.detail and change.detail.note
+        if told == "batch 1" and not came.is_set():
+            with Engine(stage.config, machines=[stage.machine]) as other:
+                other.create("m", instance_id="later")
+            came.set()
+        if drive.id == "later" and change.status == "done":
+            done.set()
+
+    pools = Pools(threads=2)
+    with Engine(stage.config, machines=[stage.machine], pools=pools, observe=observe) as engine:
+        engine.create("m", instance_id="i")
+        engine.work(["m"], until_idle=True)
+        statuses = [stores.row(engine._store, name)["status"] for name in ("i", "later")]
+
+    assert statuses == ["done", "done"]
+    assert violations(stage.config.store) == []
