@@ -4,7 +4,7 @@ The calls of the attempts under way: begun, told whose turn it is, ended.
     Calls.begin       the first call of an attempt, its lead
     Calls.answer      what a question that needs no commit is answered with
     Calls.holds       is a question kept until it is its turn?
-    Calls.due         the kept questions whose turn it is now
+    Calls.hear_due    let kept questions be heard whose turn it is now
     Calls.ended       one call has ended: how the attempt did, once all its calls have
     Calls.kill, Calls.forget, Calls.ask_to_stop, Calls.kill_overdue
 
@@ -32,7 +32,6 @@ from statepipe.runtime.endings import Ended
 from statepipe.runtime.inbox import Finished, Inbox, Question
 from statepipe.runtime.output.capture import Outbox
 from statepipe.runtime.output.streams import Beside, Captured
-from statepipe.runtime.permits import Permits
 from statepipe.runtime.pools import Pools
 from statepipe.runtime.waiting import Waiting
 from statepipe.store import staged
@@ -75,26 +74,19 @@ class Calls:
         pools: Where they run.
         inbox: Where they ask, and are told of when they end.
         outbox: Where what they print and log goes.
-        permits: Told when an attempt has ended, for what it held.
-        waiting: Who waits for an executor: calls beside others make room for them.
+        waiting: Who waits for an executor: calls beside others make room for them. Its
+            permits are told when an attempt has ended, for what it held.
     """
 
     def __init__(
-        self,
-        store: Store,
-        *,
-        pools: Pools,
-        inbox: Inbox,
-        outbox: Outbox,
-        permits: Permits,
-        waiting: Waiting,
+        self, store: Store, *, pools: Pools, inbox: Inbox, outbox: Outbox, waiting: Waiting
     ) -> None:
         self._store = store
         self._clock = store.clock
         self._pools = pools
         self._inbox = inbox
         self._outbox = outbox
-        self._permits = permits
+        self._permits = waiting.permits
         self._waiting = waiting
         self._deadlines = Deadlines(store.clock)
         self._shared: dict[int, _Shared] = {}
@@ -150,14 +142,15 @@ class Calls:
             shared.held.append(question)
         return True
 
-    def due(self, drive: Drive) -> list[Question]:
-        """Return the kept questions of the attempt whose turn it is now."""
+    def hear_due(self, drive: Drive) -> None:
+        """Let the kept questions of the attempt whose turn it is be heard again."""
         shared = self._shared.get(drive.n)
         if shared is None:
-            return []
+            return
         due = [each for each in shared.held if self._is_its_turn(each, shared)]
         shared.held = [each for each in shared.held if each not in due]
-        return due
+        for question in due:
+            self._inbox.keep(question)
 
     def tally(self, message: Finished) -> bool:
         """Note that a call has ended; False if that was noted before."""

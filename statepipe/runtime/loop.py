@@ -97,12 +97,7 @@ class Loop:
         self._inbox = Inbox()
         self._waiting = Waiting(pools.slots, self._permits)
         self._calls = Calls(
-            store,
-            pools=pools,
-            inbox=self._inbox,
-            outbox=self._outbox,
-            permits=self._permits,
-            waiting=self._waiting,
+            store, pools=pools, inbox=self._inbox, outbox=self._outbox, waiting=self._waiting
         )
         self._fresh = 0
         self._stopping: str | None = None
@@ -306,10 +301,6 @@ class Loop:
             change, attachment = batched(drive, done, mark=mark, worker=self._worker.n, at_ms=at_ms)
             self._group.add(Entry(drive, change, question), with_notices(drive, change, attachment))
 
-    def _hear_due(self, drive: Drive) -> None:
-        for question in self._calls.due(drive):
-            self._inbox.keep(question)
-
     def _finish(self, message: Finished) -> None:
         drive = message.drive
         self._fresh -= self._calls.tally(message)
@@ -321,7 +312,7 @@ class Loop:
             return
         ended = self._calls.ended(message)
         if ended is None:
-            self._hear_due(drive)
+            self._calls.hear_due(drive)
         else:
             self._conclude(drive, ended, message)
 
@@ -364,7 +355,7 @@ class Loop:
                 message.answer(size_of(drive))
             else:
                 message.refuse()
-            self._hear_due(drive)
+            self._calls.hear_due(drive)
         elif change.status == Status.READY and (detail is None or detail.worker is not None):
             self._waiting.put(drive)
         else:

@@ -18,10 +18,15 @@ from statepipe.runtime.pools import Pools
 
 
 class Waiting:
-    """A queue for each kind of executor, so that a full one holds up nobody else."""
+    """
+    A queue for each kind of executor, so that a full one holds up nobody else.
+
+    Attributes:
+        permits: What instances need besides, and those that wait for it.
+    """
 
     def __init__(self, kinds: Iterable[ExecutorKind], permits: Permits) -> None:
-        self._permits = permits
+        self.permits = permits
         self._queues: dict[ExecutorKind, deque[Drive]] = {kind: deque() for kind in kinds}
 
     def put(self, drive: Drive) -> None:
@@ -37,7 +42,7 @@ class Waiting:
         queue = self._queues[drive.part.policy.executor]
         if drive.wish is None:
             return
-        if self._permits.let_go(drive):
+        if self.permits.let_go(drive):
             queue.appendleft(drive)
         elif drive in queue:
             queue.remove(drive)
@@ -49,7 +54,7 @@ class Waiting:
 
     def next(self, pools: Pools) -> Drive | None:
         """Take out the first that can go on."""
-        permits = self._permits
+        permits = self.permits
         if permits.keeps_any and (drive := permits.next(pools)) is not None:
             return drive
         for kind, queue in self._queues.items():
