@@ -266,7 +266,7 @@ def _unreadable(root: Path, store: sqlite3.Connection) -> Iterator[str]:
 
 def _rejects_of(row: tuple[Any, ...]) -> Rejects:
     _, _, _, *facts, reasons = row
-    return Rejects._make((*facts, json.loads(reasons)))
+    return Rejects._make((*facts, json.loads(reasons), None))
 
 
 def _quarantine(root: Path, store: sqlite3.Connection) -> list[tuple[Any, ...]]:

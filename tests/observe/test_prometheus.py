@@ -40,6 +40,9 @@ interval = "10ms"
 jitter = "none"
 errors = ["ConnectionError"]
 
+[resources.shop-api]
+slots = 4
+
 [notify.pager]
 command = ["true"]
 on = ["failed"]
@@ -48,7 +51,7 @@ on = ["failed"]
 MACHINE = """\
 machine   = "shop"
 version   = 1
-extract   = { run = "shop_:extract", watermark = "at", drift = "warn" }
+extract   = { run = "shop_:extract", watermark = "at", drift = "warn", uses = ["shop-api"] }
 transform = "shop_:transform"
 load      = { to = "sqlite:///warehouse.db", table = "orders", key = ["id"] }
 
