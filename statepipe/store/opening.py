@@ -10,10 +10,11 @@ acknowledged commits (F4 of docs/reliability.md). `stat` is allowed, `open` is n
 """
 
 from pathlib import Path
+from threading import Event
 from urllib.parse import quote
 from uuid import uuid4
 
-from statepipe.clock import Clock
+from statepipe.clock import Clock, SystemClock
 from statepipe.errors import StoreUnusable
 from statepipe.sqlite import sqlite3
 from statepipe.store.connection import BUSY_MS, Store, translated
@@ -26,7 +27,10 @@ from statepipe.store.upgrade import keep_a_copy
 #: unless the machine itself went down (docs/decisions/0010).
 QUICK_CHECK_BYTES_MAX = 32 * 1024 * 1024
 
-_PRAGMAS = {
+#: Between two tries to put a file into WAL mode.
+_AGAIN_S = 0.01
+
+_PRAGMAS: dict[str, str | int] = {
     "journal_mode": "wal",
     "synchronous": 2,  # FULL: an acknowledged commit survives a power cut
     "foreign_keys": 1,
@@ -162,11 +166,28 @@ def _refuse_older(connection: sqlite3.Connection, path: Path) -> None:
 def _set_pragmas(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS:d}")
     for name, value in _PRAGMAS.items():
-        connection.execute(f"PRAGMA {name} = {value}")
+        _set_pragma(connection, name, value)
         is_now = connection.execute(f"PRAGMA {name}").fetchone()
         # A file system without mmap answers mmap_size with no row at all: it is off.
         if is_now is not None and is_now[0] != value:
             raise unusable(path, f"does not accept {name}={value} (it stays {is_now[0]})")
+
+
+def _set_pragma(connection: sqlite3.Connection, name: str, value: str | int) -> None:
+    clock = SystemClock()
+    end_ms = clock.boot_ms() + BUSY_MS
+    while True:
+        try:
+            connection.execute(f"PRAGMA {name} = {value}")
+        except sqlite3.OperationalError as error:
+            # Of two that put a new file into WAL mode at the same moment SQLite turns one away
+            # at once, whatever its timeout: else each would wait for the other.
+            busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+            if not busy or clock.boot_ms() >= end_ms:
+                raise
+            Event().wait(_AGAIN_S)
+        else:
+            return
 
 
 def _recover(store: Store) -> None:

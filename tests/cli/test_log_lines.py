@@ -332,8 +332,8 @@ def test_lines_of_many_instances_are_whole(project: Project) -> None:
         for n in range(3)
     ]
     for process in processes:
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said
 
     told = logged(log)
 
