@@ -13,7 +13,8 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -41,13 +42,25 @@ def main(argv: Sequence[str]) -> int:
     signum = signal.Signals[f"SIG{asked.signal}"]
     at = int(asked.at) if (asked.at or "").isdecimal() else asked.at
     if at is not None:
-        Points(asked.root, at=at, signum=signum).install()
+        points = Points(asked.root, at=at, signum=signum)
+        points.install()
+        workers.renew = _holding(points.others, workers.renew)
     try:
         with scene.make_engine(asked.root, env=asked.env) as engine:
             return _drive(engine)
     except StatepipeError as error:
         sys.stderr.write(f"{type(error).__name__}: {error.message}\n")
         return error.exit_code
+
+
+def _holding(
+    lock: AbstractContextManager[object], call: Callable[..., None]
+) -> Callable[..., None]:
+    def held(*arguments: object) -> None:
+        with lock:
+            call(*arguments)
+
+    return held
 
 
 def _drive(engine: Engine) -> int:

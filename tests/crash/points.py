@@ -39,9 +39,14 @@ class Points:
         at: Which point, by its number, or by what it is called and how often it came
             before ("after warehouse COMMIT#2"); None for none.
         signum: The signal.
+
+    Attributes:
+        others: Held while the signal is sent: a process that is stopped while another thread of
+            it is in a transaction of the store keeps everybody out (F7), which is another test.
     """
 
     def __init__(self, root: Path, *, at: int | str | None, signum: int = signal.SIGKILL) -> None:
+        self.others = threading.RLock()
         self.count = 0
         self._log = root / "points.log"
         self._at = at
@@ -61,7 +66,8 @@ class Points:
             self._note(f"{number} {name}\n")
         elif self._at in (number, name):
             self._note(f"{number} {name}\n")
-            os.kill(os.getpid(), self._signum)
+            with self.others:
+                os.kill(os.getpid(), self._signum)
 
     def around(self, label: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401 whatever it returns
         """Do `call` between two points."""
