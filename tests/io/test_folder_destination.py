@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from unittest import mock
 from uuid import UUID
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ import pytest
 
 from statepipe.errors import DataError
 from statepipe.io.destinations import Landed
+from statepipe.io.folders.destination import FolderDestination
 from tests.io.conformance.test_protocol import STAY
 from tests.io.folder_warehouse import FolderWarehouse, objects
 from tests.io.warehouse import ROWS, Crash, Faults, batch, rejects_of
@@ -167,6 +169,28 @@ def test_a_file_is_not_seen_before_it_is_committed_and_is_then_put_right(
     assert target.load(batch()) == Landed(3, [], already=True)
     assert count(lake) == 3
     assert len(target.ledger(**STAY)) == 1
+
+
+def test_what_a_killed_attempt_has_written_is_removed_once_its_batch_is_loaded(
+    lake: FolderWarehouse,
+) -> None:
+    """The process dies between the write and the rename; other batches' files are left alone."""
+    probe = Faults(error=Crash())
+    lake.destination(table="probe", faults=probe).load(batch(instance="probe"))
+    lake.clear()
+    faults = Faults(at=probe.statements.index("write") + 1, error=Crash())
+
+    # The dead remove nothing.
+    with mock.patch.object(FolderDestination, "_drop_written"), pytest.raises(Crash):
+        lake.destination(faults=faults).load(batch(number=1))
+    faults.die()
+
+    assert len(list(lake.root.glob("_statepipe/*.tmp"))) == 1
+    lake.destination().load(batch(number=0))  # perhaps the first one is still being written
+    assert len(list(lake.root.glob("_statepipe/*.tmp"))) == 1
+    lake.destination().load(batch(number=1))
+    assert list(lake.root.glob("_statepipe/*.tmp")) == []
+    assert count(lake) == 6
 
 
 def test_a_file_that_was_lost_is_written_again(lake: FolderWarehouse) -> None:

@@ -7,6 +7,7 @@ A destination of files: one table of one folder, for the protocol of `io.exactly
         the fence, the ledger   `io.ledger`
         COMMIT                  from here on the batch is loaded
         rename                  from here on readers see it; whoever comes next does it if we died
+        unlink                  what killed attempts have written of the batch
     FolderDestination.publish   the link of a table that is replaced leads to the new folder
     FolderDestination.ledger    what the destination has, for reconciling with the plan
 
@@ -96,6 +97,7 @@ class FolderDestination:
         self._folder = root / table  # that is written: the draft's, if there is to be one
         self._was_there = False
         self._columns: Any = None
+        self._temporary = ""  # what the name of a file of this batch begins with at first
         self._written: Path | None = None  # not committed yet
         self._pending: tuple[Path, Path] | None = None  # committed, and how it is called then
 
@@ -168,6 +170,7 @@ class FolderDestination:
             )
         self._was_there = self._folder.is_dir()
         self._columns = self._format.columns(self._folder)
+        self._temporary = f"{self._name(_base(batch), batch.number)}."
         if self.has_ledger():
             self._go_on(batch)
 
@@ -187,7 +190,7 @@ class FolderDestination:
         """Write what fits into a file that is not one of the table yet."""
         written: Written = self._format.fit(records, self._columns)
         if written.records:
-            path = self._ledger.path.with_name(f"{self._files.token()}.tmp")
+            path = self._ledger.path.with_name(f"{self._temporary}{self._files.token()}.tmp")
             self._drop_written()
             self._written = path
             self._files.write(path, written.write)
@@ -227,6 +230,7 @@ class FolderDestination:
         if self._pending is not None:
             (pending, final), self._pending = self._pending, None
             self._show(pending, final)
+            self._drop_left()
 
     def rollback(self) -> None:
         """End the transaction if there is one, and forget what was written."""
@@ -238,6 +242,12 @@ class FolderDestination:
     def forget(self) -> None:
         """Do nothing: all is looked at each time."""
 
+    def _drop_left(self) -> None:
+        """Remove what other attempts have written of the batch, which is loaded by now."""
+        for left in self._ledger.path.parent.glob(f"{self._temporary}*.tmp"):
+            with suppress(OSError):  # it takes room and nothing else
+                self._files.unlink(left)
+
     def _go_on(self, batch: LoadBatch) -> None:
         """Show the file of a batch that the ledger has; without one it is loaded again."""
         there = ledger.find(self.execute, batch, table=self.table)
@@ -246,6 +256,7 @@ class FolderDestination:
             return
         if final.is_file():
             self._files.sync(final.parent)  # whoever renamed it may have died before that
+            self._drop_left()
         elif pending.is_file():
             self._show(pending, final)
         elif self._was_there or not self._replace:  # otherwise all of the draft is lost
