@@ -61,10 +61,11 @@ def _mark(drive: Drive, store: Store) -> list[Any] | None:
     """
     Return the mark at which a source with a watermark starts, or goes on; None without one.
 
-    It is fixed once the source has committed a batch. A partition has none: it reads its own
-    slice whatever else is loaded, and says nothing of what lies before that.
+    It is fixed once the source has committed a batch. A partition has none, and neither has a
+    copy of one: it reads its own slice whatever else is loaded, and says nothing of what lies
+    before that.
     """
-    if not drive.part.call.get("incremental") or groups.is_member(store.connection, drive.n):
+    if not drive.part.call.get("incremental") or groups.is_slice(store.connection, drive.n):
         return None
     known = drive.picture.marks.get(drive.state)
     if known is None:

@@ -93,6 +93,7 @@ class Copies:
             now_ms=self._clock.now_ms(),
             event="restart",
             note=_note(looked, changed, reason),
+            partition=looked.partition,
         )
         return self._make(looked, new, given=None, new_id=new_id)
 
@@ -151,6 +152,7 @@ class Copies:
             now_ms=self._clock.now_ms(),
             event="fork",
             note=_note(looked, changed, reason),
+            partition=looked.partition,
             picture=picture,
         )
         return self._make(looked, new, given=given, new_id=new_id)

@@ -34,6 +34,8 @@ GIVEN = 0
 
 _STAY = "instance = :origin AND generation = :generation AND state = :state AND visit = :visit"
 
+_PARTITION = "SELECT partition FROM instance WHERE n = ?"
+
 _STAGED = """
 SELECT generation, state, visit, count(*)
   FROM batch
@@ -67,6 +69,7 @@ class Looked(NamedTuple):
 
     found: Found
     params: bytes
+    partition: str | None  # its key, if it is a partition or a copy of one
     steps: list[tuple[int, int, str, str, str, bytes | None]]
     loaded: dict[str, int]  # batches that each loading state has put at a destination
     staged: dict[Stay, int]  # batches that are still there
@@ -100,9 +103,11 @@ def look(store: Store, instance_id: str) -> Looked:
         try:
             found = lookup.find_instance(connection, instance_id)
             replays = origin_of(connection, found.n)
+            (partition,) = connection.execute(_PARTITION, (found.n,)).fetchone()
             return Looked(
                 found=found,
                 params=load_checkpoint(connection, found.n).params,
+                partition=partition,
                 steps=lookup.steps_of(connection, found.n),
                 loaded=lookup.batches_loaded(connection, found.n),
                 staged={

@@ -7,7 +7,7 @@ Groups: instances that are the partitions of one whole, and how the whole stands
     summaries           of the newest groups
     keys, members       its partitions
     is_at_work          whether one of them wants to be driven
-    is_member           whether an instance is one
+    is_slice            whether an instance is one, or a copy of one
 
 Nothing here is counted along: what a group has become is what its instances say, and the
 schema's trigger writes it down in the transaction that moves the last of them.
@@ -246,7 +246,7 @@ def is_at_work(connection: sqlite3.Connection, group: int) -> bool:
     return connection.execute(sql, (group,)).fetchone() is not None
 
 
-def is_member(connection: sqlite3.Connection, instance: int) -> bool:
-    """Return True if an instance is a partition of a group."""
-    sql = "SELECT member_of IS NOT NULL FROM instance WHERE n = ?"
+def is_slice(connection: sqlite3.Connection, instance: int) -> bool:
+    """Return True if an instance is a partition of a group, or was made of one."""
+    sql = "SELECT partition IS NOT NULL FROM instance WHERE n = ?"
     return bool(connection.execute(sql, (instance,)).fetchone()[0])

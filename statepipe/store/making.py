@@ -52,7 +52,7 @@ class New(NamedTuple):
         picture: What it knows from the beginning, encoded.
         records: How many records it is given, if they are counted.
         member_of: Number of the group that it is a partition of.
-        partition: And the key of that partition.
+        partition: And the key of that partition, or of the one that it is made of.
     """
 
     id: str

@@ -22,7 +22,8 @@ def test_a_partition_neither_reads_from_nor_moves_the_watermark(tmp_path: Path) 
     A slice says nothing of what lies before it: day 9 being loaded does not mean that day 8 is.
 
     Otherwise a backfill of old days would read nothing, and one of new days that fails in
-    its middle would let the next instance begin behind the hole.
+    its middle would let the next instance begin behind the hole. So it is with its copies,
+    though they are in no group.
     """
     started: list[Any] = []
 
@@ -69,12 +70,17 @@ def test_a_partition_neither_reads_from_nor_moves_the_watermark(tmp_path: Path) 
         assert engine.groups.run(old) == "done"
         engine.rewind(f"{old}/2013-02-03", to="extracting")
         assert engine.groups.run(old) == "done"
+        copy = engine.copies.restart(f"{old}/2013-02-03")
+        fork = engine.copies.fork(f"{new}/2013-02-10", at="extracting")
+        fork_of_copy = engine.copies.fork(copy, at="extracting")
+        made = [copy, fork, fork_of_copy]
+        assert engine.run(made) == dict.fromkeys(made, "done")
         with Reader(config.store) as reader, reader.moment() as connection:
             moves = connection.execute("SELECT instance FROM watermark").fetchall()
         with Reader(config.store) as reader:
             loaded = reader.group(old).loaded
 
-    assert started == [None] * 6
+    assert started == [None] * 9
     assert moves == [("all",)]
     assert loaded == 2
     assert violations(config.store) == []

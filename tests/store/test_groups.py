@@ -287,7 +287,7 @@ def test_only_a_groups_own_instances_are_claimed_in_its_scope(scene: Scene) -> N
     claimed = stores.claimed(scene.store, scene.worker, scope=Scope(group=scene.group().n))
 
     assert [each.id for each in claimed] == ["g/0", "g/1"]
-    assert not groups.is_member(scene.store.connection, 1)
+    assert not groups.is_slice(scene.store.connection, 1)
 
 
 def test_a_group_that_says_otherwise_than_its_instances_is_found(scene: Scene) -> None:
