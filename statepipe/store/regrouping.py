@@ -14,7 +14,11 @@ from statepipe.store.connection import Store
 from statepipe.store.lookup import Found
 from statepipe.store.steering import Asked
 
-_NOW = "SELECT n, status, state, failed_state, definition, worker FROM instance WHERE n = ?"
+_NOW = """
+SELECT n, status, state, failed_state, definition, worker
+  FROM instance
+ WHERE n = ? AND id = ?
+"""
 
 _UNFINISHED = """
 SELECT n, id, status, state, worker, request
@@ -32,7 +36,7 @@ def take_back(
 
     Args:
         store: The open store.
-        found: Which, as they stood a moment ago; one that moved since is left alone.
+        found: Which, as they stood a moment ago; one that moved or was pruned since is left alone.
         reason: Why, for the journal.
         definition: Number of the definition to adopt, or None to keep their own.
 
@@ -43,7 +47,10 @@ def take_back(
     taken = []
     with store.write() as connection:
         for each in found:
-            *rests, worker = connection.execute(_NOW, (each.n,)).fetchone()
+            row = connection.execute(_NOW, (each.n, each.id)).fetchone()
+            if row is None:
+                continue
+            *rests, worker = row
             if rests[1] != each.status or (worker is not None and worker not in dead):
                 continue
             now = claims.take_back(

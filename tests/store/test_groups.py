@@ -62,10 +62,11 @@ class Scene:
         status, completeness = self.store.connection.execute(sql).fetchone()
         return status, completeness
 
-    def prune(self) -> int:
-        """Let go of what is done."""
+    def prune(self, *statuses: str) -> int:
+        """Let go of what is done, or of what ended so."""
         directory = stage_directory(self.store.path, store_id=self.store.store_id)
-        return sum(prune.prune(self.store, Stage(directory), Which(before_ms=10**15)))
+        which = Which(before_ms=10**15, statuses=statuses or ("done",))
+        return sum(prune.prune(self.store, Stage(directory), which))
 
 
 def grouped(store: Store, name: str, total: int, *, tolerated: int = 0) -> list[int]:
@@ -254,6 +255,23 @@ def test_taking_back_leaves_alone_what_moved_meanwhile(scene: Scene) -> None:
     assert again == []
     assert stores.row(scene.store, "g/0")["worker"] is None
     assert violations(scene.store.path) == []
+
+
+def test_taking_back_leaves_alone_what_was_pruned_meanwhile(scene: Scene) -> None:
+    """Also where another instance has its number by now."""
+    scene.made(2)
+    scene.commit("failed", "failed")
+    found = groups.members(scene.store.connection, scene.group().n, ["failed"])
+    assert scene.prune("failed") == 2
+    (n,) = stores.created(scene.store, "a")
+    scene.claim()
+    scene.commit("failed")
+
+    taken = regrouping.take_back(scene.store, found, reason="again", definition=None)
+
+    assert n == found[0].n
+    assert taken == []
+    assert stores.row(scene.store, "a")["status"] == "failed"
 
 
 def test_what_is_pruned_is_still_done(scene: Scene) -> None:
