@@ -12,6 +12,7 @@ from typing import Literal
 
 from statepipe.errors import NotFound, Refused
 from statepipe.machine.definition import Machine
+from statepipe.machine.paths import graph_of, reached
 from statepipe.machine.tasks import Load
 from statepipe.model import CANCELLED_STATE, Stay
 from statepipe.runtime.picture import Picture
@@ -31,7 +32,7 @@ def put_back(store: Store, found: Found, program: Program, *, to: str, reason: s
     From there on it is an instance of `program`.
 
     Raises:
-        NotFound, Refused: As `rewound`.
+        NotFound, Refused: As `rewound`; or as `steering.rewind`.
         Busy: A live process drives it.
     """
     machine = program.table.machine
@@ -55,6 +56,7 @@ def put_back(store: Store, found: Found, program: Program, *, to: str, reason: s
         visit=known.visit(to),
         loads=known.input if isinstance(machine.state(to).task, Load) else None,
         needs=known.input if _was_done(passages, machine) else None,
+        appends=_undone(passages, to) if _may_append(machine, to) else (),
         definition=program.definition,
     )
 
@@ -113,6 +115,19 @@ def rewound(
             next_step=f"{again} {machine.initial}",
         )
     return _with_starts(entry.picture, way[-1].picture)
+
+
+def _undone(passages: Sequence[Passage], to: str) -> list[str]:
+    """Return the states that are done again, once it is put back to `to`."""
+    states = [entry.state for entry in entries(passages)]
+    last = len(states) - 1 - states[::-1].index(to)
+    return states[last:]
+
+
+def _may_append(machine: Machine, to: str) -> bool:
+    """Return whether a load that appends may follow on `to`."""
+    tasks = (machine.state(name).task for name in reached(graph_of(machine), [to]))
+    return any(isinstance(task, Load) and task.mode == "append" for task in tasks)
 
 
 def _was_done(passages: Sequence[Passage], machine: Machine) -> bool:

@@ -5,11 +5,14 @@ Who replays what was rejected: marks on rejects, and where an instance's records
     origin_of           whose records an instance replays
     replaceable         those that failed before anything could have been loaded
     refuse_replaced     one whose records another has is never driven again
+    refuse_replayed     what others replay is not to be appended by the original as well
     forget              what a prune takes along
 
 They are made by `replaying.py`.
 """
 
+import json
+from collections.abc import Collection
 from typing import NamedTuple
 
 from statepipe.errors import Refused
@@ -31,6 +34,15 @@ SELECT i.id, r.records, i.status, r.replaced_by
   JOIN instance i ON i.n = r.instance
  WHERE r.origin = ?
  ORDER BY r.instance
+"""
+
+_REPLAYED = """
+SELECT r.state, p.id
+  FROM reject r
+  JOIN replayed p ON p.reject = r.n
+ WHERE r.instance = ? AND r.state IN (SELECT value FROM json_each(?))
+ ORDER BY r.n DESC
+ LIMIT 1
 """
 
 # Its records go back to quarantine with one that never came to load any.
@@ -91,6 +103,26 @@ def refuse_replaced(connection: sqlite3.Connection, instance: int, instance_id: 
             f"the records that {instance_id!r} was to replay are replayed by {row[0]!r}",
             meaning="nothing was changed; otherwise they would be loaded twice",
             next_step=f"statepipe inspect {row[0]}",
+        )
+
+
+def refuse_replayed(
+    connection: sqlite3.Connection, instance: int, instance_id: str, *, states: Collection[str]
+) -> None:
+    """
+    Refuse to let an instance do `states` again if others replay what these have rejected.
+
+    Raises:
+        Refused: It names the state, and who replays.
+    """
+    row = connection.execute(_REPLAYED, (instance, json.dumps(list(states)))).fetchone()
+    if row is not None:
+        raise Refused(
+            f"what {row[0]!r} of {instance_id!r} rejected is replayed by {row[1]!r}, and what is"
+            " loaded after it is appended, without a key: done again, it may be there twice",
+            meaning="nothing was changed",
+            next_step=f"statepipe inspect {row[1]}   # or: statepipe rewind {instance_id}"
+            " --to STATE, one after that",
         )
 
 

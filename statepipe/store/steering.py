@@ -7,7 +7,7 @@ seq, so that the driver's next commit is refused as stale, it reads the row agai
 and honours the wish. The order of transactions decides between done and cancelled.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from statepipe.errors import Refused
@@ -26,7 +26,7 @@ from statepipe.store.connection import Store
 from statepipe.store.groups import NewGroup
 from statepipe.store.making import New, insert
 from statepipe.store.metrics.counters import Counters
-from statepipe.store.replays import refuse_replaced
+from statepipe.store.replays import refuse_replaced, refuse_replayed
 from statepipe.store.staged import has_batches
 
 _DEFINE = """
@@ -284,6 +284,7 @@ def rewind(  # noqa: PLR0913  (what was worked out of it before)
     visit: int = 1,
     loads: Stay | None = None,
     needs: Stay | None = None,
+    appends: Collection[str] = (),
     definition: int | None = None,
 ) -> None:
     """
@@ -299,12 +300,14 @@ def rewind(  # noqa: PLR0913  (what was worked out of it before)
         visit: Which visit to `state` that is.
         loads: The stay whose batches `state` loads; None if it loads nothing.
         needs: The stay whose batches must still be there; None if they cannot be gone.
+        appends: The states that it does again, if what they yield is appended without a key.
         definition: Number of the definition to adopt, or None to keep its own.
 
     Raises:
         NotFound: No such instance.
         Busy: A live process drives it.
-        Refused: It moved on since `seq`, or the batches it needs were given back meanwhile.
+        Refused: It moved on since `seq`, or the batches it needs were given back meanwhile; or
+            others replay what `appends` have rejected.
     """
     dead = dead_workers(store, me=None)
     with store.write() as connection:
@@ -313,6 +316,7 @@ def rewind(  # noqa: PLR0913  (what was worked out of it before)
             raise not_found(instance_id)
         n, _, _, source, holder, _ = row
         refuse_replaced(connection, n, instance_id)
+        refuse_replayed(connection, n, instance_id, states=appends)
         if holder is not None:
             refuse_if_driven(connection, instance_id, holder=holder, dead=dead)
         facts = {

@@ -269,6 +269,26 @@ def test_what_a_rewind_has_undone_is_not_replayed(project: Project) -> None:
             engine.replay("a", reason="too early")
 
 
+def test_what_is_replayed_is_not_appended_by_a_rewind_as_well(project: Project) -> None:
+    """There is no key, so it would be there twice; after the state that rejected it all is well."""
+    toml = (project.folder / "machines" / "m.toml").read_text(encoding="utf-8")
+    project.write("m.toml", toml.replace(', key = ["id"]', ""))
+    (project.folder / "w.db").mkdir()
+    assert project.run() == "failed"
+    (project.folder / "w.db").rmdir()
+    project.write("c.json", "{}")
+    assert project.replay(state="validating") == {"a-replay-1": "done"}
+
+    with project.engine() as engine:
+        for state in ("extracting", "validating"):
+            with pytest.raises(Refused, match=r"'validating' of 'a' .* by 'a-replay-1'"):
+                engine.rewind("a", to=state, definition="latest")
+        engine.rewind("a", to="transforming", definition="latest")
+        assert engine.run(["a"]) == {"a": "done"}
+
+    assert [id_ for id_, _ in project.loaded()] == [0, 1, 2, 3, 5]
+
+
 def test_rows_of_a_table_come_back_as_a_table_of_its_columns(project: Project) -> None:
     """Naive moments and narrow numbers included, which rows alone do not have."""
     project.write(
