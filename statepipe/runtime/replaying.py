@@ -108,7 +108,8 @@ def replay(
         Refused: The original was rewound, or a record was replayed, meanwhile.
         BadParameter: The machine now wants a parameter that the original does not have.
     """
-    looked = look(store.connection, instance_id)
+    with store.moment() as connection:
+        looked = look(connection, instance_id)
     prepared, _ = prepare(looked, choice or Choice(), catalog=catalog, stage=stage)
     machine = catalog.machine(looked.found.machine)
     return create(

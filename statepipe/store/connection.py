@@ -2,6 +2,7 @@
 The open store, and the one way to write to it.
 
     Store.write()           one transaction: all of it lands, none of it, or StoreInDoubt
+    Store.moment()          several reads, all of one moment
     Store.checkpoint_wal()  empty the WAL between groups
     translated              what an SQLite error outside COMMIT means
 
@@ -125,6 +126,22 @@ class Store:
             yield
         except sqlite3.Error as error:
             raise self._translated(error) from error
+
+    @contextmanager
+    def moment(self) -> Generator[sqlite3.Connection]:
+        """
+        Give the connection for as long as one answer is read, all of it at one moment.
+
+        Raises:
+            Busy, StoreUnusable: As `translating`.
+        """
+        with self.translating():
+            self.connection.execute("BEGIN")
+            try:
+                yield self.connection
+            finally:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
 
     def close(self, *, empties_wal: bool = True) -> None:
         """

@@ -97,26 +97,19 @@ def look(store: Store, instance_id: str) -> Looked:
     Raises:
         NotFound: There is no such instance.
     """
-    connection = store.connection
-    with store.translating():
-        connection.execute("BEGIN")
-        try:
-            found = lookup.find_instance(connection, instance_id)
-            replays = origin_of(connection, found.n)
-            (partition,) = connection.execute(_PARTITION, (found.n,)).fetchone()
-            return Looked(
-                found=found,
-                params=load_checkpoint(connection, found.n).params,
-                partition=partition,
-                steps=lookup.steps_of(connection, found.n),
-                loaded=lookup.batches_loaded(connection, found.n),
-                staged={
-                    Stay(*stay): count for *stay, count in connection.execute(_STAGED, (found.n,))
-                },
-                replays=None if replays is None else replays[0],
-            )
-        finally:
-            connection.execute("ROLLBACK")
+    with store.moment() as connection:
+        found = lookup.find_instance(connection, instance_id)
+        replays = origin_of(connection, found.n)
+        (partition,) = connection.execute(_PARTITION, (found.n,)).fetchone()
+        return Looked(
+            found=found,
+            params=load_checkpoint(connection, found.n).params,
+            partition=partition,
+            steps=lookup.steps_of(connection, found.n),
+            loaded=lookup.batches_loaded(connection, found.n),
+            staged={Stay(*stay): count for *stay, count in connection.execute(_STAGED, (found.n,))},
+            replays=None if replays is None else replays[0],
+        )
 
 
 def free_id(connection: sqlite3.Connection, origin_id: str, event: str) -> str:

@@ -19,6 +19,7 @@ from statepipe.runtime import replaying
 from statepipe.runtime.drive import Drive
 from statepipe.runtime.replaying import Choice
 from statepipe.sqlite import sqlite3
+from statepipe.store import lookup
 from statepipe.store.listing import Filter
 from statepipe.store.prune import Which, prune
 from statepipe.store.reading import Reader
@@ -117,6 +118,25 @@ def test_of_two_replays_at_once_one_wins(project: Project, monkeypatch: pytest.M
         "1 of these records of 'a' are replayed by 'a-replay-1'",
         "['a-replay-1']",
     ]
+
+
+def test_what_is_looked_at_is_of_one_moment(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rewind between two reads is a rewind meanwhile, and not an empty quarantine."""
+    project.run()
+    steps_of = lookup.steps_of
+
+    def rewound_and_read(connection: sqlite3.Connection, n: int) -> Any:  # noqa: ANN401  (as it is)
+        monkeypatch.undo()
+        with project.engine() as engine:
+            engine.rewind("a", to="extracting")
+        return steps_of(connection, n)
+
+    monkeypatch.setattr(lookup, "steps_of", rewound_and_read)
+
+    with pytest.raises(Refused, match="was rewound while the replay was prepared"):
+        project.replay(state="validating")
 
 
 def test_repaired_records_keep_the_types_that_their_repairer_did_not_touch(
