@@ -22,6 +22,7 @@ from statepipe.model import Status
 from statepipe.sqlite import sqlite3
 from statepipe.store.listing import standing_of
 from statepipe.store.lookup import Found
+from statepipe.store.quarantine import NEWEST
 
 #: As the schema says; with a slash and a partition's key it is the id of an instance.
 GROUP_CHARS_MAX: Final = 100
@@ -46,17 +47,17 @@ SELECT worker, wake_at_ms IS NOT NULL, count(*)
  GROUP BY 1, 2
 """
 
-_RECORDS = """
+_RECORDS = f"""
 SELECT coalesce(sum((SELECT sum(loaded)
                        FROM plan
                       WHERE instance = i.n
                         AND generation = (SELECT max(generation)
                                             FROM plan
                                            WHERE instance = i.n))), 0),
-       coalesce(sum((SELECT sum(records) FROM reject WHERE instance = i.n)), 0)
+       coalesce(sum((SELECT sum(records) FROM reject r WHERE r.instance = i.n {NEWEST})), 0)
   FROM instance i
  WHERE member_of = ?
-"""
+"""  # noqa: S608  (constants of ours)
 
 _MEMBERS = """
 SELECT i.n, i.id, d.machine, i.definition, i.seq, i.status, i.state, i.failed_state

@@ -9,7 +9,7 @@ by which instance: `replays.py`.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from statepipe.io.rejects import RejectEntry
 from statepipe.model import Rejects
@@ -18,7 +18,8 @@ from statepipe.store.inspection import find_number, scope_of
 from statepipe.store.records import decode_records
 from statepipe.store.stage import Stage
 
-_CURRENT = """
+#: Of `reject r`: only what no rewind has undone.
+NEWEST: Final = """
    AND r.generation = (SELECT max(newest.generation)
                          FROM reject newest
                         WHERE newest.instance = r.instance AND newest.state = r.state)
@@ -31,7 +32,7 @@ SELECT d.machine, i.id, r.state, r.reasons,
   JOIN instance i ON i.n = r.instance
   JOIN definition d ON d.n = i.definition
  WHERE {{scope}}
-{_CURRENT}
+{NEWEST}
  ORDER BY r.n
 """  # noqa: S608  (constants of ours)
 
@@ -40,7 +41,7 @@ SELECT r.n, r.generation, r.state, r.visit, r.number, r.records, r.bytes, r.sha2
        r.body, r.reasons, r.arrow_schema
   FROM reject r
  WHERE r.instance = :n
-{_CURRENT}
+{NEWEST}
  ORDER BY r.n
 """  # noqa: S608  (constants of ours)
 

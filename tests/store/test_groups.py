@@ -10,7 +10,7 @@ import pytest
 
 from statepipe.clock import SystemClock
 from statepipe.errors import InstanceExists, InstancePruned
-from statepipe.model import Checkpoint
+from statepipe.model import Checkpoint, Rejects
 from statepipe.store import claims, groups, prune, regrouping, steering
 from statepipe.store.claims import Scope
 from statepipe.store.codec import encode
@@ -198,6 +198,25 @@ def test_a_done_partition_that_is_rewound_opens_the_group(scene: Scene) -> None:
 
     assert scene.stands() == ("open", 1.0)
     assert scene.group().finished_at_ms is None
+
+
+def test_what_a_rewind_has_undone_is_not_counted_as_rejected(scene: Scene) -> None:
+    """It is rejected again when it is done again; as with one instance."""
+    scene.made(1)
+    rejects = Rejects(3, 1, b"\1" * 32, None, b"r", {"late": 3})
+    for _ in range(2):
+        change = stores.batched(scene.at[0], scene.worker, stores.batch(0, rejects=rejects))
+        Committer(scene.store).commit([change[0]], {0: change[1]}, policies={})
+        row = stores.row(scene.store, "g/0")
+        scene.at = [scene.at[0]._replace(seq=row["seq"])]
+        scene.commit("failed")
+        seq = stores.row(scene.store, "g/0")["seq"]
+        steering.rewind(
+            scene.store, instance_id="g/0", seq=seq, state="s0", picture=None, reason=None
+        )
+        scene.claim()
+
+    assert groups.summary(scene.store.connection, scene.group(), dead=()).rejected == 3
 
 
 def test_what_a_person_cancels_or_pauses_counts(scene: Scene) -> None:
