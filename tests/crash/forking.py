@@ -2,19 +2,16 @@
 End a fork at each of its points, go on, check that what it was given landed once.
 
     python -m tests.crash.forking FIRST STEP     points FIRST, FIRST + STEP, … to the last
+    python -m tests.crash.forking 17             point 17 alone, or by its name
 
 The table has no key, so a record that is loaded twice is there twice; a batch lies in a file,
 so there are files before there is a row. Prints one line of JSON for each point, as `sweep.py`
 does, and forks as it does.
 """
 
-import json
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +19,7 @@ import sqlite_utils  # noqa: F401  imported here once, not by each child
 
 from statepipe.testing import violations
 from tests.crash.points import Points
-from tests.crash.sweep import run
+from tests.crash.sweep import run, sweep_copies
 from tests.spec.forking import ALL, Project
 
 FORK = "a-fork-1"
@@ -30,25 +27,13 @@ FORK = "a-fork-1"
 
 def main(argv: Sequence[str]) -> int:
     """Sweep, and print what was found."""
-    first, step = map(int, argv)
-    with tempfile.TemporaryDirectory() as folder:
-        before = Path(folder) / "before"
-        assert run(lambda: _failed(before)) == 0
-        for number in count(first, step):
-            root = Path(shutil.copytree(before, Path(folder) / "now"))
-            found = end_and_go_on(root, number)
-            if found is None:
-                return 0
-            sys.stdout.write(json.dumps(found) + "\n")
-            sys.stdout.flush()
-            shutil.rmtree(root)
-    return 0
+    return sweep_copies(argv, set_up=_set_up, look=end_and_go_on)
 
 
-def end_and_go_on(root: Path, number: int) -> dict[str, Any] | None:
+def end_and_go_on(root: Path, point: int | str) -> dict[str, Any] | None:
     """Kill a fork at a point and go on as people would; None if it has no such point."""
     project = Project(root)
-    code = run(lambda: _forked(project, at=number))
+    code = run(lambda: _forked(project, at=point))
     if not (root / "points.log").exists():
         return None
     problems = [] if code == -signal.SIGKILL else [f"it was not killed: {code}"]
@@ -64,8 +49,12 @@ def end_and_go_on(root: Path, number: int) -> dict[str, Any] | None:
     named = {file for (file,) in project.query("SELECT file FROM batch WHERE file IS NOT NULL")}
     if named != {name.partition("/")[2] for name in project.files()}:
         problems.append(f"named are {named}, there are {project.files()}")
-    point = (root / "points.log").read_text(encoding="utf-8").strip()
-    return {"point": number, "name": point, "problems": problems}
+    number, _, name = (root / "points.log").read_text(encoding="utf-8").strip().partition(" ")
+    return {"point": int(number), "name": name, "problems": problems}
+
+
+def _set_up(root: Path) -> None:
+    assert run(lambda: _failed(root)) == 0
 
 
 def _failed(root: Path) -> int:
@@ -73,7 +62,7 @@ def _failed(root: Path) -> int:
     return 0
 
 
-def _forked(project: Project, *, at: int | None = None) -> int:
+def _forked(project: Project, *, at: int | str | None = None) -> int:
     """Fork and drive, as the command does."""
     if at is not None:
         Points(project.folder, at=at).install()

@@ -4,6 +4,8 @@ Real processes for the crash tests: start one, wait for what it does, never for 
     start       `python -m tests.crash.driver`, or another module
     stopped     wait until a process has stopped itself
     ended       wait until it has ended; its exit code, output and errors
+    swept       what a module that ends a process at each of its points has found
+    found       the points that failed, with the command that looks at one again
     until       poll a condition, with a bound
     soaking     count for minutes
     survivors   what still runs of all that was started for a folder
@@ -72,6 +74,32 @@ def ended(process: subprocess.Popen[str]) -> Ended:
     """Wait until `process` has ended."""
     out, err = process.communicate(timeout=BOUND_MS / 1000)
     return Ended(process.returncode, out, err)
+
+
+def swept(module: str, *arguments: object) -> list[dict[str, Any]]:
+    """Return what `python -m tests.crash.MODULE ARGUMENTS` says, a report for each point."""
+    whole = f"tests.crash.{module}"
+    done = subprocess.run(
+        [sys.executable, "-m", whole, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    more = {"module": whole, "stderr": done.stderr}
+    return [json.loads(line) | more for line in done.stdout.splitlines()]
+
+
+def found(reports: list[dict[str, Any]]) -> str:
+    """Return what a person needs to look at the points that failed."""
+    return "\n".join(
+        f"python -m {report['module']} {report['point']}   # {report['name']}\n"
+        + "\n".join(f"    {problem}" for problem in report["problems"])
+        + report["stderr"][-4_000:]
+        for report in reports
+        if report["problems"]
+    )
 
 
 def until(condition: Callable[[], bool], what: str) -> int:

@@ -2,19 +2,16 @@
 End a replay at each of its points, go on, check that each record landed once.
 
     python -m tests.crash.replaying FIRST STEP     points FIRST, FIRST + STEP, … to the last
+    python -m tests.crash.replaying 17             point 17 alone, or by its name
 
 The table has no key, so a record that is loaded twice is there twice. Prints one line of JSON
 for each point, as `sweep.py` does, and forks as it does.
 """
 
-import json
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import closing
-from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +24,7 @@ from statepipe.sqlite import sqlite3
 from statepipe.store.opening import open_reader
 from statepipe.testing import violations
 from tests.crash.points import Points
-from tests.crash.sweep import run
+from tests.crash.sweep import run, sweep_copies
 
 CONFIG: Final = 'store = "statepipe.db"\n[policies.default]\nexecutor = "inline"\n'
 
@@ -53,35 +50,23 @@ MENDED: Final = '{"properties": {"n": {"maximum": 10}}}'
 
 def main(argv: Sequence[str]) -> int:
     """Sweep, and print what was found."""
-    first, step = map(int, argv)
-    with tempfile.TemporaryDirectory() as folder:
-        before = set_up(Path(folder) / "before")
-        assert run(lambda: _driven(before)) == 0
-        (before / "machines" / "c.json").write_text(MENDED, encoding="utf-8")
-        for number in count(first, step):
-            root = Path(shutil.copytree(before, Path(folder) / "now"))
-            found = end_and_go_on(root, number)
-            if found is None:
-                return 0
-            sys.stdout.write(json.dumps(found) + "\n")
-            sys.stdout.flush()
-            shutil.rmtree(root)
-    return 0
+    return sweep_copies(argv, set_up=set_up, look=end_and_go_on)
 
 
-def set_up(root: Path) -> Path:
-    """Make `root` a folder with a machine whose contract is too strict."""
+def set_up(root: Path) -> None:
+    """Make `root` a folder with an instance whose contract was too strict, and is no more."""
     (root / "machines").mkdir(parents=True)
     (root / "statepipe.toml").write_text(CONFIG, encoding="utf-8")
     (root / "machines" / "m.toml").write_text(MACHINE, encoding="utf-8")
     (root / "machines" / "m.py").write_text(CODE, encoding="utf-8")
     (root / "machines" / "c.json").write_text(STRICT, encoding="utf-8")
-    return root
+    assert run(lambda: _driven(root)) == 0
+    (root / "machines" / "c.json").write_text(MENDED, encoding="utf-8")
 
 
-def end_and_go_on(root: Path, number: int) -> dict[str, Any] | None:
+def end_and_go_on(root: Path, point: int | str) -> dict[str, Any] | None:
     """Kill a replay at a point and go on as people would; None if it has no such point."""
-    code = run(lambda: _replayed(root, at=number))
+    code = run(lambda: _replayed(root, at=point))
     if not (root / "points.log").exists():
         return None
     problems = [] if code == -signal.SIGKILL else [f"it was not killed: {code}"]
@@ -102,8 +87,8 @@ def end_and_go_on(root: Path, number: int) -> dict[str, Any] | None:
         problems.append(f"replays are {made}")
     if again != [(1,)]:
         problems.append(f"rejected once more are {again}")
-    point = (root / "points.log").read_text(encoding="utf-8").strip()
-    return {"point": number, "name": point, "problems": problems}
+    number, _, name = (root / "points.log").read_text(encoding="utf-8").strip().partition(" ")
+    return {"point": int(number), "name": name, "problems": problems}
 
 
 def _driven(root: Path) -> int:
@@ -112,7 +97,7 @@ def _driven(root: Path) -> int:
         return 0 if engine.run(["a"]) == {"a": "done"} else 1
 
 
-def _replayed(root: Path, *, at: int | None = None) -> int:
+def _replayed(root: Path, *, at: int | str | None = None) -> int:
     """Replay as the command does; what is there already is driven by whoever comes."""
     if at is not None:
         Points(root, at=at).install()

@@ -61,6 +61,28 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def sweep_copies(
+    argv: Sequence[str],
+    *,
+    set_up: Callable[[Path], object],
+    look: Callable[[Path, int | str], dict[str, Any] | None],
+) -> int:
+    """Do as `main` for work that is ended in a copy of a folder, set up once."""
+    first, *step = argv
+    with tempfile.TemporaryDirectory() as folder:
+        before = Path(folder) / "before"
+        set_up(before)
+        for point in points_of(first, int(*step)):
+            root = Path(shutil.copytree(before, Path(folder) / "now"))
+            report = look(root, point)
+            if report is None:
+                break
+            sys.stdout.write(json.dumps(report) + "\n")
+            sys.stdout.flush()
+            shutil.rmtree(root)
+    return 0
+
+
 def points_of(first: str, step: int) -> Iterable[int | str]:
     """Return the points from `first` on, without an end, or that one alone."""
     if not step:

@@ -5,45 +5,17 @@ Each kill is a real SIGKILL of a real process; `points.py` says where, `scene.py
 One point alone: `python -m tests.crash.sweep 57`.
 """
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
-ROOT: Final = Path(__file__).parents[2]
+from tests.crash.processes import found, swept
 
 #: How many tests share the points; together they take all.
 PARTS: Final = 10
 
 #: Below this, somebody made the pipeline too small, or the points blind.
 POINTS_MIN: Final = 15
-
-
-def sweep(*arguments: object) -> list[dict[str, Any]]:
-    """Return what the sweep found at each of its points."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.crash.sweep", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) | {"stderr": done.stderr} for line in done.stdout.splitlines()]
-
-
-def found(reports: list[dict[str, Any]]) -> str:
-    """Return what a person needs to look at the points that failed."""
-    return "\n".join(
-        f"python -m tests.crash.sweep {report['point']}   # {report['name']}\n"
-        + "\n".join(f"    {problem}" for problem in report["problems"])
-        + report["stderr"][-4_000:]
-        for report in reports
-        if report["problems"]
-    )
 
 
 @pytest.mark.timeout(300)
@@ -55,7 +27,7 @@ def test_a_run_killed_anywhere_is_resumed_as_if_nobody_had_killed_it(part: int) 
     Nothing that was acknowledged is lost, no row names a file that is missing or torn, and
     files that no row names are gone.
     """
-    reports = sweep(part, PARTS)
+    reports = swept("sweep", part, PARTS)
 
     assert len(reports) >= POINTS_MIN
     assert not found(reports), found(reports)
@@ -77,7 +49,7 @@ def test_the_sweep_notices_an_engine_that_breaks_a_rule(
     mutant: str, points: list[str], symptom: str
 ) -> None:
     """Each mutant breaks one rule of the commit protocol; see `mutants.py`."""
-    reports = [report for point in points for report in sweep(point, "--mutant", mutant)]
+    reports = [report for point in points for report in swept("sweep", point, "--mutant", mutant)]
 
     assert symptom in found(reports)
 
@@ -90,7 +62,7 @@ def test_a_run_asked_to_stop_anywhere_lets_go_and_can_be_resumed(asked: str, cod
 
     The run and every other resume are the real command line's.
     """
-    reports = sweep({"TERM": 5, "INT": 13}[asked], 18, "--signal", asked)
+    reports = swept("sweep", {"TERM": 5, "INT": 13}[asked], 18, "--signal", asked)
 
     assert len(reports) >= 10
     assert not found(reports), found(reports)
