@@ -91,7 +91,7 @@ class Permits:
             now_ms = self._clock.boot_ms()
             if now_ms >= self._look_at_ms:
                 self._look(pools)
-                for waiter in (*self._parked.values(), *self._roomless.values()):
+                for waiter in (*self._parked.values(), *self._kept_out):
                     waiter.since_ms = waiter.since_ms or now_ms
             self._agenda.wake_at(self._look_at_ms)
         if not self._granted:
@@ -163,7 +163,12 @@ class Permits:
     @property
     def beside(self) -> int:
         """How many wait here and do not count as in flight."""
-        return min(PARKED_MAX, len(self._parked) + len(self._roomless))
+        return min(PARKED_MAX, len(self._parked) + len(self._kept_out))
+
+    @property
+    def _kept_out(self) -> list["_Waiter"]:
+        """Those for which there is no room; others among the roomless wait for an executor."""
+        return [waiter for waiter in self._roomless.values() if waiter.places]
 
     def _absent(self) -> Absent:
         others = liveness.workers(self._store.connection)
@@ -181,12 +186,16 @@ class Permits:
         self._has_more = False
         self._let_late_ones_fail(now_ms)
         absent = self._absent()
-        if self._roomless:
-            self._make_room(absent_workers={n for n, _ in absent.gone | absent.silent})
         room: dict[str, int] = {kind: pools.slots[kind] - pools.busy[kind] for kind in pools.slots}
-        asking = self._asking(room)
-        if not asking:
-            return
+        has_room = bool(self._roomless) and self._makes_room(absent)
+        if asking := self._asking(room):
+            self._settle(asking, absent=absent, room=room)
+        if has_room:
+            self._let_in(room)
+
+    def _settle(self, asking: list["_Waiter"], *, absent: Absent, room: dict[str, int]) -> None:
+        """Let those ask, and grant what it is their turn for; takes that from `room`."""
+        now_ms = self._clock.boot_ms()
         end = self.leaves
         settled = resources.settle(
             self._store,
@@ -201,6 +210,7 @@ class Permits:
         for waiter, places in zip(asking, settled.places, strict=True):
             waiter.places = places
         for at in settled.granted:
+            room[asking[at].kind] -= 1
             self._grant(self._parked.pop(asking[at].drive.n), now_ms)
         for at in settled.fenced:
             drive = asking[at].drive
@@ -228,20 +238,18 @@ class Permits:
         self._has_more = len(asked) < len(self._parked)
         return asked
 
-    def _make_room(self, *, absent_workers: set[int]) -> None:
-        """Let those begin that have staged nothing, if there is room for what they will stage."""
+    def _makes_room(self, absent: Absent) -> bool:
+        """Return whether there is room for what will be staged; if so, its users ask for slots."""
         assert self._staged_bytes_max is not None, "without a bound there is always room"
+        absent_workers = {n for n, _ in absent.gone | absent.silent}
         used = staged.bytes_in_flight(self._store.connection, without=absent_workers)
         if used < self._staged_bytes_max:
-            for waiter in self._roomless.values():
+            for waiter in tuple(self._roomless.values()):
                 self._freed += waiter.places
                 waiter.places = ()
                 if waiter.drive.part.uses:
-                    self._parked[waiter.drive.n] = waiter
-                else:
-                    self._grant(waiter, self._clock.boot_ms())
-            self._roomless.clear()
-            return
+                    self._parked[waiter.drive.n] = self._roomless.pop(waiter.drive.n)
+            return True
         waiters = [waiter for waiter in self._roomless.values() if not waiter.places]
         if waiters:  # so that people can see what they wait for
             wants = [waiter.want._replace(uses=()) for waiter in waiters]
@@ -250,6 +258,16 @@ class Permits:
             )
             for waiter, places in zip(waiters, settled.places, strict=True):
                 waiter.places = places
+        return False
+
+    def _let_in(self, room: dict[str, int]) -> None:
+        """Let as many begin that waited for room alone as executors can run at once."""
+        for waiter in tuple(self._roomless.values()):
+            if room[waiter.kind] > 0:
+                room[waiter.kind] -= 1
+                self._grant(self._roomless.pop(waiter.drive.n), self._clock.boot_ms())
+            else:
+                self._has_more = True
 
     def _let_late_ones_fail(self, now_ms: int) -> None:
         """Let those begin whose deadline has passed: they are refused, and hold nothing."""

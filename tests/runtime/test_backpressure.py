@@ -103,6 +103,24 @@ def test_without_room_nothing_new_begins_and_what_has_begun_goes_on(tmp_path: Pa
     scene.sound()
 
 
+def test_with_room_no_more_begin_than_executors_can_run_at_once(tmp_path: Path) -> None:
+    """Else they would wait inside an executor, where their timeout goes on."""
+    busy: list[int] = []
+
+    def read(_task: Task) -> Iterator[Batch]:
+        busy.append(pools.busy["thread"])
+        yield Batch([{"n": 1}], cursor=1)
+
+    scene = Scene(tmp_path, 'staged_max = "1GB"', read)
+    with scene.engine(threads=2, uses=()) as engine:
+        pools = engine._pools
+        assert set(engine.run(created(engine, 12)).values()) == {"done"}
+
+    assert len(busy) == 12
+    assert max(busy) <= 2
+    scene.sound()
+
+
 def test_what_waits_for_room_can_be_seen(tmp_path: Path) -> None:
     """It has a row of its own, and its wait is written down when it ends."""
     filled, seen = threading.Event(), threading.Event()
