@@ -22,7 +22,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
-from statepipe.errors import TaskCancelled
+from statepipe.errors import Fenced, TaskCancelled
 from statepipe.runtime import attempt as attempts
 from statepipe.runtime.attempt import CANCELLED_ATTEMPT
 from statepipe.runtime.attempts import perform
@@ -195,9 +195,12 @@ class Calls:
         while shared.held:
             shared.held.pop().refuse()
 
-    def forget(self, drive: Drive, error: BaseException) -> None:
-        """End the attempt under way of an instance that is ours no more; nobody hears how."""
-        self.kill(drive, error)
+    def forget(self, drive: Drive) -> None:
+        """End what runs of an instance that was taken over, or waits; nobody hears how."""
+        self._waiting.forget(drive)
+        if drive.future is not None:
+            self.kill(drive, Fenced(f"{drive.id!r} was taken over by another process"))
+            drive.future = None  # its time is no longer watched
         self._shared.pop(drive.n, None)
 
     def ask_to_stop(self, drive: Drive) -> None:

@@ -17,7 +17,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from statepipe.errors import Fenced, StatepipeError, TaskCancelled
+from statepipe.errors import StatepipeError, TaskCancelled
 from statepipe.model import Change, Checkpoint, Status
 from statepipe.runtime import waits
 from statepipe.runtime.agenda import Agenda
@@ -138,6 +138,8 @@ class Loop:
     def adopt(self, checkpoint: Checkpoint) -> None:
         """Drive an instance that this worker has just claimed."""
         drive = Drive(checkpoint, self._programs[checkpoint.definition])
+        if (older := self.drives.get(drive.n)) is not None:
+            self._lose(older)  # another process had it meanwhile
         self.drives[drive.n] = drive
         self._calls.claimed(drive)
         self._waiting.put(drive)
@@ -179,8 +181,7 @@ class Loop:
             self.let_all_go()
             return
         self._notice_wishes()
-        in_flight = len(self.drives) - self._permits.beside
-        limit = min(self._in_flight_max - in_flight, GROUP_MAX)
+        limit = min(self._in_flight_max - len(self.drives) + self._permits.beside, GROUP_MAX)
         agenda.forget_timers()  # without room, nobody can be woken
         if limit > 0:
             claimed = claims.claim_ready(self._store, self._worker, scope=self._scope, limit=limit)
@@ -310,8 +311,7 @@ class Loop:
         if drive.pending:
             self._inbox.keep(message)
             return
-        ended = self._calls.ended(message)
-        if ended is None:
+        if (ended := self._calls.ended(message)) is None:
             self._calls.hear_due(drive)
         else:
             self._conclude(drive, ended, message)
@@ -388,9 +388,13 @@ class Loop:
         if checkpoint.epoch == drive.epoch:
             drive.refresh(checkpoint)
             return True
-        del self.drives[drive.n]
-        self.fenced.append(drive.id)
-        self._observers.fenced(drive, at_ms=self._clock.now_ms())
-        if drive.future is not None:
-            self._calls.forget(drive, Fenced(f"{drive.id!r} was taken over by another process"))
+        self._lose(drive)
         return False
+
+    def _lose(self, drive: Drive) -> None:
+        """Let an instance go that was taken over, unless it is gone."""
+        if self.drives.get(drive.n) is drive:
+            del self.drives[drive.n]
+            self.fenced.append(drive.id)
+            self._observers.fenced(drive, at_ms=self._clock.now_ms())
+            self._calls.forget(drive)

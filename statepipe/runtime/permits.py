@@ -4,6 +4,7 @@ What an attempt needs before it begins: slots, a permit, room for what it will s
     Permits.stops       a drive that cannot just begin is kept here, off every executor
     Permits.next        one whose turn it is; None if it is nobody's
     Permits.let_go      one that was asked to stop does not wait any longer
+    Permits.forget      nor does one that was taken over
     Permits.has_another     is there a slot for one more call of an attempt under way?
     Permits.ended       a call has ended: with the last of an attempt, what it held is given back
     Permits.give_back   an attempt did not begin after all
@@ -79,7 +80,6 @@ class Permits:
         needs_room = self._staged_bytes_max is not None and not _has_staged(drive)
         if not drive.part.uses and not needs_room:
             return False
-        self.let_go(drive)  # it was here under an older epoch
         (self._roomless if needs_room else self._parked)[drive.n] = _Waiter(drive)
         self._look_at_ms = 0
         self.keeps_any = True
@@ -110,6 +110,12 @@ class Permits:
         drive.waited_ms += waiter.waited_ms(self._clock.boot_ms())
         self._freed += waiter.places
         return True
+
+    def forget(self, drive: Drive) -> None:
+        """Keep `drive` no longer, and nothing for it: it was taken over."""
+        if not self.let_go(drive) and drive in self._granted:
+            self._granted.remove(drive)
+            self.give_back(drive)
 
     def has_another(self, drive: Drive) -> bool:
         """Take slots for one more call of the attempt, if that is nobody else's turn."""

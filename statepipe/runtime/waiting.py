@@ -2,6 +2,7 @@
 The instances that rest and wait for their turn to be called.
 
     Waiting.put, Waiting.hurry     at the end, or at the front
+    Waiting.forget                 not at all
     Waiting.next                   whose turn it is, None while every executor is full
     Waiting.wants                  does anybody wait for an executor of this kind?
 
@@ -47,6 +48,13 @@ class Waiting:
         elif drive in queue:
             queue.remove(drive)
             queue.appendleft(drive)
+
+    def forget(self, drive: Drive) -> None:
+        """Keep `drive` no longer, wherever it waits: it was taken over."""
+        self.permits.forget(drive)
+        queue = self._queues[drive.part.policy.executor]
+        if drive in queue:
+            queue.remove(drive)
 
     def wants(self, kind: ExecutorKind) -> bool:
         """Return True if somebody waits for an executor of this kind."""

@@ -52,12 +52,14 @@ class Call:
 
     Attributes:
         is_beside: Whether it is not the first one of its attempt.
+        epoch: Under which it was begun.
         future: How it ended.
         killed: What it was killed with, if a process must still die of it.
     """
 
     def __init__(self, call: Mapping[str, Any], ask: Callable[..., Any], batches: int) -> None:
         self.is_beside = bool(call.get("beside"))
+        self.epoch: int = call["epoch"]
         self.future: Future[Any] = Future()
         self.killed: BaseException | None = None
         self._call = call
@@ -223,6 +225,11 @@ class Schedule(Pools):
             except Refused:
                 pass
         elif kind == "steal":
+            self._steal(name)
+
+    def steal_all(self) -> None:
+        """Let all instances be taken over, by a process that died at once."""
+        for name in self._batches:
             self._steal(name)
 
     def _steal(self, name: str) -> None:

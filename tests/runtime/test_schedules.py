@@ -20,6 +20,8 @@ SEED: Final = int(os.environ.get("STATEPIPE_SEED", random.SystemRandom().getrand
 #: Draws two instances of several batches each, and room for many calls.
 SHARING: Final = 11
 
+MINUTE_MS: Final = 60_000
+
 
 def played(folder: Path, seed: int) -> int:
     """Play one schedule, and judge its end; return how many calls there were beside others."""
@@ -59,6 +61,43 @@ def test_what_an_instance_shared_goes_with_it(tmp_path: Path) -> None:
         schedule.go_on_until(lambda: not schedule.loop.drives and schedule.busy["thread"] == 0)
 
         assert schedule.loop._calls._shared == {}
+
+
+
+def test_what_was_taken_over_and_comes_back_is_driven_once(tmp_path: Path) -> None:
+    """The calls of its first time are ended, and their time says nothing of those of its second."""
+    with (
+        mock.patch.object(Question, "wait", lambda question: question),
+        closing(Schedule(tmp_path, SHARING)) as schedule,
+    ):
+        schedule.go_on_until(lambda: any(call.is_beside for call in schedule.calls))
+        before = tuple(schedule.calls)
+        schedule.clock.advance(100 * MINUTE_MS)
+        schedule.steal_all()
+        schedule.go_on_until(lambda: len(schedule.calls) > len(before))
+        assert all(call.killed or call.future.done() for call in before)
+
+        schedule.clock.advance(30 * MINUTE_MS)  # the heartbeat is due after two hours
+        schedule.loop.tick()
+        assert not any(call.killed for call in schedule.calls[len(before) :])
+        assert schedule.loop.fenced
+
+
+def test_what_is_taken_over_while_it_waits_and_comes_back_begins_once(tmp_path: Path) -> None:
+    """Its place in the queue for an executor was its old owner's."""
+    with (
+        mock.patch.object(Question, "wait", lambda question: question),
+        closing(Schedule(tmp_path, SHARING)) as schedule,
+    ):
+        schedule.busy["thread"] = schedule.slots["thread"]
+        schedule.loop.tick()
+        schedule.steal_all()
+        schedule.clock.advance(MINUTE_MS)
+        schedule.loop.tick()
+        schedule.busy["thread"] = 0
+        schedule.loop.tick()
+
+        assert [call.epoch for call in schedule.calls] == [3] * len(schedule.statuses())
 
 
 @pytest.mark.soak
