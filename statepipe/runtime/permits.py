@@ -5,8 +5,9 @@ What an attempt needs before it begins: slots, a permit, room for what it will s
     Permits.next        one whose turn it is; None if it is nobody's
     Permits.let_go      one that was asked to stop does not wait any longer
     Permits.forget      nor does one that was taken over
+    Permits.wants       does one wait for an executor of this kind alone?
     Permits.has_another     is there a slot for one more call of an attempt under way?
-    Permits.ended       a call has ended: with the last of an attempt, what it held is given back
+    Permits.ended       a call has ended: what it held is given back
     Permits.give_back   an attempt did not begin after all
     Permits.leaves      that, for the commit of its outcome
 
@@ -21,7 +22,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from statepipe.resources import held_back
+from statepipe.policy import ExecutorKind
+from statepipe.resources import Resource, held_back
 from statepipe.runtime.agenda import POLL_MS, Agenda
 from statepipe.runtime.attempt import ended_of
 from statepipe.runtime.drive import Drive
@@ -117,9 +119,17 @@ class Permits:
             self._granted.remove(drive)
             self.give_back(drive)
 
+    def wants(self, kind: ExecutorKind) -> bool:
+        """Return True if somebody waits for nothing but an executor of this kind."""
+        if any(each.kind == kind and not each.places for each in self._roomless.values()):
+            return True
+        # As many ask as executors have room for; while one has asked, there is room for it.
+        parked = [each for each in self._parked.values() if each.kind == kind]
+        return bool(parked) and not any(each.places for each in parked)
+
     def has_another(self, drive: Drive) -> bool:
         """Take slots for one more call of the attempt, if that is nobody else's turn."""
-        uses = tuple(replace(each, rate=None) for each in drive.part.uses if each.slots)
+        uses = _of_each_call(drive)
         if not uses:
             return True
         kind = drive.part.policy.executor
@@ -139,7 +149,7 @@ class Permits:
         return bool(settled.granted)
 
     def ended(self, message: Finished) -> None:
-        """Give back what an attempt held, if its last call has ended."""
+        """Give back what a call held; with the last one, all that its attempt held."""
         drive = message.drive
         if self._has_more:  # an executor has room now
             self._look_at_ms = 0
@@ -150,7 +160,11 @@ class Permits:
             until_us = self._clock.boot_us() + failure.retry_after_ms * _US_A_MS
             for each in held_back(drive.part.uses):
                 self._closed[each.name] = max(until_us, self._closed.get(each.name, 0))
-        if not drive.calls:
+        if drive.calls:
+            left = len(drive.places) - len(_of_each_call(drive))
+            self._freed += drive.places[left:]
+            drive.places = drive.places[:left]
+        else:
             self.give_back(drive)
 
     @property
@@ -313,6 +327,11 @@ class _Waiter:
     def want(self) -> Want:
         drive = self.drive
         return Want(drive.n, drive.epoch, drive.part.uses, self.kind, self.places)
+
+
+def _of_each_call(drive: Drive) -> tuple[Resource, ...]:
+    """Return what each call of an attempt has a slot of."""
+    return tuple(replace(each, rate=None) for each in drive.part.uses if each.slots)
 
 
 def _has_staged(drive: Drive) -> bool:

@@ -58,7 +58,7 @@ class Waiting:
 
     def wants(self, kind: ExecutorKind) -> bool:
         """Return True if somebody waits for an executor of this kind."""
-        return bool(self._queues[kind])
+        return bool(self._queues[kind]) or self.permits.wants(kind)
 
     def next(self, pools: Pools) -> Drive | None:
         """Take out the first that can go on."""

@@ -19,6 +19,7 @@ from statepipe.runtime.drive import Drive
 from statepipe.runtime.pools import Pools
 from statepipe.sqlite import sqlite3
 from statepipe.store.opening import open_reader
+from statepipe.store.resources import NOBODY, Want, settle
 from statepipe.testing import violations
 from tests.crash.processes import until
 from tests.store import stores
@@ -41,6 +42,10 @@ def same(_task: Task, batch: Batch) -> Batch:
     return batch
 
 
+def nothing(_task: Task) -> None:
+    """Do nothing."""
+
+
 def number_of(batch: Batch) -> int:
     """Return which batch it is."""
     number: int = batch.records[0]["number"]
@@ -51,7 +56,14 @@ class Stage:
     """A machine that reads, maps and loads, and what became of its instance."""
 
     def __init__(
-        self, folder: Path, mapped: Map, *, parallel: int = 3, threads: int = 3, **settings: str
+        self,
+        folder: Path,
+        mapped: Map,
+        *,
+        parallel: int = 3,
+        threads: int = 3,
+        uses: tuple[str, ...] = (),
+        **settings: str,
     ) -> None:
         self.folder = folder
         self.config = load_config(start=folder, environ={})
@@ -63,7 +75,13 @@ class Stage:
             initial="reading",
             states=(
                 state("reading", Run(function=source), to="mapping", settings=shared),
-                state("mapping", Run(function=mapped), to="loading", settings=shared | settings),
+                state(
+                    "mapping",
+                    Run(function=mapped),
+                    to="loading",
+                    settings=shared | settings,
+                    uses=uses,
+                ),
                 state(
                     "loading",
                     Load(to="sqlite:///out.db", table="rows", key=("key",)),
@@ -114,11 +132,24 @@ def kinds_of(stage: Stage, instance: str) -> set[str]:
         return {kind for (kind,) in store.execute(sql, (instance,))}
 
 
-def state(name: str, task: Run | Validate | Load, *, to: str, settings: Mapping[str, Any]) -> State:
+def slots_of(stage: Stage) -> list[tuple[int]]:
+    """Return who holds a slot, or waits for one."""
+    with closing(open_reader(stage.config.store)) as store:
+        return list(store.execute("SELECT instance FROM slot"))
+
+
+def state(
+    name: str,
+    task: Run | Validate | Load,
+    *,
+    to: str,
+    settings: Mapping[str, Any],
+    uses: tuple[str, ...] = (),
+) -> State:
     """Return an acting state that leads to `to`, and tries again at once."""
     retry = {"interval": "1ms", "errors": ["ConnectionError", "TaskTimeout"]}
     on = (Transition(event="ok", target=to),)
-    return State(name=name, task=task, on=on, retry=retry, settings=settings)
+    return State(name=name, task=task, on=on, retry=retry, settings=settings, uses=uses)
 
 
 IN_ORDER: Final = [f"batch {number}" for number in range(BATCHES)]
@@ -314,7 +345,10 @@ def test_a_load_that_is_shared_gives_back_what_the_destination_has_lost(tmp_path
     assert len(stage.rows()) == 1
 
 
-def test_a_call_beside_others_makes_room_for_an_instance_that_comes_later(tmp_path: Path) -> None:
+@pytest.mark.parametrize("uses", [(), ("crm",)])
+def test_a_call_beside_others_makes_room_for_an_instance_that_comes_later(
+    tmp_path: Path, uses: tuple[str, ...]
+) -> None:
     """Two calls of one instance have all there is; another one is done before they are."""
     came, done = threading.Event(), threading.Event()
 
@@ -326,7 +360,8 @@ def test_a_call_beside_others_makes_room_for_an_instance_that_comes_later(tmp_pa
             assert done.wait(SOON_S), "it waited until the first instance was done"
         return batch
 
-    stage = Stage(tmp_path, mapped, parallel=2, threads=2)
+    (tmp_path / "statepipe.toml").write_text("[resources.crm]\nslots = 2", encoding="utf-8")
+    stage = Stage(tmp_path, mapped, parallel=2, threads=2, uses=uses)
 
     def observe(drive: Drive, change: Change) -> None:
         told = change.source == "mapping" and change.detail and change.detail.note
@@ -342,6 +377,51 @@ def test_a_call_beside_others_makes_room_for_an_instance_that_comes_later(tmp_pa
         engine.create("m", instance_id="i")
         engine.work(["m"], until_idle=True)
         statuses = [stores.row(engine._store, name)["status"] for name in ("i", "later")]
+
+    assert statuses == ["done", "done"]
+    assert violations(stage.config.store) == []
+
+
+def test_a_call_beside_others_makes_room_for_one_whose_turn_has_come(tmp_path: Path) -> None:
+    """It waited for its slot, off every executor; now it waits for a thread."""
+    (tmp_path / "statepipe.toml").write_text("[resources.crm]\nslots = 1", encoding="utf-8")
+    came, done = threading.Event(), threading.Event()
+
+    def mapped(task: Task, batch: Batch) -> Batch:
+        if task.instance == "i" and number_of(batch) == 2:
+            assert came.wait(SOON_S)
+            until(lambda: not slots_of(stage), "it has given up its turn")
+        if task.instance == "i" and number_of(batch) >= BATCHES - 2:
+            assert done.wait(SOON_S), "it waited until the first instance was done"
+        return batch
+
+    stage = Stage(tmp_path, mapped, parallel=2, threads=2)
+    visiting = state(
+        "x", Run(function=nothing), to="done", settings={"executor": "thread"}, uses=("crm",)
+    )
+    done_state = State(name="done", final="success")
+    visit = Machine(name="visit", initial="x", states=(visiting, done_state))
+
+    def observe(drive: Drive, change: Change) -> None:
+        told = change.source == "mapping" and change.detail and change.detail.note
+        if told == "batch 1":
+            with engine._store.write() as store:
+                store.execute("DELETE FROM slot WHERE worker = ?", (other.n,))
+            came.set()
+        if drive.id == "v" and change.status == "done":
+            done.set()
+
+    machines = [stage.machine, visit]
+    with Engine(stage.config, machines=machines, pools=Pools(threads=2), observe=observe) as engine:
+        engine.create("visit", instance_id="v")
+        other = stores.registered(engine._store)
+        n = stores.row(engine._store, "v")["n"]
+        want = Want(n, 0, (stage.config.resources["crm"],), "thread")
+        held = settle(engine._store, other, [want], end=None, absent=NOBODY, room={"thread": 1})
+        assert held.granted
+        engine.create("m", instance_id="i")
+        engine.work(["m", "visit"], until_idle=True)
+        statuses = [stores.row(engine._store, name)["status"] for name in ("i", "v")]
 
     assert statuses == ["done", "done"]
     assert violations(stage.config.store) == []

@@ -63,7 +63,6 @@ def test_what_an_instance_shared_goes_with_it(tmp_path: Path) -> None:
         assert schedule.loop._calls._shared == {}
 
 
-
 def test_what_was_taken_over_and_comes_back_is_driven_once(tmp_path: Path) -> None:
     """The calls of its first time are ended, and their time says nothing of those of its second."""
     with (
