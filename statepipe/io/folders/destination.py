@@ -168,7 +168,6 @@ class FolderDestination:
                 " take its place in one step",
                 "move it away, then resume",
             )
-        self._was_there = self._folder.is_dir()
         self._columns = self._format.columns(self._folder)
         self._temporary = f"{self._name(_base(batch), batch.number)}."
         if self.has_ledger():
@@ -201,6 +200,7 @@ class FolderDestination:
         self.execute("BEGIN IMMEDIATE")
         if self._format.columns(self._folder) != self._columns:
             raise ChangedError
+        self._was_there = self._folder.is_dir()  # another process may have made it since `look`
 
     def put(self, batch: LoadBatch, fitted: Fitted[Any]) -> None:  # noqa: ARG002  (it is written)
         """Move the file beside its last name, where readers do not see it yet."""
@@ -259,7 +259,7 @@ class FolderDestination:
             self._drop_left()
         elif pending.is_file():
             self._show(pending, final)
-        elif self._was_there or not self._replace:  # otherwise all of the draft is lost
+        elif self._folder.is_dir() or not self._replace:  # otherwise all of the draft is lost
             ledger.drop(self.execute, batch, table=self.table)
 
     def _show(self, pending: Path, final: Path) -> None:
