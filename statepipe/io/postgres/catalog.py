@@ -106,22 +106,28 @@ def survey(connection: psycopg.Connection, place: Place, *, draft: str) -> Facts
 
 
 def key_problem(
-    connection: psycopg.Connection, place: Place, table: Table, key: Sequence[str]
+    connection: psycopg.Connection, place: Place, table: Table, key: Sequence[str], *, busy_ms: int
 ) -> str:
     """Return why the table cannot be upserted by `key`; "" if it can."""
     if missing := [name for name in key if name not in table]:
         return f"has no key column {missing[0]!r}"
+    if is_unique(connection, place, key):
+        return ""
+    # Only the server knows which other indexes will do, and it looks at them under a lock.
     names = SQL(", ").join(map(Identifier, key))
-    sql = SQL("EXPLAIN INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT ({}) DO NOTHING")
+    sql = SQL(
+        "SET LOCAL lock_timeout = {};"
+        "EXPLAIN INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT ({}) DO NOTHING"
+    )
     try:
-        connection.execute(sql.format(place.sql, names, names, place.sql, names))
+        connection.execute(sql.format(busy_ms, place.sql, names, names, place.sql, names))
     except errors.InvalidColumnReference:
         return f"has no unique index on {', '.join(key)}"
     return ""
 
 
 def is_unique(connection: psycopg.Connection, place: Place, key: Sequence[str]) -> bool:
-    """Return True if the table, which is locked, refuses a second row of a key at once."""
+    """Return True if the table has an index that refuses a second row of a key at once."""
     asked = (place.text, sorted(key, key=str.encode))
     return connection.execute(_UNIQUE, asked).fetchone() == (True,)
 

@@ -185,7 +185,8 @@ class PostgresDestination:
         place = Place(facts.schema, draft or self._place.name)
         if facts.columns is not None and self.key:
             keyed = place if is_there else Place(facts.schema, self._place.name)
-            if problem := catalog.key_problem(self._open(), keyed, facts.columns, self.key):
+            asked = (keyed, facts.columns, self.key)
+            if problem := catalog.key_problem(self._open(), *asked, busy_ms=self._busy_ms):
                 self._fail_key(problem)
         has_ledger = catalog.has_ledger(self._open(), facts.schema)
         table, lacks = facts.columns, dict[str, Column]()
@@ -331,8 +332,7 @@ class PostgresDestination:
         known = self._looked_at()
         if self._replace:
             drafts.refuse_lost(self.execute, batch, table=self.table)
-            prefix = drafts.prefix_of(batch, self.table)
-            drop_drafts(self._open(), self._schema, prefix=prefix)
+            drop_drafts(self._open(), self._schema, prefix=drafts.prefix_of(batch, self.table))
         self._making()
         if self._replace and known.facts.table:
             make_like(self._open(), Place(self._schema, self._place.name), draft=known.place)

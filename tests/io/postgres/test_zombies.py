@@ -12,6 +12,7 @@ import pytest
 
 from statepipe.clock import SystemClock
 from statepipe.errors import Busy, Fenced
+from statepipe.io.declared import Declared, Field
 from statepipe.io.destinations import Landed
 from statepipe.io.postgres.destination import BUSY_MS, PostgresDestination
 from tests.crash.processes import BOUND_MS
@@ -125,6 +126,42 @@ def test_nobody_else_s_session_is_ended(
 
         slow.may_go_on.set()
         assert theirs.result() == Landed(3, [], already=False)
+
+
+@pytest.mark.parametrize("index", ["(id)", "(id) INCLUDE (name)"])
+def test_whoever_has_the_table_to_himself_is_waited_for_within_bounds(
+    warehouse: PostgresWarehouse, index: str
+) -> None:
+    """Also while we look whether a first batch can be upserted, before its transaction."""
+    warehouse.script(f"CREATE TABLE t (id int, name text); CREATE UNIQUE INDEX ON t {index}")
+    target = warehouse.destination(key=("id",))
+
+    with warehouse.locked(), pytest.raises(Busy):
+        target.load(batch())
+
+    assert target.load(batch()) == Landed(3, [], already=False)
+
+
+def test_whoever_takes_over_ends_a_sleeper_that_has_the_table_to_itself(
+    warehouse: PostgresWarehouse,
+) -> None:
+    """It was adding a column, and its batch, which no timeout of the server's ends."""
+    warehouse.script("CREATE TABLE t (id bigint PRIMARY KEY)")
+    fields = (Field("id", "integer", required=True), Field("name", "text"))
+    grown = Declared("c.json", fields, adds=True)
+    sleeper = Stopping("the last row")
+    asleep = warehouse.destination(key=("id",), declared=grown, faults=sleeper)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(asleep.load, batch(epoch=4))
+        assert sleeper.stopped.wait(BOUND_MS / 1000)
+
+        successor = warehouse.destination(key=("id",), declared=grown)
+        took_over = successor.load(batch(epoch=5))
+
+        sleeper.may_go_on.set()
+        with pytest.raises(Fenced):
+            late.result()
+    assert took_over == Landed(3, [], already=False)
 
 
 def test_what_a_batch_needs_holds_whatever_the_role_says(warehouse: PostgresWarehouse) -> None:
