@@ -3,6 +3,7 @@ What a DuckDB file says of a table, and whether it can be loaded into.
 
     survey        the table or the draft, as it is now
     key_problem   why a table cannot be upserted by a key
+    has_ledger    is there a ledger?
     constraints   what a row must keep, for `judge`
     make_like     a draft with the columns, constraints and unique indexes of a table
     drop_drafts   those that nobody goes on with
@@ -35,6 +36,8 @@ SELECT 2, lpad(CAST(column_index AS VARCHAR), 9, '0'), column_name, data_type
 """  # noqa: S608  (made of constants)
 
 _VIEW: Final = f"SELECT 1 FROM duckdb_views() WHERE {_OURS} AND lower(view_name) = lower(?)"  # noqa: S608
+
+_LEDGER: Final = f"SELECT 1 FROM duckdb_tables() WHERE {_OURS} AND table_name = '_statepipe_ledger'"  # noqa: S608
 
 _DEFAULTS: Final = f"""
 SELECT column_name, column_default, is_nullable
@@ -124,6 +127,11 @@ def key_problem(
     except duckdb.BinderException:
         return f"has no unique index on {', '.join(key)}"
     return ""
+
+
+def has_ledger(execute: Execute) -> bool:
+    """Return True if there is a ledger."""
+    return bool(execute(_LEDGER).fetchone())
 
 
 def constraints(execute: Execute, table: str) -> Constraints:

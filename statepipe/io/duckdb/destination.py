@@ -177,19 +177,20 @@ class DuckdbDestination:
         """Learn which columns the table has."""
         if self._held >= HELD_BATCHES_MAX:
             self.close()
-        self._known = self._survey(batch)
-        columns = self._known.columns
-        if self.key and columns:
-            keyed = self._known.target if self._known.facts.sql else self.table
+        known = self._survey(batch)
+        columns = known.columns
+        if self.key and columns and known != self._known:
+            keyed = known.target if known.facts.sql else self.table
             if problem := catalog.key_problem(self.execute, keyed, columns, self.key):
                 self._fail(
                     f"table {self.table!r} {problem}",
                     f"CREATE UNIQUE INDEX … ON {self.table} ({', '.join(self.key)}), then resume",
                 )
+        self._known = known
 
     def has_ledger(self) -> bool:
         """Return True if the file has a ledger."""
-        return bool(catalog.survey(self.execute, "_statepipe_ledger").sql)
+        return catalog.has_ledger(self.execute)
 
     def create_ledger(self) -> None:
         """Make the ledger's tables if they are not there."""
