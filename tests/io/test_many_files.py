@@ -84,6 +84,15 @@ def test_the_order_is_that_of_the_names_in_folders_too(tmp_path: Path) -> None:
     assert names == ["a/10.jsonl", "a/9.jsonl", "b/2.jsonl", "z.jsonl.gz"]
 
 
+@pytest.mark.parametrize("pattern", ["**/**/*.jsonl", "a/**/b/**/c.jsonl"])
+def test_a_file_to_which_a_glob_has_two_ways_is_read_once(tmp_path: Path, pattern: str) -> None:
+    """Its rows would be loaded twice, and nobody would be told."""
+    (tmp_path / "a/b/b").mkdir(parents=True)
+    write(tmp_path / "a/b/b/c.jsonl", b'{"n": 1}\n')
+
+    assert read(lambda source: read_jsonl(source, tmp_path / pattern)) == ([{"n": 1}], [])
+
+
 def test_rejects_of_several_files_say_which(tmp_path: Path) -> None:
     """A line number alone would not find them again."""
     folder = fill(tmp_path / "in", a=b"a\n1\n", b=b"a\n1,2\n")

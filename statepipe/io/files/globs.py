@@ -47,7 +47,8 @@ def matching(pattern: str, entries_of: Callable[[str], Iterable[Entry]]) -> Iter
     """
     fixed = fixed_part(pattern)
     parts = [part for part in pattern.removeprefix(fixed).split("/") if part]
-    return _names(fixed, "", parts, entries_of)
+    # With two `**` there may be several ways to one file.
+    yield from set(_names(fixed, "", parts, entries_of))
 
 
 def _names(
