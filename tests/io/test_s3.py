@@ -272,6 +272,8 @@ def test_options_that_cannot_be_used_are_fatal(s3: S3, options: dict[str, Any], 
     [
         ("s3://me:s3cret@bucket/x", Fatal, "use storage_options"),
         ("https://host/x.csv?signature=s3cret", Fatal, "would be kept"),
+        ("simplecache::https://me:s3cret@127.0.0.1:1/x.csv", Fatal, "would be kept"),
+        ("zip://x.csv::https://127.0.0.1:1/x.zip?signature=s3cret", Fatal, "would be kept"),
         ("nowhere://x", Fatal, "nowhere"),
         ("gs://bucket/x", DataError, "gs:// needs a library"),
     ],

@@ -68,8 +68,7 @@ def find(url: str, storage_options: Mapping[str, Any]) -> list[Found]:
         ConnectionError: If the place cannot be reached.
         DataError: If a library for the place is not installed.
     """
-    parts = urlsplit(url)
-    if parts.password is not None or (parts.scheme in {"http", "https"} and parts.query):
+    if any(map(_is_telling, url.split("::"))):
         raise Fatal("a URL with a password or a query in it would be kept; use storage_options=")
     options = _resolved(storage_options)
     try:
@@ -109,6 +108,12 @@ def find(url: str, storage_options: Mapping[str, Any]) -> list[Found]:
         )
         for name in names
     ]
+
+
+def _is_telling(url: str) -> bool:
+    """Return True if `url`, one of those that `::` joins, holds what nobody should see."""
+    parts = urlsplit(url)
+    return parts.password is not None or bool(parts.scheme in {"http", "https"} and parts.query)
 
 
 def _open(place: Any, info: Mapping[str, Any], name: str, shown: str, *, in_order: bool) -> Opened:  # noqa: ANN401
