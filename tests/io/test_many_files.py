@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from statepipe.errors import Fatal
+from statepipe.io.files import remote
 from statepipe.io.files.text import read_csv, read_jsonl
 from statepipe.io.files.trail import MARKS_MAX
 from statepipe.io.rows import Value
@@ -316,3 +317,25 @@ def test_a_file_of_another_place_that_changed_is_refused(memory: Any) -> None:  
 
     with pytest.raises(Fatal, match=r"memory://.*0\.jsonl is not what this instance began to read"):
         list(read_jsonl(task(cursor=cursor), "memory://in/0.jsonl"))
+
+
+def test_a_mistake_of_ours_is_not_told_as_one_of_the_place(
+    memory: Any,  # noqa: ANN401
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a place's library raises has a meaning; what we raise about its answers has none."""
+    memory.pipe("/in/0.jsonl", b'{"n": 1}\n')
+
+    def break_down(*_: object, **__: object) -> Any:  # noqa: ANN401
+        raise KeyError("whatever")
+
+    for whose, kind, said in [
+        ((remote, "matching"), LookupError, "^'whatever'$"),
+        ((remote, "_looks"), LookupError, "^'whatever'$"),
+        ((type(memory), "ls"), Fatal, "KeyError: 'whatever'"),
+        ((type(memory), "open"), Fatal, "KeyError: 'whatever'"),
+    ]:
+        with monkeypatch.context() as broken:
+            broken.setattr(*whose, break_down)
+            with pytest.raises(kind, match=said):
+                list(read_jsonl(task(), "memory://in/*.jsonl"))

@@ -46,7 +46,7 @@ _STAMPS: Final = (
 #: What passes, of all that an operating system or a place may say.
 _PASSING: Final = {errno.EIO, errno.EREMOTEIO, errno.EBUSY, errno.EAGAIN, errno.ETIMEDOUT}
 
-#: What is wrong with how it was asked for.
+#: What libraries raise for options that they cannot use, and for what a place cannot do.
 _MISTAKES: Final = (ValueError, TypeError, NotImplementedError, ImportError, LookupError)
 
 #: Errors of botocore that are neither OSError nor ValueError, and that no retry mends.
@@ -83,22 +83,23 @@ def find(url: str, storage_options: Mapping[str, Any]) -> list[Found]:
     infos: dict[str, Mapping[str, Any]] = {}
 
     def entries(folder: str) -> Iterator[Entry]:
-        for info in place.ls(folder.rstrip("/"), detail=True):
+        with _told(url):
+            listed = place.ls(folder.rstrip("/"), detail=True)
+        for info in listed:
             full = info["name"].rstrip("/")
             if full != folder.rstrip("/"):  # places may list the folder itself
                 infos[full] = info
                 yield Entry(full.rpartition("/")[2], info["type"] == "directory")
 
     def opened(name: str, shown: str, in_order: bool) -> Opened:  # noqa: FBT001
-        with _told(shown):
-            return _open(place, infos[f"{fixed}{name}"], name, shown, in_order=in_order)
+        return _open(place, infos[f"{fixed}{name}"], name, shown, in_order=in_order)
 
-    with _told(url):
-        if has_magic(path):
-            names = list(matching(path, entries))
-        else:
+    if has_magic(path):
+        names = list(matching(path, entries))
+    else:
+        with _told(url):
             infos[path] = place.info(path)
-            names = [path.removeprefix(fixed)]
+        names = [path.removeprefix(fixed)]
     return [
         Found(
             name,
@@ -119,8 +120,10 @@ def _is_telling(url: str) -> bool:
 def _open(place: Any, info: Mapping[str, Any], name: str, shown: str, *, in_order: bool) -> Opened:  # noqa: ANN401
     # Ahead of who reads here and there, eight times as much would be fetched as is used.
     ahead = {"block_size": _ASKED_BYTES, "cache_type": "readahead" if in_order else "none"}
-    file = place.open(info["name"], "rb", **ahead)
-    size, stamp = _looks(getattr(file, "details", None) or info)
+    with _told(shown):
+        file = place.open(info["name"], "rb", **ahead)
+        now = getattr(file, "details", None) or info
+    size, stamp = _looks(now)
     guarded: Any = _Guarded(file, shown)
     if in_order:
         guarded = io.BufferedReader(guarded, BLOCK_BYTES)
@@ -168,7 +171,11 @@ class _Guarded(io.RawIOBase):
 
 @contextmanager
 def _told(shown: str) -> Iterator[None]:
-    """Raise what goes wrong as one of the errors of this module."""
+    """
+    Raise what goes wrong in a call of a place's library as one of the errors of this module.
+
+    Nothing else belongs inside: a mistake of ours would be told as one of the place.
+    """
     try:
         yield
     except StatepipeError:
