@@ -272,16 +272,19 @@ def _without_views(pa: Any, table: Any) -> Any:  # noqa: ANN401  (pyarrow)
 
 
 def _whole_type(pa: Any, kind: Any) -> Any:  # noqa: ANN401  (pyarrow)
-    if kind == pa.string_view():
-        return pa.large_string()
-    if kind == pa.binary_view():
-        return pa.large_binary()
+    if kind in {pa.string_view(), pa.binary_view()}:
+        return pa.large_string() if kind == pa.string_view() else pa.large_binary()
     if pa.types.is_struct(kind):
         return pa.struct([field.with_type(_whole_type(pa, field.type)) for field in kind])
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         make = pa.list_ if pa.types.is_list(kind) else pa.large_list
         field = kind.value_field
         return make(field.with_type(_whole_type(pa, field.type)))
+    if pa.types.is_fixed_size_list(kind):
+        field = kind.value_field
+        return pa.list_(field.with_type(_whole_type(pa, field.type)), kind.list_size)
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _whole_type(pa, kind.value_type), kind.ordered)
     return kind
 
 
