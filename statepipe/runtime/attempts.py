@@ -31,8 +31,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from statepipe.errors import Fatal, Reject, SchemaDrift
+from statepipe.io.arrow import as_table
 from statepipe.io.marks import highest, start_of
 from statepipe.io.rejects import RejectEntry, rejected
+from statepipe.io.rows import is_table
 from statepipe.io.streams import read_stream
 from statepipe.model import OK, Batch, Outcome, Record, Task
 from statepipe.runtime import asynchronous, builtin, failure
@@ -167,10 +169,11 @@ def _steps(got: Any) -> Iterator[Any]:  # noqa: ANN401 what an author returned
 
 
 def _batch_of(item: Any) -> Batch:  # noqa: ANN401 what an author yielded
-    if isinstance(item, Batch):
-        return item
-    if isinstance(item, list) or hasattr(item, "__arrow_c_stream__"):
-        return Batch(item)
+    batch = item if isinstance(item, Batch) else Batch(item)
+    if is_table(batch.records):  # it may be a stream, which can be read once
+        return Batch(as_table(batch.records), cursor=batch.cursor)
+    if batch is item or isinstance(item, list):
+        return batch
     raise Fatal(
         f"the task made {_kind(item)} where a batch is due;"
         " make Batch(records, cursor=…), a list of dicts, or a table"

@@ -47,7 +47,7 @@ def watched(
     Return what of a batch goes on, by what `actions` says for each kind of drift.
 
     Args:
-        records: The batch: dicts, or any library's table.
+        records: The batch: dicts, or a pyarrow.Table.
         actions: "warn", "quarantine" or "halt" by kind; None if nobody watches.
         accepted: Asks for the shape last accepted, plain data or None.
 
@@ -57,11 +57,7 @@ def watched(
     """
     if actions is None:
         return Watched(records, [], None)
-    if is_table(records):
-        from statepipe.io.arrow import as_table  # noqa: PLC0415  (pyarrow, only for tables)
-
-        records = as_table(records)
-    elif not {dict}.issuperset(map(type, records)):
+    if not is_table(records) and not {dict}.issuperset(map(type, records)):
         return Watched(records, [], None)  # staging says what is wrong with them
     plain = accepted()
     before = None if plain is None else Shape.read(plain)

@@ -3,6 +3,7 @@ One Arrow stream as a source: cut into batches, and known again after a crash.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,8 +12,10 @@ import pytest
 from statepipe.errors import Fatal, ValueRefused
 from statepipe.io.rows import Value
 from statepipe.io.streams import read_stream
-from statepipe.model import Batch
+from statepipe.model import Batch, Task
+from statepipe.runtime.attempts import perform
 from tests.io.reading import task
+from tests.runtime.memory_loop import Loop, call_of
 
 TABLE = pa.table(
     {
@@ -144,3 +147,17 @@ def test_what_arrow_cannot_take_is_refused() -> None:
 
     with pytest.raises(ValueRefused, match="no stream today"):
         list(read_stream(task(), Broken()))
+
+
+def test_a_stream_that_is_one_batch_is_whole_whoever_looked_at_it(tmp_path: Path) -> None:
+    """It can be read once, and the watermark is looked for before it is staged."""
+
+    def source(_task: Task) -> Iterator[Batch]:
+        yield Batch(stream("reader"), cursor=1)
+
+    loop = Loop(tmp_path)
+    looked = {"column": "id", "lookback_ms": None, "lookback": None}
+    result = perform(call_of(loop, source, mark=[None, None, None], incremental=looked), loop)
+
+    assert (result["event"], result["records"]) == ("ok", 20)
+    assert [each.to_pylist() for each in loop.records()] == [TABLE.to_pylist()]
