@@ -3,8 +3,7 @@ The nouns every floor shares; plain values, no behaviour that needs a disk or a 
 
 What authors touch      Batch, Outcome, Task
 What is remembered      Status, Checkpoint (one instance as last committed)
-What a commit carries   Change (one move of one instance), Staged, Rejects, PlannedBatch, Notice,
-                        Attachment
+What a commit carries   Change (one move), Staged, Rejects, PlannedBatch, Notice, Attachment
 """
 
 import logging
@@ -218,7 +217,8 @@ class Checkpoint(NamedTuple):
     error_class: str | None
     error: str | None
     entered_at_ms: int
-    request: str | None  # "cancel" or "pause", asked for; "due" if its time has come: no row's
+    request: str | None  # "cancel" or "pause", asked for
+    due_at_ms: int | None = None  # when its timer was to ring, if that is why it was claimed
 
 
 class Change(NamedTuple):

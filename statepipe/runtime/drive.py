@@ -35,7 +35,8 @@ class Drive:
         pending: True while a change of it waits for its commit.
         places: The rows of `slot` that the attempt under way holds.
         waited_ms: How long it has waited for resources, as far as no change has said it.
-        is_due: True if it was claimed because its time has come, and has not moved since.
+        due_at_ms: When its timer was to ring, by the wall clock that armed it, if it was
+            claimed because it rang and has not moved since; else None.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class Drive:
         "began_boot_ms",
         "calls",
         "created_at_ms",
+        "due_at_ms",
         "ends_boot_ms",
         "entered_at_ms",
         "epoch",
@@ -52,7 +54,6 @@ class Drive:
         "generation",
         "heard_boot_ms",
         "id",
-        "is_due",
         "lost",
         "n",
         "params",
@@ -81,7 +82,7 @@ class Drive:
         self.pending = False
         self.places: tuple[int, ...] = ()
         self.waited_ms = 0
-        self.is_due = checkpoint.request == "due"
+        self.due_at_ms = checkpoint.due_at_ms
         self.refresh(checkpoint)
 
     def refresh(self, checkpoint: Checkpoint) -> None:
@@ -107,7 +108,7 @@ class Drive:
     def committed(self, change: Change) -> None:
         """Take over what `change` made of the row; its commit was acknowledged."""
         self.seq += 1
-        self.is_due = False
+        self.due_at_ms = None
         self._enter(change.state)
         detail = change.detail
         if detail is None:

@@ -47,7 +47,7 @@ def turn(drive: Drive, store: Store, *, worker: int) -> Turn:
         said = f": {fact.reason}" if fact.reason else ""
         ended = _ended(fact.event, fact.params, f"it was emitted for {key}{said}")
         return _moved(drive, ended, worker=worker, clock=store.clock)
-    left_ms = 0 if drive.is_due else _left_ms(drive, wait_ms, clock=store.clock)
+    left_ms = _left_ms(drive, wait_ms, clock=store.clock)
     if left_ms > 0:
         rest = _rest(drive, left_ms, key=key, clock=store.clock)
         kept = Attachment(drive.stay, drive.state, wait=(None, key, events)) if key else None
@@ -61,15 +61,21 @@ def turn(drive: Drive, store: Store, *, worker: int) -> Turn:
 
 
 def _left_ms(drive: Drive, wait_ms: int, *, clock: Clock) -> int:
-    """Return how long it still waits; by the wall clock, as no other spans processes and boots."""
-    stayed_ms = clock.now_ms() - drive.entered_at_ms
-    return min(wait_ms, wait_ms - stayed_ms)
+    """
+    Return how long it still waits.
+
+    A timer that rang says how long it has waited, whatever the wall clock was set to since. That
+    may be less than the wait: it was the deadline's, or the wait is a longer one by now. Without
+    one the wall clock is asked, as no other spans processes and boots.
+    """
+    at_ms = clock.now_ms() if drive.due_at_ms is None else drive.due_at_ms
+    return min(wait_ms, wait_ms - (at_ms - drive.entered_at_ms))
 
 
 def _rest(drive: Drive, left_ms: int, *, key: str, clock: Clock) -> Change:
     now_boot_ms = clock.boot_ms()
-    if drive.ends_boot_ms is not None:  # the deadline of the machine, which is not over yet
-        left_ms = min(left_ms, drive.ends_boot_ms - now_boot_ms)
+    if drive.ends_boot_ms is not None:  # the deadline of the machine, which was not over just now
+        left_ms = max(0, min(left_ms, drive.ends_boot_ms - now_boot_ms))
     at_ms = clock.now_ms()
     pause = Pause(at_ms + left_ms, left_ms, now_boot_ms + left_ms, clock.boot_id)
     events = drive.part.call["events"]

@@ -366,7 +366,7 @@ def _take(
         facts["waited_ms"] = waited_ms = max(0, now_ms - ready.since_ms)
         counters.time("queue", machine, us=waited_ms * 1_000, at_ms=now_ms, instance=n)
     connection.execute(_JOURNAL_OF_CLAIM, facts)
-    return checkpoint._replace(request="due") if ready.is_due else checkpoint
+    return checkpoint._replace(due_at_ms=ready.since_ms) if ready.is_due else checkpoint
 
 
 def _load(connection: sqlite3.Connection, n: int) -> Checkpoint:

@@ -150,6 +150,22 @@ def test_the_deadline_of_the_machine_ends_a_wait(tmp_path: Path) -> None:
     assert scene.is_sound()
 
 
+def test_a_deadline_that_is_not_over_yet_ends_no_wait(tmp_path: Path) -> None:
+    """Its timer rang, and by the wall clock, which was set back, there is time left: none is up."""
+    scene = Waiting(tmp_path, replace(machine(Wait(ms=2 * HOUR_MS)), deadline_ms=HOUR_MS))
+    scene.turn()
+    scene.clock.set_wall(scene.clock.now_ms() - HOUR_MS // 2)
+
+    scene.clock.advance(HOUR_MS)
+    scene.turn()
+    assert scene.rests() == ("asking", "ready", True)
+    scene.clock.advance(HOUR_MS // 2)
+    scene.turn()
+
+    assert (scene.rests()[0], scene.row()["error_class"]) == ("failed", "DeadlineExceeded")
+    assert scene.is_sound()
+
+
 def test_a_wait_outlives_the_machine_it_runs_on(tmp_path: Path) -> None:
     """After a reboot it ends when its time has come by the wall clock."""
     scene = Waiting(tmp_path)
