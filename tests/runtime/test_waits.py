@@ -166,6 +166,43 @@ def test_a_deadline_that_is_not_over_yet_ends_no_wait(tmp_path: Path) -> None:
     assert scene.is_sound()
 
 
+def test_a_wait_that_is_made_longer_lasts_longer(tmp_path: Path) -> None:
+    """How long is policy; the timer that rings is still that of the shorter one."""
+    scene = Waiting(tmp_path)
+    scene.turn()
+    scene.engine.close()
+    scene.machine = machine(replace(ASKING, ms=2 * HOUR_MS))
+    scene.engine = scene.other()
+
+    scene.clock.advance(HOUR_MS)
+    scene.turn()
+    assert scene.rests() == ("asking", "ready", True)
+    scene.clock.advance(HOUR_MS)
+    scene.turn()
+
+    assert scene.rests()[0] == "failed"
+    assert scene.is_sound()
+
+
+def test_a_deadline_that_passes_while_an_instance_is_put_to_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the deadline and the one at the timer: it is looked at again."""
+    scene = Waiting(tmp_path, replace(machine(), deadline_ms=1_000))
+    first = signals.first
+
+    def slow(*args: object) -> signals.Signal | None:
+        scene.clock.advance(2_000)
+        return first(*args)  # type: ignore[arg-type]  # handed through
+
+    monkeypatch.setattr(signals, "first", slow)
+    scene.turn()
+    scene.turn()
+
+    assert (scene.rests()[0], scene.row()["error_class"]) == ("failed", "DeadlineExceeded")
+    assert scene.is_sound()
+
+
 def test_a_wait_outlives_the_machine_it_runs_on(tmp_path: Path) -> None:
     """After a reboot it ends when its time has come by the wall clock."""
     scene = Waiting(tmp_path)
