@@ -50,8 +50,9 @@ def turn(drive: Drive, store: Store, *, worker: int) -> Turn:
     left_ms = _left_ms(drive, wait_ms, clock=store.clock)
     if left_ms > 0:
         rest = _rest(drive, left_ms, key=key, clock=store.clock)
-        kept = Attachment(drive.stay, drive.state, wait=(None, key, events)) if key else None
-        return Turn(rest, kept)
+        # Without a key as well: it may have rested with one in another state, and been taken back.
+        rests_for = (None, key, events if key else ())
+        return Turn(rest, Attachment(drive.stay, drive.state, wait=rests_for))
     asked_for = " or ".join(repr(event) for event in events)
     if events:
         ended = _ended(TIMEOUT, None, f"no {asked_for} came within {format_duration(wait_ms)}")

@@ -112,7 +112,7 @@ def keep_wait(connection: sqlite3.Connection, change: Change, attachment: Attach
     """
     Write down what a change says of a wait: the signal it takes, a key, the events it rests for.
 
-    The key is None if the wait has none; no events are left if it ends.
+    The key is None if it says nothing of one; no events are left if it rests for none of a key.
     False if one of those was emitted: then it must not rest. Inside the caller's transaction.
     """
     taken, key, events = attachment.wait or (None, None, ())

@@ -1,12 +1,13 @@
 """Events that are emitted to whoever waits for a key: facts, which stay, and reach everybody."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from statepipe.errors import BadParameter, NotFound, StatepipeError
-from statepipe.machine.definition import Machine
+from statepipe.machine.definition import Machine, State
 from statepipe.machine.parameter import Param
 from statepipe.machine.waits import Wait
 from statepipe.runtime.group import Group
@@ -101,6 +102,25 @@ def test_an_emit_that_makes_no_sense_is_refused(
         scene.engine.emit(event, key)
 
     assert scene.rows("SELECT * FROM emitted") == []
+    assert scene.is_sound()
+
+
+def test_a_wait_without_a_key_is_for_no_emit(tmp_path: Path) -> None:
+    """Also of an instance that rested with one before, and was taken back."""
+    again = State(name="again", task=keyed().state("asking").task, on=keyed().state("asking").on)
+    first = machine(again=True, params=keyed().params)
+    states = tuple(again if each.name == "again" else each for each in first.states)
+    scene = Waiting(tmp_path, replace(first, states=states))
+    scene.engine.signal("i", "approved")
+    scene.turn()
+    assert scene.rows("SELECT count(*) FROM awaiting") == [(2,)]
+
+    scene.engine.rewind("i", to="asking")
+    scene.turn()
+
+    assert scene.rows("SELECT * FROM awaiting") == []
+    assert scene.engine.emit("approved", "2026-07-01/x").woken == ()
+    assert scene.rests() == ("asking", "ready", True)
     assert scene.is_sound()
 
 
