@@ -2,8 +2,6 @@
 Every metric: the one place for names, kinds, labels, help texts and units.
 
     CATALOGUE   what the exporter serves
-    NOT_YET     names that boards and rules may use already, because no query of theirs is
-                wrong while they have no series
     STORE       the label in front of all others when several stores are served
     named       a metric by its name
 
@@ -294,7 +292,4 @@ _GAUGES: Final = (
 #: What the exporter serves.
 CATALOGUE: Final = (*_COUNTERS, *_HISTOGRAMS, *_GAUGES)
 
-#: Named by boards and rules, and served later; none now.
-NOT_YET: Final[tuple[Metric, ...]] = ()
-
-_BY_NAME: Final = {metric.name: metric for metric in (*CATALOGUE, *NOT_YET)}
+_BY_NAME: Final = {metric.name: metric for metric in CATALOGUE}

@@ -4,9 +4,6 @@ The queries of what ships: of each panel and variable of each board, and of each
     queries     every query of the boards, ready to be sent to a Prometheus
     rules       every rule, as Prometheus reads it
     Names       the metrics and labels that an expression names
-
-A query that names a metric of `NOT_YET` has no data until that metric exists; `waits_for`
-says so, and nothing else excuses a query that returns nothing.
 """
 
 import json
@@ -18,7 +15,6 @@ from typing import Any, NamedTuple
 import yaml
 
 from statepipe.observe import shipped
-from statepipe.observe.catalogue import NOT_YET
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _MATCHERS = re.compile(rf"([a-zA-Z_:][\w:]*)?\s*\{{((?:[^}}\"]|{_STRING})*)\}}")
@@ -38,7 +34,6 @@ class Query(NamedTuple):
         ref: Which query of the panel.
         expr: PromQL, without variables.
         instant: True if only its newest value is shown.
-        waits_for: The metrics it needs that are not served yet.
     """
 
     board: str
@@ -46,7 +41,6 @@ class Query(NamedTuple):
     ref: str
     expr: str
     instant: bool
-    waits_for: tuple[str, ...]
 
 
 class Names(NamedTuple):
@@ -70,8 +64,7 @@ def queries(*, rate_interval: str = "5m", range_: str = "1h", chosen: str = ".*"
     found = []
     for name, panel, ref, expr, instant in _written():
         filled = re.sub(r"\$(\w+)", lambda match: values.get(match[1], chosen), expr)
-        missing = sorted(names(filled).metrics & {metric.name for metric in NOT_YET})
-        found.append(Query(name, panel, ref, filled, instant, tuple(missing)))
+        found.append(Query(name, panel, ref, filled, instant))
     return found
 
 
