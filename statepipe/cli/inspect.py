@@ -53,6 +53,8 @@ def inspect(*, instance: str) -> None:
 def next_command(found: Inspection) -> str:
     """Return the command that leads on from where the instance stands."""
     name = shown_id(found.id)
+    if found.awaits == ():
+        return f"statepipe worker   # or: statepipe resume {name}"
     if found.awaits:
         event = found.awaits[0]
         if found.key is not None:

@@ -141,6 +141,22 @@ def test_a_signal_that_makes_no_sense_says_why(
     assert asks.call("inspect", "one", "-o", "json").json["sent"] == []
 
 
+def test_nobody_is_told_to_cut_short_a_wait_for_a_time(asks: Project) -> None:
+    """A resume goes on waiting, as a worker does; it makes nothing happen at once."""
+    toml = asks.root / "machines" / "asks.toml"
+    waits = '{ event = ["approved", "rejected"], timeout = "2d" }'
+    text = toml.read_text(encoding="utf-8").replace(waits, '{ for = "2d" }')
+    text = text.replace('approved = "after", rejected = "failed"', 'ok = "after"')
+    toml.write_text(text, encoding="utf-8")
+    asks.call("start", "asks", "--id", "one")
+    asks.call("worker", "--machine", "asks", "--until-idle")
+
+    shown = asks.call("inspect", "one").out
+
+    assert "its time is up in 1d 23h" in shown
+    assert "next        statepipe worker   # or: statepipe resume one" in shown
+
+
 def test_a_finished_instance_takes_no_signal(asks: Project) -> None:
     """What it was sent before led it there."""
     asks.call("start", "asks", "--id", "one")
