@@ -62,17 +62,22 @@ class Sender(ABC):
             NotFound: No machine waits for it with a key, here or in the store.
             ValueRefused, BadParameter: As `store.emissions.emit`.
         """
-        names = sorted(emissions.known(self._store.connection) | self._awaited())
-        if event not in names:
+        known = emissions.known(self._store.connection)
+        if event not in known:  # files are read only if it is of a machine without instances yet
+            self._refuse_unknown(event, known | self._awaited())
+        emitted = emissions.emit(self._store, event, key, params or {}, reason=reason)
+        for n, seq in emitted.woken:
+            self._observers.journaled(self._store, n, seq)
+        return emitted
+
+    def _refuse_unknown(self, event: str, known: set[str]) -> None:
+        if event not in known:
+            names = sorted(known)
             raise NotFound(
                 f"no machine waits for an event {event!r} with a key{did_you_mean(event, names)}",
                 meaning="nothing was changed",
                 next_step=f"the events that are waited for so are {', '.join(names) or 'none'}",
             )
-        emitted = emissions.emit(self._store, event, key, params or {}, reason=reason)
-        for n, seq in emitted.woken:
-            self._observers.journaled(self._store, n, seq)
-        return emitted
 
     def _awaited(self) -> set[str]:
         """Return the events that known machines wait for with a key, broken files left out."""

@@ -124,6 +124,17 @@ def test_a_wait_without_a_key_is_for_no_emit(tmp_path: Path) -> None:
     assert scene.is_sound()
 
 
+def test_an_event_may_be_emitted_before_there_is_an_instance(tmp_path: Path) -> None:
+    """The store knows nothing of the machine yet; its definition says that it waits so."""
+    scene = Waiting(tmp_path)
+    scene.machine = replace(keyed(), name="n")
+    with scene.other() as other:
+        assert other.emit("approved", "2026-07-01/x").repeats == 0
+
+    assert scene.rows("SELECT event, key FROM emitted") == [("approved", "2026-07-01/x")]
+    assert scene.is_sound()
+
+
 def test_a_pruned_instance_leaves_no_row_of_its_wait(tmp_path: Path) -> None:
     """Neither what it was sent nor what it rested for; what was emitted is for others, too."""
     scene = Waiting(tmp_path, keyed())
