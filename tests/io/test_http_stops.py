@@ -39,14 +39,15 @@ class Deadly:
 
     Args:
         receiver: What takes the requests.
-        rng: Decides when.
+        rng: Decides when; each of the three comes as often as the others, or once less.
         kills: How often.
     """
 
     def __init__(self, receiver: Receiver, *, rng: random.Random, kills: int) -> None:
         self._receiver = receiver
         self._rng = rng
-        self._left = kills
+        moments = [("after", "before", "answered")[nth % 3] for nth in range(kills)]
+        self._ahead = rng.sample(moments, kills)
         self._victim: subprocess.Popen[str] | None = None
         self._countdown = 0
         self._answered = threading.Event()
@@ -54,9 +55,8 @@ class Deadly:
 
     def disturb(self, process: subprocess.Popen[str]) -> None:
         """Choose when `process` dies, unless enough have died."""
-        if self._left == 0:
+        if not self._ahead:
             return
-        self._left -= 1
         self._answered.clear()
         self._countdown = self._rng.randrange(1, 5)
         self._victim = process
@@ -70,7 +70,7 @@ class Deadly:
         self._countdown -= 1
         if self._victim is None or self._countdown:
             return self._receiver(request)
-        moment = self._rng.choice(["before", "after", "answered"])
+        moment = self._ahead.pop()
         self.moments[moment] += 1
         victim, self._victim = self._victim, None
         if moment == "before":
