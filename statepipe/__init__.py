@@ -24,7 +24,7 @@ _HOMES: Final = {
     "ByPage": "statepipe.io.rest.pages",
     "Engine": "statepipe.engine",
     "Fatal": "statepipe.errors",
-    "Filter": "statepipe.store.listing",
+    "Filter": "statepipe.store.lookups.listing",
     "HttpLimits": "statepipe.io.rest.limits",
     "Load": "statepipe.machine.tasks",
     "Machine": "statepipe.machine.definition",

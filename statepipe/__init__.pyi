@@ -32,7 +32,7 @@ from statepipe.model import Batch as Batch
 from statepipe.model import Outcome as Outcome
 from statepipe.model import Task as Task
 from statepipe.policy import Policy as Policy
-from statepipe.store.listing import Filter as Filter
+from statepipe.store.lookups.listing import Filter as Filter
 from statepipe.store.reading import Reader as Reader
 
 __version__: str

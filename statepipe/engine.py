@@ -22,28 +22,26 @@ from statepipe.errors import Busy, DefinitionChanged, NotFound, Refused, Statepi
 from statepipe.machine.definition import Machine
 from statepipe.model import Status
 from statepipe.observe import redact
-from statepipe.runtime.agenda import POLL_MS
-from statepipe.runtime.attendants import Attendants
 from statepipe.runtime.catalog import Catalog, new_id
-from statepipe.runtime.copies import Copies
-from statepipe.runtime.creating import IfExists, create
-from statepipe.runtime.events import Sender
-from statepipe.runtime.groups import Groups
-from statepipe.runtime.loop import Loop
-from statepipe.runtime.observers import Log, Observer, Observers
-from statepipe.runtime.pools import Pools
+from statepipe.runtime.driver import Driver
+from statepipe.runtime.driving.observers import Log, Observer, Observers
+from statepipe.runtime.driving.pools import Pools
 from statepipe.runtime.program import Program
-from statepipe.runtime.replaying import Choice, replay
-from statepipe.runtime.rewinding import put_back
-from statepipe.store import claims, lookup, steering, workers
-from statepipe.store.claims import Scope
-from statepipe.store.connection import Store
-from statepipe.store.liveness import Worker
-from statepipe.store.lookup import Found
-from statepipe.store.opening import open_store
-from statepipe.store.stage import Stage, stage_directory
-from statepipe.store.sweep import sweep_finished
-from statepipe.store.workers import Identity
+from statepipe.runtime.steering.copies import Copies
+from statepipe.runtime.steering.creating import IfExists, create
+from statepipe.runtime.steering.events import Sender
+from statepipe.runtime.steering.groups import Groups
+from statepipe.runtime.steering.replaying import Choice, replay
+from statepipe.runtime.steering.rewinding import put_back
+from statepipe.store.file.connection import Store
+from statepipe.store.file.opening import open_store
+from statepipe.store.lookups import lookup
+from statepipe.store.lookups.lookup import Found
+from statepipe.store.stage.directory import Stage, stage_directory
+from statepipe.store.stage.sweep import sweep_finished
+from statepipe.store.steering import instances as steering
+from statepipe.store.walk import claims, workers
+from statepipe.store.walk.claims import Scope
 
 Adopt = Literal["pinned", "latest"]
 
@@ -89,14 +87,18 @@ class Engine(Sender):
         for secret in config.logging.hidden:
             redact.hide(secret)
         self._create = create
-        self._pools = pools or Pools()
-        self._in_flight_max = in_flight_max
         self._observers = Observers(observe=observe, log=log)
         self._programs: dict[str, Program] = {}
-        self._loop: Loop | None = None
-        self._worker: Worker | None = None
-        self._attendants: Attendants | None = None
-        self._stop_reason: str | None = None
+        self._driver = Driver(
+            config,
+            catalog=self.catalog,
+            programs=self._programs,
+            pools=pools or Pools(),
+            in_flight_max=in_flight_max,
+            observers=self._observers,
+            rng=self._rng,
+            store=lambda: (self._store, self._stage),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -194,7 +196,7 @@ class Engine(Sender):
             except (NotFound, DefinitionChanged, Refused, Busy) as error:
                 if on_refusal is None:
                     if taken:
-                        self._let_all_go()
+                        self._driver.let_all_go()
                     raise
                 on_refusal(each, error)
         return self._drive(taken)
@@ -210,9 +212,9 @@ class Engine(Sender):
         names = self.catalog.names() if machines is None else machines
         definitions = frozenset(self._program(name).definition for name in names)
         sweep_finished(self._stage, self._store.connection)
-        loop = self._ready_loop()
+        loop = self._driver.loop()
         loop.limit_to(Scope(definitions=definitions))
-        self._turn(lambda: until_idle and loop.is_idle)
+        self._driver.turn(lambda: until_idle and loop.is_idle)
 
     def left_alone(self) -> dict[str, int]:
         """Return by machine how many ready instances began with a definition no machine has now."""
@@ -279,26 +281,20 @@ class Engine(Sender):
             observers=self._observers,
             store=lambda: self._store,
             program_of=self._program,
-            drive=self._drive_all,
+            drive=self._driver.drive,
         )
 
     def stop(self, reason: str) -> None:
         """Make `run`, `resume` or `work` return soon, everything resumable; safe in a signal."""
-        self._stop_reason = reason
-        if self._loop is not None:
-            self._loop.stop(reason)
+        self._driver.stop(reason)
 
     def close(self) -> None:
         """End the executors, tell people what is due, give up the lease, close the store."""
-        if self._loop is not None:
-            self._loop.abandon()
-        self._pools.shutdown()
-        if self._attendants is not None:
-            self._attendants.stop()
+        self._driver.close()
         if "_store" in self.__dict__:
             with closing(self._store) as store:
-                if self._worker is not None and not store.in_doubt:
-                    workers.stop(store, self._worker)
+                if self._driver.worker is not None and not store.in_doubt:
+                    workers.stop(store, self._driver.worker)
 
     # Inside
 
@@ -319,11 +315,11 @@ class Engine(Sender):
 
     def _take_back(self, instance_id: str, *, reason: str | None, definition: Adopt) -> Found:
         found = self._same_definition(self._find(instance_id), adopt=definition)
-        loop = self._ready_loop()
-        assert self._worker is not None
+        loop = self._driver.loop()
+        assert self._driver.worker is not None
         checkpoint = claims.claim_resume(
             self._store,
-            self._worker,
+            self._driver.worker,
             instance_id=instance_id,
             reason=reason,
             definition=self._program(found.machine).definition,
@@ -334,55 +330,11 @@ class Engine(Sender):
     def _drive(self, found: Sequence[Found]) -> dict[str, str]:
         numbers = frozenset(each.n for each in found)
         statuses = partial(lookup.statuses, self._store.connection, numbers)
-        self._drive_all(
+        self._driver.drive(
             Scope(instances=numbers), lambda: Status.READY not in set(statuses().values())
         )
         status_of = statuses()
         return {each.id: status_of[each.n] for each in found}
-
-    def _drive_all(self, scope: Scope, rests: Callable[[], bool]) -> None:
-        """Drive what is in `scope` until it `rests` and nothing is driven any more."""
-        loop = self._ready_loop()
-        # One that another process resumes with a changed machine meanwhile is left to it.
-        known = frozenset(each.definition for each in self._programs.values())
-        loop.limit_to(scope._replace(definitions=known))
-        self._turn(lambda: not loop.drives and rests())
-
-    def _let_all_go(self) -> None:
-        (loop := self._ready_loop()).limit_to(Scope(instances=frozenset()))
-        loop.let_all_go()
-        self._turn(lambda: not loop.drives)
-
-    def _turn(self, is_over: Callable[[], bool]) -> None:
-        loop = self._ready_loop()
-        with self._store.translating():
-            while not is_over() and (self._stop_reason is None or loop.drives):
-                loop.tick(wait_ms=POLL_MS)
-            loop.settle()
-
-    def _ready_loop(self) -> Loop:
-        """Register this process as a worker and make its loop, when first needed."""
-        if self._loop is None:
-            me = Identity.of_this_process()
-            self._worker = workers.register(self._store, me, slots=self._in_flight_max)
-            self._attendants = Attendants(
-                self._store, self._worker, config=self._config, catalog=self.catalog
-            )
-            self._loop = Loop(
-                store=self._store,
-                worker=self._worker,
-                pools=self._pools,
-                stage=self._stage,
-                rng=self._rng,
-                in_flight_max=self._in_flight_max,
-                observers=self._observers,
-                staged_bytes_max=self._config.staged_bytes_max,
-            )
-            if self._stop_reason is not None:
-                self._loop.stop(self._stop_reason)
-        for program in self._programs.values():
-            self._loop.learn(program)
-        return self._loop
 
     def _program(self, name: str) -> Program:
         if name not in self._programs:

@@ -7,8 +7,8 @@ For tests, ours and yours: a clock to own, and the checks that must hold of ever
 
 from pathlib import Path
 
-from statepipe.store import checks
-from statepipe.store.opening import open_reader
+from statepipe.store.care import checks
+from statepipe.store.file.opening import open_reader
 
 __all__ = ["ManualClock", "violations"]
 

@@ -28,9 +28,9 @@ from typing import Final
 import click
 
 from statepipe import __version__
-from statepipe.cli.options import common_options
-from statepipe.cli.render import escape, silence
-from statepipe.cli.session import Told
+from statepipe.cli.shared.options import common_options
+from statepipe.cli.shared.render import escape, silence
+from statepipe.cli.shared.session import Told
 from statepipe.errors import StatepipeError, StoreInDoubt
 from statepipe.suggest import did_you_mean
 

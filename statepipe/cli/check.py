@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import click
 
-from statepipe.cli.options import command
-from statepipe.cli.places import config_here
-from statepipe.cli.render import Output
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command
+from statepipe.cli.shared.places import config_here
+from statepipe.cli.shared.render import Output
+from statepipe.cli.shared.session import Session
 from statepipe.config import (
     FILE_NAME,
     Config,
@@ -32,7 +32,7 @@ from statepipe.machine.loader import find_machine, list_machines, load_machine
 from statepipe.machine.tasks import Load
 from statepipe.machine.uses import refuse_undeclared
 from statepipe.notify import refuse_unknown
-from statepipe.runtime.functions import kind_of, resolve
+from statepipe.runtime.tasks.functions import kind_of, resolve
 from statepipe.units import plural
 
 EXIT_FOUND: Final = 6

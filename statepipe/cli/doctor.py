@@ -4,12 +4,12 @@
 
 from typing import Final
 
-from statepipe.cli.options import command
-from statepipe.cli.places import config_here
-from statepipe.cli.render import escape
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command
+from statepipe.cli.shared.places import config_here
+from statepipe.cli.shared.render import escape
+from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
-from statepipe.store.health import examine
+from statepipe.store.care.health import examine
 
 EXIT_FOUND: Final = 6
 EXIT_UNUSABLE: Final = 4

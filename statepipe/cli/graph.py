@@ -4,9 +4,9 @@
 
 import click
 
-from statepipe.cli.options import command, instance_id
-from statepipe.cli.places import config_here, open_reader
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command, instance_id
+from statepipe.cli.shared.places import config_here, open_reader
+from statepipe.cli.shared.session import Session
 from statepipe.errors import UsageError
 from statepipe.machine.graph import dot, mermaid
 from statepipe.machine.loader import find_machine, load_machine

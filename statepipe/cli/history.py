@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from statepipe.cli.options import command, instance_id
-from statepipe.cli.places import open_reader
-from statepipe.cli.render import Output, first_line, moment
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command, instance_id
+from statepipe.cli.shared.places import open_reader
+from statepipe.cli.shared.render import Output, first_line, moment
+from statepipe.cli.shared.session import Session
 from statepipe.model import Status
 from statepipe.store.reading import Entry, Reader
 from statepipe.units import format_duration, plural

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from statepipe.cli.example import FILES
-from statepipe.cli.options import command
-from statepipe.cli.render import shown_id
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command
+from statepipe.cli.shared.render import shown_id
+from statepipe.cli.shared.session import Session
 from statepipe.errors import UsageError
 
 

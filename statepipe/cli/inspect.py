@@ -7,18 +7,18 @@ from typing import Any
 
 import click
 
-from statepipe.cli.groups import show_group
-from statepipe.cli.options import command, instance_id
-from statepipe.cli.places import open_reader
-from statepipe.cli.render import Output, age, escape, moment, shown_id
-from statepipe.cli.session import Session
+from statepipe.cli.shared.groups import show_group
+from statepipe.cli.shared.options import command, instance_id
+from statepipe.cli.shared.places import open_reader
+from statepipe.cli.shared.render import Output, age, escape, moment, shown_id
+from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
 from statepipe.errors import NotFound
 from statepipe.io.plainjson import jsonable
 from statepipe.model import Status
-from statepipe.runtime.outlook import Leg, Outlook, outlook
 from statepipe.runtime.picture import Picture
-from statepipe.store.inspection import Inspection
+from statepipe.runtime.steering.outlook import Leg, Outlook, outlook
+from statepipe.store.lookups.inspection import Inspection
 from statepipe.units import format_duration, plural
 
 _CURSOR_CHARS_MAX = 120

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from statepipe.cli.options import command, instance_id
-from statepipe.cli.places import open_reader
-from statepipe.cli.render import Output, escape, moment
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command, instance_id
+from statepipe.cli.shared.places import open_reader
+from statepipe.cli.shared.render import Output, escape, moment
+from statepipe.cli.shared.session import Session
 from statepipe.model import Status
-from statepipe.store.output import LEVELS, Said
+from statepipe.store.lookups.output import LEVELS, Said
 from statepipe.store.reading import Reader
 
 _PAGE = 500

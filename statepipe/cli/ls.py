@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from statepipe.cli.groups import group_sentence, list_groups
-from statepipe.cli.options import command, duration_ms
-from statepipe.cli.places import open_reader
-from statepipe.cli.render import age, first_line, moment
-from statepipe.cli.session import Session
+from statepipe.cli.shared.groups import group_sentence, list_groups
+from statepipe.cli.shared.options import command, duration_ms
+from statepipe.cli.shared.places import open_reader
+from statepipe.cli.shared.render import age, first_line, moment
+from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
-from statepipe.store.listing import Filter, Listed
+from statepipe.store.lookups.listing import Filter, Listed
 
 
 @command(

@@ -16,11 +16,11 @@ from typing import Final
 
 import click
 
-from statepipe.cli.exporting import make_exporter, open_endpoint
 from statepipe.cli.metrics_assets import dashboard, rules, scrape_config
-from statepipe.cli.options import command, duration_ms
-from statepipe.cli.places import config_here, open_reader
-from statepipe.cli.session import Session
+from statepipe.cli.shared.exporting import make_exporter, open_endpoint
+from statepipe.cli.shared.options import command, duration_ms
+from statepipe.cli.shared.places import config_here, open_reader
+from statepipe.cli.shared.session import Session
 from statepipe.observe.access import read_users
 from statepipe.observe.exposition import render
 from statepipe.observe.gateway import Group

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import click
 
-from statepipe.cli.options import command
-from statepipe.cli.render import Output
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command
+from statepipe.cli.shared.render import Output
+from statepipe.cli.shared.session import Session
 from statepipe.observe import shipped
 
 

@@ -6,12 +6,12 @@ Every command that writes does it by itself; this one is for stores that are onl
 
 from contextlib import closing
 
-from statepipe.cli.options import command
-from statepipe.cli.places import config_here
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command
+from statepipe.cli.shared.places import config_here
+from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
-from statepipe.store.opening import open_store
-from statepipe.store.schema import SCHEMA_VERSION
+from statepipe.store.file.opening import open_store
+from statepipe.store.file.schema import SCHEMA_VERSION
 
 
 @command("migrate", examples=["statepipe migrate", "statepipe migrate --store old.db"])

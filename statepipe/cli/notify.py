@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import click
 
-from statepipe.cli.options import command
-from statepipe.cli.places import config_here, open_reader
-from statepipe.cli.render import Output, age, first_line, moment
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command
+from statepipe.cli.shared.places import config_here, open_reader
+from statepipe.cli.shared.render import Output, age, first_line, moment
+from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
 from statepipe.config import Config
 from statepipe.errors import DefinitionError, NotDelivered, NotFound, Refused
@@ -21,9 +21,9 @@ from statepipe.observe.notices.letter import Letter, Undelivered
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.notices.post import Outcome, Post, address_of
 from statepipe.runtime.notices.stalled import Lookout
-from statepipe.store import notices
-from statepipe.store.notices import Listed
-from statepipe.store.opening import open_store
+from statepipe.store.file.opening import open_store
+from statepipe.store.walk import notices
+from statepipe.store.walk.notices import Listed
 from statepipe.suggest import did_you_mean
 from statepipe.units import plural
 

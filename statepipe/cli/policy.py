@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from statepipe.cli.options import command
-from statepipe.cli.places import config_here
-from statepipe.cli.render import Output
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command
+from statepipe.cli.shared.places import config_here
+from statepipe.cli.shared.render import Output
+from statepipe.cli.shared.session import Session
 from statepipe.config import FILE_NAME, Config, resolve_policy
 from statepipe.errors import Refused, UsageError
 from statepipe.machine.alerts import hearers

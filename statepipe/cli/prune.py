@@ -7,15 +7,15 @@ from typing import Final
 
 import click
 
-from statepipe.cli.options import command, confirm, duration_ms
-from statepipe.cli.places import config_here
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command, confirm, duration_ms
+from statepipe.cli.shared.places import config_here
+from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
 from statepipe.model import Status
-from statepipe.store.opening import open_reader, open_store
-from statepipe.store.prune import Which, prunable
-from statepipe.store.prune import prune as let_go
-from statepipe.store.stage import Stage, stage_directory
+from statepipe.store.care.prune import Which, prunable
+from statepipe.store.care.prune import prune as let_go
+from statepipe.store.file.opening import open_reader, open_store
+from statepipe.store.stage.directory import Stage, stage_directory
 from statepipe.units import plural
 
 _STATUSES: Final = (Status.DONE, Status.FAILED, Status.CANCELLED)

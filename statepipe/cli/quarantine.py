@@ -6,10 +6,10 @@ import json
 
 import click
 
-from statepipe.cli.options import command, instance_id
-from statepipe.cli.places import open_reader
-from statepipe.cli.render import shown_id
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command, instance_id
+from statepipe.cli.shared.places import open_reader
+from statepipe.cli.shared.render import shown_id
+from statepipe.cli.shared.session import Session
 from statepipe.io.plainjson import jsonable
 
 
@@ -112,7 +112,7 @@ def replay(  # noqa: PLR0913  (one argument an option)
         raise click.UsageError("say why, for the journal: --reason TEXT")
     # Here, because looking at quarantine must not wait for the engine to be imported.
     from statepipe.cli import replay as replaying  # noqa: PLC0415  (80 ms)
-    from statepipe.runtime.replaying import Choice  # noqa: PLC0415
+    from statepipe.runtime.steering.replaying import Choice  # noqa: PLC0415
 
     choice = Choice(state=state, visit=visit, reason=reason_is, to=to)
     return replaying.replay(

@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
-from statepipe.cli.driving import driving
-from statepipe.cli.options import confirm
-from statepipe.cli.places import config_here, open_reader
-from statepipe.cli.render import Output, shown_id
-from statepipe.cli.session import Session
+from statepipe.cli.shared.driving import driving
+from statepipe.cli.shared.options import confirm
+from statepipe.cli.shared.places import config_here, open_reader
+from statepipe.cli.shared.render import Output, shown_id
+from statepipe.cli.shared.session import Session
 from statepipe.errors import UsageError
 from statepipe.model import Record
 from statepipe.runtime.catalog import Catalog
-from statepipe.runtime.repairs import repaired
-from statepipe.runtime.replaying import Choice, Prepared, prepare
+from statepipe.runtime.steering.repairs import repaired
+from statepipe.runtime.steering.replaying import Choice, Prepared, prepare
 from statepipe.store.reading import Reader
 from statepipe.units import plural
 

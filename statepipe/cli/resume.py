@@ -9,17 +9,17 @@ from typing import Any, Literal
 
 import click
 
-from statepipe.cli.groups import preview_group
 from statepipe.cli.inspect import resume_plan
-from statepipe.cli.options import DEFINITION, command, confirm, duration_ms, instance_id
-from statepipe.cli.places import open_reader
-from statepipe.cli.render import Output, shown_id
-from statepipe.cli.session import Session
+from statepipe.cli.shared.groups import preview_group
+from statepipe.cli.shared.options import DEFINITION, command, confirm, duration_ms, instance_id
+from statepipe.cli.shared.places import open_reader
+from statepipe.cli.shared.render import Output, shown_id
+from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
 from statepipe.errors import StatepipeError
 from statepipe.model import Status
-from statepipe.runtime.outlook import outlook
-from statepipe.store.listing import Filter
+from statepipe.runtime.steering.outlook import outlook
+from statepipe.store.lookups.listing import Filter
 from statepipe.store.reading import Reader
 from statepipe.units import plural
 
@@ -121,7 +121,7 @@ def resume(  # noqa: PLR0913  (one argument an option)
         again = "the same command with --yes, or with --dry-run first"
         confirm(f"resume {plural(len(ids), 'instance')}?", yes=yes, again=again)
     # Here, because a preview must not wait for the engine to be imported.
-    from statepipe.cli.driving import driving  # noqa: PLC0415  (80 ms that --dry-run need not pay)
+    from statepipe.cli.shared.driving import driving  # noqa: PLC0415  (80 ms that --dry-run need not pay)
 
     with driving(create=False, detailed=detailed) as drivers:
         take_back = partial(_resume, drivers, reason=reason, definition=definition, skips=bulk)
@@ -167,7 +167,7 @@ def _resume_group(
 ) -> int:
     if dry_run:
         return preview_group(group)
-    from statepipe.cli.driving import driving  # noqa: PLC0415  (as above)
+    from statepipe.cli.shared.driving import driving  # noqa: PLC0415  (as above)
 
     with driving(create=False, detailed=detailed, brief=True, concurrency=max_parallel) as drivers:
         return drivers.resume_group(group, reason=reason, adopts=adopts)

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import click
 
-from statepipe.cli.driving import Drivers, driving
-from statepipe.cli.options import command, instance_id, parsed_params
-from statepipe.cli.places import config_here
-from statepipe.cli.render import shown_id
-from statepipe.cli.session import Session
+from statepipe.cli.shared.driving import Drivers, driving
+from statepipe.cli.shared.options import command, instance_id, parsed_params
+from statepipe.cli.shared.places import config_here
+from statepipe.cli.shared.render import shown_id
+from statepipe.cli.shared.session import Session
 from statepipe.errors import UsageError
-from statepipe.runtime.creating import IfExists
+from statepipe.runtime.steering.creating import IfExists
 
 _PARAM = click.option(
     "-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="Text, or KEY:=JSON."
@@ -203,7 +203,7 @@ def _watched(
         yield
         return
     # prometheus-client takes 80 ms, for those alone who serve.
-    from statepipe.cli.exporting import make_exporter, open_endpoint  # noqa: PLC0415
+    from statepipe.cli.shared.exporting import make_exporter, open_endpoint  # noqa: PLC0415
 
     out = Session.current().out()
     exporter = make_exporter(config_here(), (), out=out)

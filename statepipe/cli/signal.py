@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 import click
 
-from statepipe.cli.loglines import log_lines
-from statepipe.cli.options import command, instance_id, parsed_params
-from statepipe.cli.places import config_here
-from statepipe.cli.render import shown_id
-from statepipe.cli.session import Session
+from statepipe.cli.shared.loglines import log_lines
+from statepipe.cli.shared.options import command, instance_id, parsed_params
+from statepipe.cli.shared.places import config_here
+from statepipe.cli.shared.render import shown_id
+from statepipe.cli.shared.session import Session
 from statepipe.engine import Engine
 from statepipe.units import plural
 

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import click
 
-from statepipe.cli.options import command, duration_ms
-from statepipe.cli.places import open_reader
-from statepipe.cli.render import Output, moment
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command, duration_ms
+from statepipe.cli.shared.places import open_reader
+from statepipe.cli.shared.render import Output, moment
+from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
 from statepipe.runtime.trends import Summary, Trend, trends
 from statepipe.store.questions.durations import WHOLE, Measure, weeks

@@ -10,20 +10,20 @@ from contextlib import contextmanager
 
 import click
 
-from statepipe.cli.groups import unfinished_of
-from statepipe.cli.loglines import log_lines
-from statepipe.cli.options import DEFINITION, command, confirm, instance_id
-from statepipe.cli.places import config_here, open_reader
-from statepipe.cli.render import shown_id
-from statepipe.cli.session import Session
+from statepipe.cli.shared.groups import unfinished_of
+from statepipe.cli.shared.loglines import log_lines
+from statepipe.cli.shared.options import DEFINITION, command, confirm, instance_id
+from statepipe.cli.shared.places import config_here, open_reader
+from statepipe.cli.shared.render import shown_id
+from statepipe.cli.shared.session import Session
 from statepipe.engine import Adopt, Engine
 from statepipe.errors import Refused
 from statepipe.machine.loader import find_machine, load_machine
 from statepipe.model import Status
-from statepipe.runtime.rewinding import rewound
-from statepipe.runtime.way import Passage
-from statepipe.store.inspection import Inspection
-from statepipe.store.lookup import Found
+from statepipe.runtime.steering.rewinding import rewound
+from statepipe.runtime.steering.way import Passage
+from statepipe.store.lookups.inspection import Inspection
+from statepipe.store.lookups.lookup import Found
 from statepipe.units import plural
 
 _ID = click.argument("instance", metavar="ID", callback=instance_id)

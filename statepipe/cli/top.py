@@ -6,10 +6,10 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from statepipe.cli.options import command, duration_ms
-from statepipe.cli.places import open_reader
-from statepipe.cli.render import Output, Table, age, first_line, moment, shown_id
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command, duration_ms
+from statepipe.cli.shared.places import open_reader
+from statepipe.cli.shared.render import Output, Table, age, first_line, moment, shown_id
+from statepipe.cli.shared.session import Session
 from statepipe.runtime.reasons.health import HEALTHS, health
 from statepipe.store.questions.finishes import Finishes
 from statepipe.store.questions.fleet import COUNTED_MAX, Doing, Failures, Fleet, fleet
@@ -64,7 +64,7 @@ def top(*, once: bool, since: str, every: str) -> int:
         if once or not out.is_terminal:
             _print(out, fleet(reader, finishes))
             return 0
-        from statepipe.cli.live import watch  # noqa: PLC0415  (rich, 60 ms, for terminals only)
+        from statepipe.cli.shared.live import watch  # noqa: PLC0415  (rich, 60 ms, for terminals only)
 
         return watch(
             lambda: page(fleet(reader, finishes)),

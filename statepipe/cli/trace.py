@@ -10,13 +10,13 @@ from typing import Any
 import click
 
 from statepipe import __version__
-from statepipe.cli.options import command, duration_ms, instance_id
-from statepipe.cli.places import open_reader
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command, duration_ms, instance_id
+from statepipe.cli.shared.places import open_reader
+from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
 from statepipe.errors import UsageError
 from statepipe.observe.spans import Span, spans_of
-from statepipe.store.listing import Filter
+from statepipe.store.lookups.listing import Filter
 from statepipe.store.reading import Reader
 from statepipe.units import plural
 

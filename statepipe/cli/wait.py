@@ -6,10 +6,10 @@ from threading import Event
 
 import click
 
-from statepipe.cli.options import command, duration_ms, instance_id
-from statepipe.cli.places import open_reader
-from statepipe.cli.render import shown_id
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command, duration_ms, instance_id
+from statepipe.cli.shared.places import open_reader
+from statepipe.cli.shared.render import shown_id
+from statepipe.cli.shared.session import Session
 from statepipe.errors import NotAtRest
 from statepipe.model import Status
 from statepipe.store.reading import Reader

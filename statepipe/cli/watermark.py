@@ -15,19 +15,19 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from statepipe.cli.options import command, confirm
-from statepipe.cli.places import config_here
-from statepipe.cli.render import moment
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command, confirm
+from statepipe.cli.shared.places import config_here
+from statepipe.cli.shared.render import moment
+from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
 from statepipe.errors import BadParameter, NotFound
 from statepipe.io.marks import is_nan
 from statepipe.io.plainjson import jsonable
 from statepipe.machine.loader import find_machine, load_machine
 from statepipe.machine.tasks import Run
-from statepipe.store import watermarks
-from statepipe.store.opening import open_reader, open_store
-from statepipe.store.watermarks import Move
+from statepipe.store.file.opening import open_reader, open_store
+from statepipe.store.walk import watermarks
+from statepipe.store.walk.watermarks import Move
 
 _LIMIT: Final = 20
 

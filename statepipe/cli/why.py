@@ -7,17 +7,17 @@ from typing import Any
 import click
 
 from statepipe.cli.inspect import next_command, resume_plan
-from statepipe.cli.options import command, instance_id
-from statepipe.cli.places import open_reader
-from statepipe.cli.render import Output, age, escape, first_line, moment, shown_id
-from statepipe.cli.session import Session
+from statepipe.cli.shared.options import command, instance_id
+from statepipe.cli.shared.places import open_reader
+from statepipe.cli.shared.render import Output, age, escape, first_line, moment, shown_id
+from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
 from statepipe.model import Status
-from statepipe.runtime.outlook import outlook
 from statepipe.runtime.reasons.reason import Reason
 from statepipe.runtime.reasons.standing import reasons
 from statepipe.runtime.reasons.states import of_state
 from statepipe.runtime.reasons.story import told
+from statepipe.runtime.steering.outlook import outlook
 from statepipe.store.questions.evidence import Evidence, Excerpt, Row, evidence
 from statepipe.units import plural
 

@@ -9,7 +9,7 @@ from typing import Final
 from statepipe.config import Config
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.renewal import Renewal
-from statepipe.store.connection import Store
+from statepipe.store.file.connection import Store
 from statepipe.store.liveness import Worker
 
 #: How long the end of a process may be held up by notices that are due.

@@ -33,14 +33,14 @@ from statepipe.machine.uses import refuse_undeclared
 from statepipe.machine.waits import Wait
 from statepipe.notify import refuse_unknown
 from statepipe.policy import Policy
-from statepipe.runtime.functions import Kind, kind_of, refuse_missing, resolve
 from statepipe.runtime.program import Part, Program
+from statepipe.runtime.tasks.functions import Kind, kind_of, refuse_missing, resolve
 from statepipe.store.codec import encode
-from statepipe.store.connection import Store
-from statepipe.store.lookup import Found, definition_body
-from statepipe.store.resources import declare
-from statepipe.store.stage import INLINE_BYTES_MAX
-from statepipe.store.steering import define
+from statepipe.store.file.connection import Store
+from statepipe.store.lookups.lookup import Found, definition_body
+from statepipe.store.stage.directory import INLINE_BYTES_MAX
+from statepipe.store.steering.instances import define
+from statepipe.store.walk.resources import declare
 
 
 class Catalog:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from statepipe.clock import Clock
 from statepipe.errors import StatepipeError
-from statepipe.store import workers
-from statepipe.store.connection import Store
+from statepipe.store.file.connection import Store
+from statepipe.store.file.opening import open_store
 from statepipe.store.liveness import Worker
-from statepipe.store.opening import open_store
+from statepipe.store.walk import workers
 
 
 class Renewal:

@@ -21,29 +21,21 @@ from typing import NamedTuple, Self
 from statepipe.clock import Clock, SystemClock
 from statepipe.model import Fact
 from statepipe.sqlite import sqlite3
-from statepipe.store import (
-    groups,
-    inspection,
-    listing,
-    liveness,
-    lookup,
-    lying,
-    output,
-    quarantine,
-    replaying,
-)
-from statepipe.store.connection import translated
-from statepipe.store.groups import Summary
-from statepipe.store.inspection import Inspection, find_number
-from statepipe.store.listing import Filter, Listed, Resumable
-from statepipe.store.lying import Held, Lying
+from statepipe.store import liveness
+from statepipe.store.file.connection import translated
+from statepipe.store.file.opening import open_reader
+from statepipe.store.lookups import groups, inspection, listing, lookup, lying, output, quarantine
+from statepipe.store.lookups.groups import Summary
+from statepipe.store.lookups.inspection import Inspection, find_number
+from statepipe.store.lookups.listing import Filter, Listed, Resumable
+from statepipe.store.lookups.lying import Held, Lying
+from statepipe.store.lookups.output import Said
+from statepipe.store.lookups.quarantine import Reason, Rejected
 from statepipe.store.metrics import recount
 from statepipe.store.metrics.recount import Difference
-from statepipe.store.opening import open_reader
-from statepipe.store.output import Said
-from statepipe.store.quarantine import Reason, Rejected
-from statepipe.store.replaying import Looked
-from statepipe.store.stage import Stage, stage_directory
+from statepipe.store.stage.directory import Stage, stage_directory
+from statepipe.store.steering import replaying
+from statepipe.store.steering.replaying import Looked
 
 _HISTORY = """
 SELECT seq, at_ms, kind, event, source, target, task, attempt, took_ms, records, bytes, rejected,

@@ -28,13 +28,13 @@ from statepipe.figures import (
     Used,
 )
 from statepipe.sqlite import sqlite3
-from statepipe.store import watermarks
-from statepipe.store.connection import translated
+from statepipe.store.file.connection import translated
+from statepipe.store.file.opening import open_reader
 from statepipe.store.liveness import Worker, is_dead, workers
-from statepipe.store.opening import open_reader
 from statepipe.store.questions import usage
 from statepipe.store.questions.usage import Rows
-from statepipe.store.resources import STAGING
+from statepipe.store.walk import watermarks
+from statepipe.store.walk.resources import STAGING
 
 #: Prometheus has seen older observations, and would not take them again.
 _EXEMPLAR_AGE_MS_MAX: Final = 3_600_000

@@ -18,8 +18,8 @@ from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
 from statepipe.model import Task
 from statepipe.sqlite import sqlite3
+from statepipe.store.file.opening import open_store
 from statepipe.store.metrics.recount import fill
-from statepipe.store.opening import open_store
 from statepipe.testing import ManualClock
 
 MACHINES: Final = tuple(f"machine_{number:02d}" for number in range(20))

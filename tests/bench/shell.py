@@ -18,9 +18,9 @@ from threading import Event
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.store import steering
 from statepipe.store.codec import encode
-from statepipe.store.opening import open_reader
+from statepipe.store.file.opening import open_reader
+from statepipe.store.steering import instances as steering
 
 COMMAND = str(Path(sys.executable).with_name("statepipe"))
 #: Nobody waits longer than this for a commit, in seconds.

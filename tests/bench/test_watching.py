@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from statepipe.store.committer import Committer
+from statepipe.store.walk.committer import Committer
 from tests.bench import million, report, scrape, walk
 from tests.bench.test_bench import percentile
 

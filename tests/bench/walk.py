@@ -15,8 +15,8 @@ from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
 from statepipe.model import Change, Task
 from statepipe.policy import ExecutorKind
-from statepipe.runtime.drive import Drive
-from statepipe.runtime.pools import Pools
+from statepipe.runtime.driving.drive import Drive
+from statepipe.runtime.driving.pools import Pools
 
 #: Threads a bench gives to the engine; the default of 32 is for tasks that do something.
 THREADS = 256

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from statepipe.store.opening import open_reader
+from statepipe.store.file.opening import open_reader
 from tests.cli.project import MACHINE, Project
 
 PARTITION = '\n[partition]\nby = "int"\nwidth = 1\nparam = "count"\n'

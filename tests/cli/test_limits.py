@@ -6,12 +6,12 @@ from statepipe.clock import SystemClock
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.resources import Resource
-from statepipe.store import claims, resources, workers
-from statepipe.store.claims import Scope
-from statepipe.store.opening import open_store
-from statepipe.store.presence import Absent
-from statepipe.store.resources import End, Want
-from statepipe.store.workers import Identity
+from statepipe.store.file.opening import open_store
+from statepipe.store.walk import claims, resources, workers
+from statepipe.store.walk.claims import Scope
+from statepipe.store.walk.presence import Absent
+from statepipe.store.walk.resources import End, Want
+from statepipe.store.walk.workers import Identity
 from tests.cli.project import CONFIG, Project
 
 LIMITS = '[resources.desk]\nslots = 2\nrate = "100/min"\n'

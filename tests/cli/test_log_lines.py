@@ -11,7 +11,7 @@ import jsonschema_rs
 import pytest
 
 from statepipe import logsettings
-from statepipe.cli import session
+from statepipe.cli.shared import session
 from statepipe.observe import redact
 from statepipe.observe.lines import schema
 from tests.cli.project import Project, until

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from statepipe.cli import main
-from statepipe.cli.render import moment
+from statepipe.cli.shared.render import moment
 from statepipe.clock import SystemClock
 from statepipe.store.questions.durations import WEEK_MS, monday_of
 from tests.cli.project import Project

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import termios
 
-from statepipe.cli.render import first_line
+from statepipe.cli.shared.render import first_line
 from tests.cli.project import Project
 
 

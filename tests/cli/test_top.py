@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from statepipe.cli.render import Table
+from statepipe.cli.shared.render import Table
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from tests.cli.project import Project, until

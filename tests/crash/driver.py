@@ -20,7 +20,7 @@ from pathlib import Path
 
 from statepipe.engine import Engine
 from statepipe.errors import StatepipeError
-from statepipe.store import workers
+from statepipe.store.walk import workers
 from tests.crash import mutants, scene
 from tests.crash.points import Points
 
@@ -65,7 +65,7 @@ def _holding(
 
 def _drive(engine: Engine) -> int:
     statuses = scene.walk(engine)
-    fenced = [] if engine._loop is None else engine._loop.fenced
+    fenced = [] if engine._driver._loop is None else engine._driver._loop.fenced
     sys.stdout.write(json.dumps({"statuses": statuses, "fenced": fenced}) + "\n")
     return 76 if fenced else 0
 

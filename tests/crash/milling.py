@@ -24,9 +24,9 @@ from typing import Any, Final, NamedTuple
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.errors import StoreUnusable
-from statepipe.runtime.pools import Pools
+from statepipe.runtime.driving.pools import Pools
 from statepipe.sqlite import sqlite3
-from statepipe.store.opening import open_reader
+from statepipe.store.file.opening import open_reader
 from statepipe.testing import violations
 from tests.crash.processes import ended, start, survivors, until
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from statepipe.io import ledger
-from statepipe.runtime.group import Entry, Group
-from statepipe.store import committer
-from statepipe.store.committer import Verdict
-from statepipe.store.files import Files
-from statepipe.store.stage import Stage
+from statepipe.runtime.driving.group import Entry, Group
+from statepipe.store.file.files import Files
+from statepipe.store.stage.directory import Stage
+from statepipe.store.walk import committer
+from statepipe.store.walk.committer import Verdict
 
 
 def no_ledger() -> None:

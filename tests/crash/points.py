@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from statepipe.sqlite import sqlite3 as chosen
-from statepipe.store.files import Files
+from statepipe.store.file.files import Files
 
 #: Statements that make something durable; what is between them is lost as one.
 _DURABLE: Final = ("COMMIT", "PRAGMA wal_checkpoint")

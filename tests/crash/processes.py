@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from statepipe.clock import SystemClock
-from statepipe.store.opening import open_reader
+from statepipe.store.file.opening import open_reader
 from tests.crash import scene
 
 ROOT: Final = Path(__file__).parents[2]

@@ -21,7 +21,7 @@ from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.errors import Refused
 from statepipe.sqlite import sqlite3
-from statepipe.store.opening import open_reader
+from statepipe.store.file.opening import open_reader
 from statepipe.testing import violations
 from tests.crash.points import Points
 from tests.crash.sweep import run, sweep_copies

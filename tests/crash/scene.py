@@ -23,13 +23,13 @@ from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.errors import StagedDataDamaged, StoreUnusable
 from statepipe.model import Change, Rejects, Staged, Status
-from statepipe.runtime.drive import Drive
-from statepipe.runtime.pools import Pools
+from statepipe.runtime.driving.drive import Drive
+from statepipe.runtime.driving.pools import Pools
 from statepipe.sqlite import sqlite3
-from statepipe.store.opening import open_reader
-from statepipe.store.records import decode_records
-from statepipe.store.stage import Stage, stage_directory
-from statepipe.store.staged import files_of
+from statepipe.store.file.opening import open_reader
+from statepipe.store.stage.directory import Stage, stage_directory
+from statepipe.store.stage.records import decode_records
+from statepipe.store.stage.rows import files_of
 from statepipe.testing import violations
 
 INSTANCE: Final = "shop-1"

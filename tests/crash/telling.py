@@ -24,7 +24,7 @@ from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
 from statepipe.model import Change, Status, Task
-from statepipe.runtime.drive import Drive
+from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.notices import post, sender
 
 #: Instead of seconds, beside the timeout of the target.

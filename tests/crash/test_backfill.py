@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from statepipe.sqlite import sqlite3
-from statepipe.store.listing import Filter
-from statepipe.store.opening import open_reader
+from statepipe.store.file.opening import open_reader
+from statepipe.store.lookups.listing import Filter
 from statepipe.store.reading import Reader
 from statepipe.testing import violations
 from tests.crash import scene

@@ -26,13 +26,14 @@ from statepipe.model import (
     Stay,
 )
 from statepipe.sqlite import sqlite3
-from statepipe.store import claims, steering, workers
-from statepipe.store.claims import Scope
 from statepipe.store.codec import encode
-from statepipe.store.committer import Committer, Verdict
+from statepipe.store.file.opening import open_reader, open_store
 from statepipe.store.liveness import Worker
-from statepipe.store.opening import open_reader, open_store
-from statepipe.store.workers import Identity
+from statepipe.store.steering import instances as steering
+from statepipe.store.walk import claims, workers
+from statepipe.store.walk.claims import Scope
+from statepipe.store.walk.committer import Committer, Verdict
+from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock, violations
 
 IDS: Final = ["a", "b", "c", "d", "e", "f"]

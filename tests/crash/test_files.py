@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from statepipe.sqlite import sqlite3
-from statepipe.store.opening import open_reader
+from statepipe.store.file.opening import open_reader
 from statepipe.testing import violations
 from tests.crash import scene
 from tests.crash.processes import ROOT, soaking, until

@@ -22,7 +22,7 @@ from statepipe.clock import SystemClock
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.sqlite import sqlite3
-from statepipe.store.opening import open_reader
+from statepipe.store.file.opening import open_reader
 from statepipe.testing import violations
 from tests.crash.processes import ROOT, soaking, until
 from tests.crash.test_rough_api import seed_of_this_run

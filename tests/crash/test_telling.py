@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from statepipe.store.opening import open_reader
+from statepipe.store.file.opening import open_reader
 from statepipe.testing import violations
 from tests.crash import processes
 from tests.observe.receiving import Receiver, receiving

@@ -18,9 +18,11 @@ import pytest
 from statepipe.clock import SystemClock
 from statepipe.errors import Busy
 from statepipe.model import Status
-from statepipe.store import opening, steering, workers
-from statepipe.store.opening import open_store
-from statepipe.store.workers import Identity
+from statepipe.store.file import opening
+from statepipe.store.file.opening import open_store
+from statepipe.store.steering import instances as steering
+from statepipe.store.walk import workers
+from statepipe.store.walk.workers import Identity
 from tests.crash import scene
 from tests.crash.processes import ended, epoch_of, start, stopped, until
 

@@ -29,11 +29,11 @@ from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.model import Change
 from statepipe.observe import redact
-from statepipe.runtime.drive import Drive
-from statepipe.store.files import Files
-from statepipe.store.opening import open_store
-from statepipe.store.schema import SCHEMA_VERSION
-from statepipe.store.workers import Identity
+from statepipe.runtime.driving.drive import Drive
+from statepipe.store.file.files import Files
+from statepipe.store.file.opening import open_store
+from statepipe.store.file.schema import SCHEMA_VERSION
+from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock
 
 GOLDEN = Path(__file__).parents[2] / "checkpoints" / "golden"
@@ -106,9 +106,9 @@ def engine_of(clock: ManualClock, *, seed: int, observe: Callable[[Drive, Change
     # For the rest of the process: it makes this store and nothing else.
     owned = ExitStack()
     owned.enter_context(patch.object(Identity, "of_this_process", return_value=who))
-    owned.enter_context(patch("statepipe.store.workers.uuid4", uuid))
-    owned.enter_context(patch("statepipe.store.opening.uuid4", uuid))
-    owned.enter_context(patch("statepipe.store.files.Files.token", token))
+    owned.enter_context(patch("statepipe.store.walk.workers.uuid4", uuid))
+    owned.enter_context(patch("statepipe.store.file.opening.uuid4", uuid))
+    owned.enter_context(patch("statepipe.store.file.files.Files.token", token))
     owned.enter_context(patch("statepipe.runtime.catalog.INLINE_BYTES_MAX", INLINE_BYTES_MAX))
     # Tracebacks are kept in the store, and a clone lies somewhere else.
     redact.hide(str(GOLDEN.parents[1]))

@@ -17,9 +17,9 @@ import pytest
 from statepipe.clock import SystemClock
 from statepipe.io import ledger
 from statepipe.store.codec import encode
-from statepipe.store.frames import Block, read_frames, write_frames
-from statepipe.store.opening import open_store
-from statepipe.store.schema import APPLICATION_ID, SCHEMA_VERSION
+from statepipe.store.file.opening import open_store
+from statepipe.store.file.schema import APPLICATION_ID, SCHEMA_VERSION
+from statepipe.store.stage.frames import Block, read_frames, write_frames
 from tests.house.repository import ROOT
 
 PAGE = (ROOT / "checkpoints" / "README.md").read_text(encoding="utf-8")

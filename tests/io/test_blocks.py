@@ -13,7 +13,7 @@ from statepipe.io.blocks import Blocks, Columns
 from statepipe.io.contract import Contract
 from statepipe.io.fitting import Why, split
 from statepipe.io.rows import iter_rows, keep
-from statepipe.store.records import decode_blocks, decode_records, encode_records
+from statepipe.store.stage.records import decode_blocks, decode_records, encode_records
 from tests.io.both_ways import agreed_by_blocks, contract
 
 VALUES = st.one_of(

@@ -4,7 +4,7 @@ import pytest
 
 from statepipe.errors import Refused
 from statepipe.machine.tasks import Load
-from statepipe.runtime.outlook import outlook
+from statepipe.runtime.steering.outlook import outlook
 from statepipe.store.reading import Reader
 from tests.io.receiver import Receiver
 from tests.io.scene import GOOD, Make

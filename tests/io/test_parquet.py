@@ -19,7 +19,7 @@ from statepipe.errors import DataError, Fatal
 from statepipe.io.files.parquet import read_parquet
 from statepipe.io.rows import Value
 from statepipe.model import Batch, Task
-from statepipe.store.records import decode_records, encode_records
+from statepipe.store.stage.records import decode_records, encode_records
 from tests.io.reading import task
 
 TABLE = pa.table(

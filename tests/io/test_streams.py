@@ -13,7 +13,7 @@ from statepipe.errors import Fatal, ValueRefused
 from statepipe.io.rows import Value
 from statepipe.io.streams import read_stream
 from statepipe.model import Batch, Task
-from statepipe.runtime.attempts import perform
+from statepipe.runtime.tasks.attempts import perform
 from tests.io.reading import task
 from tests.runtime.memory_loop import Loop, call_of
 

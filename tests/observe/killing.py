@@ -15,7 +15,7 @@ from threading import Event
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.store.opening import open_reader
+from statepipe.store.file.opening import open_reader
 
 #: Nobody waits for more looks than this, 2 ms apart.
 _LOOKS_MAX = 30_000

@@ -18,7 +18,7 @@ import pytest
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.store.opening import open_reader
+from statepipe.store.file.opening import open_reader
 from statepipe.testing import violations
 from tests.house.repository import ROOT
 from tests.observe.prometheus_server import Prometheus, exporting, scraping, until

@@ -22,12 +22,12 @@ from statepipe.model import Task
 from statepipe.observe.exporter import Exporter, Source
 from statepipe.observe.exposition import render
 from statepipe.observe.server import Address, Endpoint
-from statepipe.store import steering
 from statepipe.store.codec import encode
-from statepipe.store.connection import Store
-from statepipe.store.opening import open_store
+from statepipe.store.file.connection import Store
+from statepipe.store.file.opening import open_store
 from statepipe.store.snapshot import file_sizes, read_snapshot
-from statepipe.store.steering import NewInstance
+from statepipe.store.steering import instances as steering
+from statepipe.store.steering.instances import NewInstance
 from statepipe.testing import ManualClock
 from tests.observe.scenery import shown
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from statepipe.errors import TaskCancelled
 from statepipe.model import Batch, Rejects, Staged, Task
-from statepipe.runtime.attempts import perform
+from statepipe.runtime.tasks.attempts import perform
 from statepipe.store.codec import decode
-from statepipe.store.records import decode_records
-from statepipe.store.stage import Stage
+from statepipe.store.stage.directory import Stage
+from statepipe.store.stage.records import decode_records
 
 
 class Loop:

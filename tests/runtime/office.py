@@ -18,10 +18,10 @@ from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
 from statepipe.model import Change, Task
-from statepipe.runtime.drive import Drive
-from statepipe.runtime.pools import Pools
+from statepipe.runtime.driving.drive import Drive
+from statepipe.runtime.driving.pools import Pools
+from statepipe.store.file.opening import open_reader
 from statepipe.store.metrics.recount import differences
-from statepipe.store.opening import open_reader
 from statepipe.testing import violations
 
 #: A bound for what never comes if something is wrong.

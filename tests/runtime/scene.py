@@ -16,7 +16,7 @@ from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
 from statepipe.model import Change, Task
-from statepipe.runtime.drive import Drive
+from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.reasons.reason import Reason
 from statepipe.runtime.reasons.standing import reasons
 from statepipe.runtime.reasons.states import of_state

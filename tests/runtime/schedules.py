@@ -18,16 +18,17 @@ from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
 from statepipe.model import Batch, Status, Task
 from statepipe.runtime.catalog import Catalog
-from statepipe.runtime.inbox import Question
-from statepipe.runtime.loop import Loop
-from statepipe.runtime.observers import Observers
-from statepipe.runtime.pools import Pools
-from statepipe.store import claims, steering, workers
+from statepipe.runtime.driving.inbox import Question
+from statepipe.runtime.driving.loop import Loop
+from statepipe.runtime.driving.observers import Observers
+from statepipe.runtime.driving.pools import Pools
 from statepipe.store.codec import encode
-from statepipe.store.opening import open_store
-from statepipe.store.stage import Stage
-from statepipe.store.steering import NewInstance
-from statepipe.store.workers import Identity
+from statepipe.store.file.opening import open_store
+from statepipe.store.stage.directory import Stage
+from statepipe.store.steering import instances as steering
+from statepipe.store.steering.instances import NewInstance
+from statepipe.store.walk import claims, workers
+from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock
 from tests.store import stores
 

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from statepipe.model import Batch, Task
 from statepipe.observe import redact
-from statepipe.runtime import asynchronous
+from statepipe.runtime.tasks import asynchronous
 
 #: No record that `PipeHandler` would write.
 SCRIBBLED = (

@@ -204,6 +204,6 @@ def test_without_targets_nothing_is_asked_and_no_thread_is_started(tmp_path: Pat
         engine.run(["one"])
 
         assert engine._program("m").alerts is None
-        assert engine._attendants is not None
-        assert engine._attendants._sender is None
+        assert engine._driver._attendants is not None
+        assert engine._driver._attendants._sender is None
         assert told(engine) == []

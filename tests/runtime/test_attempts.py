@@ -9,7 +9,7 @@ import pytest
 
 from statepipe.errors import Fatal, Reject, Throttled
 from statepipe.model import Batch, Outcome, Task
-from statepipe.runtime.attempts import perform
+from statepipe.runtime.tasks.attempts import perform
 from statepipe.store.codec import decode
 from tests.runtime.memory_loop import Loop, call_of, failed, given
 

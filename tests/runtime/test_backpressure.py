@@ -13,9 +13,9 @@ from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
 from statepipe.model import Batch, Change, Task
 from statepipe.policy import Policy
-from statepipe.runtime.drive import Drive
+from statepipe.runtime.driving.drive import Drive
+from statepipe.runtime.driving.pools import Pools
 from statepipe.runtime.picture import Picture
-from statepipe.runtime.pools import Pools
 from tests.runtime.office import SOON_S, Scene, created, soon
 
 
@@ -94,7 +94,7 @@ def test_without_room_nothing_new_begins_and_what_has_begun_goes_on(tmp_path: Pa
     with scene.engine(threads=8) as engine:
         engine._observers._observe = observe
         first = created(engine, 1)
-        loop = engine._ready_loop()
+        loop = engine._driver.loop()
         ids = [*first, *(str(engine.create("m", instance_id=f"j{n}")) for n in range(3))]
         loop._in_flight_max = 1
         assert set(engine.run(ids).values()) == {"done"}
@@ -113,7 +113,7 @@ def test_with_room_no_more_begin_than_executors_can_run_at_once(tmp_path: Path) 
 
     scene = Scene(tmp_path, 'staged_max = "1GB"', read)
     with scene.engine(threads=2, uses=()) as engine:
-        pools = engine._pools
+        pools = engine._driver._pools
         assert set(engine.run(created(engine, 12)).values()) == {"done"}
 
     assert len(busy) == 12

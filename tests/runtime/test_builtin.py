@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from statepipe.runtime.attempts import perform
+from statepipe.runtime.tasks.attempts import perform
 from statepipe.sqlite import sqlite3
 from tests.runtime.memory_loop import Loop, call_of, failed, given
 

@@ -7,9 +7,9 @@ from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
 from statepipe.model import Checkpoint, Task
-from statepipe.runtime import calls
-from statepipe.runtime.deadlines import Deadlines
-from statepipe.runtime.drive import Drive
+from statepipe.runtime.driving import calls
+from statepipe.runtime.driving.deadlines import Deadlines
+from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.program import Program
 from statepipe.testing import ManualClock
 from tests.store import stores

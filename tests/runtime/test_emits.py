@@ -10,8 +10,8 @@ from statepipe.errors import BadParameter, NotFound, StatepipeError
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.parameter import Param
 from statepipe.machine.waits import Wait
-from statepipe.runtime.group import Group
-from statepipe.store.prune import Which, prune
+from statepipe.runtime.driving.group import Group
+from statepipe.store.care.prune import Which, prune
 from tests.runtime.waiting import HOUR_MS, Waiting, machine, seen
 
 

@@ -13,10 +13,10 @@ from statepipe.errors import NotFound, StoreUnusable, TaskCancelled
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
 from statepipe.model import Task
-from statepipe.runtime.agenda import POLL_MS
-from statepipe.runtime.drive import Drive
-from statepipe.runtime.inbox import Inbox
-from statepipe.runtime.loop import Loop
+from statepipe.runtime.driving.agenda import POLL_MS
+from statepipe.runtime.driving.drive import Drive
+from statepipe.runtime.driving.inbox import Inbox
+from statepipe.runtime.driving.loop import Loop
 from statepipe.sqlite import sqlite3
 
 CALLS: list[str] = []
@@ -124,7 +124,7 @@ def test_a_moment_that_comes_while_there_is_no_room_is_not_waited_for_in_a_spin(
     with Engine(config, machines=[machine], in_flight_max=1) as engine:
         for name in ("one", "two"):
             engine.create("m", instance_id=name)
-        LOOPS[:] = [engine._ready_loop()]
+        LOOPS[:] = [engine._driver.loop()]
         engine.work(until_idle=True)
 
     assert CALLS == ["one", "two", "one"]

@@ -15,7 +15,7 @@ from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
 from statepipe.model import Batch, Change, Fact, Task
 from statepipe.observe.lines import JsonFormatter, log_fact, schema
-from statepipe.runtime.drive import Drive
+from statepipe.runtime.driving.drive import Drive
 from statepipe.store.reading import Reader
 from statepipe.testing import ManualClock, violations
 from tests.store import stores

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from statepipe.errors import DefinitionError
-from statepipe.runtime.functions import kind_of, resolve
+from statepipe.runtime.tasks.functions import kind_of, resolve
 
 
 @pytest.fixture(autouse=True)

@@ -23,8 +23,8 @@ from statepipe.machine.parameter import Param
 from statepipe.machine.partition import PARTITIONS_MAX, Partition
 from statepipe.machine.tasks import Run
 from statepipe.model import Change, Task
-from statepipe.runtime.drive import Drive
-from statepipe.store.listing import Filter
+from statepipe.runtime.driving.drive import Drive
+from statepipe.store.lookups.listing import Filter
 from statepipe.store.reading import Reader
 from statepipe.testing import violations
 
@@ -73,8 +73,8 @@ class Scene:
         )
 
         def observe(_drive: Drive, change: Change) -> None:
-            assert engine._loop is not None
-            self.driven.append(len(engine._loop.drives))
+            assert engine._driver._loop is not None
+            self.driven.append(len(engine._driver._loop.drives))
             self.after(change)
 
         engine = Engine(

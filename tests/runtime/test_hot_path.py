@@ -17,15 +17,15 @@ from statepipe.machine.table import Table
 from statepipe.machine.tasks import Load, Run
 from statepipe.model import Checkpoint, Status, Task
 from statepipe.policy import ExecutorKind, Policy
-from statepipe.runtime.agenda import Agenda
-from statepipe.runtime.deadlines import Deadlines
-from statepipe.runtime.drive import Drive
-from statepipe.runtime.inbox import Finished, Inbox, Question
+from statepipe.runtime.driving.agenda import Agenda
+from statepipe.runtime.driving.deadlines import Deadlines
+from statepipe.runtime.driving.drive import Drive
+from statepipe.runtime.driving.inbox import Finished, Inbox, Question
+from statepipe.runtime.driving.permits import Permits
+from statepipe.runtime.driving.pools import Pools
+from statepipe.runtime.driving.waiting import Waiting
 from statepipe.runtime.output.capture import Capture, Outbox
-from statepipe.runtime.permits import Permits
-from statepipe.runtime.pools import Pools
 from statepipe.runtime.program import Part, PlainMove, Program
-from statepipe.runtime.waiting import Waiting
 from statepipe.testing import ManualClock
 from tests.store import stores
 

@@ -13,7 +13,7 @@ from statepipe.notify import Target
 from statepipe.observe.notices.body import read
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.notices.stalled import Lookout
-from statepipe.store.connection import Store
+from statepipe.store.file.connection import Store
 from statepipe.testing import ManualClock
 from tests.store import stores
 from tests.store.test_notices import rows

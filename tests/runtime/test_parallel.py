@@ -2,10 +2,9 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -13,144 +12,19 @@ from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.judging import Validate
-from statepipe.machine.tasks import Load, Run
+from statepipe.machine.tasks import Run
 from statepipe.model import Batch, Change, Task
-from statepipe.runtime.drive import Drive
-from statepipe.runtime.pools import Pools
 from statepipe.sqlite import sqlite3
-from statepipe.store.opening import open_reader
-from statepipe.store.resources import NOBODY, Want, settle
-from statepipe.testing import violations
-from tests.crash.processes import until
+from tests.runtime.sharing import (
+    BATCHES,
+    SOON_S,
+    Stage,
+    number_of,
+    same,
+    source,
+    state,
+)
 from tests.store import stores
-
-#: A bound for what never comes if the calls are not under way together.
-SOON_S: Final = 30
-BATCHES: Final = 8
-
-Map = Callable[[Task, Batch], Batch]
-
-
-def source(_task: Task) -> Iterator[Batch]:
-    """Yield some batches; each says its number, and all have one key."""
-    for number in range(BATCHES):
-        yield Batch([{"key": 1, "number": number}], cursor=number)
-
-
-def same(_task: Task, batch: Batch) -> Batch:
-    """Return the batch as it came."""
-    return batch
-
-
-def nothing(_task: Task) -> None:
-    """Do nothing."""
-
-
-def number_of(batch: Batch) -> int:
-    """Return which batch it is."""
-    number: int = batch.records[0]["number"]
-    return number
-
-
-class Stage:
-    """A machine that reads, maps and loads, and what became of its instance."""
-
-    def __init__(
-        self,
-        folder: Path,
-        mapped: Map,
-        *,
-        parallel: int = 3,
-        threads: int = 3,
-        uses: tuple[str, ...] = (),
-        **settings: str,
-    ) -> None:
-        self.folder = folder
-        self.config = load_config(start=folder, environ={})
-        self.changes: list[Change] = []
-        self.wished: Callable[[Change], object] = lambda _: None
-        shared = {"executor": "thread", "parallel": parallel, "grace": "10s"}
-        self.machine = Machine(
-            name="m",
-            initial="reading",
-            states=(
-                state("reading", Run(function=source), to="mapping", settings=shared),
-                state(
-                    "mapping",
-                    Run(function=mapped),
-                    to="loading",
-                    settings=shared | settings,
-                    uses=uses,
-                ),
-                state(
-                    "loading",
-                    Load(to="sqlite:///out.db", table="rows", key=("key",)),
-                    to="done",
-                    settings=shared,
-                ),
-                State(name="done", final="success"),
-            ),
-        )
-        self.threads = threads
-
-    def run(self) -> str:
-        """Drive an instance, or go on with it; return its status."""
-        with self.engine() as engine:
-            engine.create("m", instance_id="i", if_exists="attach")
-            status = engine.run(["i"])["i"]
-        assert violations(self.config.store) == []
-        return status
-
-    def engine(self) -> Engine:
-        """Open an engine that notes what is committed."""
-        pools = Pools(threads=self.threads)
-        return Engine(self.config, machines=[self.machine], pools=pools, observe=self._observe)
-
-    def _observe(self, _drive: Drive, change: Change) -> None:
-        self.changes.append(change)
-        self.wished(change)
-
-    def notes(self, kind: str) -> list[str | None]:
-        """Return what the journal says of `mapping`'s changes of one kind, in order."""
-        return [
-            change.detail.note or change.detail.error_class
-            for change in self.changes
-            if change.source == "mapping" and change.detail and change.detail.kind == kind
-        ]
-
-    def rows(self) -> list[tuple[Any, ...]]:
-        """Return what was loaded."""
-        with closing(sqlite3.connect(self.folder / "out.db")) as out:
-            rows: list[tuple[Any, ...]] = out.execute("SELECT * FROM rows").fetchall()
-            return rows
-
-
-def kinds_of(stage: Stage, instance: str) -> set[str]:
-    """Return what the journal has of `instance`, by kind."""
-    sql = "SELECT kind FROM journal j JOIN instance i ON i.n = j.instance WHERE i.id = ?"
-    with closing(open_reader(stage.config.store)) as store:
-        return {kind for (kind,) in store.execute(sql, (instance,))}
-
-
-def slots_of(stage: Stage) -> list[tuple[int]]:
-    """Return who holds a slot, or waits for one."""
-    with closing(open_reader(stage.config.store)) as store:
-        return list(store.execute("SELECT instance FROM slot"))
-
-
-def state(
-    name: str,
-    task: Run | Validate | Load,
-    *,
-    to: str,
-    settings: Mapping[str, Any],
-    uses: tuple[str, ...] = (),
-) -> State:
-    """Return an acting state that leads to `to`, and tries again at once."""
-    retry = {"interval": "1ms", "errors": ["ConnectionError", "TaskTimeout"]}
-    on = (Transition(event="ok", target=to),)
-    return State(name=name, task=task, on=on, retry=retry, settings=settings, uses=uses)
-
 
 IN_ORDER: Final = [f"batch {number}" for number in range(BATCHES)]
 
@@ -343,85 +217,3 @@ def test_a_load_that_is_shared_gives_back_what_the_destination_has_lost(tmp_path
 
     assert stage.run() == "done"
     assert len(stage.rows()) == 1
-
-
-@pytest.mark.parametrize("uses", [(), ("crm",)])
-def test_a_call_beside_others_makes_room_for_an_instance_that_comes_later(
-    tmp_path: Path, uses: tuple[str, ...]
-) -> None:
-    """Two calls of one instance have all there is; another one is done before they are."""
-    came, done = threading.Event(), threading.Event()
-
-    def mapped(task: Task, batch: Batch) -> Batch:
-        if task.instance == "i" and number_of(batch) == 2:
-            assert came.wait(SOON_S)
-            until(lambda: "claim" in kinds_of(stage, "later"), "the other's claim")
-        if task.instance == "i" and number_of(batch) >= BATCHES - 2:
-            assert done.wait(SOON_S), "it waited until the first instance was done"
-        return batch
-
-    (tmp_path / "statepipe.toml").write_text("[resources.crm]\nslots = 2", encoding="utf-8")
-    stage = Stage(tmp_path, mapped, parallel=2, threads=2, uses=uses)
-
-    def observe(drive: Drive, change: Change) -> None:
-        told = change.source == "mapping" and change.detail and change.detail.note
-        if told == "batch 1" and not came.is_set():
-            with Engine(stage.config, machines=[stage.machine]) as other:
-                other.create("m", instance_id="later")
-            came.set()
-        if drive.id == "later" and change.status == "done":
-            done.set()
-
-    pools = Pools(threads=2)
-    with Engine(stage.config, machines=[stage.machine], pools=pools, observe=observe) as engine:
-        engine.create("m", instance_id="i")
-        engine.work(["m"], until_idle=True)
-        statuses = [stores.row(engine._store, name)["status"] for name in ("i", "later")]
-
-    assert statuses == ["done", "done"]
-    assert violations(stage.config.store) == []
-
-
-def test_a_call_beside_others_makes_room_for_one_whose_turn_has_come(tmp_path: Path) -> None:
-    """It waited for its slot, off every executor; now it waits for a thread."""
-    (tmp_path / "statepipe.toml").write_text("[resources.crm]\nslots = 1", encoding="utf-8")
-    came, done = threading.Event(), threading.Event()
-
-    def mapped(task: Task, batch: Batch) -> Batch:
-        if task.instance == "i" and number_of(batch) == 2:
-            assert came.wait(SOON_S)
-            until(lambda: not slots_of(stage), "it has given up its turn")
-        if task.instance == "i" and number_of(batch) >= BATCHES - 2:
-            assert done.wait(SOON_S), "it waited until the first instance was done"
-        return batch
-
-    stage = Stage(tmp_path, mapped, parallel=2, threads=2)
-    visiting = state(
-        "x", Run(function=nothing), to="done", settings={"executor": "thread"}, uses=("crm",)
-    )
-    done_state = State(name="done", final="success")
-    visit = Machine(name="visit", initial="x", states=(visiting, done_state))
-
-    def observe(drive: Drive, change: Change) -> None:
-        told = change.source == "mapping" and change.detail and change.detail.note
-        if told == "batch 1":
-            with engine._store.write() as store:
-                store.execute("DELETE FROM slot WHERE worker = ?", (other.n,))
-            came.set()
-        if drive.id == "v" and change.status == "done":
-            done.set()
-
-    machines = [stage.machine, visit]
-    with Engine(stage.config, machines=machines, pools=Pools(threads=2), observe=observe) as engine:
-        engine.create("visit", instance_id="v")
-        other = stores.registered(engine._store)
-        n = stores.row(engine._store, "v")["n"]
-        want = Want(n, 0, (stage.config.resources["crm"],), "thread")
-        held = settle(engine._store, other, [want], end=None, absent=NOBODY, room={"thread": 1})
-        assert held.granted
-        engine.create("m", instance_id="i")
-        engine.work(["m", "visit"], until_idle=True)
-        statuses = [stores.row(engine._store, name)["status"] for name in ("i", "v")]
-
-    assert statuses == ["done", "done"]
-    assert violations(stage.config.store) == []

@@ -14,8 +14,8 @@ from statepipe.errors import DefinitionError, Throttled
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
 from statepipe.model import Change, Task
-from statepipe.runtime.drive import Drive
-from statepipe.store.opening import open_store
+from statepipe.runtime.driving.drive import Drive
+from statepipe.store.file.opening import open_store
 from tests.runtime.office import SOON_S, Office, Scene, created, nothing, soon
 from tests.store import stores
 
@@ -84,7 +84,7 @@ def test_waiting_makes_no_loop_spin(tmp_path: Path, office: Office) -> None:
     turns = 0
     with scene.engine() as engine:
         ids = created(engine, 4)
-        loop = engine._ready_loop()
+        loop = engine._driver.loop()
         tick = loop.tick
 
         def counted(*, wait_ms: int = 0) -> None:
@@ -155,7 +155,9 @@ def test_one_that_is_taken_over_while_it_waits_is_let_go(tmp_path: Path, office:
             other = open_store(scene.config.store, create=False, clock=SystemClock())
             stores.stolen(other, "i1", state="a")
             other.close()
-            assert soon(lambda: engine._loop is not None and engine._loop.fenced == ["i1"])
+            assert soon(
+                lambda: engine._driver._loop is not None and engine._driver._loop.fenced == ["i1"]
+            )
             engine.stop("enough")
             office.door.set()
 
@@ -164,8 +166,8 @@ def test_one_that_is_taken_over_while_it_waits_is_let_go(tmp_path: Path, office:
         engine.run(ids)
         thief.join(SOON_S)
 
-    assert engine._loop is not None
-    assert engine._loop.fenced == ["i1"]
+    assert engine._driver._loop is not None
+    assert engine._driver._loop.fenced == ["i1"]
     assert office.order == ["i0"]
 
 
@@ -176,8 +178,8 @@ def test_a_deadline_ends_the_wait_for_a_slot(tmp_path: Path, office: Office) -> 
 
     def open_door() -> None:
         office.wait_for(1)
-        assert engine._loop is not None
-        (first,) = [each for each in tuple(engine._loop.drives.values()) if each.id == "i0"]
+        assert engine._driver._loop is not None
+        (first,) = [each for each in tuple(engine._driver._loop.drives.values()) if each.id == "i0"]
         first.ends_boot_ms = None  # or its end, a moment before, might let the other one in
         failed = "SELECT 1 FROM instance WHERE id = 'i1' AND status = 'failed'"
         assert soon(lambda: bool(scene.ask(failed)))

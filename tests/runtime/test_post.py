@@ -14,8 +14,8 @@ from statepipe.observe import redact
 from statepipe.observe.notices.delivery import deliver
 from statepipe.observe.notices.letter import Letter, Undelivered
 from statepipe.runtime.notices.post import TRIES_MAX, Outcome, Post, pause_ms
-from statepipe.store import notices
-from statepipe.store.connection import Store
+from statepipe.store.file.connection import Store
+from statepipe.store.walk import notices
 from statepipe.testing import ManualClock
 from statepipe.units import Rate
 from tests.observe.receiving import receiving, status

@@ -9,7 +9,8 @@ import pytest
 
 from statepipe.errors import NotFound, Throttled
 from statepipe.model import Outcome, Task
-from statepipe.store import claims, liveness
+from statepipe.store import liveness
+from statepipe.store.walk import claims
 from tests.runtime.scene import Function, Scene, nothing, raising, texts
 
 
@@ -181,7 +182,7 @@ def test_a_takeover_says_from_whom(scene: Scene) -> None:
         if len(engines) == 1:
             engines[0].create("m", instance_id="i")
         found = engines[-1]._find("i")
-        loop = engines[-1]._ready_loop()
+        loop = engines[-1]._driver.loop()
         loop.learn(engines[-1]._program("m"))
         loop.limit_to(claims.Scope(instances=frozenset({found.n})))
         loop._claim()

@@ -15,9 +15,9 @@ from statepipe.machine.tasks import Run
 from statepipe.model import Change, Fact, Task
 from statepipe.observe import redact
 from statepipe.policy import ExecutorKind
-from statepipe.runtime.drive import Drive
+from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.output import capture
-from statepipe.store.output import Said
+from statepipe.store.lookups.output import Said
 from statepipe.store.reading import Reader
 from statepipe.testing import ManualClock, violations
 from tests.runtime import talking

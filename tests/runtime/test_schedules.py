@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from statepipe.runtime.inbox import Question
+from statepipe.runtime.driving.inbox import Question
 from statepipe.testing import violations
 from tests.runtime.schedules import Schedule
 from tests.store import stores

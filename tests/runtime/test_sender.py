@@ -17,8 +17,8 @@ from statepipe.runtime import attendants
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.notices import sender
 from statepipe.runtime.notices.stalled import Lookout
-from statepipe.store import notices
-from statepipe.store.opening import open_store
+from statepipe.store.file.opening import open_store
+from statepipe.store.walk import notices
 from tests.observe.receiving import hang, receiving, status
 from tests.store import stores
 from tests.store.test_notices import rows

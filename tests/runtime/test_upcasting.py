@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from statepipe.errors import DataError, Fatal
 from statepipe.io.contract import Contract, Judged
-from statepipe.runtime.upcasting import Older, Step, Versions, versions_of
+from statepipe.runtime.tasks.upcasting import Older, Step, Versions, versions_of
 from tests.runtime import newer
 
 V1 = {

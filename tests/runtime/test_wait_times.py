@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from statepipe.machine.waits import Wait
-from statepipe.store import signals
+from statepipe.store.walk import signals
 from tests.runtime.waiting import ASKING, HOUR_MS, Waiting, machine
 
 

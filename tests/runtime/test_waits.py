@@ -7,11 +7,12 @@ import pytest
 
 from statepipe.errors import BadParameter, NotFound, Refused, StatepipeError
 from statepipe.machine.waits import Wait
-from statepipe.runtime import waits
-from statepipe.store import signals, steering
-from statepipe.store.claims import Scope
+from statepipe.runtime.driving import waits
 from statepipe.store.codec import encode
-from statepipe.store.steering import NewInstance
+from statepipe.store.steering import instances as steering
+from statepipe.store.steering.instances import NewInstance
+from statepipe.store.walk import signals
+from statepipe.store.walk.claims import Scope
 from tests.runtime.waiting import ASKING, HOUR_MS, Waiting, machine, seen
 
 
@@ -255,7 +256,7 @@ def test_a_driver_that_dies_before_its_move_took_nothing(tmp_path: Path) -> None
     scene.engine.signal("i", "approved", {"n": 1})
     zombie = scene.other()
     zombie._program("m")
-    loop = zombie._ready_loop()
+    loop = zombie._driver.loop()
     loop.limit_to(Scope())
     loop._claim()
     loop._dispatch()
@@ -267,8 +268,8 @@ def test_a_driver_that_dies_before_its_move_took_nothing(tmp_path: Path) -> None
     scene.turn()
     loop._commit()
 
-    assert zombie._loop is not None
-    assert zombie._loop.fenced == ["i"]
+    assert zombie._driver._loop is not None
+    assert zombie._driver._loop.fenced == ["i"]
     zombie.close()
     assert scene.rests()[0] == "done"
     assert scene.rows("SELECT count(*) FROM journal WHERE event = 'approved'") == [(1,)]
@@ -287,7 +288,7 @@ def test_thousands_that_wait_cost_a_poll_nothing(tmp_path: Path) -> None:
         instances=[NewInstance(f"w{n}", encode({})) for n in range(2_000)],
     )
     scene.turn()
-    loop = scene.engine._ready_loop()
+    loop = scene.engine._driver.loop()
     assert loop.drives == {}
     assert scene.rows("SELECT count(*) FROM instance WHERE wake_boot_id IS NOT NULL") == [(2_001,)]
 

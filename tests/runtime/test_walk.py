@@ -13,9 +13,9 @@ from statepipe.errors import Fatal, Throttled
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
 from statepipe.model import Batch, Change, Outcome, Task
-from statepipe.runtime.drive import Drive
-from statepipe.store import steering
-from statepipe.store.opening import open_store
+from statepipe.runtime.driving.drive import Drive
+from statepipe.store.file.opening import open_store
+from statepipe.store.steering import instances as steering
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from statepipe.drift import COLUMNS_MAX, KINDS, Column, Shape, compare
 from statepipe.errors import DataError, SchemaDrift
-from statepipe.runtime.watching import Watched, observe, watched
+from statepipe.runtime.tasks.watching import Watched, observe, watched
 
 WARN = dict.fromkeys(KINDS, "warn")
 QUARANTINE = dict.fromkeys(KINDS, "quarantine")

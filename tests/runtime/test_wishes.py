@@ -30,7 +30,7 @@ def test_a_wish_that_comes_while_its_driver_stops_is_honoured(
     with Engine(config, machines=[machine]) as engine:
         engine.create("m", instance_id="i")
         engine._take_back("i", reason=None, definition="pinned")
-        loop = engine._ready_loop()
+        loop = engine._driver.loop()
         loop.let_all_go()
         with Engine(config, machines=[machine]) as other:
             assert not (other.pause if wish == "pause" else other.cancel)("i")

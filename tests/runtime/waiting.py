@@ -16,7 +16,7 @@ from statepipe.machine.parameter import Param
 from statepipe.machine.tasks import Run
 from statepipe.machine.waits import Wait
 from statepipe.model import Task
-from statepipe.store.claims import Scope
+from statepipe.store.walk.claims import Scope
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
 
@@ -79,9 +79,9 @@ class Waiting:
         """Drive whatever is ready until nothing is."""
         engine = engine or self.engine
         engine._program("m")
-        loop = engine._ready_loop()
+        loop = engine._driver.loop()
         loop.limit_to(Scope())
-        engine._turn(lambda: not loop.drives and loop._agenda.saw_all)
+        engine._driver.turn(lambda: not loop.drives and loop._agenda.saw_all)
 
     def row(self, instance: str = "i") -> dict[str, Any]:
         """Return the instance's row."""

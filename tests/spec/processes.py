@@ -18,18 +18,18 @@ from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
 from statepipe.model import Batch, Change, Outcome, Task
 from statepipe.runtime.catalog import Catalog
-from statepipe.runtime.drive import Drive
-from statepipe.runtime.loop import Loop
-from statepipe.runtime.observers import Observers
-from statepipe.runtime.pools import Pools
+from statepipe.runtime.driving.drive import Drive
+from statepipe.runtime.driving.loop import Loop
+from statepipe.runtime.driving.observers import Observers
+from statepipe.runtime.driving.pools import Pools
 from statepipe.sqlite import sqlite3
-from statepipe.store import workers
-from statepipe.store.claims import Scope
 from statepipe.store.codec import encode
-from statepipe.store.connection import Store
-from statepipe.store.opening import open_store
-from statepipe.store.stage import Stage
-from statepipe.store.workers import Identity
+from statepipe.store.file.connection import Store
+from statepipe.store.file.opening import open_store
+from statepipe.store.stage.directory import Stage
+from statepipe.store.walk import workers
+from statepipe.store.walk.claims import Scope
+from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock
 from tests.spec import promises
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.runtime.replaying import Choice
+from statepipe.runtime.steering.replaying import Choice
 from statepipe.sqlite import sqlite3
 from statepipe.store.reading import Reader
 

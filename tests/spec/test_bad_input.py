@@ -15,7 +15,7 @@ from statepipe.errors import BadParameter, NotFound, UsageError
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
 from statepipe.machine.tasks import Run
-from statepipe.runtime.pools import Pools
+from statepipe.runtime.driving.pools import Pools
 from statepipe.store.codec import decode
 from statepipe.testing import violations
 from tests.spec import bad_tasks
@@ -203,5 +203,5 @@ def test_a_task_that_ends_its_process_leaves_the_worker_alone(engine: Engine) ->
 
     assert statuses.pop("fine") == "done"
     assert set(statuses.values()) == {"failed"}
-    assert os.getpid() == engine._worker.pid if engine._worker else False
+    assert os.getpid() == engine._driver.worker.pid if engine._driver.worker else False
     assert SystemClock().boot_ms() - began_ms < 20_000

@@ -17,7 +17,7 @@ from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Load, Run
 from statepipe.model import Batch, Task
 from statepipe.sqlite import sqlite3
-from statepipe.store.opening import open_reader
+from statepipe.store.file.opening import open_reader
 from statepipe.testing import violations
 
 OLD = {"properties": {"id": {"type": "integer"}, "name": {"type": "string"}}, "required": ["id"]}

@@ -15,9 +15,9 @@ import pytest
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.model import Change
-from statepipe.runtime.drive import Drive
+from statepipe.runtime.driving.drive import Drive
 from statepipe.sqlite import sqlite3
-from statepipe.store.prune import Which, prune
+from statepipe.store.care.prune import Which, prune
 from statepipe.store.reading import Reader
 from statepipe.testing import violations
 

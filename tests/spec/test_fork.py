@@ -17,10 +17,10 @@ from statepipe.errors import (
     Refused,
     StagedDataDamaged,
 )
-from statepipe.store import copying
-from statepipe.store.prune import Which, prune
+from statepipe.store.care.prune import Which, prune
 from statepipe.store.reading import Reader
-from statepipe.store.stagelock import filling, sweeping
+from statepipe.store.stage.lock import filling, sweeping
+from statepipe.store.steering import copying
 from statepipe.testing import ManualClock, violations
 from tests.spec.forking import ALL, LOOPING, Project
 
@@ -232,7 +232,7 @@ def test_batches_that_go_while_they_are_copied_are_missed(
         _resumed(project)
         return found
 
-    monkeypatch.setattr("statepipe.runtime.copies.look", looked)
+    monkeypatch.setattr("statepipe.runtime.steering.copies.look", looked)
 
     with pytest.raises(Refused, match="were given back, or pruned, meanwhile"):
         project.fork(reason="trial")

@@ -17,8 +17,8 @@ from statepipe.clock import SystemClock
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.model import Status
-from statepipe.store.opening import open_store
-from statepipe.store.schema import SCHEMA_VERSION
+from statepipe.store.file.opening import open_store
+from statepipe.store.file.schema import SCHEMA_VERSION
 from statepipe.testing import violations
 
 GOLDEN = Path(__file__).parents[2] / "checkpoints" / "golden"

@@ -20,8 +20,8 @@ from statepipe.machine.tasks import Load, Run
 from statepipe.machine.watermark import Incremental
 from statepipe.model import Batch, Task
 from statepipe.sqlite import sqlite3
-from statepipe.store import watermarks
-from statepipe.store.opening import open_reader
+from statepipe.store.file.opening import open_reader
+from statepipe.store.walk import watermarks
 from statepipe.testing import ManualClock, violations
 
 

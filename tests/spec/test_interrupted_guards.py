@@ -12,7 +12,7 @@ from statepipe.config import Config, load_config
 from statepipe.engine import Engine
 from statepipe.errors import Busy
 from statepipe.model import Change
-from statepipe.runtime.drive import Drive
+from statepipe.runtime.driving.drive import Drive
 from statepipe.testing import violations
 
 MACHINE = """

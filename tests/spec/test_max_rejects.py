@@ -12,9 +12,9 @@ import pytest
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.model import Change
-from statepipe.runtime.drive import Drive
+from statepipe.runtime.driving.drive import Drive
 from statepipe.sqlite import sqlite3
-from statepipe.store.opening import open_reader
+from statepipe.store.file.opening import open_reader
 from statepipe.store.reading import Reader
 from statepipe.testing import violations
 

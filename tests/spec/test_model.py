@@ -21,10 +21,11 @@ from hypothesis.stateful import (
 )
 
 from statepipe.errors import Busy, Refused
-from statepipe.store import claims, steering
 from statepipe.store.codec import encode
 from statepipe.store.metrics import recount
-from statepipe.store.steering import NewInstance
+from statepipe.store.steering import instances as steering
+from statepipe.store.steering.instances import NewInstance
+from statepipe.store.walk import claims
 from tests.spec.promises import Instance
 from tests.spec.theatre import Theatre
 

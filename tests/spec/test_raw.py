@@ -14,9 +14,9 @@ import pytest
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.errors import DefinitionChanged, Refused
-from statepipe.runtime import rewinding
+from statepipe.runtime.steering import rewinding
 from statepipe.sqlite import sqlite3
-from statepipe.store.prune import Which, prunable, prune
+from statepipe.store.care.prune import Which, prunable, prune
 from statepipe.store.reading import Reader
 from statepipe.testing import violations
 

@@ -15,13 +15,13 @@ import pytest
 
 from statepipe.errors import NotFound, Refused
 from statepipe.model import Change
-from statepipe.runtime import replaying
-from statepipe.runtime.drive import Drive
-from statepipe.runtime.replaying import Choice
+from statepipe.runtime.driving.drive import Drive
+from statepipe.runtime.steering import replaying
+from statepipe.runtime.steering.replaying import Choice
 from statepipe.sqlite import sqlite3
-from statepipe.store import lookup
-from statepipe.store.listing import Filter
-from statepipe.store.prune import Which, prune
+from statepipe.store.care.prune import Which, prune
+from statepipe.store.lookups import lookup
+from statepipe.store.lookups.listing import Filter
 from statepipe.store.reading import Reader
 from statepipe.testing import violations
 from tests.spec.replaying import LOOPING, MACHINE, Project

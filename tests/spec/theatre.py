@@ -11,13 +11,13 @@ from unittest import mock
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from statepipe.runtime.inbox import Question
+from statepipe.runtime.driving.inbox import Question
 from statepipe.runtime.reasons.standing import reasons
 from statepipe.runtime.reasons.states import of_state
 from statepipe.runtime.reasons.story import told
 from statepipe.store import liveness
-from statepipe.store.connection import Store
-from statepipe.store.opening import open_store
+from statepipe.store.file.connection import Store
+from statepipe.store.file.opening import open_store
 from statepipe.store.questions.evidence import gathered
 from statepipe.testing import ManualClock, violations
 from tests.spec.processes import AT_ONCE_MAX, Play, Process

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from statepipe.model import Staged
-from statepipe.store.files import Files
-from statepipe.store.stage import Put, Stage
+from statepipe.store.file.files import Files
+from statepipe.store.stage.directory import Put, Stage
 
 LARGE = b"0123456789" * 7_000
 WHERE: dict[str, Any] = {

@@ -9,15 +9,16 @@ from typing import Any
 
 from statepipe.model import Attachment, Change, Checkpoint, Detail, Rejects, Staged, Stay
 from statepipe.sqlite import sqlite3
-from statepipe.store import claims, steering, workers
-from statepipe.store.claims import Scope
 from statepipe.store.codec import encode
-from statepipe.store.connection import Store
+from statepipe.store.file.connection import Store
+from statepipe.store.file.opening import open_store
 from statepipe.store.liveness import Worker
 from statepipe.store.metrics.counters import Counters
-from statepipe.store.opening import open_store
-from statepipe.store.steering import NewInstance
-from statepipe.store.workers import Identity
+from statepipe.store.steering import instances as steering
+from statepipe.store.steering.instances import NewInstance
+from statepipe.store.walk import claims, workers
+from statepipe.store.walk.claims import Scope
+from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock
 
 ALL = Scope()

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from statepipe.errors import Busy, NotFound, Refused
-from statepipe.store import claims, liveness, steering, workers
-from statepipe.store.claims import Scope
-from statepipe.store.committer import Committer, Verdict
-from statepipe.store.connection import Store
-from statepipe.store.workers import Identity
+from statepipe.store import liveness
+from statepipe.store.file.connection import Store
+from statepipe.store.steering import instances as steering
+from statepipe.store.walk import claims, workers
+from statepipe.store.walk.claims import Scope
+from statepipe.store.walk.committer import Committer, Verdict
+from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
 

@@ -9,11 +9,12 @@ import pytest
 from statepipe.errors import Busy, StoreFull, StoreInDoubt, StoreUnusable
 from statepipe.model import Attachment, Change, Checkpoint, Loaded, Plan, Rejects, Stay
 from statepipe.sqlite import sqlite3
-from statepipe.store import staged, steering
-from statepipe.store.committer import Committer, Verdict
-from statepipe.store.connection import Store
+from statepipe.store.file.connection import Store
+from statepipe.store.file.opening import open_store
 from statepipe.store.liveness import Worker
-from statepipe.store.opening import open_store
+from statepipe.store.stage import rows as staged
+from statepipe.store.steering import instances as steering
+from statepipe.store.walk.committer import Committer, Verdict
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
 

@@ -13,10 +13,10 @@ import pytest
 
 from statepipe.errors import Busy, StatepipeError, StoreUnusable
 from statepipe.sqlite import sqlite3
-from statepipe.store import opening, place
-from statepipe.store.connection import BUSY_MS
-from statepipe.store.opening import open_reader, open_store
-from statepipe.store.schema import APPLICATION_ID, SCHEMA_VERSION
+from statepipe.store.file import opening, place
+from statepipe.store.file.connection import BUSY_MS
+from statepipe.store.file.opening import open_reader, open_store
+from statepipe.store.file.schema import APPLICATION_ID, SCHEMA_VERSION
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
 
@@ -301,7 +301,7 @@ _OPEN_FIRST = """
 import sys
 from pathlib import Path
 from statepipe.clock import SystemClock
-from statepipe.store.opening import open_store
+from statepipe.store.file.opening import open_store
 for line in sys.stdin:
     store = open_store(Path(line.strip()), create=True, clock=SystemClock())
     print(store.store_id, flush=True)

@@ -10,15 +10,15 @@ import pytest
 from statepipe.errors import Throttled
 from statepipe.model import Batch, Outcome, Task
 from statepipe.runtime.reasons.health import health
+from statepipe.store.care.prune import Which, prune
 from statepipe.store.codec import encode
-from statepipe.store.opening import open_store
-from statepipe.store.prune import Which, prune
+from statepipe.store.file.opening import open_store
 from statepipe.store.questions import finishes, fleet
 from statepipe.store.questions.finishes import Finished, Finishes
 from statepipe.store.questions.fleet import Doing, Fleet
 from statepipe.store.reading import Reader
-from statepipe.store.stage import Stage, stage_directory
-from statepipe.store.steering import NewInstance, create, define
+from statepipe.store.stage.directory import Stage, stage_directory
+from statepipe.store.steering.instances import NewInstance, create, define
 from statepipe.testing import ManualClock
 from tests.runtime.scene import Scene, nothing, raising
 

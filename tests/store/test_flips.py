@@ -20,10 +20,10 @@ import pytest
 from statepipe.errors import StatepipeError
 from statepipe.model import Staged, Stay
 from statepipe.sqlite import sqlite3
-from statepipe.store import staged
-from statepipe.store.committer import Committer
-from statepipe.store.opening import open_reader
-from statepipe.store.stage import Stage
+from statepipe.store.file.opening import open_reader
+from statepipe.store.stage import rows as staged
+from statepipe.store.stage.directory import Stage
+from statepipe.store.walk.committer import Committer
 from statepipe.testing import ManualClock
 from tests.store import stores
 

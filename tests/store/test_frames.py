@@ -7,8 +7,8 @@ import zlib
 import pytest
 
 from statepipe.errors import StagedDataDamaged, ValueRefused
-from statepipe.store import frames
-from statepipe.store.frames import Block, read_frames, write_frames
+from statepipe.store.stage import frames
+from statepipe.store.stage.frames import Block, read_frames, write_frames
 
 SMALL = [Block(2, b"first block"), Block(0, b""), Block(3, b"compressible " * 20)]
 

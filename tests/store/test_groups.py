@@ -11,15 +11,19 @@ import pytest
 from statepipe.clock import SystemClock
 from statepipe.errors import InstanceExists, InstancePruned
 from statepipe.model import Checkpoint, Rejects
-from statepipe.store import claims, groups, prune, regrouping, steering
-from statepipe.store.claims import Scope
+from statepipe.store.care import prune
+from statepipe.store.care.prune import Which
 from statepipe.store.codec import encode
-from statepipe.store.committer import Committer, Verdict
-from statepipe.store.connection import Store
-from statepipe.store.groups import Group, NewGroup
-from statepipe.store.prune import Which
-from statepipe.store.stage import Stage, stage_directory
-from statepipe.store.steering import NewInstance
+from statepipe.store.file.connection import Store
+from statepipe.store.lookups import groups
+from statepipe.store.lookups.groups import Group, NewGroup
+from statepipe.store.stage.directory import Stage, stage_directory
+from statepipe.store.steering import instances as steering
+from statepipe.store.steering import regrouping
+from statepipe.store.steering.instances import NewInstance
+from statepipe.store.walk import claims
+from statepipe.store.walk.claims import Scope
+from statepipe.store.walk.committer import Committer, Verdict
 from statepipe.testing import violations
 from tests.store import stores
 

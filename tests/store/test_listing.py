@@ -8,10 +8,10 @@ import pytest
 
 from statepipe.clock import SystemClock
 from statepipe.store.codec import encode
-from statepipe.store.listing import Filter
-from statepipe.store.opening import open_store
+from statepipe.store.file.opening import open_store
+from statepipe.store.lookups.listing import Filter
 from statepipe.store.reading import Reader
-from statepipe.store.steering import NewInstance, create, define
+from statepipe.store.steering.instances import NewInstance, create, define
 
 #: Of each of two machines, half of them failed.
 INSTANCES = 2_000

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from statepipe.model import Attachment, Notice
-from statepipe.store import notices
-from statepipe.store.committer import Committer, Verdict
-from statepipe.store.connection import Store
+from statepipe.store.file.connection import Store
 from statepipe.store.metrics.recount import differences
-from statepipe.store.notices import KEPT_MS, Pending, Taken
+from statepipe.store.walk import notices
+from statepipe.store.walk.committer import Committer, Verdict
+from statepipe.store.walk.notices import KEPT_MS, Pending, Taken
 from statepipe.testing import ManualClock
 from tests.store import stores
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statepipe.model import Checkpoint, Line, Parcel, Stored
-from statepipe.store import output
-from statepipe.store.committer import Committer, Verdict
-from statepipe.store.connection import Store
-from statepipe.store.output import LAST_LINES_MAX, Output, Said, Wanted
+from statepipe.store.file.connection import Store
+from statepipe.store.lookups import output
+from statepipe.store.lookups.output import LAST_LINES_MAX, Output, Said, Wanted
+from statepipe.store.walk.committer import Committer, Verdict
 from tests.store import stores
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from statepipe.errors import InstancePruned
-from statepipe.store import prune, steering
+from statepipe.store.care import prune
+from statepipe.store.care.prune import Prunable, Which
 from statepipe.store.codec import encode
-from statepipe.store.committer import Committer
 from statepipe.store.metrics import recount
-from statepipe.store.prune import Prunable, Which
-from statepipe.store.stage import Stage, stage_directory
-from statepipe.store.steering import NewInstance
+from statepipe.store.stage.directory import Stage, stage_directory
+from statepipe.store.steering import instances as steering
+from statepipe.store.steering.instances import NewInstance
+from statepipe.store.walk.committer import Committer
 from statepipe.testing import violations
 from tests.store import stores
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statepipe.errors import DataError, StagedDataDamaged, ValueRefused
-from statepipe.store.frames import Block, write_frames
-from statepipe.store.records import decode_records, encode_records
+from statepipe.store.stage.frames import Block, write_frames
+from statepipe.store.stage.records import decode_records, encode_records
 
 FLIGHTS: list[dict[str, Any]] = [
     {

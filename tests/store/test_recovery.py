@@ -9,7 +9,7 @@ import pytest
 
 from statepipe.errors import StoreUnusable
 from statepipe.sqlite import sqlite3
-from statepipe.store.opening import open_reader, open_store
+from statepipe.store.file.opening import open_reader, open_store
 from statepipe.testing import ManualClock
 from tests.store import stores
 

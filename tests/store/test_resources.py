@@ -15,12 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statepipe.resources import Resource
-from statepipe.store import liveness, prune, resources, stage, workers
-from statepipe.store.connection import Store
+from statepipe.store import liveness
+from statepipe.store.care import prune
+from statepipe.store.file.connection import Store
 from statepipe.store.liveness import Worker
-from statepipe.store.presence import ORPHAN_MS, RollCall
 from statepipe.store.questions.usage import User, usage
-from statepipe.store.resources import End, Settled, Want
+from statepipe.store.stage import directory as stage
+from statepipe.store.walk import resources, workers
+from statepipe.store.walk.presence import ORPHAN_MS, RollCall
+from statepipe.store.walk.resources import End, Settled, Want
 from statepipe.testing import ManualClock
 from statepipe.units import parse_rate
 from tests.store import stores

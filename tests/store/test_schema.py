@@ -8,12 +8,13 @@ import pytest
 
 from statepipe.model import Attachment, Plan, Rejects
 from statepipe.sqlite import sqlite3
-from statepipe.store import claims, staged
-from statepipe.store.claims import Scope
-from statepipe.store.committer import Committer
-from statepipe.store.connection import Store
-from statepipe.store.migrations import figures, first_release
-from statepipe.store.schema import SCHEMA_VERSION, ensure_schema
+from statepipe.store.file.connection import Store
+from statepipe.store.file.migrations import figures, first_release
+from statepipe.store.file.schema import SCHEMA_VERSION, ensure_schema
+from statepipe.store.stage import rows as staged
+from statepipe.store.walk import claims
+from statepipe.store.walk.claims import Scope
+from statepipe.store.walk.committer import Committer
 from statepipe.testing import ManualClock
 from tests.store import stores
 

@@ -11,12 +11,12 @@ from statepipe.errors import Busy, StoreUnusable
 from statepipe.figures import QUEUE_COUNTED_MAX, Known, Snapshot
 from statepipe.sqlite import sqlite3
 from statepipe.store import snapshot as module
-from statepipe.store import steering
-from statepipe.store.committer import Committer
-from statepipe.store.connection import Store
+from statepipe.store.file.connection import Store
+from statepipe.store.file.opening import open_reader
 from statepipe.store.metrics.counters import Counters
-from statepipe.store.opening import open_reader
 from statepipe.store.snapshot import file_sizes, read_snapshot
+from statepipe.store.steering import instances as steering
+from statepipe.store.walk.committer import Committer
 from statepipe.testing import ManualClock
 from tests.store.stores import (
     claimed,

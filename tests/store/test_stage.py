@@ -10,7 +10,7 @@ import pytest
 
 from statepipe.errors import StoreFull, StoreUnusable
 from statepipe.model import Staged
-from statepipe.store.stage import INLINE_BYTES_MAX, Put, Stage, folder_of
+from statepipe.store.stage.directory import INLINE_BYTES_MAX, Put, Stage, folder_of
 from tests.store.staging import (
     LARGE,
     WHERE,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from statepipe.errors import StagedDataDamaged, StoreUnusable
-from statepipe.store.stage import Stage, folder_of
+from statepipe.store.stage.directory import Stage, folder_of
 from tests.store.staging import (
     LARGE,
     WHERE,

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from statepipe.model import Attachment, Change, Rejects, Stay
-from statepipe.store import staged
 from statepipe.store.codec import encode
-from statepipe.store.committer import Committer, Verdict
-from statepipe.store.connection import Store
+from statepipe.store.file.connection import Store
+from statepipe.store.stage import rows as staged
+from statepipe.store.walk.committer import Committer, Verdict
 from statepipe.testing import violations
 from tests.store import stores
 

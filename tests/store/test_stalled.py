@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from statepipe.model import Notice
-from statepipe.store import stalled, workers
-from statepipe.store.connection import Store
-from statepipe.store.stalled import Said
+from statepipe.store.file.connection import Store
+from statepipe.store.walk import stalled, workers
+from statepipe.store.walk.stalled import Said
 from statepipe.testing import ManualClock
 from tests.store import stores
 from tests.store.test_notices import rows

@@ -8,11 +8,12 @@ import pytest
 
 from statepipe.errors import BadParameter, Busy, InstanceExists, NotFound, Refused
 from statepipe.model import Checkpoint
-from statepipe.store import claims, steering
 from statepipe.store.codec import encode
-from statepipe.store.committer import Committer, Verdict
-from statepipe.store.connection import Store
-from statepipe.store.steering import NewInstance
+from statepipe.store.file.connection import Store
+from statepipe.store.steering import instances as steering
+from statepipe.store.steering.instances import NewInstance
+from statepipe.store.walk import claims
+from statepipe.store.walk.committer import Committer, Verdict
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from statepipe.store.committer import Committer, Verdict
-from statepipe.store.stage import Stage, stage_directory
-from statepipe.store.sweep import sweep, sweep_finished
+from statepipe.store.stage.directory import Stage, stage_directory
+from statepipe.store.stage.sweep import sweep, sweep_finished
+from statepipe.store.walk.committer import Committer, Verdict
 from tests.store import stores
 from tests.store.staging import LARGE, WHERE
 

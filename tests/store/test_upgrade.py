@@ -9,9 +9,9 @@ import pytest
 from statepipe.clock import SystemClock
 from statepipe.errors import Busy, StoreUnusable
 from statepipe.sqlite import sqlite3
-from statepipe.store.opening import open_reader, open_store
-from statepipe.store.schema import SCHEMA_VERSION
-from statepipe.store.workers import Identity
+from statepipe.store.file.opening import open_reader, open_store
+from statepipe.store.file.schema import SCHEMA_VERSION
+from statepipe.store.walk.workers import Identity
 from statepipe.testing import violations
 
 GOLDEN = Path(__file__).parents[2] / "checkpoints" / "golden"
@@ -98,7 +98,7 @@ def test_a_copy_that_cannot_be_made_changes_nothing(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("statepipe.store.files.Files.fsync", full)
+    monkeypatch.setattr("statepipe.store.file.files.Files.fsync", full)
 
     with pytest.raises(StoreUnusable, match="No space"):
         _raise(old)

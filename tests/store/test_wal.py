@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from statepipe.store import wal
-from statepipe.store.connection import Store
-from statepipe.store.opening import open_reader
+from statepipe.store.file import wal
+from statepipe.store.file.connection import Store
+from statepipe.store.file.opening import open_reader
 from tests.store import stores
 
 

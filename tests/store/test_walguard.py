@@ -10,13 +10,13 @@ import pytest
 
 from statepipe.clock import SystemClock
 from statepipe.errors import Busy
-from statepipe.store.walguard import WalGuard
+from statepipe.store.file.walguard import WalGuard
 
 _HOLD = """
 import sys
 from pathlib import Path
 from statepipe.clock import SystemClock
-from statepipe.store.walguard import WalGuard
+from statepipe.store.file.walguard import WalGuard
 guard = WalGuard(Path(sys.argv[1]), clock=SystemClock(), wait_ms=1_000)
 with getattr(guard, sys.argv[2])():
     print("held", flush=True)

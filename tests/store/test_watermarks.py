@@ -10,9 +10,9 @@ import pytest
 from statepipe.errors import ValueRefused
 from statepipe.model import Reached
 from statepipe.sqlite import sqlite3
-from statepipe.store import watermarks
-from statepipe.store.connection import Store
-from statepipe.store.watermarks import Watermark
+from statepipe.store.file.connection import Store
+from statepipe.store.walk import watermarks
+from statepipe.store.walk.watermarks import Watermark
 from tests.store import stores
 
 

@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 from statepipe.sqlite import sqlite3
-from statepipe.store import liveness, workers
-from statepipe.store.workers import Identity
+from statepipe.store import liveness
+from statepipe.store.walk import workers
+from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock
 from tests.store import stores
 

@@ -24,9 +24,9 @@ from statepipe.observe import redact
 from statepipe.observe.notices.body import Occasion, body_of
 from statepipe.observe.notices.delivery import deliver
 from statepipe.observe.notices.letter import Letter, Undelivered
-from statepipe.store import notices
-from statepipe.store.connection import Store
-from statepipe.store.notices import AHEAD_MS_MAX, DROPPED, Taken
+from statepipe.store.file.connection import Store
+from statepipe.store.walk import notices
+from statepipe.store.walk.notices import AHEAD_MS_MAX, DROPPED, Taken
 
 #: How often a notice is tried before it is given up: half a day, if somebody tries that long.
 TRIES_MAX: Final = 20

@@ -18,9 +18,9 @@ from statepipe.errors import StatepipeError
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.notices.post import Post
 from statepipe.runtime.notices.stalled import Lookout
-from statepipe.store import notices
-from statepipe.store.connection import Store
-from statepipe.store.opening import open_store
+from statepipe.store.file.connection import Store
+from statepipe.store.file.opening import open_store
+from statepipe.store.walk import notices
 
 #: How often the outbox is looked at.
 POLL_MS: Final = 1_000

@@ -15,8 +15,8 @@ from statepipe.model import Notice
 from statepipe.notify import Target
 from statepipe.observe.notices.body import Occasion, body_of
 from statepipe.runtime.catalog import Catalog
-from statepipe.store.connection import Store
-from statepipe.store.stalled import Stalled, announce, said, stalled
+from statepipe.store.file.connection import Store
+from statepipe.store.walk.stalled import Stalled, announce, said, stalled
 
 _EVENT = "stalled"
 

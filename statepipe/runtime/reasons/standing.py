@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 from statepipe.model import ERROR, TIMEOUT
-from statepipe.runtime.outlook import outlook
 from statepipe.runtime.reasons.drivers import demise, named, nobody
 from statepipe.runtime.reasons.reason import Reason, because, error_text
 from statepipe.runtime.reasons.trying import governing, not_again, pause
 from statepipe.runtime.reasons.waiting import size, waits
+from statepipe.runtime.steering.outlook import outlook
 from statepipe.store.questions.evidence import Evidence, Row
 from statepipe.units import format_duration, plural
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from statepipe.errors import NotFound
 from statepipe.model import Status
-from statepipe.runtime.outlook import outlook
 from statepipe.runtime.reasons.reason import Reason, because
 from statepipe.runtime.reasons.standing import reasons
 from statepipe.runtime.reasons.story import told
+from statepipe.runtime.steering.outlook import outlook
 from statepipe.store.questions.evidence import Evidence, Row
 from statepipe.suggest import did_you_mean
 from statepipe.units import format_duration, plural

@@ -10,7 +10,7 @@ from statepipe.runtime.reasons.drivers import named
 from statepipe.runtime.reasons.reason import Reason, because
 from statepipe.store.questions.evidence import Evidence
 from statepipe.store.questions.usage import Use, User
-from statepipe.store.resources import STAGING
+from statepipe.store.walk.resources import STAGING
 from statepipe.units import format_duration
 
 #: So many of those that hold a slot are named.

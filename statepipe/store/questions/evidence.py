@@ -16,9 +16,10 @@ from typing import Any, Final, NamedTuple
 from statepipe.clock import Clock
 from statepipe.model import Status
 from statepipe.sqlite import sqlite3
-from statepipe.store import inspection, liveness
-from statepipe.store.inspection import Inspection
+from statepipe.store import liveness
 from statepipe.store.liveness import Death
+from statepipe.store.lookups import inspection
+from statepipe.store.lookups.inspection import Inspection
 from statepipe.store.questions.usage import User, usage
 from statepipe.store.reading import Reader
 

@@ -15,8 +15,8 @@ from statepipe.clock import Clock
 from statepipe.sqlite import sqlite3
 from statepipe.store import liveness
 from statepipe.store.liveness import Worker
-from statepipe.store.presence import RollCall
-from statepipe.store.resources import STAGING
+from statepipe.store.walk.presence import RollCall
+from statepipe.store.walk.resources import STAGING
 
 _RESOURCES = """
 SELECT name, slots, rate, iif(boot_id = ?, closed_boot_us, 0) FROM resource ORDER BY name

@@ -17,9 +17,9 @@ from typing import Any
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
+from statepipe.runtime.driving.pools import Pools
 from statepipe.runtime.executors.process import ProcessExecutor
 from statepipe.runtime.executors.worker import Worker
-from statepipe.runtime.pools import Pools
 
 _MIB = 1 << 20
 _PAGE = os.sysconf("SC_PAGE_SIZE")

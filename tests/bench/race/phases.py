@@ -23,9 +23,9 @@ from typing import Any, Final
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
+from statepipe.runtime.driving.pools import Pools
 from statepipe.runtime.executors.inline import InlineExecutor
-from statepipe.runtime.pools import Pools
-from statepipe.store.opening import open_reader
+from statepipe.store.file.opening import open_reader
 from tests.bench import report
 from tests.bench.race import data
 from tests.bench.race.entrants import HERE, project

@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple
 from statepipe.clock import SystemClock
 from statepipe.io.jsontext import text_of
 from statepipe.sqlite import sqlite3
-from statepipe.store.opening import open_reader
+from statepipe.store.file.opening import open_reader
 from statepipe.store.reading import Reader
 from statepipe.testing import violations
 from tests.crash import scene

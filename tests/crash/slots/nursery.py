@@ -14,8 +14,8 @@ from pathlib import Path
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.runtime.pools import Pools
-from statepipe.store import workers
+from statepipe.runtime.driving.pools import Pools
+from statepipe.store.walk import workers
 
 
 def main(root: Path, lease_ms: int) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from statepipe.errors import StatepipeError
 from statepipe.sqlite import sqlite3
-from statepipe.store.opening import open_reader
+from statepipe.store.file.opening import open_reader
 from statepipe.testing import violations
 from tests.crash.processes import BOUND_MS, soaking, until
 from tests.io.postgres.warehouse import PostgresWarehouse

@@ -1,0 +1,266 @@
+"""
+What run, resume and worker share: an engine, signals, progress, and how it ended.
+
+    driving     open the engine; the first SIGTERM or SIGINT stops it, the second leaves
+    Drivers     drive instances, say what became of them, return the exit code
+
+A stopped command has released its instances: whoever resumes them need not wait.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+from typing import Any, Final
+
+from statepipe.cli.shared.groups import group_facts, group_sentence
+from statepipe.cli.shared.loglines import log_lines
+from statepipe.cli.shared.places import config_here, open_reader
+from statepipe.cli.shared.progress import Progress
+from statepipe.cli.shared.render import Output, first_line, shown_id
+from statepipe.cli.shared.session import Session
+from statepipe.engine import Adopt, Engine
+from statepipe.errors import StatepipeError
+from statepipe.model import Status
+from statepipe.runtime.driving.pools import Pools
+from statepipe.store.reading import Reader
+from statepipe.units import plural
+
+EXIT_FAILED: Final = 1
+_SHOW_CURSOR: Final = b"\x1b[?25h"
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+#: Instances that one call of the engine drives; each turn of its loop asks for all of them.
+DRIVEN_AT_ONCE_MAX: Final = 200
+
+
+class Signals:
+    """
+    The two signals that end a command.
+
+    Attributes:
+        received: The number of the first one, None so far.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._engine: Engine | None = None
+        self._before = {number: signal.signal(number, self._heard) for number in _SIGNALS}
+
+    def stop(self, engine: Engine) -> None:
+        """Stop this engine at the first signal, at once if it has come."""
+        self._engine = engine
+        if self.received is not None:
+            engine.stop(self.name)
+
+    def restore(self) -> None:
+        """Give the signals back to whoever had them."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @property
+    def name(self) -> str:
+        """Its name, such as "SIGTERM"."""
+        assert self.received is not None
+        return signal.Signals(self.received).name
+
+    def _heard(self, number: int, _frame: FrameType | None) -> None:
+        if self.received is not None:
+            # Workers hold our lifeline: they and all they started die with us, and what
+            # is left is the same as after kill -9. Only the cursor must not stay hidden.
+            if sys.stdout.isatty():
+                os.write(sys.stdout.fileno(), _SHOW_CURSOR)
+            os._exit(128 + number)
+        self.received = number
+        if self._engine is not None:
+            self._engine.stop(self.name)
+
+
+class Drivers:
+    """
+    Drives instances for one command.
+
+    Attributes:
+        engine: The open engine.
+        out: Where to print.
+    """
+
+    def __init__(
+        self, engine: Engine, *, out: Output, signals: Signals, progress: Progress
+    ) -> None:
+        self.engine = engine
+        self.out = out
+        self._signals = signals
+        self._progress = progress
+        self._results: list[dict[str, Any]] = []
+
+    @property
+    def is_stopped(self) -> bool:
+        """True once a signal asked the command to end."""
+        return self._signals.received is not None
+
+    def run(self, instance: str) -> int:
+        """Drive one instance to its end and return the exit code."""
+        statuses = self.engine.run([instance])
+        return self.report(statuses)
+
+    def run_group(self, group: str) -> int:
+        """Drive a group until its partitions rest and return the exit code."""
+        self.engine.groups.run(group)
+        return self.report_group(group)
+
+    def resume_group(self, group: str, *, reason: str | None, adopts: bool) -> int:
+        """Take a group's failed partitions back to work; else as `run_group`."""
+        taken, _ = self.engine.groups.resume(group, reason=reason, adopts=adopts)
+        self.out.note(f"{plural(taken, 'partition')} taken back to work")
+        return self.report_group(group)
+
+    def resume(
+        self,
+        ids: Sequence[str],
+        *,
+        reason: str | None,
+        definition: Adopt,
+        on_refusal: Callable[[str, StatepipeError], None] | None,
+    ) -> dict[str, str]:
+        """Resume instances, some at a time; return the statuses of those that were reached."""
+        statuses: dict[str, str] = {}
+        for start in range(0, len(ids), DRIVEN_AT_ONCE_MAX):
+            if self.is_stopped:
+                break
+            some = ids[start : start + DRIVEN_AT_ONCE_MAX]
+            statuses |= self.engine.resume(
+                some, reason=reason, definition=definition, on_refusal=on_refusal
+            )
+        return statuses
+
+    def work(self, machines: Sequence[str], *, until_idle: bool) -> int:
+        """Drive whatever is ready and return the exit code."""
+        for machine, count in self.engine.left_alone().items():
+            self.out.note(
+                f"{plural(count, 'instance')} of {machine} left alone: the machine is not the one"
+                f" they began with   next: statepipe resume --all --machine {machine} --dry-run"
+            )
+        self.engine.work(machines or None, until_idle=until_idle)
+        self._progress.close()
+        ended = self._progress.ended
+        self.out.say(
+            f"{plural(ended[Status.DONE], 'instance')} done, {ended[Status.FAILED]:,} failed"
+            + ("   next: statepipe ls --failed" if ended[Status.FAILED] else "")
+        )
+        return 0 if self._signals.received is None else 128 + self._signals.received
+
+    def report(self, statuses: Mapping[str, str]) -> int:
+        """Say what became of each instance, a line each, and return the exit code."""
+        self._progress.close()
+        with open_reader() as reader:
+            results = [_result(reader, name) for name in statuses]
+        if self.out.is_json:
+            self.out.values(results)
+        for each in results:
+            (self.out.note if self.out.is_json else self.out.say)(_sentence(each))
+        if all(status == Status.DONE for status in statuses.values()):
+            return 0
+        if self._signals.received is not None and Status.READY in statuses.values():
+            return 128 + self._signals.received
+        return EXIT_FAILED
+
+    def report_group(self, group: str) -> int:
+        """Say what became of a group, in one line, and return the exit code."""
+        self._progress.close()
+        with open_reader() as reader:
+            found = reader.group(group)
+        if self.out.is_json:
+            self.out.value(group_facts(found))
+        (self.out.note if self.out.is_json else self.out.say)(group_sentence(found))
+        log = logging.getLogger("statepipe")
+        if found.group.finished_at_ms is not None and log.hasHandlers():  # or Python prints it
+            level = logging.INFO if found.group.status == Status.DONE else logging.ERROR
+            log.log(level, "group %s", group_sentence(found, leads_on=False))
+        if found.group.status == Status.DONE:
+            return 0
+        if self._signals.received is not None and found.group.finished_at_ms is None:
+            return 128 + self._signals.received
+        return EXIT_FAILED
+
+
+@contextmanager
+def driving(
+    *,
+    create: bool,
+    detailed: bool = False,
+    brief: bool = False,
+    concurrency: int | None = None,
+) -> Generator[Drivers]:
+    """
+    Open an engine for one command.
+
+    Args:
+        create: Make the store if it is missing.
+        detailed: Say every batch, not only every move.
+        brief: Say only what ended or failed.
+        concurrency: How many instances, and tasks, at a time; None for the engine's choice.
+
+    Raises:
+        StoreUnusable, Busy, DefinitionError: As `Engine`.
+    """
+    out = Session.current().out()
+    config = config_here()
+    signals = Signals()
+    try:
+        with log_lines(config, Session.current()) as lines:
+            if lines.on_stderr:  # they say all that progress and notes would
+                out = replace(out, quiet=True)
+            progress = Progress(out, detailed=detailed, brief=brief)
+            with Engine(
+                config,
+                create=create,
+                observe=progress.observe,
+                log=lines.log,
+                pools=Pools(processes=concurrency, threads=concurrency or 32),
+                in_flight_max=concurrency or 64,
+            ) as engine:
+                signals.stop(engine)
+                try:
+                    yield Drivers(engine, out=out, signals=signals, progress=progress)
+                finally:
+                    progress.close()
+    finally:
+        signals.restore()
+
+
+def _result(reader: Reader, name: str) -> dict[str, Any]:
+    found = reader.inspect(name)
+    loaded, rejected = reader.loaded_and_rejected(name)
+    failure = found.failure
+    return {
+        "id": name,
+        "status": found.standing,
+        "state": found.state,
+        "failed_state": found.failed_state,
+        "loaded": loaded,
+        "rejected": rejected,
+        "error_class": failure and failure.error_class,
+        "error": failure and failure.error,
+        "took_ms": found.updated_at_ms - found.created_at_ms,
+    }
+
+
+def _sentence(result: Mapping[str, Any]) -> str:
+    name = shown_id(result["id"])
+    counts = f"{plural(result['loaded'], 'record')} loaded, {result['rejected']:,} rejected"
+    if result["status"] == Status.DONE:
+        what = f"{name} done: {counts}"
+        verb = f"quarantine ls {name}" if result["rejected"] else f"history {name}"
+    elif result["status"] == Status.FAILED:
+        why = f"{result['error_class']}: {first_line(result['error'])}; {counts}"
+        what = f"{name} failed in {result['failed_state']}: {why}"
+        verb = f"inspect {name}"
+    else:
+        what = f"{name} {result['status']} in {result['failed_state'] or result['state']}: {counts}"
+        verb = f"resume {name}"
+    return f"{what}   next: statepipe {verb}"

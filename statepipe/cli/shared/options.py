@@ -1,0 +1,204 @@
+"""
+Options that commands share, and how their values are read.
+
+    command             a command with its examples and the options that all have
+    common_options      --store, --env, --config, --output, --quiet, --no-color, --debug
+    log_options         --log-format, --log-file, --log-level, of commands that drive
+    instance_id         the argument ID, checked
+    parsed_params       `-p key=value` and `-p key:=json` as a mapping
+    duration_ms         "2h", "90d" as an option's value
+    confirm             ask before something is changed
+
+    DEFINITION          --definition pinned|latest, of commands that take an instance back to work
+
+The common options are accepted before and after the name of the command.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Final
+
+import click
+
+from statepipe.cli.shared.render import escape
+from statepipe.cli.shared.session import FORMATS, LOG_FORMATS, LOG_LEVELS, Session
+from statepipe.errors import BadParameter, Refused, UsageError
+from statepipe.units import parse_duration_ms
+
+ID_CHARS_MAX: Final = 200
+
+
+DEFINITION: Final = click.option(
+    "--definition",
+    type=click.Choice(["pinned", "latest"]),
+    default="pinned",
+    show_default=True,
+    help="If the machine has changed since: refuse, or go on with what it is now.",
+)
+
+
+def common_options() -> list[click.Parameter]:
+    """Return the options every command has; each writes into the session."""
+    return [
+        _option(["-s", "--store"], metavar="PATH", help="The checkpoint store (STATEPIPE_STORE)."),
+        _option(["-e", "--env"], metavar="NAME", help="An [env.NAME] of the file (STATEPIPE_ENV)."),
+        _option(["--config"], metavar="PATH", help="The statepipe.toml (STATEPIPE_CONFIG)."),
+        _option(["-o", "--output"], type=click.Choice(FORMATS), help="Default: table."),
+        _option(["-q", "--quiet"], is_flag=True, help="Say nothing but the answer."),
+        _option(["--no-color"], is_flag=True, help="No colours (NO_COLOR)."),
+        _option(["--debug"], is_flag=True, help="Print tracebacks of defects (STATEPIPE_DEBUG)."),
+    ]
+
+
+def log_options() -> list[click.Parameter]:
+    """Return the options that say where log lines go; each writes into the session."""
+    return [
+        _option(
+            ["--log-format"],
+            type=click.Choice(LOG_FORMATS),
+            help="Log lines (STATEPIPE_LOG_FORMAT); on standard error without a file.",
+        ),
+        _option(
+            ["--log-file"],
+            metavar="PATH",
+            help="Append log lines to it, as JSON unless said otherwise (STATEPIPE_LOG_FILE).",
+        ),
+        _option(
+            ["--log-level"],
+            type=click.Choice(LOG_LEVELS),
+            help="The least important; default debug for json, info for text.",
+        ),
+    ]
+
+
+def command(
+    name: str, *, examples: Iterable[str], logs: bool = False
+) -> Callable[[Callable[..., int | None]], click.Command]:
+    """
+    Make a function a command that has the common options, and examples in its help.
+
+    An option of its own wins over a common one of the same name.
+
+    Args:
+        name: Its name.
+        examples: Calls of it.
+        logs: True if it has the options of log lines as well.
+    """
+    epilog = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
+
+    def made(function: Callable[..., int | None]) -> click.Command:
+        wrapped = click.command(name, epilog=epilog)(function)
+        own = {name for param in wrapped.params for name in param.opts}
+        shared = [*(log_options() if logs else ()), *common_options()]
+        wrapped.params.extend(each for each in shared if own.isdisjoint(each.opts))
+        return wrapped
+
+    return made
+
+
+def instance_id(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:  # noqa: ANN401  (one id, several, or none)
+    """
+    Check an id, or several, as a click callback.
+
+    Raises:
+        UsageError: One is empty, too long, begins with "-", or has what cannot be printed.
+    """
+    for each in value if isinstance(value, tuple) else (value,):
+        if each is not None and not is_id(each):
+            raise UsageError(
+                f"{each!r} is not the id of an instance",
+                meaning="nothing was read or changed",
+                next_step=f"an id is 1..{ID_CHARS_MAX} printable characters, the first no dash",
+            )
+    return value
+
+
+def is_id(text: str) -> bool:
+    """Return True if `text` may name an instance."""
+    return 0 < len(text) <= ID_CHARS_MAX and text.isprintable() and not text.startswith("-")
+
+
+def parsed_params(given: Sequence[str]) -> dict[str, Any]:
+    """
+    Return parameters as given with -p: text after `=`, a JSON value after `:=`.
+
+    Raises:
+        BadParameter: One has no `=`, is given twice, or its JSON is none.
+    """
+    params: dict[str, Any] = {}
+    for each in given:
+        name, equals, text = each.partition("=")
+        typed = name.endswith(":")
+        name = name.removesuffix(":")
+        if not equals or not name:
+            raise _bad(f"-p {each!r} has no value")
+        if name in params:
+            raise _bad(f"parameter {name!r} is given twice")
+        if not typed:
+            params[name] = text
+            continue
+        try:
+            params[name] = json.loads(text)
+        except ValueError as error:
+            raise _bad(f"the value of {name!r} is not JSON: {error}") from None
+    return params
+
+
+def duration_ms(text: str, *, option: str) -> int:
+    """
+    Return a duration given as the value of `option`, in milliseconds.
+
+    Raises:
+        BadParameter: It is none.
+    """
+    try:
+        return parse_duration_ms(text)
+    except (ValueError, OverflowError) as error:
+        raise BadParameter(
+            f"{option}: {error}",
+            meaning="nothing was read or changed",
+            next_step=f"{option} 2h",
+        ) from None
+
+
+def confirm(question: str, *, yes: bool, again: str = "the same command with --yes") -> None:
+    """
+    Ask at the terminal, unless `yes`.
+
+    Raises:
+        Refused: Nobody can be asked, or the answer was no.
+    """
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Refused(
+            f"{question.rstrip('?')} needs a yes, and there is no terminal to ask at",
+            meaning="nothing was changed",
+            next_step=again,
+        )
+    sys.stderr.write(f"{escape(question)} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Refused("not confirmed", meaning="nothing was changed", next_step=again)
+
+
+def _option(names: list[str], **facts: Any) -> click.Option:  # noqa: ANN401  (click's own keywords)
+    field = names[-1].removeprefix("--").replace("-", "_")
+    return click.Option(
+        names, expose_value=False, callback=partial(_keep, field), default=None, **facts
+    )
+
+
+def _keep(field: str, ctx: click.Context, _param: click.Parameter, value: Any) -> None:  # noqa: ANN401  (text or a flag)
+    if value is not None:
+        setattr(ctx.find_root().ensure_object(Session), field, value)
+
+
+def _bad(message: str) -> BadParameter:
+    return BadParameter(
+        message,
+        meaning="nothing was created",
+        next_step="-p day=2013-02-08 for text, -p limit:=10 for a JSON value",
+    )

@@ -1,0 +1,76 @@
+"""
+The common options as given; `cli.places` finds the configuration and the store by them.
+
+    Session     the options
+    Told        an error that was told already
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+import click
+
+from statepipe.cli.shared.render import Output
+from statepipe.errors import StatepipeError
+
+FORMATS: Final = ("table", "json", "jsonl")
+#: As `logsettings` has them, which `--help` need not import.
+LOG_FORMATS: Final = ("text", "json", "none")
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """
+    One call of the command line. Filled in while the options are parsed.
+
+    Attributes:
+        store: The store as given, or None.
+        env: The environment as given, or None.
+        config: The configuration file as given, or None.
+        output: "table", "json" or "jsonl"; None is "table".
+        quiet: True to say nothing but the answer.
+        no_color: True for no colours.
+        debug: True to print tracebacks of defects.
+        log_format: "text", "json" or "none", or None.
+        log_file: Where log lines are appended to, or None.
+        log_level: The least important level of log lines, or None.
+    """
+
+    store: str | None = None
+    env: str | None = None
+    config: str | None = None
+    output: str | None = None
+    quiet: bool = False
+    no_color: bool = False
+    debug: bool = False
+    log_format: str | None = None
+    log_file: str | None = None
+    log_level: str | None = None
+
+    @classmethod
+    def current(cls) -> "Session":
+        """Return the session of the command that is running."""
+        return click.get_current_context().find_root().ensure_object(cls)
+
+    def out(self) -> Output:
+        """Return where and how to print."""
+        return Output(
+            form=self.output or "table",
+            quiet=self.quiet,
+            color=not self.no_color and not os.environ.get("NO_COLOR"),
+        )
+
+
+class Told(Exception):
+    """
+    An error was told as a log line; what is left is its exit code.
+
+    Attributes:
+        error: Which.
+    """
+
+    def __init__(self, error: StatepipeError) -> None:
+        super().__init__(error.message)
+        self.error = error

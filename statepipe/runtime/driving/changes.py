@@ -1,0 +1,376 @@
+"""
+What each thing that can happen to an instance becomes: one `Change`, ready to commit.
+
+    moved         an event took it to another state
+    retry_later   the attempt failed and will be tried again
+    batched       a batch was staged, or loaded
+    rested        it waits: for an event, or for its time
+    released      nothing happened, but this process lets go (a graceful stop)
+    steered       a cancel or a pause that was asked for is honoured
+
+All are pure: they read a `Drive` and return values. Nothing of the drive changes
+before the commit was acknowledged.
+"""
+
+from typing import Final, NamedTuple
+
+from statepipe.drift import told
+from statepipe.errors import ENGINE_ERRORS, DataError
+from statepipe.figures import OTHER
+from statepipe.model import (
+    CANCEL,
+    CANCELLED_STATE,
+    Attachment,
+    Change,
+    Detail,
+    Loaded,
+    Plan,
+    Reached,
+    Staged,
+    Status,
+    Stay,
+)
+from statepipe.runtime.driving import sizing
+from statepipe.runtime.driving.drive import Drive
+from statepipe.runtime.driving.endings import Ended, Facts, Failure
+from statepipe.runtime.picture import Mark, Picture
+from statepipe.runtime.program import PlainMove
+from statepipe.store.codec import decode
+
+ERROR_CHARS_MAX: Final = 4_000
+#: In the note of a batch; all of them are in the table `drift`.
+DRIFTS_TOLD_MAX: Final = 5
+
+_STATUS_OF_END: Final = {
+    "success": Status.DONE,
+    "failure": Status.FAILED,
+    "cancelled": Status.CANCELLED,
+}
+
+
+class Pause(NamedTuple):
+    """When an instance that rests is looked at again, by both clocks."""
+
+    wake_at_ms: int
+    delay_ms: int
+    wake_boot_ms: int
+    boot_id: str
+
+
+def moved(
+    drive: Drive,
+    ended: Ended,
+    *,
+    worker: int,
+    at_ms: int,
+    took_ms: int | None,
+    target: str | None = None,
+) -> tuple[Change, Attachment | None]:
+    """
+    Return the move that `ended` brings about: to `target`, or as the machine's rules decide it.
+
+    Raises:
+        NoTransition: The rules accept no such event here, or no guard held.
+        ValueRefused: The results are too large for a checkpoint.
+    """
+    source = drive.state
+    is_plain = ended.is_plain and drive.picture.input is None and not drive.waited_ms
+    if target is None and is_plain:
+        plain = drive.program.plain.get((source, ended.event))
+        if plain is not None:
+            return _plain_change(drive, ended.event, plain, at_ms=at_ms, took_ms=took_ms), None
+    table = drive.program.table
+    if target is None:
+        target = table.decide(source, ended.event, Facts(drive, ended))
+    learned = _learned(drive, ended, target)
+    final = table.final_kind(target)
+    attachment = None
+    if final is None and drive.program.parts[target].work == "load":
+        attachment = _planned(drive, learned, target)
+    status = Status.READY if final is None else _STATUS_OF_END[final]
+    if status == Status.DONE and learned.input is not None:
+        reached, keeps = _reached(learned), drive.program.keeps
+        attachment = Attachment(drive.stay, source, releases=True, keeps=keeps, reached=reached)
+    detail = None
+    if (
+        learned is not drive.picture
+        or ended.failure is not None
+        or ended.records is not None
+        or ended.note is not None
+        or status == Status.FAILED
+        or drive.waited_ms
+    ):
+        detail = _move_detail(drive, ended, learned, worker=worker, at_ms=at_ms, status=status)
+    change = Change(
+        drive.n,
+        drive.epoch,
+        drive.seq,
+        target,
+        at_ms,
+        ended.event,
+        took_ms,
+        drive.part.policy_digest,
+        status,
+        source,
+        drive.program.name,
+        _since(drive.entered_at_ms, at_ms),
+        _since(drive.created_at_ms, at_ms),
+        detail,
+    )
+    return change, attachment
+
+
+def _plain_change(
+    drive: Drive, event: str, plain: PlainMove, *, at_ms: int, took_ms: int | None
+) -> Change:
+    return Change(
+        drive.n,
+        drive.epoch,
+        drive.seq,
+        plain.target,
+        at_ms,
+        event,
+        took_ms,
+        drive.part.policy_digest,
+        plain.status,
+        drive.state,
+        drive.program.name,
+        _since(drive.entered_at_ms, at_ms),
+        _since(drive.created_at_ms, at_ms),
+        None,
+    )
+
+
+def _since(then_ms: int, now_ms: int) -> int:
+    """Return how long ago that was; the wall clock may have been set back meanwhile."""
+    return now_ms - then_ms if now_ms > then_ms else 0
+
+
+def retry_later(
+    drive: Drive, ended: Ended, pause: Pause, *, at_ms: int, took_ms: int | None
+) -> Change:
+    """Return the change that parks the instance until its next attempt."""
+    assert ended.failure is not None
+    picture = sizing.after(drive, ended.failure)
+    learned = None if picture is drive.picture else picture.write()
+    detail = _unchanged(drive, kind="retry")._replace(
+        picture=drive.picture_bytes if picture is drive.picture else learned,
+        learned=learned,
+        attempt=drive.attempt + 1,
+        wake_at_ms=pause.wake_at_ms,
+        wake_delay_ms=pause.delay_ms,
+        wake_boot_ms=pause.wake_boot_ms,
+        wake_boot_id=pause.boot_id,
+        error_class=ended.failure.names[0],
+        error=ended.failure.message[:ERROR_CHARS_MAX],
+        error_kind=_kind_of(drive, ended.failure),
+        task=drive.state,
+        tried=drive.attempt + 1,
+        records=ended.records,
+        rejected=ended.rejected,
+        drifts=ended.drifts,
+    )
+    change = _resting(drive, event=ended.event, at_ms=at_ms, detail=detail)
+    return change._replace(took_ms=took_ms, policy=drive.part.policy_digest)
+
+
+def batched(
+    drive: Drive, done: Staged | Loaded, *, mark: Mark | None, worker: int, at_ms: int
+) -> tuple[Change, Attachment]:
+    """
+    Return the change that makes one staged, or one loaded, batch part of the checkpoint.
+
+    `mark` is how far a source with a watermark has come with it, None for all others.
+    """
+    picture = drive.picture
+    if mark is not None and mark != picture.marks.get(drive.state):
+        picture = picture.marked(drive.state, mark)
+    picture = sizing.recovered(drive, picture)
+    learned = None if picture is drive.picture else picture.write()
+    is_load = isinstance(done, Loaded)
+    rejected = done.rejects.records if done.rejects else 0
+    drifts = done.seen.drifts if isinstance(done, Staged) and done.seen else ()
+    detail = _unchanged(drive, kind="batch")._replace(
+        worker=worker,
+        lost=0,
+        picture=drive.picture_bytes if picture is drive.picture else learned,
+        learned=learned,
+        batches=drive.batches + 1,
+        task=drive.state,
+        records=done.records,
+        bytes=None if isinstance(done, Loaded) else done.bytes,
+        rejected=rejected,
+        read=done.records + rejected if isinstance(done, Loaded) else done.read,
+        note="; ".join([f"batch {done.number}", *map(told, drifts[:DRIFTS_TOLD_MAX])]),
+        drifts=drifts,
+    )
+    event = "loaded" if is_load else "staged"
+    change = _resting(drive, event=event, at_ms=at_ms, detail=detail)
+    if isinstance(done, Loaded):
+        return change, Attachment(drive.stay, drive.state, loaded=done)
+    return change, Attachment(drive.stay, drive.state, staged=done)
+
+
+def rested(drive: Drive, pause: Pause, *, note: str | None, at_ms: int) -> Change:
+    """Return the change that puts an instance to rest in a state that waits."""
+    detail = _unchanged(drive, kind="interrupt")._replace(
+        lost=0,  # whoever drove it has come as far as there is to go
+        wake_at_ms=pause.wake_at_ms,
+        wake_delay_ms=pause.delay_ms,
+        wake_boot_ms=pause.wake_boot_ms,
+        wake_boot_id=pause.boot_id,
+        note=note,
+    )
+    return _resting(drive, event="wait", at_ms=at_ms, detail=detail)
+
+
+def released(drive: Drive, *, reason: str, at_ms: int) -> Change:
+    """Return the change that lets an instance go where it rests, ready for the next driver."""
+    detail = _unchanged(drive, kind="interrupt")._replace(note=reason)
+    return _resting(drive, event="interrupt", at_ms=at_ms, detail=detail)
+
+
+def steered(drive: Drive, *, at_ms: int) -> Change:
+    """Return the change that honours a cancel or a pause."""
+    if drive.wish == "pause":
+        detail = _unchanged(drive, kind="pause")
+        change = _resting(drive, event="pause", at_ms=at_ms, detail=detail)
+        return change._replace(status=Status.PAUSED)
+    detail = _unchanged(drive, kind="cancel")._replace(
+        failed_state=drive.state, entered_at_ms=at_ms, finished_at_ms=at_ms
+    )
+    change = _resting(drive, event=CANCEL, at_ms=at_ms, detail=detail)
+    return change._replace(status=Status.CANCELLED, state=CANCELLED_STATE)
+
+
+def _move_detail(
+    drive: Drive, ended: Ended, learned: Picture, *, worker: int, at_ms: int, status: str
+) -> Detail:
+    picture = drive.picture_bytes if learned is drive.picture else learned.write()
+    failed = status == Status.FAILED
+    failure = ended.failure
+    error_class, error = (failure.names[0], failure.message) if failure else (None, None)
+    if failed and failure is None:  # an event of the machine's own led here, and is the cause
+        error_class = ended.event
+        error = ended.note or "the task raised this event, and the machine leads it here"
+    return _unchanged(drive, kind="move")._replace(
+        attempt=0,
+        lost=0,
+        # A resume comes back to the stay that failed, and must know what it has.
+        batches=drive.batches if failed else 0,
+        picture=picture,
+        worker=worker if status == Status.READY else None,
+        failed_state=drive.state if failed else None,
+        error_class=error_class,
+        error=error and error[:ERROR_CHARS_MAX],
+        error_kind=_kind_of(drive, failure) if failure else None,
+        entered_at_ms=at_ms,
+        finished_at_ms=None if status == Status.READY else at_ms,
+        task=drive.state,
+        tried=drive.attempt + 1,
+        records=ended.records,
+        rejected=ended.rejected,
+        learned=None if picture is drive.picture_bytes else picture,
+        note=ended.note,
+        drifts=ended.drifts,
+    )
+
+
+def _kind_of(drive: Drive, failure: Failure) -> str:
+    """Return what a failure counts as: a label that no author's code can make up."""
+    declared = (*drive.part.policy.errors, *ENGINE_ERRORS)
+    return next((name for name in failure.names if name in declared), OTHER)
+
+
+def _learned(drive: Drive, ended: Ended, target: str) -> Picture:
+    """Return the picture after the move: the new result, visit counts, and the input."""
+    before = drive.picture
+    table = drive.program.table
+    source = drive.state
+    counts = table.counts(source, ended.event, target)
+    if ended.value is None and not ended.produced and not counts:
+        return before
+    results = before.results
+    if ended.value is not None:
+        results = {**results, source: decode(ended.value)}
+    visits = dict(before.visits)
+    counted = table.counted(source, ended.event, target)
+    if counted is not None:
+        visits[counted] = visits.get(counted, 0) + 1
+    if target in table.cyclic_states:
+        # The initial state is entered by no move: its first visit is not counted.
+        seen = visits.get(target, 1 if target == table.machine.initial else 0)
+        visits[target] = seen + 1
+    given = drive.stay if ended.produced else before.input
+    return before._replace(results=results, visits=visits, input=given)
+
+
+def _reached(picture: Picture) -> tuple[Reached, ...]:
+    """Return how far the sources of an instance that is done have come; see `watermarks`."""
+    return tuple(
+        Reached(state, mark.since, mark.reached)
+        for state, mark in picture.marks.items()
+        if mark.reached is not None
+    )
+
+
+def _planned(drive: Drive, picture: Picture, target: str) -> Attachment:
+    if picture.input is None:
+        raise DataError(
+            f"{drive.id!r} enters {target!r} with nothing to load: no state before it made batches",
+            meaning="nothing was loaded; the instance rests where it was",
+            next_step=f"statepipe check {drive.program.name}",
+        )
+    stay = Stay(drive.generation, target, picture.visit(target))
+    return Attachment(stay, target, plan=Plan(stay, picture.input))
+
+
+def _resting(drive: Drive, *, event: str, at_ms: int, detail: Detail) -> Change:
+    """Return a change that leaves the instance in its state."""
+    return Change(
+        n=drive.n,
+        epoch=drive.epoch,
+        seq=drive.seq,
+        state=drive.state,
+        at_ms=at_ms,
+        event=event,
+        took_ms=None,
+        policy=None,
+        status=Status.READY,
+        source=drive.state,
+        machine=drive.program.name,
+        stayed_ms=0,
+        lived_ms=_since(drive.created_at_ms, at_ms),
+        detail=detail,
+    )
+
+
+def _unchanged(drive: Drive, *, kind: str) -> Detail:
+    """Return the detail that leaves everything as it is and lets the instance go."""
+    return Detail(
+        kind=kind,
+        attempt=drive.attempt,
+        lost=drive.lost,
+        batches=drive.batches,
+        picture=drive.picture_bytes,
+        worker=None,
+        wake_at_ms=None,
+        wake_delay_ms=None,
+        wake_boot_ms=None,
+        wake_boot_id=None,
+        failed_state=None,
+        error_class=None,
+        error=None,
+        entered_at_ms=drive.entered_at_ms,
+        finished_at_ms=None,
+        task=None,
+        tried=None,
+        records=None,
+        bytes=None,
+        rejected=None,
+        learned=None,
+        note=None,
+        error_kind=None,
+        read=None,
+        waited_ms=None if kind == "batch" else drive.waited_ms or None,
+    )

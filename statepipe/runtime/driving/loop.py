@@ -1,0 +1,400 @@
+"""
+The walk, for many instances at once.
+
+One thread owns the store and turns this wheel:
+
+    claim         the right to drive an instance: epoch + 1, committed
+    dispatch      what rests is called, in an executor
+    drain         outcomes and staged batches come back, and are decided (`outcomes.py`)
+    commit        everything that became ready, as one transaction with one fsync
+    acknowledge   memory, waiting tasks, observers: after the commit, never before
+
+There is no recovery mode: `claim` takes a new instance and one whose worker died by
+the same statement, and both go on at `dispatch` from the last commit.
+"""
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from statepipe.errors import StatepipeError, TaskCancelled
+from statepipe.model import Change, Checkpoint, Status
+from statepipe.runtime.driving import waits
+from statepipe.runtime.driving.agenda import Agenda
+from statepipe.runtime.driving.announcing import with_notices
+from statepipe.runtime.driving.attempt import commit_of, mark_of
+from statepipe.runtime.driving.calls import Calls
+from statepipe.runtime.driving.changes import batched
+from statepipe.runtime.driving.drive import Drive
+from statepipe.runtime.driving.endings import Ended
+from statepipe.runtime.driving.group import GROUP_MAX, LINGER_MS, Entry, Group, refused
+from statepipe.runtime.driving.inbox import Finished, Inbox, Question
+from statepipe.runtime.driving.observers import Observers
+from statepipe.runtime.driving.outcomes import farewell, outcome
+from statepipe.runtime.driving.permits import Permits
+from statepipe.runtime.driving.pools import Pools
+from statepipe.runtime.driving.sizing import size_of
+from statepipe.runtime.driving.waiting import Waiting
+from statepipe.runtime.output.capture import Outbox
+from statepipe.runtime.output.streams import nobody
+from statepipe.runtime.program import Program
+from statepipe.store.file.connection import Store
+from statepipe.store.liveness import Worker
+from statepipe.store.stage.directory import Stage
+from statepipe.store.stage.sweep import sweep
+from statepipe.store.walk import claims, workers
+from statepipe.store.walk.claims import Scope
+from statepipe.store.walk.committer import Verdict
+
+
+class Loop:
+    """
+    Drives instances until told to stop.
+
+    Args:
+        store: The open store; the loop's thread is the only one that may use it.
+        worker: This process's row.
+        pools: Where tasks run.
+        stage: Where staged batches lie.
+        rng: For jitter.
+        in_flight_max: How many instances it drives at a time.
+        observers: Who is told what was committed.
+        staged_bytes_max: How much may be staged before nothing new begins; None for no bound.
+
+    Attributes:
+        drives: What it drives right now, by the instance's number.
+        fenced: Ids of instances that were taken over by another process.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        worker: Worker,
+        pools: Pools,
+        stage: Stage,
+        rng: random.Random,
+        in_flight_max: int,
+        observers: Observers,
+        staged_bytes_max: int | None = None,
+    ) -> None:
+        self.drives: dict[int, Drive] = {}
+        self.fenced: list[str] = []
+        self._scope = Scope(instances=frozenset())
+        self._store = store
+        self._clock = store.clock
+        self._worker = worker
+        self._programs: dict[int, Program] = {}
+        self._pools = pools
+        self._stage = stage
+        self._rng = rng
+        self._in_flight_max = in_flight_max
+        self._observers = observers
+        self._outbox = Outbox(self._clock)
+        self._agenda = Agenda(self._clock)
+        self._permits = Permits(store, worker, self._agenda, staged_bytes_max=staged_bytes_max)
+        self._group = Group(store, self._outbox, self._permits)
+        self._inbox = Inbox()
+        self._waiting = Waiting(pools.slots, self._permits)
+        self._calls = Calls(
+            store, pools=pools, inbox=self._inbox, outbox=self._outbox, waiting=self._waiting
+        )
+        self._fresh = 0
+        self._stopping: str | None = None
+        self._broken: StatepipeError | None = None
+
+    # The wheel
+
+    def tick(self, *, wait_ms: int = 0) -> None:
+        """
+        Turn the wheel once; wait up to `wait_ms` for something to happen if nothing is ready.
+
+        Raises:
+            Busy, StoreUnusable: As `Committer.commit`. Nobody was told that anything is
+                committed; the loop must not be used again.
+        """
+        if self._agenda.is_due:
+            self._claim()
+            if not self.drives:
+                return  # whoever waits for that sees it now, and not after a wait
+        self._calls.kill_overdue()
+        self._dispatch()
+        patience_ms = self._agenda.patience_ms(self._calls.next_ms())
+        self._drain(0 if self._group else min(wait_ms, patience_ms))
+        self._gather()
+        self._commit()
+
+    def learn(self, program: Program) -> None:
+        """Be able to drive instances of `program`; the scope must not name others."""
+        self._programs[program.definition] = program
+        self._group.policies.update(program.policies)
+
+    def limit_to(self, scope: Scope) -> None:
+        """Claim from now on what is in `scope`, and look for it at once."""
+        self._scope = scope
+        self._agenda.saw_all = False
+        self._agenda.look_at_once()
+
+    def adopt(self, checkpoint: Checkpoint) -> None:
+        """Drive an instance that this worker has just claimed."""
+        drive = Drive(checkpoint, self._programs[checkpoint.definition])
+        if (older := self.drives.get(drive.n)) is not None:
+            self._lose(older)  # another process had it meanwhile
+        self.drives[drive.n] = drive
+        self._calls.claimed(drive)
+        self._waiting.put(drive)
+        self._observers.journaled(self._store, drive.n, drive.seq)
+        if checkpoint.epoch > 1:  # somebody drove it before, and may have died in the middle
+            self._sweep(drive)
+
+    def abandon(self) -> None:
+        """Kill what still runs and let nobody wait; what is not committed did not happen."""
+        for drive in self.drives.values():
+            if drive.future is not None:
+                self._calls.kill(drive, TaskCancelled("the process ends"), grace_ms=0)
+        self._inbox.refuse_all()
+
+    def settle(self) -> None:
+        """Store what attempts have said and was too much for the commits so far."""
+        while self._outbox.waiting:
+            self._group.commit_output()
+
+    def stop(self, reason: str) -> None:
+        """Claim nothing more, let every instance go at its next boundary; safe in a signal."""
+        self._stopping = reason
+        self._agenda.look_at_once()
+
+    @property
+    def is_idle(self) -> bool:
+        """True if nothing is driven, and nothing in scope is to be tried again."""
+        agenda, store = self._agenda, self._store
+        return not self.drives and agenda.saw_all and not claims.tries_again(store, self._scope)
+
+    # Claim
+
+    def _claim(self) -> None:
+        agenda = self._agenda
+        agenda.look_later()
+        if agenda.renews(lease_ms=self._worker.lease_ms):
+            workers.renew(self._store, self._worker)
+        if self._stopping:
+            self.let_all_go()
+            return
+        self._notice_wishes()
+        limit = min(self._in_flight_max - len(self.drives) + self._permits.beside, GROUP_MAX)
+        agenda.forget_timers()  # without room, nobody can be woken
+        if limit > 0:
+            claimed = claims.claim_ready(self._store, self._worker, scope=self._scope, limit=limit)
+            for checkpoint in claimed:
+                self.adopt(checkpoint)
+            if len(claimed) == limit:  # there may be more, ready and not yet claimed
+                agenda.look_at_once()
+            agenda.wake_at(claims.next_timer_boot_ms(self._store, scope=self._scope))
+            agenda.saw_all = len(claimed) < limit
+        if not self.drives:
+            self._store.checkpoint_wal(above_bytes=0)
+
+    def _notice_wishes(self) -> None:
+        """See what other processes asked of our instances; costs nothing if none wrote."""
+        if not self._store.others_wrote():
+            return
+        for n in claims.wished(self._store.connection, self._worker):
+            drive = self.drives.get(n)
+            # With a change under way its commit finds out that the row moved.
+            if drive is not None and not drive.pending and self._reread(drive):
+                self._waiting.hurry(drive)
+                if drive.future is not None and drive.wish != "pause":
+                    self._calls.ask_to_stop(drive)
+
+    def let_all_go(self) -> None:
+        """Let every instance go at its next boundary; it is, once `drives` is empty."""
+        for drive in self.drives.values():
+            drive.wish = drive.wish or "stop"
+            self._waiting.hurry(drive)
+            # A pause waits for the next boundary; an end does not wait for a pause.
+            if drive.future is not None:
+                self._calls.ask_to_stop(drive)
+
+    # Dispatch
+
+    def _dispatch(self) -> None:
+        while not self._group.is_due and (drive := self._waiting.next(self._pools)) is not None:
+            if drive.wish is None:
+                self._act(drive)
+            else:
+                change = farewell(drive, reason=self._stopping or "", at_ms=self._clock.now_ms())
+                self._group.add(Entry(drive, change, None), None)
+
+    def _act(self, drive: Drive) -> None:
+        if (refusal := self._calls.refusal(drive)) is not None:
+            self._permits.give_back(drive)
+            self._conclude(drive, refusal, None)
+            return
+        if drive.part.work == "wait":
+            change, attachment = waits.turn(drive, self._store, worker=self._worker.n)
+            self._group.add(Entry(drive, change, None), attachment)
+            return
+        ended = self._calls.begin(drive, self._ask_inline)
+        if self._broken is not None:
+            raise self._broken
+        if ended is None:
+            self._fresh += 1
+        else:
+            self._finish(ended)
+
+    def _ask_inline(self, drive: Drive, attempt_id: int, request: Mapping[str, Any]) -> Any:  # noqa: ANN401  (plain data)
+        """Answer at once: the task runs in the loop's own thread and holds it up."""
+        question = Question(drive, attempt_id, request)
+        try:
+            with nobody():  # what we and our observers print is not the task's
+                self._respond(question)
+                while not question.is_answered:
+                    self._commit()
+        except StatepipeError as error:
+            # It passes through the author's code, which may take it for its own; `_act` raises it.
+            self._broken = error
+            raise
+        return question.wait()
+
+    # Drain
+
+    def _drain(self, wait_ms: int) -> bool:
+        """Take what has come, or comes within `wait_ms`; False if nothing has."""
+        messages = self._inbox.take(wait_ms=wait_ms, limit=GROUP_MAX)
+        for message in messages:
+            if isinstance(message, Question):
+                self._respond(message)
+            else:
+                self._finish(message)
+        return bool(messages)
+
+    def _gather(self) -> None:
+        """
+        Let attempts that began since the last commit come to this one, if they are quick.
+
+        One instance alone has nobody to wait for, and attempts that take their time are
+        waited for once, when they begin.
+        """
+        while self._group and self._fresh > 0 and not self._group.is_due:
+            if self._inbox.has_kept or not self._drain(LINGER_MS):
+                return
+            self._dispatch()
+
+    def _respond(self, question: Question) -> None:
+        drive = question.drive
+        if not question.is_of_its_current_attempt or self.drives.get(drive.n) is not drive:
+            question.refuse()
+            return
+        if drive.pending:
+            self._inbox.keep(question)
+            return
+        drive.heard_boot_ms = self._clock.boot_ms()
+        done = commit_of(question.request)
+        if self._calls.holds(question):
+            return
+        if done is None and drive.wish in (None, "pause"):
+            question.answer(self._calls.answer(question))
+        elif done is None or drive.wish == "cancel":
+            question.refuse()
+        else:
+            at_ms = self._clock.now_ms()
+            mark = mark_of(question.request)
+            change, attachment = batched(drive, done, mark=mark, worker=self._worker.n, at_ms=at_ms)
+            self._group.add(Entry(drive, change, question), with_notices(drive, change, attachment))
+
+    def _finish(self, message: Finished) -> None:
+        drive = message.drive
+        self._fresh -= self._calls.tally(message)
+        if self.drives.get(drive.n) is not drive or drive.attempt_id != message.attempt_id:
+            message.capture.end()
+            return
+        if drive.pending:
+            self._inbox.keep(message)
+            return
+        if (ended := self._calls.ended(message)) is None:
+            self._calls.hear_due(drive)
+        else:
+            self._conclude(drive, ended, message)
+
+    def _conclude(self, drive: Drive, ended: Ended, message: Finished | None) -> None:
+        change, attachment = outcome(
+            drive,
+            ended,
+            worker=self._worker.n,
+            clock=self._clock,
+            rng=self._rng,
+            took_ms=None if message is None else message.took_ms,
+        )
+        self._group.add(Entry(drive, change, message), attachment)
+
+    # Commit, acknowledge
+
+    def _commit(self) -> None:
+        self._fresh = 0
+        for entry, verdict in self._group.commit():
+            if verdict is Verdict.COMMITTED:
+                self._acknowledge(entry)
+            elif verdict is Verdict.REFUSED:
+                raise refused(entry)
+            elif self._reread(entry.drive):
+                self._again(entry)
+            elif isinstance(entry.message, Question):
+                entry.message.refuse()
+        self._store.checkpoint_wal()
+        if self._inbox.has_kept:
+            self._drain(0)
+
+    def _acknowledge(self, entry: Entry) -> None:
+        drive, change, message = entry.drive, entry.change, entry.message
+        detail, attempt = change.detail, drive.attempt + 1
+        drive.committed(change)
+        if isinstance(message, Question):
+            if self._stopping:  # an inline task holds up the loop that would say so
+                drive.wish = drive.wish or "stop"
+            if drive.wish is None:
+                message.answer(size_of(drive))
+            else:
+                message.refuse()
+            self._calls.hear_due(drive)
+        elif change.status == Status.READY and (detail is None or detail.worker is not None):
+            self._waiting.put(drive)
+        else:
+            self._let_go(drive, change)
+        self._observers.changed(entry, attempt=attempt)
+
+    def _let_go(self, drive: Drive, change: Change) -> None:
+        del self.drives[drive.n]
+        if not self._agenda.saw_all or not self.drives:
+            self._agenda.look_at_once()  # there is room for what is ready and not yet claimed
+        self._agenda.wake_at(change.detail and change.detail.wake_boot_ms)
+        if change.status == Status.DONE and drive.picture.input is not None:
+            # Its rows went with the commit: row first, file after, and never a hole.
+            self._sweep(drive)
+
+    def _sweep(self, drive: Drive) -> None:
+        n, name, epoch = drive.n, drive.id, drive.epoch
+        sweep(self._stage, self._store.connection, n=n, instance_id=name, epoch=epoch)
+
+    def _again(self, entry: Entry) -> None:
+        """Decide once more, now that the row was read again: somebody asked for something."""
+        if entry.message is None:
+            self._waiting.put(entry.drive)
+        else:
+            self._inbox.keep(entry.message)
+
+    def _reread(self, drive: Drive) -> bool:
+        """Copy the row again; False, and the instance is let go, if it is no longer ours."""
+        checkpoint = claims.load_checkpoint(self._store.connection, drive.n)
+        if checkpoint.epoch == drive.epoch:
+            drive.refresh(checkpoint)
+            return True
+        self._lose(drive)
+        return False
+
+    def _lose(self, drive: Drive) -> None:
+        """Let an instance go that was taken over, unless it is gone."""
+        if self.drives.get(drive.n) is drive:
+            del self.drives[drive.n]
+            self.fenced.append(drive.id)
+            self._observers.fenced(drive, at_ms=self._clock.now_ms())
+            self._calls.forget(drive)

@@ -1,0 +1,120 @@
+"""
+From how an attempt ended to the change it brings: move on, try again, give up, or obey.
+
+    outcome     the one place where success, failure, retries and wishes meet
+    arrival     the move that an end without retries brings
+"""
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from statepipe.clock import Clock
+from statepipe.errors import StatepipeError
+from statepipe.machine.definition import FAILED_STATE
+from statepipe.model import ERROR, Attachment, Change
+from statepipe.observe import redact
+from statepipe.runtime.driving.announcing import with_notices
+from statepipe.runtime.driving.attempt import CANCELLED_ATTEMPT
+from statepipe.runtime.driving.changes import Pause, moved, released, retry_later, steered
+from statepipe.runtime.driving.drive import Drive
+from statepipe.runtime.driving.endings import Ended, Failure
+from statepipe.runtime.failure import names_of
+
+
+def outcome(
+    drive: Drive,
+    ended: Ended,
+    *,
+    worker: int,
+    clock: Clock,
+    rng: random.Random,
+    took_ms: int | None,
+) -> tuple[Change, Attachment | None]:
+    """
+    Return the change that `ended` brings, and the rows that go with it.
+
+    Args:
+        drive: The instance.
+        ended: How its attempt ended.
+        worker: This process's number in the store.
+        clock: For the wake-up time of a retry.
+        rng: For jitter.
+        took_ms: How long the attempt took; None if it did not begin.
+    """
+    at_ms = clock.now_ms()
+    if drive.wish == "cancel":
+        return steered(drive, at_ms=at_ms), None
+    if ended is CANCELLED_ATTEMPT:
+        if drive.wish is not None:
+            return farewell(drive, reason="asked to stop", at_ms=at_ms), None
+        ended = _failed(Failure(("TaskCancelled", "TaskError"), "the task says it was cancelled"))
+    if drive.wish == "pause" and ended.failure is not None:
+        return steered(drive, at_ms=at_ms), None
+    if ended.failure is not None and _is_worth_another_try(drive, ended.failure, clock=clock):
+        pause = _pause(drive, ended.failure, clock=clock, rng=rng)
+        change = retry_later(drive, ended, pause, at_ms=at_ms, took_ms=took_ms)
+        return change, None
+    return arrival(drive, ended, worker=worker, at_ms=at_ms, took_ms=took_ms)
+
+
+def arrival(
+    drive: Drive, ended: Ended, *, worker: int, at_ms: int, took_ms: int | None
+) -> tuple[Change, Attachment | None]:
+    """Return the move that `ended` brings, whatever refuses it, and who is told of it."""
+    try:
+        change, attachment = moved(drive, ended, worker=worker, at_ms=at_ms, took_ms=took_ms)
+    except StatepipeError as error:
+        move = partial(moved, drive, worker=worker, at_ms=at_ms, took_ms=took_ms)
+        change, attachment = _failing(move, ended, error)
+    return change, with_notices(drive, change, attachment)
+
+
+def farewell(drive: Drive, *, reason: str, at_ms: int) -> Change:
+    """Return the change by which this process lets the instance go, as it was asked to."""
+    if drive.wish == "stop":
+        return released(drive, reason=reason, at_ms=at_ms)
+    return steered(drive, at_ms=at_ms)
+
+
+def _is_worth_another_try(drive: Drive, failure: Failure, *, clock: Clock) -> bool:
+    policy = drive.part.policy
+    if "DeadlineExceeded" in failure.names or not policy.retries(failure.names):
+        return False
+    if drive.attempt + 1 >= policy.max_attempts:
+        return False
+    if policy.max_elapsed_ms is None:
+        return True
+    return clock.now_ms() - drive.entered_at_ms < policy.max_elapsed_ms
+
+
+def _pause(drive: Drive, failure: Failure, *, clock: Clock, rng: random.Random) -> Pause:
+    delay_ms = drive.part.policy.pause_ms(
+        attempt=drive.attempt + 1, rng=rng, retry_after_ms=failure.retry_after_ms
+    )
+    return Pause(clock.now_ms() + delay_ms, delay_ms, clock.boot_ms() + delay_ms, clock.boot_id)
+
+
+def _failing(
+    move: Callable[..., tuple[Change, Attachment | None]], ended: Ended, error: StatepipeError
+) -> tuple[Change, Attachment | None]:
+    """Return the move of an instance whose move was refused: whatever refuses, it ends failed."""
+    # The rules or the checkpoint cannot take what the task returned: its failure.
+    refused = _failed(_refusal(error, ended.failure))._replace(drifts=ended.drifts)
+    if ended.event != ERROR:
+        with suppress(StatepipeError):
+            return move(refused)
+    # The rules cannot even take a failure, for a guard that breaks on it. The instance
+    # must not take the loop, and all others with it, down.
+    return move(refused, target=FAILED_STATE)
+
+
+def _refusal(error: StatepipeError, first: Failure | None) -> Failure:
+    """Return `error` as a failure that does not hide the one it was met on."""
+    cause = "" if first is None else f"; it came upon {first.names[0]}: {first.message}"
+    return Failure(tuple(names_of(error)), redact.redacted(error.message) + cause)
+
+
+def _failed(failure: Failure) -> Ended:
+    return Ended(ERROR, None, produced=False, records=None, rejected=None, failure=failure)

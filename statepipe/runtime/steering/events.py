@@ -1,0 +1,90 @@
+"""
+What people and programs tell instances that wait: written down, then told to who listens.
+
+    Sender.signal   an event to one instance
+    Sender.emit     an event to all who wait for it with a key
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from statepipe.errors import NotFound, StatepipeError
+from statepipe.machine.waits import Wait
+from statepipe.runtime.catalog import Catalog
+from statepipe.runtime.driving.observers import Observers
+from statepipe.store.file.connection import Store
+from statepipe.store.walk import emissions, signals
+from statepipe.store.walk.emissions import Emitted
+from statepipe.suggest import did_you_mean
+
+
+class Sender(ABC):
+    """The part of an engine that sends events; it drives nothing."""
+
+    catalog: Catalog
+    _observers: Observers
+
+    @property
+    @abstractmethod
+    def _store(self) -> Store: ...
+
+    def signal(
+        self,
+        instance_id: str,
+        event: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        reason: str | None = None,
+    ) -> bool:
+        """
+        Send an event; return False if the instance does not wait for it yet, and keeps it.
+
+        Raises as `store.signals.send`.
+        """
+        sent = signals.send(self._store, instance_id, event, params or {}, reason=reason)
+        self._observers.journaled(self._store, sent.instance, sent.seq)
+        return sent.is_awaited
+
+    def emit(
+        self,
+        event: str,
+        key: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        reason: str | None = None,
+    ) -> Emitted:
+        """
+        Send an event to all who wait for it with `key`, now or later; the first emit wins.
+
+        Raises:
+            NotFound: No machine waits for it with a key, here or in the store.
+            ValueRefused, BadParameter: As `store.emissions.emit`.
+        """
+        known = emissions.known(self._store.connection)
+        if event not in known:  # files are read only if it is of a machine without instances yet
+            self._refuse_unknown(event, known | self._awaited())
+        emitted = emissions.emit(self._store, event, key, params or {}, reason=reason)
+        for n, seq in emitted.woken:
+            self._observers.journaled(self._store, n, seq)
+        return emitted
+
+    def _refuse_unknown(self, event: str, known: set[str]) -> None:
+        if event not in known:
+            names = sorted(known)
+            raise NotFound(
+                f"no machine waits for an event {event!r} with a key{did_you_mean(event, names)}",
+                meaning="nothing was changed",
+                next_step=f"the events that are waited for so are {', '.join(names) or 'none'}",
+            )
+
+    def _awaited(self) -> set[str]:
+        """Return the events that known machines wait for with a key, broken files left out."""
+        found: set[str] = set()
+        for name in self.catalog.names():
+            with suppress(StatepipeError):
+                for state in self.catalog.machine(name).states:
+                    if isinstance(state.task, Wait) and state.task.key:
+                        found |= set(state.task.events)
+        return found

@@ -1,0 +1,7 @@
+"""
+The care of a store: is it sound, and what can go.
+
+    checks          what must hold between its rows
+    health          what `statepipe doctor` finds
+    prune           instances that ended long ago
+"""

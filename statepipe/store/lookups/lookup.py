@@ -1,0 +1,129 @@
+"""
+The few questions the engine asks of its own connection; reports are in `reading.py`.
+"""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from statepipe.model import Fact
+from statepipe.sqlite import sqlite3
+from statepipe.store.walk.claims import not_found
+
+
+class Found(NamedTuple):
+    """Where an instance stands."""
+
+    n: int
+    id: str
+    machine: str
+    definition: int
+    seq: int
+    status: str
+    state: str
+    failed_state: str | None
+
+
+_FIND = """
+SELECT i.n, i.id, d.machine, i.definition, i.seq, i.status, i.state, i.failed_state
+  FROM instance i
+  JOIN definition d ON d.n = i.definition
+ WHERE i.id = ?
+"""
+
+_STEPS = """
+SELECT seq, generation, kind, source, target, picture
+  FROM journal
+ WHERE instance = ? AND kind IN ('create', 'move', 'resume', 'rewind', 'cancel')
+ ORDER BY seq
+"""
+
+_LOADED = """
+SELECT state, sum(loaded IS NOT NULL)
+  FROM plan
+ WHERE instance = ?
+ GROUP BY state
+"""
+
+# In the order of the fields of Fact; what these kinds of row make of the status is fixed.
+_JOURNALED = """
+SELECT j.kind, j.event, j.at_ms, d.machine, i.id, j.source, j.target,
+       coalesce(j.ended, CASE j.kind WHEN 'pause' THEN 'paused' ELSE 'ready' END),
+       j.seq, j.epoch, j.generation, j.attempt, j.took_ms, j.records, j.bytes, j.rejected,
+       NULL, j.error_class, j.error, NULL, j.note
+  FROM journal j
+  JOIN instance i ON i.n = j.instance
+  JOIN definition d ON d.n = i.definition
+ WHERE j.instance = :n AND j.seq >= :seq
+ ORDER BY j.seq
+ LIMIT :limit
+"""
+
+
+def find_instance(connection: sqlite3.Connection, instance_id: str) -> Found:
+    """
+    Return where instance `instance_id` stands.
+
+    Raises:
+        NotFound: There is no such instance.
+    """
+    row = connection.execute(_FIND, (instance_id,)).fetchone()
+    if row is None:
+        raise not_found(instance_id)
+    return Found(*row)
+
+
+def journaled(connection: sqlite3.Connection, n: int, seq: int) -> Fact:
+    """Return what the journal says of a claim, or of what people did to an instance."""
+    (fact,) = facts(connection, n, first=seq, limit=1)
+    return fact
+
+
+def facts(connection: sqlite3.Connection, n: int, *, first: int = 1, limit: int = -1) -> list[Fact]:
+    """Return the journal of an instance from row `first` on, at most `limit` rows."""
+    found = connection.execute(_JOURNALED, {"n": n, "seq": first, "limit": limit})
+    return [Fact(*row) for row in found]
+
+
+def newest_seq(connection: sqlite3.Connection, n: int, *, kind: str) -> int:
+    """Return the seq of the newest row of one kind; there must be one."""
+    sql = "SELECT max(seq) FROM journal WHERE instance = ? AND kind = ?"
+    seq: int = connection.execute(sql, (n, kind)).fetchone()[0]
+    return seq
+
+
+def definition_body(connection: sqlite3.Connection, n: int) -> str:
+    """Return the canonical form (JSON) of a definition."""
+    body: str = connection.execute("SELECT body FROM definition WHERE n = ?", (n,)).fetchone()[0]
+    return body
+
+
+def steps_of(
+    connection: sqlite3.Connection, n: int
+) -> list[tuple[int, int, str, str, str, bytes | None]]:
+    """Return the journal rows that tell where an instance went, oldest first."""
+    return list(connection.execute(_STEPS, (n,)))
+
+
+def batches_loaded(connection: sqlite3.Connection, n: int) -> dict[str, int]:
+    """Return how many batches of an instance each loading state has put at a destination."""
+    return dict(connection.execute(_LOADED, (n,)).fetchall())
+
+
+def statuses(connection: sqlite3.Connection, numbers: Collection[int]) -> dict[int, str]:
+    """Return the status of each of these instances."""
+    listed = ", ".join(f"{n:d}" for n in numbers)
+    sql = f"SELECT n, status FROM instance WHERE n IN ({listed})"  # noqa: S608  (our own numbers)
+    return dict(connection.execute(sql).fetchall())
+
+
+def ready_of_others(connection: sqlite3.Connection, known: Collection[int]) -> dict[str, int]:
+    """Return how many ready instances, by machine, began with none of the definitions `known`."""
+    listed = ", ".join(f"{n:d}" for n in known)
+    sql = f"""
+SELECT d.machine, count(*)
+  FROM instance i
+  JOIN definition d ON d.n = i.definition
+ WHERE i.status = 'ready' AND i.status <> 'done' AND i.definition NOT IN ({listed})
+ GROUP BY d.machine
+"""  # noqa: S608  (our own numbers)
+    return dict(connection.execute(sql).fetchall())

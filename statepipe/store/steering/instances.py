@@ -1,0 +1,345 @@
+"""
+What people do to instances: create, cancel, pause, rewind; one transaction each.
+
+Every intervention is journaled with its reason. An instance that a live process
+drives is not changed under it: the wish is written into `request`, which moves
+seq, so that the driver's next commit is refused as stale, it reads the row again
+and honours the wish. The order of transactions decides between done and cancelled.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from statepipe.errors import Refused
+from statepipe.model import CANCELLED_STATE, Checkpoint, Plan, Status, Stay
+from statepipe.sqlite import sqlite3
+from statepipe.store.file.connection import Store
+from statepipe.store.lookups import groups
+from statepipe.store.lookups.groups import NewGroup
+from statepipe.store.metrics.counters import Counters
+from statepipe.store.stage.rows import has_batches
+from statepipe.store.steering.making import New, insert
+from statepipe.store.walk.claims import (
+    JOURNAL_OF_STEERING,
+    dead_workers,
+    load_checkpoint,
+    not_found,
+    refuse_if_driven,
+)
+from statepipe.store.walk.committer import insert_plan
+from statepipe.store.walk.replays import refuse_replaced, refuse_replayed
+
+_DEFINE = """
+INSERT INTO definition (machine, version, digest, body, created_at_ms)
+VALUES (:machine, :version, :digest, :body, :now_ms)
+    ON CONFLICT DO NOTHING
+"""
+
+_FIND = "SELECT n, id, status, state, worker, request FROM instance WHERE id = ?"
+
+_CANCEL = """
+UPDATE instance
+   SET seq            = seq + 1,
+       epoch          = epoch + 1,
+       status         = 'cancelled',
+       failed_state   = state,
+       state          = :cancelled,
+       worker         = NULL,
+       wake_at_ms     = NULL,
+       wake_delay_ms  = NULL,
+       wake_boot_ms   = NULL,
+       wake_boot_id   = NULL,
+       request        = NULL,
+       entered_at_ms  = :now_ms,
+       updated_at_ms  = :now_ms,
+       finished_at_ms = :now_ms,
+       change         = 'cancel'
+ WHERE n = :n
+"""
+
+_PAUSE = """
+UPDATE instance
+   SET seq           = seq + 1,
+       epoch         = epoch + 1,
+       status        = 'paused',
+       worker        = NULL,
+       wake_at_ms    = NULL,
+       wake_delay_ms = NULL,
+       wake_boot_ms  = NULL,
+       wake_boot_id  = NULL,
+       request       = NULL,
+       updated_at_ms = :now_ms,
+       change        = 'pause'
+ WHERE n = :n
+"""
+
+_REQUEST = """
+UPDATE instance
+   SET seq           = seq + 1,
+       request       = :request,
+       updated_at_ms = :now_ms,
+       change        = 'request'
+ WHERE n = :n
+"""
+
+_REWIND = """
+UPDATE instance
+   SET seq            = seq + 1,
+       epoch          = epoch + 1,
+       generation     = generation + 1,
+       definition     = coalesce(:definition, definition),
+       status         = 'ready',
+       state          = :state,
+       attempt        = 0,
+       lost           = 0,
+       batches        = 0,
+       picture        = :picture,
+       worker         = NULL,
+       wake_at_ms     = NULL,
+       wake_delay_ms  = NULL,
+       wake_boot_ms   = NULL,
+       wake_boot_id   = NULL,
+       failed_state   = NULL,
+       error_class    = NULL,
+       error          = NULL,
+       request        = NULL,
+       entered_at_ms  = :now_ms,
+       updated_at_ms  = :now_ms,
+       finished_at_ms = NULL,
+       change         = 'rewind'
+ WHERE n = :n
+   AND seq = :seq
+"""
+
+
+class NewInstance(NamedTuple):
+    """What `create` needs of one instance; `params` are encoded by the codec."""
+
+    id: str
+    params: bytes
+    partition: str | None = None  # its key, if it is one of a group
+
+
+def define(store: Store, *, machine: str, version: int, digest: str, body: str) -> int:
+    """Return the number of the definition, writing it down if it is new."""
+    sql = "SELECT n FROM definition WHERE machine = ? AND digest = ?"
+    found = store.connection.execute(sql, (machine, digest)).fetchone()
+    if found is None:
+        facts = {
+            "machine": machine,
+            "version": version,
+            "digest": digest,
+            "body": body,
+            "now_ms": store.clock.now_ms(),
+        }
+        with store.write() as connection:
+            connection.execute(_DEFINE, facts)
+        found = store.connection.execute(sql, (machine, digest)).fetchone()
+    n: int = found[0]
+    return n
+
+
+def create(
+    store: Store,
+    *,
+    machine: str,
+    definition: int,
+    initial: str,
+    instances: Sequence[NewInstance],
+    group: NewGroup | None = None,
+    reason: str | None = None,
+) -> list[int]:
+    """
+    Create instances at rest in `initial`, all of them or none; return their numbers.
+
+    Args:
+        store: The open store.
+        machine: Name of their machine.
+        definition: Number of its definition.
+        initial: The state they begin in.
+        instances: Who they are.
+        group: The group whose partitions they are; None for instances of their own.
+        reason: Why, for the journal.
+
+    Raises:
+        InstanceExists: One of the ids is taken; nothing was created.
+        InstancePruned: One of the ids was taken, and its instance pruned; nothing was created.
+        BadParameter: An id is empty or too long; nothing was created.
+    """
+    now_ms = store.clock.now_ms()
+    with store.write() as connection:
+        whose: dict[str, Any] = {"machine": machine, "definition": definition, "now_ms": now_ms}
+        member_of = group and groups.insert(connection, group, total=len(instances), **whose)
+        numbers = []
+        for each in instances:
+            new = New(
+                id=each.id,
+                definition=definition,
+                params=each.params,
+                state=initial,
+                now_ms=now_ms,
+                note=reason,
+                member_of=member_of,
+                partition=each.partition,
+            )
+            numbers.append(insert(connection, new))
+        counters = Counters()
+        counters.transition(machine, "", "create", initial, times=len(instances))
+        counters.write(connection)
+    return numbers
+
+
+def request(
+    store: Store, *, instance_id: str, wish: Literal["cancel", "pause"], reason: str | None
+) -> bool:
+    """
+    Cancel or pause an instance; return True if it is done, False if its driver was asked to.
+
+    Raises:
+        NotFound: No such instance.
+        Refused: It has already finished, or is about to be cancelled.
+    """
+    dead = dead_workers(store, me=None)
+    with store.write() as connection:
+        row = connection.execute(_FIND, (instance_id,)).fetchone()
+        if row is None:
+            raise not_found(instance_id)
+        return ask(store, connection, Asked(*row), wish=wish, dead=dead, reason=reason)
+
+
+class Asked(NamedTuple):
+    """An instance that somebody asks something of."""
+
+    n: int
+    id: str
+    status: str
+    state: str
+    holder: int | None
+    request: str | None
+
+
+def ask(
+    store: Store,
+    connection: sqlite3.Connection,
+    found: Asked,
+    *,
+    wish: Literal["cancel", "pause"],
+    dead: Mapping[tuple[int, int], str],
+    reason: str | None,
+) -> bool:
+    """Do as `request`, inside the caller's transaction."""
+    n, instance_id, status, state, holder, asked = found
+    if status in Status.FINISHED or status == Status.PAUSED == wish + "d":
+        raise Refused(
+            f"instance {instance_id!r} is already {status}",
+            meaning="nothing was changed",
+            next_step=f"statepipe inspect {instance_id}",
+        )
+    if asked == "cancel" != wish:  # what was promised to one is not undone by another
+        raise Refused(
+            f"instance {instance_id!r} is about to be cancelled",
+            meaning="nothing was changed; it ends at its next boundary",
+            next_step=f"statepipe inspect {instance_id}",
+        )
+    driven = holder is not None and not any(number == holder for number, _ in dead)
+    facts = {
+        "n": n,
+        "now_ms": store.clock.now_ms(),
+        "request": wish,
+        "cancelled": CANCELLED_STATE,
+    }
+    connection.execute(_REQUEST if driven else _CANCEL if wish == "cancel" else _PAUSE, facts)
+    connection.execute(
+        JOURNAL_OF_STEERING, {"n": n, "event": wish, "source": state, "note": reason}
+    )
+    if wish == "cancel" and not driven:
+        _count_cancel(connection, load_checkpoint(connection, n), source=state, facts=facts)
+    return not driven
+
+
+def _count_cancel(
+    connection: sqlite3.Connection, now: Checkpoint, *, source: str, facts: Mapping[str, Any]
+) -> None:
+    at_ms = facts["now_ms"]
+    counters = Counters()
+    counters.transition(now.machine, source, "cancel", CANCELLED_STATE)
+    counters.finished(
+        now.machine,
+        Status.CANCELLED,
+        instance=now.n,
+        at_ms=at_ms,
+        lived_ms=max(0, at_ms - now.created_at_ms),
+    )
+    counters.write(connection)
+
+
+def rewind(  # noqa: PLR0913  (what was worked out of it before)
+    store: Store,
+    *,
+    instance_id: str,
+    seq: int,
+    state: str,
+    picture: bytes | None,
+    reason: str | None,
+    visit: int = 1,
+    loads: Stay | None = None,
+    needs: Stay | None = None,
+    appends: Collection[str] = (),
+    definition: int | None = None,
+) -> None:
+    """
+    Put an instance back to rest in an earlier state, in a new generation.
+
+    Args:
+        store: The open store.
+        instance_id: Which one.
+        seq: As it was when `picture` was worked out; the row must still have it.
+        state: Where to.
+        picture: What was known when it entered `state`, encoded.
+        reason: Why, for the journal.
+        visit: Which visit to `state` that is.
+        loads: The stay whose batches `state` loads; None if it loads nothing.
+        needs: The stay whose batches must still be there; None if they cannot be gone.
+        appends: The states that it does again, if what they yield is appended without a key.
+        definition: Number of the definition to adopt, or None to keep its own.
+
+    Raises:
+        NotFound: No such instance.
+        Busy: A live process drives it.
+        Refused: It moved on since `seq`, or the batches it needs were given back meanwhile; or
+            others replay what `appends` have rejected.
+    """
+    dead = dead_workers(store, me=None)
+    with store.write() as connection:
+        row = connection.execute(_FIND, (instance_id,)).fetchone()
+        if row is None:
+            raise not_found(instance_id)
+        n, _, _, source, holder, _ = row
+        refuse_replaced(connection, n, instance_id)
+        refuse_replayed(connection, n, instance_id, states=appends)
+        if holder is not None:
+            refuse_if_driven(connection, instance_id, holder=holder, dead=dead)
+        facts = {
+            "n": n,
+            "seq": seq,
+            "state": state,
+            "picture": picture,
+            "definition": definition,
+            "now_ms": store.clock.now_ms(),
+        }
+        gone = needs is not None and not has_batches(connection, n, needs)
+        if gone or connection.execute(_REWIND, facts).rowcount == 0:
+            raise Refused(
+                f"instance {instance_id!r} moved while the rewind was prepared",
+                meaning="nothing was changed",
+                next_step=f"statepipe inspect {instance_id}   # then rewind again",
+            )
+        connection.execute(
+            JOURNAL_OF_STEERING, {"n": n, "event": "rewind", "source": source, "note": reason}
+        )
+        now = load_checkpoint(connection, n)
+        if loads is not None:  # what is loaded is fixed on entering, and this is entering
+            insert_plan(connection, n, Plan(Stay(now.generation, state, visit), loads))
+        counters = Counters()
+        counters.transition(now.machine, source, "rewind", state)
+        counters.write(connection)

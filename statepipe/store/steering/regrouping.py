@@ -1,0 +1,89 @@
+"""
+What people do to a whole group; one transaction each, however many partitions it has.
+
+    take_back   partitions go back to work, for whoever claims them
+    cancel      all that have not ended
+"""
+
+from collections.abc import Sequence
+
+from statepipe.model import Status
+from statepipe.store.file.connection import Store
+from statepipe.store.lookups.lookup import Found
+from statepipe.store.steering import instances as steering
+from statepipe.store.steering.instances import Asked
+from statepipe.store.walk import claims
+from statepipe.store.walk.claims import dead_workers
+
+_NOW = """
+SELECT n, status, state, failed_state, definition, worker
+  FROM instance
+ WHERE n = ? AND id = ?
+"""
+
+_UNFINISHED = """
+SELECT n, id, status, state, worker, request
+  FROM instance
+ WHERE member_of = ? AND status IN ('ready', 'paused')
+ ORDER BY n
+"""
+
+
+def take_back(
+    store: Store, found: Sequence[Found], *, reason: str | None, definition: int | None
+) -> list[Found]:
+    """
+    Resume instances, each with a fresh budget, and leave them to whoever claims them.
+
+    Args:
+        store: The open store.
+        found: Which, as they stood a moment ago; one that moved or was pruned since is left alone.
+        reason: Why, for the journal.
+        definition: Number of the definition to adopt, or None to keep their own.
+
+    Returns:
+        Those that were taken back, with the seq they have now.
+    """
+    dead = {number for number, _ in dead_workers(store, me=None)}
+    taken = []
+    with store.write() as connection:
+        for each in found:
+            row = connection.execute(_NOW, (each.n, each.id)).fetchone()
+            if row is None:
+                continue
+            *rests, worker = row
+            if rests[1] != each.status or (worker is not None and worker not in dead):
+                continue
+            now = claims.take_back(
+                store,
+                connection,
+                tuple(rests),
+                worker=None,
+                reason=reason,
+                definition=definition,
+            )
+            taken.append(each._replace(seq=now.seq, status=Status.READY))
+    return taken
+
+
+def cancel(store: Store, group: int, *, reason: str | None) -> tuple[list[str], list[str]]:
+    """
+    Cancel all unfinished partitions of a group.
+
+    Returns:
+        The ids of those that are cancelled, and of those whose driver was asked to; those
+        that were asked before are in neither.
+    """
+    dead = dead_workers(store, me=None)
+    done: list[str] = []
+    asked: list[str] = []
+    with store.write() as connection:
+        for row in connection.execute(_UNFINISHED, (group,)).fetchall():
+            found = Asked(*row)
+            if found.request == "cancel":
+                continue
+            at_once = steering.ask(
+                store, connection, found, wish="cancel", dead=dead, reason=reason
+            )
+            (done if at_once else asked).append(found.id)
+    return done, asked

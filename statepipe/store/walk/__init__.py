@@ -1,0 +1,10 @@
+"""
+What the walk writes: who has the right to drive, and every change as one group commit.
+
+    claims, workers, presence       who drives what
+    committer       the group commit
+    signals, emissions              events, and who rests for them
+    resources       slots and permits, over all processes
+    notices, stalled                who is to be told
+    watermarks, shapes, replays     rows that a change carries besides
+"""

@@ -1,0 +1,374 @@
+"""
+The right to drive an instance: epoch + 1, committed before anything is done.
+
+    claim_ready     whatever is ready, of the machines or ids asked for
+    claim_resume    one instance by name, finished or not, with a fresh budget
+    take_back       the same in a transaction of the caller's
+
+There is no recovery mode: the statement that claims a new instance also claims
+one whose worker is dead. A timer fires by the boot clock on the boot that armed
+it; on another boot when the wall clock has passed it, and at most one delay after
+start-up (R6 of docs/reliability.md).
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from statepipe.errors import Busy, NotFound, Refused
+from statepipe.model import Checkpoint, Status
+from statepipe.sqlite import sqlite3
+from statepipe.store import liveness
+from statepipe.store.file.connection import Store
+from statepipe.store.liveness import Worker
+from statepipe.store.metrics.counters import Counters
+from statepipe.store.walk import workers
+from statepipe.store.walk.replays import refuse_replaced
+
+_SELECT = """
+SELECT i.n, i.id, d.machine, i.definition, i.params, i.created_at_ms, i.epoch, i.seq,
+       i.generation, i.status, i.state, i.attempt, i.lost, i.batches, i.picture, i.failed_state,
+       i.error_class, i.error, i.entered_at_ms, i.request
+  FROM instance i
+  JOIN definition d ON d.n = i.definition
+ WHERE i.n = ?
+"""
+
+# Three ways to be ready, each by an index of its own. The placeholders are for
+# lists of numbers made by us: never for text that came from outside.
+_FREE = """
+SELECT n, updated_at_ms FROM instance
+ WHERE status = 'ready' AND worker IS NULL AND wake_at_ms IS NULL{scope}
+ LIMIT :limit
+"""
+_TIMER_THIS_BOOT = """
+SELECT n, wake_at_ms FROM instance
+ WHERE wake_boot_id = :boot_id AND wake_boot_ms <= :boot_ms{scope}
+ LIMIT :limit
+"""
+_TIMER_OTHER_BOOT = """
+SELECT n, wake_at_ms FROM instance
+ WHERE (wake_boot_id < :boot_id OR wake_boot_id > :boot_id)
+   AND (wake_at_ms <= :now_ms OR wake_delay_ms <= :boot_ms){scope}
+ LIMIT :limit
+"""
+_HELD_BY_DEAD = """
+SELECT n, NULL FROM instance WHERE worker IN ({dead}){scope} LIMIT :limit
+"""
+
+_TAKE = """
+UPDATE instance
+   SET seq           = seq + 1,
+       epoch         = epoch + 1,
+       lost          = lost + (worker IS NOT NULL),
+       worker        = :worker,
+       wake_at_ms    = NULL,
+       wake_delay_ms = NULL,
+       wake_boot_ms  = NULL,
+       wake_boot_id  = NULL,
+       updated_at_ms = :now_ms,
+       change        = 'claim'
+ WHERE n = :n
+"""
+
+_RESUME = """
+UPDATE instance
+   SET seq            = seq + 1,
+       epoch          = epoch + 1,
+       status         = 'ready',
+       definition     = coalesce(:definition, definition),
+       state          = :state,
+       attempt        = 0,
+       lost           = 0,
+       worker         = :worker,
+       wake_at_ms     = NULL,
+       wake_delay_ms  = NULL,
+       wake_boot_ms   = NULL,
+       wake_boot_id   = NULL,
+       failed_state   = NULL,
+       error_class    = NULL,
+       error          = NULL,
+       request        = NULL,
+       finished_at_ms = NULL,
+       entered_at_ms  = CASE WHEN state = :state THEN entered_at_ms ELSE :now_ms END,
+       updated_at_ms  = :now_ms,
+       change         = 'resume'
+ WHERE n = :n
+"""
+
+JOURNAL_OF_STEERING = """
+INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, note,
+                     ended)
+SELECT n, seq, epoch, generation, updated_at_ms, change, :event, :source, state, :note,
+       CASE change WHEN 'cancel' THEN 'cancelled' END
+  FROM instance
+ WHERE n = :n
+"""
+
+_JOURNAL_OF_CLAIM = """
+INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, note,
+                     waited_ms)
+SELECT n, seq, epoch, generation, updated_at_ms, 'claim', :event, state, state, :note, :waited_ms
+  FROM instance
+ WHERE n = :n
+"""
+
+_NEXT_TIMER = """
+SELECT min(due)
+  FROM (SELECT min(wake_boot_ms) AS due FROM instance WHERE wake_boot_id = :boot_id{scope}
+         UNION ALL
+        SELECT :boot_ms + max(0, min(min(wake_at_ms - :now_ms, wake_delay_ms - :boot_ms)))
+          FROM instance
+         WHERE (wake_boot_id < :boot_id OR wake_boot_id > :boot_id){scope})
+"""
+
+# In a state that waits nothing is attempted.
+_TRIES_AGAIN = """
+SELECT 1 FROM instance WHERE wake_boot_id IS NOT NULL AND attempt > 0{scope} LIMIT 1
+"""
+
+
+class Scope(NamedTuple):
+    """Which instances a driver is willing to drive; what is None limits nothing."""
+
+    instances: frozenset[int] | None = None  # numbers of rows
+    definitions: frozenset[int] | None = None
+    group: int | None = None  # its partitions only
+
+
+def claim_ready(store: Store, worker: Worker, *, scope: Scope, limit: int) -> list[Checkpoint]:
+    """
+    Claim up to `limit` instances that are ready, due, or held by a dead worker.
+
+    Costs no write if there is none. Raises as `Store.write`.
+    """
+    dead = dead_workers(store, me=worker)
+    if not _find_ready(store, dead=dead, scope=scope, limit=1):
+        return []
+    with store.write() as connection:
+        workers.keep(connection, worker, clock=store.clock)
+        # Judged dead before the transaction, since no file may be read inside it.
+        # Death is for good, except a lease renewed in between: look at the beat.
+        still_dead = [w for w in liveness.workers(connection) if (w.n, w.beat) in dead]
+        found = _find_ready(
+            store, dead={(w.n, w.beat): w.name for w in still_dead}, scope=scope, limit=limit
+        )
+        counters = Counters()
+        taken = [_take(store, connection, worker, each, counters) for each in found]
+        counters.write(connection)
+        return taken
+
+
+def claim_resume(
+    store: Store, worker: Worker, *, instance_id: str, reason: str | None, definition: int | None
+) -> Checkpoint:
+    """
+    Take one unfinished instance back to the state it rests in, or failed in, with a fresh budget.
+
+    Args:
+        store: The open store.
+        worker: Who will drive it.
+        instance_id: Which one.
+        reason: Why, for the journal.
+        definition: Number of the definition to adopt, or None to keep its own.
+
+    Raises:
+        NotFound: No such instance.
+        Refused: It is done.
+        Busy: A live process drives it; the message names it.
+    """
+    dead = dead_workers(store, me=worker)
+    with store.write() as connection:
+        row = connection.execute(
+            "SELECT n, status, state, failed_state, worker, definition FROM instance WHERE id = ?",
+            (instance_id,),
+        ).fetchone()
+        if row is None:
+            raise not_found(instance_id)
+        n, status, state, failed_state, holder, began_with = row
+        refuse_replaced(connection, n, instance_id)
+        if status == Status.DONE:
+            raise Refused(
+                f"instance {instance_id!r} is done",
+                meaning="nothing was changed; its data is loaded",
+                next_step=f"statepipe rewind {instance_id} --to STATE   # to do part of it again",
+            )
+        if holder not in (None, worker.n):
+            refuse_if_driven(connection, instance_id, holder=holder, dead=dead)
+        workers.keep(connection, worker, clock=store.clock)
+        rests = (n, status, state, failed_state, began_with)
+        return take_back(
+            store, connection, rests, worker=worker.n, reason=reason, definition=definition
+        )
+
+
+def take_back(
+    store: Store,
+    connection: sqlite3.Connection,
+    rests: tuple[int, str, str, str | None, int],
+    *,
+    worker: int | None,
+    reason: str | None,
+    definition: int | None,
+) -> Checkpoint:
+    """
+    Resume an instance inside the caller's transaction, for `worker`, or for whoever claims it.
+
+    `rests` is its number, status, state and failed state, and the number of its definition.
+    """
+    n, status, state, failed_state, began_with = rests
+    target = failed_state if status in (Status.FAILED, Status.CANCELLED) else state
+    facts = {
+        "n": n,
+        "state": target,
+        "worker": worker,
+        "definition": definition,
+        "now_ms": store.clock.now_ms(),
+    }
+    connection.execute(_RESUME, facts)
+    event = "resume" if definition in (None, began_with) else "adopt"
+    connection.execute(
+        JOURNAL_OF_STEERING, {"n": n, "event": event, "source": state, "note": reason}
+    )
+    checkpoint = _load(connection, n)
+    counters = Counters()
+    cause = "manual" if event == "resume" else "migration"
+    counters.count("resumes", checkpoint.machine, label=cause)
+    if state != target:
+        counters.transition(checkpoint.machine, state, event, checkpoint.state)
+    counters.write(connection)
+    return checkpoint
+
+
+def wished(connection: sqlite3.Connection, worker: Worker) -> list[int]:
+    """Return the instances this worker holds that somebody asked to cancel or pause."""
+    sql = "SELECT n FROM instance WHERE worker = ? AND request IS NOT NULL"
+    return [n for (n,) in connection.execute(sql, (worker.n,))]
+
+
+def next_timer_boot_ms(store: Store, *, scope: Scope) -> int | None:
+    """Return when, by this boot's clock, the next waiting instance is due; None if none waits."""
+    sql = _NEXT_TIMER.format(scope=_scope_sql(scope))
+    due: int | None = store.connection.execute(sql, _moment(store)).fetchone()[0]
+    return due
+
+
+def tries_again(store: Store, scope: Scope) -> bool:
+    """Return True if an instance waits to be tried again; one in a state that waits is none."""
+    sql = _TRIES_AGAIN.format(scope=_scope_sql(scope))
+    return store.connection.execute(sql).fetchone() is not None
+
+
+def load_checkpoint(connection: sqlite3.Connection, n: int) -> Checkpoint:
+    """Read one instance as last committed."""
+    return _load(connection, n)
+
+
+def not_found(instance_id: str) -> NotFound:
+    """Return the error for an id that is not in the store."""
+    return NotFound(
+        f"there is no instance {instance_id!r} in this store",
+        meaning="nothing was changed",
+        next_step="statepipe ls   # shows what is there; --store names another store",
+    )
+
+
+def refuse_if_driven(
+    connection: sqlite3.Connection,
+    instance_id: str,
+    *,
+    holder: int,
+    dead: dict[tuple[int, int], str],
+) -> None:
+    """
+    Raise unless worker `holder` is among the dead.
+
+    Raises:
+        Busy: It lives; the message names its process.
+    """
+    worker = next(w for w in liveness.workers(connection) if w.n == holder)
+    if (worker.n, worker.beat) in dead:
+        return
+    raise Busy(
+        f"instance {instance_id!r} is driven by process {worker.pid} on {worker.host}",
+        meaning="nothing was changed; that process goes on",
+        next_step=f"statepipe inspect {instance_id}   # or stop process {worker.pid} first",
+    )
+
+
+def dead_workers(store: Store, *, me: Worker | None) -> dict[tuple[int, int], str]:
+    """Return the names of dead workers by (number, beat at which they were found dead)."""
+    return {
+        (worker.n, worker.beat): worker.name
+        for worker in liveness.workers(store.connection)
+        if (me is None or worker.n != me.n) and liveness.is_dead(worker, clock=store.clock)
+    }
+
+
+class _Ready(NamedTuple):
+    """An instance that may be claimed: since when, or from which dead worker; is its time up?"""
+
+    n: int
+    since_ms: int | None
+    lost_by: str | None
+    is_due: bool = False
+
+
+def _find_ready(
+    store: Store, *, dead: dict[tuple[int, int], str], scope: Scope, limit: int
+) -> list[_Ready]:
+    facts = {**_moment(store), "limit": limit}
+    within = _scope_sql(scope)
+    found: list[_Ready] = []
+    for sql in (_FREE, _TIMER_THIS_BOOT, _TIMER_OTHER_BOOT):
+        rows = store.connection.execute(sql.format(scope=within), facts)
+        found.extend(_Ready(n, since_ms, None, sql is not _FREE) for n, since_ms in rows)
+    for (worker, _), name in dead.items():
+        sql = _HELD_BY_DEAD.format(dead=f"{worker:d}", scope=within)
+        rows = store.connection.execute(sql, facts)
+        found.extend(_Ready(n, None, name) for n, _since_ms in rows)
+    return found[:limit]
+
+
+def _moment(store: Store) -> dict[str, Any]:
+    clock = store.clock
+    return {"boot_id": clock.boot_id, "boot_ms": clock.boot_ms(), "now_ms": clock.now_ms()}
+
+
+def _scope_sql(scope: Scope) -> str:
+    sql = ""
+    if scope.instances is not None:
+        sql += f" AND n IN ({_numbers(scope.instances)})"
+    if scope.group is not None:
+        sql += f" AND member_of = {scope.group:d}"
+    if scope.definitions is not None:
+        # The plus keeps SQLite from looking the definition up by its index, and reading all
+        # instances there ever were; what is ready has an index of its own.
+        sql += f" AND +definition IN ({_numbers(scope.definitions)})"
+    return sql
+
+
+def _numbers(numbers: Sequence[int] | frozenset[int]) -> str:
+    return ", ".join(f"{n:d}" for n in numbers)
+
+
+def _take(
+    store: Store, connection: sqlite3.Connection, worker: Worker, ready: _Ready, counters: Counters
+) -> Checkpoint:
+    n, now_ms = ready.n, store.clock.now_ms()
+    connection.execute(_TAKE, {"n": n, "worker": worker.n, "now_ms": now_ms})
+    checkpoint = _load(connection, n)
+    machine, state = checkpoint.machine, checkpoint.state
+    facts = {"n": n, "event": "claim", "note": worker.name, "waited_ms": None}
+    if ready.since_ms is None:
+        facts |= {"event": "takeover", "note": f"{worker.name} from {ready.lost_by}"}
+        counters.count("attempts", machine, state, "lost")
+        counters.count("resumes", machine, label="crash")
+    else:
+        facts["waited_ms"] = waited_ms = max(0, now_ms - ready.since_ms)
+        counters.time("queue", machine, us=waited_ms * 1_000, at_ms=now_ms, instance=n)
+    connection.execute(_JOURNAL_OF_CLAIM, facts)
+    return checkpoint._replace(due_at_ms=ready.since_ms) if ready.is_due else checkpoint
+
+
+def _load(connection: sqlite3.Connection, n: int) -> Checkpoint:
+    return Checkpoint(*connection.execute(_SELECT, (n,)).fetchone())

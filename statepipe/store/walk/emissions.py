@@ -1,0 +1,147 @@
+"""
+Events that are emitted to whoever waits for them: one row an event and key, for ever.
+
+    emit        write one down, and wake all who rest for it; one transaction
+    first       the oldest that was emitted, of some events with one key
+    keep_wait   what a change says of a wait, in the transaction of the change
+    key_of      the key of the events that an instance rests for
+    known       the events that stored definitions wait for with a key
+
+The first emit wins: it is a fact, which who comes late finds there, and who repeats it only
+counts. The committer asks once more whether it was emitted when it commits a rest, so that
+an emit cannot fall between a look and that commit.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final, NamedTuple
+
+from statepipe.errors import BadParameter
+from statepipe.model import Attachment, Change
+from statepipe.sqlite import sqlite3
+from statepipe.store.file.connection import Store
+from statepipe.store.walk import signals
+from statepipe.store.walk.claims import JOURNAL_OF_STEERING
+from statepipe.store.walk.signals import WAKE, encoded
+
+KEY_CHARS_MAX: Final = 1_000
+
+_EMIT = """
+INSERT INTO emitted (event, key, params, reason, emitted_at_ms)
+VALUES (:event, :key, :params, :reason, :now_ms)
+    ON CONFLICT (event, key) DO UPDATE SET repeats = repeats + 1
+RETURNING repeats
+"""
+
+_RESTING = """
+SELECT i.n, i.state
+  FROM awaiting a
+  JOIN instance i ON i.n = a.instance
+ WHERE a.event = ? AND a.key = ? AND i.wake_boot_id IS NOT NULL AND i.attempt = 0
+"""
+
+_FIRST = """
+SELECT event, params, reason
+  FROM emitted
+ WHERE key = ? AND event IN ({events})
+ ORDER BY n
+ LIMIT 1
+"""
+
+_KNOWN = """
+SELECT DISTINCT e.value
+  FROM definition d, json_each(d.body, '$.states') s, json_each(s.value, '$.task.wait') e
+ WHERE json_extract(s.value, '$.task.key') IS NOT NULL
+"""
+
+_REST = "INSERT INTO awaiting (event, key, instance) VALUES (?, ?, ?)"
+
+
+class Fact(NamedTuple):
+    """What was emitted; `params` are encoded by the codec."""
+
+    event: str
+    params: bytes
+    reason: str | None
+
+
+class Emitted(NamedTuple):
+    """What an emit did: how often it was emitted before, and the rows that tell who was woken."""
+
+    repeats: int
+    woken: tuple[tuple[int, int], ...]  # numbers of instances, and seqs
+
+
+def emit(
+    store: Store, event: str, key: str, params: Mapping[str, Any], *, reason: str | None
+) -> Emitted:
+    """
+    Write down that `event` happened for `key`, and wake who rests for that.
+
+    Raises:
+        ValueRefused: The parameters are no plain data.
+        BadParameter: They are too large, or the key is empty or too long.
+    """
+    if not 0 < len(key) <= KEY_CHARS_MAX:
+        raise BadParameter(
+            f"a key has 1 to {KEY_CHARS_MAX:,} characters, this one {len(key):,}",
+            meaning="nothing was changed",
+            next_step=f"statepipe emit {event} --key KEY",
+        )
+    facts = {
+        "event": event,
+        "key": key,
+        "params": encoded(event, params),
+        "reason": reason,
+        "now_ms": store.clock.now_ms(),
+    }
+    with store.write() as connection:
+        ((repeats,),) = connection.execute(_EMIT, facts).fetchall()
+        resting = connection.execute(_RESTING, (event, key)).fetchall() if not repeats else []
+        woken = [_wake(connection, n, state, facts) for n, state in resting]
+    return Emitted(repeats, tuple(woken))
+
+
+def first(connection: sqlite3.Connection, key: str, events: Collection[str]) -> Fact | None:
+    """Return the oldest of `events` that was emitted with `key`."""
+    sql = _FIRST.format(events=", ".join("?" * len(events)))
+    row = connection.execute(sql, (key, *events)).fetchone()
+    return None if row is None else Fact(*row)
+
+
+def keep_wait(connection: sqlite3.Connection, change: Change, attachment: Attachment) -> bool:
+    """
+    Write down what a change says of a wait: the signal it takes, a key, the events it rests for.
+
+    The key is None if it says nothing of one; no events are left if it rests for none of a key.
+    False if one of those was emitted: then it must not rest. Inside the caller's transaction.
+    """
+    taken, key, events = attachment.wait or (None, None, ())
+    if taken is not None:
+        signals.take(connection, taken, seq=change.seq + 1)
+    if key is None:
+        return True
+    connection.execute("DELETE FROM awaiting WHERE instance = ?", (change.n,))
+    connection.executemany(_REST, [(event, key, change.n) for event in events])
+    return not events or first(connection, key, events) is None
+
+
+def key_of(connection: sqlite3.Connection, n: int) -> str | None:
+    """Return the key of the events that instance number `n` rested for last, if it had one."""
+    row = connection.execute("SELECT key FROM awaiting WHERE instance = ?", (n,)).fetchone()
+    return None if row is None else row[0]
+
+
+def known(connection: sqlite3.Connection) -> set[str]:
+    """Return the events that the machines of the store wait for with a key."""
+    return {event for (event,) in connection.execute(_KNOWN)}
+
+
+def _wake(
+    connection: sqlite3.Connection, n: int, state: str, facts: Mapping[str, Any]
+) -> tuple[int, int]:
+    ((seq,),) = connection.execute(WAKE, {"n": n, "wakes": True, **facts}).fetchall()
+    reason = f": {facts['reason']}" if facts["reason"] else ""
+    note = f"{facts['event']} of {facts['key']}{reason}"
+    said = {"n": n, "event": "emit", "source": state, "note": note}
+    connection.execute(JOURNAL_OF_STEERING, said)
+    return n, seq

@@ -1,0 +1,196 @@
+"""
+Events that are sent to instances: kept until the wait they are for, taken once.
+
+    send        write one down, and wake the instance if it waits for it; one transaction
+    first       the oldest that an instance has not taken, of some events
+    kept        the names of all that it has not taken
+    encoded     the parameters of an event as the store keeps them
+    take        it was taken, in the transaction of the move that answers it
+    awaited     the events that a stored definition waits for, by state
+
+Sending moves the instance's seq, as every row of its journal does. So whoever drives it and
+decided without the signal is refused by the committer, reads the row again and sees it: a
+signal cannot fall between a look at what was sent and the commit by which the wait begins.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any, Final, NamedTuple
+
+from statepipe.errors import BadParameter, NotFound, Refused
+from statepipe.model import Status
+from statepipe.sqlite import sqlite3
+from statepipe.store.codec import encode
+from statepipe.store.file.connection import Store
+from statepipe.store.walk.claims import JOURNAL_OF_STEERING, not_found
+from statepipe.suggest import did_you_mean
+
+#: Of the parameters of one signal, encoded: they become part of the checkpoint.
+BYTES_MAX: Final = 65_536
+#: How many an instance may have that it has not taken.
+KEPT_MAX: Final = 1_000
+
+_FIND = """
+SELECT i.n, i.status, i.state, i.request, d.machine, d.body
+  FROM instance i
+  JOIN definition d ON d.n = i.definition
+ WHERE i.id = ?
+"""
+
+#: Who drives it, or waits to try again, is not disturbed; who waits for this event is woken.
+WAKE = """
+UPDATE instance
+   SET seq           = seq + 1,
+       wake_at_ms    = iif(:wakes, NULL, wake_at_ms),
+       wake_delay_ms = iif(:wakes, NULL, wake_delay_ms),
+       wake_boot_ms  = iif(:wakes, NULL, wake_boot_ms),
+       wake_boot_id  = iif(:wakes, NULL, wake_boot_id),
+       updated_at_ms = :now_ms,
+       change        = 'request'
+ WHERE n = :n
+RETURNING seq
+"""
+
+_INSERT = """
+INSERT INTO signal (instance, seq, event, params, reason, sent_at_ms)
+VALUES (:n, :seq, :event, :params, :reason, :now_ms)
+"""
+
+_FIRST = """
+SELECT n, event, params, reason
+  FROM signal
+ WHERE instance = ? AND taken_seq IS NULL AND event IN ({events})
+ ORDER BY n
+ LIMIT 1
+"""
+
+_KEPT = "SELECT event FROM signal WHERE instance = ? AND taken_seq IS NULL ORDER BY n"
+_COUNT = "SELECT count(*) FROM signal WHERE instance = ? AND taken_seq IS NULL"
+_TAKE = "UPDATE signal SET taken_seq = ? WHERE n = ? AND taken_seq IS NULL"
+
+
+class Signal(NamedTuple):
+    """What somebody sent; `params` are encoded by the codec."""
+
+    n: int
+    event: str
+    params: bytes
+    reason: str | None
+
+
+class Sent(NamedTuple):
+    """Where a signal was written down: the journal's row, and whether it is waited for now."""
+
+    instance: int
+    seq: int
+    is_awaited: bool
+
+
+def send(
+    store: Store, instance_id: str, event: str, params: Mapping[str, Any], *, reason: str | None
+) -> Sent:
+    """
+    Write down that `event` was sent to an instance; it takes it in the wait that is for it.
+
+    Raises:
+        NotFound: No such instance, or no wait of its machine is for such an event.
+        Refused: It has finished, is about to be cancelled, or was sent too many.
+        ValueRefused: The parameters are no plain data.
+        BadParameter: They are too large.
+    """
+    given = encoded(event, params)
+    with store.write() as connection:
+        row = connection.execute(_FIND, (instance_id,)).fetchone()
+        if row is None:
+            raise not_found(instance_id)
+        n, status, state, asked, machine, body = row
+        waits = awaited(json.loads(body))
+        _refuse_unknown(event, waits, machine=machine)
+        _refuse_ended(instance_id, "about to be cancelled" if asked == "cancel" else status)
+        if connection.execute(_COUNT, (n,)).fetchone()[0] >= KEPT_MAX:
+            raise Refused(
+                f"instance {instance_id!r} has {KEPT_MAX:,} events that it has not taken yet",
+                meaning="nothing was changed; those are kept",
+                next_step=f"statepipe why {instance_id}",
+            )
+        is_awaited = event in waits.get(state, ())
+        facts = {
+            "n": n,
+            "event": event,
+            "params": given,
+            "reason": reason,
+            "wakes": is_awaited,
+            "now_ms": store.clock.now_ms(),
+        }
+        ((seq,),) = connection.execute(WAKE, facts).fetchall()
+        note = event if reason is None else f"{event}: {reason}"
+        said = {"n": n, "event": "signal", "source": state, "note": note}
+        connection.execute(JOURNAL_OF_STEERING, said)
+        connection.execute(_INSERT, {**facts, "seq": seq})
+    return Sent(n, seq, is_awaited)
+
+
+def encoded(event: str, params: Mapping[str, Any]) -> bytes:
+    """
+    Return what goes with an event as the store keeps it.
+
+    Raises:
+        ValueRefused, BadParameter: As `send`.
+    """
+    given = encode(dict(params))
+    if len(given) > BYTES_MAX:
+        raise BadParameter(
+            f"the parameters of {event!r} take {len(given):,} bytes, more than {BYTES_MAX:,}",
+            meaning="nothing was changed",
+            next_step="put what is large where the tasks can read it, and send where that is",
+        )
+    return given
+
+
+def first(connection: sqlite3.Connection, n: int, events: Collection[str]) -> Signal | None:
+    """Return the oldest of `events` that instance number `n` was sent and has not taken."""
+    sql = _FIRST.format(events=", ".join("?" * len(events)))
+    row = connection.execute(sql, (n, *events)).fetchone()
+    return None if row is None else Signal(*row)
+
+
+def kept(connection: sqlite3.Connection, n: int) -> tuple[str, ...]:
+    """Return the events that an instance was sent and has not taken, the oldest first."""
+    return tuple(event for (event,) in connection.execute(_KEPT, (n,)))
+
+
+def take(connection: sqlite3.Connection, n: int, *, seq: int) -> None:
+    """Note that signal number `n` was taken by the move `seq`, inside the caller's transaction."""
+    taken = connection.execute(_TAKE, (seq, n)).rowcount
+    assert taken == 1, "the fence of the move lets nobody take it twice"
+
+
+def awaited(form: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the events that a definition in canonical form waits for, by state."""
+    return {
+        name: tuple(state["task"]["wait"])
+        for name, state in form.get("states", {}).items()
+        if "wait" in state.get("task", {})
+    }
+
+
+def _refuse_unknown(event: str, waits: Mapping[str, Collection[str]], *, machine: str) -> None:
+    names = sorted({each for events in waits.values() for each in events})
+    if event not in names:
+        raise NotFound(
+            f"machine {machine!r} waits for no event {event!r}{did_you_mean(event, names)}",
+            meaning="nothing was changed",
+            next_step=f"the events it waits for are {', '.join(names) or 'none'}",
+        )
+
+
+def _refuse_ended(instance_id: str, status: str) -> None:
+    if status in (Status.READY, Status.PAUSED):
+        return
+    resume = f"statepipe resume {instance_id}   # then send it again"
+    raise Refused(
+        f"instance {instance_id!r} is {'already ' * (status in Status.FINISHED)}{status}:"
+        " it takes no events any more",
+        meaning="nothing was changed",
+        next_step=resume if status == Status.FAILED else f"statepipe inspect {instance_id}",
+    )

@@ -1,0 +1,127 @@
+"""
+Who drives: the rows of worker processes, and their leases.
+
+One lease a process, not one an instance: renewing it is one row, whatever the number
+of instances (docs/decisions/0005). Whether a worker still lives is `liveness.py`'s.
+"""
+
+import os
+import socket
+from dataclasses import dataclass
+from uuid import uuid4
+
+from statepipe.clock import Clock
+from statepipe.sqlite import sqlite3
+from statepipe.store.file.connection import Store
+from statepipe.store.liveness import Worker, is_dead, pid_space, pid_started, workers
+from statepipe.store.metrics.counters import Counters
+
+LEASE_MS = 30_000
+
+_REGISTER = """
+INSERT INTO worker (name, host, pid, pid_started, pid_space, boot_id, lease_ms, deadline_boot_ms,
+                    started_at_ms, slots)
+VALUES (:name, :host, :pid, :pid_started, :pid_space, :boot_id, :lease_ms, :deadline_boot_ms,
+        :now_ms, :slots)
+"""
+
+# Never of one whose slots are still to be judged (`presence.py`). Nor of the highest number,
+# which the next worker would be given again while this one, that only slept, still believes
+# that what is claimed under it is its own.
+_FORGET = """
+DELETE FROM worker
+ WHERE n = ?
+   AND beat = ?
+   AND n < (SELECT max(n) FROM worker)
+   AND NOT EXISTS (SELECT 1 FROM instance WHERE instance.worker = worker.n)
+   AND NOT EXISTS (SELECT 1 FROM slot WHERE slot.worker = worker.n)
+"""
+
+# A worker that slept for longer than its lease may have been forgotten meanwhile.
+_RENEW = """
+INSERT INTO worker (n, name, host, pid, pid_started, pid_space, boot_id, lease_ms, beat,
+                    deadline_boot_ms, started_at_ms, slots)
+VALUES (:n, :name, :host, :pid, :pid_started, :pid_space, :boot_id, :lease_ms, :beat,
+        :deadline_boot_ms, :now_ms, :slots)
+    ON CONFLICT (n) DO UPDATE
+   SET beat             = worker.beat + 1,
+       deadline_boot_ms = excluded.deadline_boot_ms
+"""
+
+_STOP = "UPDATE worker SET stopped_at_ms = ? WHERE n = ?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What tells this process from every other, also from a later one with its pid."""
+
+    host: str
+    pid: int
+    pid_started: int
+    pid_space: str
+
+    @classmethod
+    def of_this_process(cls) -> "Identity":
+        """Read it from the kernel."""
+        pid = os.getpid()
+        started = pid_started(pid)
+        assert started is not None, "we are alive"
+        return cls(host=socket.gethostname(), pid=pid, pid_started=started, pid_space=pid_space())
+
+
+def register(
+    store: Store, identity: Identity, *, lease_ms: int = LEASE_MS, slots: int = 0
+) -> Worker:
+    """
+    Write this process's row, clear away those that no instance needs, and return it.
+
+    Args:
+        store: The open store.
+        identity: Who this process is.
+        lease_ms: How long it may be silent before others take over.
+        slots: How many instances it drives at most, for those who watch.
+    """
+    clock = store.clock
+    facts = {
+        "name": f"{identity.host}:{identity.pid}:{uuid4().hex[:8]}",
+        "host": identity.host,
+        "pid": identity.pid,
+        "pid_started": identity.pid_started,
+        "pid_space": identity.pid_space,
+        "boot_id": clock.boot_id,
+        "lease_ms": lease_ms,
+        "deadline_boot_ms": clock.boot_ms() + lease_ms,
+        "now_ms": clock.now_ms(),
+        "slots": slots,
+    }
+    known = workers(store.connection)
+    gone = [(worker.n, worker.beat) for worker in known if is_dead(worker, clock=clock)]
+    with store.write() as connection:
+        n = connection.execute(_REGISTER, facts).lastrowid
+        connection.executemany(_FORGET, gone)
+    return next(worker for worker in workers(store.connection) if worker.n == n)
+
+
+def renew(store: Store, worker: Worker) -> None:
+    """Push the lease's end a whole lease away from now, and raise the beat."""
+    with store.write() as connection:
+        keep(connection, worker, clock=store.clock)
+
+
+def keep(connection: sqlite3.Connection, worker: Worker, *, clock: Clock) -> None:
+    """Do what `renew` does, inside the caller's transaction."""
+    facts = {
+        **worker._asdict(),
+        "deadline_boot_ms": clock.boot_ms() + worker.lease_ms,
+        "now_ms": clock.now_ms(),
+    }
+    connection.execute(_RENEW, facts)
+
+
+def stop(store: Store, worker: Worker) -> None:
+    """Say that this process has ended in order; what it holds may be taken at once."""
+    counters = Counters()
+    store.timings.hand_over(counters)
+    with store.write() as connection:
+        connection.execute(_STOP, (store.clock.now_ms(), worker.n))
+        counters.write(connection)
