@@ -25,6 +25,9 @@ from statepipe.machine.definition import Transition as Transition
 from statepipe.machine.judging import Validate as Validate
 from statepipe.machine.parameter import Param as Param
 from statepipe.machine.partition import Partition as Partition
+from statepipe.machine.taskgraph import Child as Child
+from statepipe.machine.taskgraph import Graph as Graph
+from statepipe.machine.taskgraph import GraphTask as GraphTask
 from statepipe.machine.tasks import Load as Load
 from statepipe.machine.tasks import Run as Run
 from statepipe.machine.waits import Wait as Wait

@@ -20,6 +20,7 @@ from statepipe.errors import DefinitionError
 from statepipe.machine.definition import FAILED_STATE, Machine, State
 from statepipe.machine.judging import Validate
 from statepipe.machine.paths import graph_of, one_cycle, reached, reversed_graph
+from statepipe.machine.taskgraph import Child, Graph
 from statepipe.machine.tasks import Load, Run
 from statepipe.machine.waits import Wait
 from statepipe.model import ERROR, OK, TIMEOUT
@@ -113,7 +114,7 @@ def _tasks(
             elif isinstance(state.task, Validate):
                 roles[state.name] = "map"
                 yield from _judge(state.name, state.task, functions=functions, contracts=contracts)
-            elif isinstance(state.task, Wait):
+            elif isinstance(state.task, Wait | Graph | Child):
                 roles[state.name] = "call"
             else:
                 roles[state.name] = "sink"

@@ -22,18 +22,21 @@ from statepipe.errors import NotFound
 from statepipe.machine.guards import Guard
 from statepipe.machine.judging import Validate
 from statepipe.machine.names import (
+    check_machine_name,
     check_name,
     check_names,
     check_once,
+    check_policy,
     check_text,
     refusal,
 )
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
+from statepipe.machine.taskgraph import Child, Graph, refuse_events
 from statepipe.machine.tasks import AnyTask
 from statepipe.machine.waits import Wait, refuse_misfit
 from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, INVALID, TIMEOUT
-from statepipe.policy import DURATION_MS_MAX, STATE_KEYS, policy_fields
+from statepipe.policy import DURATION_MS_MAX
 from statepipe.suggest import did_you_mean
 
 FinalKind = Literal["success", "failure"]
@@ -130,7 +133,8 @@ class State:
             )
         if (self.task is None) == (self.final is None):
             raise refusal(
-                f'state "{self.name}" must have one of run, contract, load, wait, final',
+                f'state "{self.name}" must have one of run, contract, load, wait,'
+                " tasks, machine, final",
                 next_step='run = "module:function", or final = "success"',
             )
         says = self.on or self.retry is not None or self.settings or self.uses
@@ -147,7 +151,7 @@ class State:
         check_names("notify", self.notify)
         check_names("uses", self.uses)
         check_once("uses: resource", list(self.uses))
-        self._check_policy()
+        check_policy(self.settings, self.retry, where=f'state "{self.name}"')
         self._check_limits()
         self._complete_task()
         # Grouped by event, so that a machine has one form: order matters within an event only.
@@ -171,6 +175,15 @@ class State:
                     next_step="remove retry, uses and the settings of a task; a wait's timeout"
                     ' stands inside it: wait = { event = …, timeout = "2d" }',
                 )
+        if isinstance(self.task, Graph | Child):
+            refuse_events(self.name, [each.event for each in self.on])
+            if self.retry is not None or self.uses or set(self.settings) - {"timeout"}:
+                raise refusal(
+                    f'state "{self.name}" leaves its work to others: no attempt is made in it that'
+                    " could be limited, but for its timeout",
+                    next_step="write retry, uses and the settings into its tasks, or into the"
+                    " other machine",
+                )
         # Who says where `invalid` leads wants it raised: by any reject, unless a limit is said.
         if not isinstance(self.task, Validate):
             return
@@ -181,18 +194,6 @@ class State:
                 f'state "{self.name}" has max_rejects, and its event "{INVALID}" has no target',
                 next_step=f'on.{INVALID} = "the state for it", for example "{FAILED_STATE}"',
             )
-
-    def _check_policy(self) -> None:
-        if unknown := [key for key in self.settings if key not in STATE_KEYS]:
-            raise refusal(
-                f'unknown setting "{unknown[0]}"{did_you_mean(unknown[0], STATE_KEYS)}',
-                next_step=f"the settings of a state are {', '.join(STATE_KEYS)}",
-            )
-        policy_fields(self.settings, where=f'state "{self.name}"')
-        if isinstance(self.retry, str):
-            check_name("retry", self.retry)
-        elif self.retry is not None:
-            policy_fields(self.retry, where=f'state "{self.name}", retry')
 
     def _check_limits(self) -> None:
         # What is counted is (source, event, target); two limits on one triple
@@ -244,7 +245,7 @@ class Machine:
 
     def __post_init__(self) -> None:
         """Check the whole, then complete it."""
-        check_name("machine", self.name)
+        check_machine_name(self.name)
         if type(self.version) is not int or not 1 <= self.version < 2**31:
             raise refusal(f"version is {self.version!r}, not 1 or more", next_step="version = 1")
         if self.deadline_ms is not None and not 0 < self.deadline_ms <= DURATION_MS_MAX:
@@ -282,6 +283,8 @@ class Machine:
     def _check_keys(self) -> None:
         always = [each.name for each in self.params if each.required or each.default is not None]
         for state in self.states:
+            if isinstance(state.task, Child):
+                state.task.refuse_unknown(state.name, self.params)
             for name in state.task.params if isinstance(state.task, Wait) else ():
                 if name not in always:
                     raise refusal(

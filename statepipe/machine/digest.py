@@ -6,8 +6,9 @@ Is it still the machine an instance began with; and if not, what changed, in pla
     describe_changes    two of them compared
 
 Policies (retry, timeout, executor, batch size), the deadline, who is told (`notify`), what is
-used (`uses`), how many rejects may be, what to do about drift, whether raw data is kept, what an
-effect is declared to be, credentials, `why`, comments and the order of keys do not count: they
+used (`uses`), what a task's failure means for the others, how many of a list are worked on at
+once, how many rejects may be, what to do about drift, whether raw data is kept, what an effect is
+declared to be, credentials, `why`, comments and the order of keys do not count: they
 may change between a crash and a resume. Nor does the source of the functions: whoever changes
 what a task means raises `version`.
 """
@@ -20,6 +21,8 @@ from typing import Any
 
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.judging import Validate
+from statepipe.machine.names import reference_of
+from statepipe.machine.taskgraph import Child, Graph, GraphTask
 from statepipe.machine.tasks import AnyTask, Run
 from statepipe.machine.waits import Wait
 
@@ -98,6 +101,11 @@ def _task(task: AnyTask, contract_digests: Mapping[str, str]) -> dict[str, Any]:
     if isinstance(task, Wait):
         # How long is policy: it may change between a crash and a resume.
         return {"wait": list(task.events)} | ({"key": task.key} if task.key else {})
+    if isinstance(task, Graph):
+        return {"tasks": {each.name: _graph_task(each) for each in task.tasks}}
+    if isinstance(task, Child):
+        given = {name: _plain(value) for name, value in task.params.items()}
+        return {"machine": task.machine, "params": given}
     said: dict[str, Any] = {"load": task.to, "table": task.table, "key": list(task.key)}
     # The others follow from the key, and digests from before there were modes lack it.
     said |= {"mode": task.mode} if task.mode == "replace" else {}
@@ -107,6 +115,12 @@ def _task(task: AnyTask, contract_digests: Mapping[str, str]) -> dict[str, Any]:
         sha256 = contract_digests[task.contract]
         said["made_from"] = {"contract": task.contract, "sha256": sha256}
     return said
+
+
+def _graph_task(task: GraphTask) -> dict[str, Any]:
+    # What a failure means for the others is policy, and so is how many work at once.
+    each = {} if task.foreach is None else {"foreach": task.foreach}
+    return {"run": reference_of(task.function), "needs": sorted(task.needs), **each}
 
 
 def _judge(task: Validate, contract_digests: Mapping[str, str]) -> dict[str, Any]:
@@ -169,6 +183,9 @@ def _task_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> 
         return []
     if "contract" in old and "contract" in new:
         return _judge_changes(name, old, new)
+    if "tasks" in old and "tasks" in new:
+        was, now = (_of_state(name, each["tasks"]) for each in (old, new))
+        return _compared("task", was, now, _within)
     said = _made_from_changes(name, old, new)
     old, new = _complete(old), _complete(new)
     if old.keys() == new.keys():
@@ -181,6 +198,19 @@ def _task_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> 
             ),
         ]
     return [f'the task of "{name}" was {_task_said(old)} and is {_task_said(new)}']
+
+
+def _of_state(state: str, tasks: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{state}.{name}": task for name, task in tasks.items()}
+
+
+def _within(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What changed of one task of several."""
+    return [
+        f'{word} of task "{name}" was {old.get(key)!r} and is {new.get(key)!r}'
+        for key, word in (("run", "the function"), ("needs", "needs"), ("foreach", "foreach"))
+        if old.get(key) != new.get(key)
+    ]
 
 
 def _complete(task: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -226,9 +256,10 @@ def _judge_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
 
 
 def _task_said(task: Mapping[str, Any]) -> str:
-    said = next(
-        f"{key} {task[key]!r}" for key in ("run", "contract", "load", "wait") if key in task
-    )
+    if "tasks" in task:
+        return f"the tasks {', '.join(task['tasks'])}"
+    words = ("run", "contract", "load", "wait", "machine")
+    said = next(f"{key} {task[key]!r}" for key in words if key in task)
     return f"{said} with watermark {task['watermark']!r}" if "watermark" in task else said
 
 
@@ -262,6 +293,8 @@ _TASK_WORDS = {
     "watermark": "the watermark's column",
     "load": "the destination",
     "wait": "the wait",
+    "machine": "the child machine",
+    "params": "what is given to the child machine",
     "table": "the table",
     "key": "the key",
     "mode": "the mode",

@@ -26,10 +26,11 @@ from statepipe.machine.reading import (
     known,
     names_of,
     needed,
+    retry_of,
     table_of,
     text_of,
 )
-from statepipe.machine.tasktables import LOAD, SOURCE, TASKS, VALIDATE, task_of
+from statepipe.machine.tasktables import CHILD, LOAD, SOURCE, TASKS, VALIDATE, task_of
 from statepipe.model import INVALID, OK
 from statepipe.policy import STATE_KEYS
 from statepipe.suggest import did_you_mean
@@ -45,7 +46,18 @@ _SHORT: Final = {
     "transform": "transforming",
     "load": "loading",
 }
-_STATE: Final = (*TASKS, *VALIDATE, *SOURCE, "final", "on", "retry", "notify", "uses", *STATE_KEYS)
+_STATE: Final = (
+    *TASKS,
+    *VALIDATE,
+    *SOURCE,
+    *CHILD,
+    "final",
+    "on",
+    "retry",
+    "notify",
+    "uses",
+    *STATE_KEYS,
+)
 #: What a line of the short form may say, where that is more than a function.
 _SHORT_KEYS: Final = {"extract": ("run", *SOURCE), "validate": ("run", "contract", *VALIDATE)}
 _TARGET: Final = ("to", "when", "max_visits")
@@ -165,6 +177,8 @@ def _machine(values: Mapping[str, Any]) -> Machine:
         states = tuple(_state(name, value) for name, value in tables.items())
         initial = text_of("initial", values["initial"])
     params = table_of("params", values.get("params", {}))
+    # A Machine may be called as a task of one is; a file may not.
+    check_name("machine", values["machine"])
     return Machine(
         name=text_of("machine", values["machine"]),
         initial=initial,
@@ -218,12 +232,13 @@ def _built_state(name: str, table: Mapping[str, Any]) -> State:
     known(table, _STATE)
     if sum(key in table for key in (*TASKS, "final")) != 1:
         raise refusal(
-            "must have exactly one of run, contract, load, wait, final",
+            f"must have exactly one of {', '.join(TASKS)}, final",
             next_step='run = "module:function", or final = "success"',
         )
     for task, keys, what in (
         ("contract", VALIDATE, "has a contract"),
         ("run", SOURCE, "runs a source"),
+        ("machine", CHILD, "has a child machine"),
     ):
         if misplaced := [key for key in keys if key in table and task not in table]:
             raise refusal(
@@ -232,18 +247,12 @@ def _built_state(name: str, table: Mapping[str, Any]) -> State:
                 if "load" in table and misplaced[0] in LOAD
                 else f"remove {misplaced[0]}, or say {task} = …",
             )
-    retry = table.get("retry")
-    if not isinstance(retry, str | Mapping | None):
-        raise refusal(
-            f"retry is {retry!r}, neither the name of a policy nor a table",
-            next_step='retry = "transient", or retry = { max_attempts = 5 }',
-        )
     return State(
         name=name,
         task=task_of(table),
         final=table.get("final"),
         on=tuple(_transitions(table_of("on", table.get("on", {})))),
-        retry=retry,
+        retry=retry_of(table),
         settings={key: table[key] for key in STATE_KEYS if key in table},
         notify=names_of("notify", table, example="oncall"),
         uses=names_of("uses", table, example="crm-api"),

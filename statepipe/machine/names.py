@@ -3,15 +3,18 @@ Checks that the parts of a definition share: names, texts, and how a refusal is 
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 from urllib.parse import parse_qs, unquote
 
 from statepipe.errors import DefinitionError
+from statepipe.policy import STATE_KEYS, policy_fields
 from statepipe.suggest import did_you_mean
 from statepipe.units import parse_share
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+#: Between machine, state and task in the name of the machine that a task becomes.
+_SLASH: Final = "/"
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _TEXT_MAX: Final = 2_000
 
@@ -33,6 +36,28 @@ def check_name(what: str, name: object) -> None:
             f"{what}: {name!r} is not a name",
             next_step="a name is a-z, then a-z, 0-9, - or _, at most 64 characters",
         )
+
+
+def task_machine_name(machine: str, state: str, task: str) -> str:
+    """Return the name of the machine that a task of a graph becomes; no author can give it."""
+    return _SLASH.join((machine, state, task))
+
+
+def task_of(name: str) -> tuple[str, str, str] | None:
+    """Return machine, state and task, if `name` is that of the machine that a task becomes."""
+    parts = name.split(_SLASH)
+    return (parts[0], parts[1], parts[2]) if len(parts) == 3 else None  # noqa: PLR2004
+
+
+def check_machine_name(name: object) -> None:
+    """
+    Refuse what can name no machine: neither an author's nor one that a task becomes.
+
+    Raises:
+        DefinitionError: As `check_name`.
+    """
+    for part in (isinstance(name, str) and task_of(name)) or (name,):
+        check_name("machine", part)
 
 
 def check_names(what: str, names: tuple[str, ...]) -> None:
@@ -136,6 +161,32 @@ def is_reference(text: str) -> bool:
     return text.startswith(_REFERENCES)
 
 
+def check_policy(
+    settings: Mapping[str, Any], retry: str | Mapping[str, Any] | None, *, where: str
+) -> None:
+    """
+    Refuse what says of a task how it runs, and of its retries, what nobody knows.
+
+    Args:
+        settings: In people's keys.
+        retry: The name of a policy, or a policy's keys, or None.
+        where: Whose they are, for the message.
+
+    Raises:
+        DefinitionError: A key is unknown, or a value out of range.
+    """
+    if unknown := [key for key in settings if key not in STATE_KEYS]:
+        raise refusal(
+            f'unknown setting "{unknown[0]}"{did_you_mean(unknown[0], STATE_KEYS)}',
+            next_step=f"the settings of a task are {', '.join(STATE_KEYS)}",
+        )
+    policy_fields(settings, where=where)
+    if isinstance(retry, str):
+        check_name("retry", retry)
+    elif retry is not None:
+        policy_fields(retry, where=f"{where}, retry")
+
+
 def check_contract(contract: object) -> None:
     """
     Refuse what names no contract beside the machines.
@@ -149,6 +200,28 @@ def check_contract(contract: object) -> None:
             f'contract "{contract}" leaves the folder of the machines',
             next_step='keep contracts beside the machine: "contracts/flight.json"',
         )
+
+
+def check_function(function: str | Callable[..., Any]) -> None:
+    """
+    Refuse what names no function, and is none.
+
+    Raises:
+        DefinitionError: It is neither "module:name" nor something that can be called.
+    """
+    if not (is_function_name(function) if isinstance(function, str) else callable(function)):
+        raise refusal(
+            f"{function!r} does not name a function",
+            next_step='write "module:function", for example "flights:extract"',
+        )
+
+
+def reference_of(function: str | Callable[..., Any]) -> str:
+    """Return a function as text, "module:name"; what a definition's digest contains."""
+    if isinstance(function, str):
+        return function
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return f"{getattr(function, '__module__', '?')}:{name}"
 
 
 def is_function_name(text: str) -> bool:

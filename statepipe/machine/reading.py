@@ -3,22 +3,17 @@ Values of a machine file, read one by one: what is no table, no text, unknown or
 
     at              puts a place in front of what is refused inside
     known, needed   the keys of a table
-    table_of, text_of, duration_of, names_of    a value of that kind
+    table_of, text_of, duration_of, names_of, retry_of    a value of that kind
 """
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 from statepipe.errors import DefinitionError
 from statepipe.machine.names import refusal
 from statepipe.suggest import did_you_mean
 from statepipe.units import parse_duration_ms
-
-#: Keys of the machine file that this version does not have; said plainly, not guessed at.
-_NOT_YET: Final = {
-    "tasks": "several tasks in one state",
-}
 
 
 @contextmanager
@@ -42,11 +37,6 @@ def known(table: Mapping[str, Any], keys: Collection[str]) -> None:
     for key in table:
         if key in keys:
             continue
-        if key in _NOT_YET:
-            raise refusal(
-                f'unknown key "{key}": this version of statepipe has no {_NOT_YET[key]}',
-                next_step=f"remove {key}; the keys here are {', '.join(keys)}",
-            )
         raise refusal(
             f'unknown key "{key}"{did_you_mean(key, keys)}',
             next_step=f"the keys here are {', '.join(keys)}",
@@ -121,3 +111,19 @@ def names_of(key: str, table: Mapping[str, Any], *, example: str) -> tuple[str, 
             next_step=f'{key} = "{example}", or {key} = ["{example}", …]',
         )
     return tuple(names)
+
+
+def retry_of(table: Mapping[str, Any]) -> str | Mapping[str, Any] | None:
+    """
+    Return what `table` says of retries: the name of a policy, its keys, or nothing.
+
+    Raises:
+        DefinitionError: It is neither text nor a table.
+    """
+    retry = table.get("retry")
+    if not isinstance(retry, str | Mapping | None):
+        raise refusal(
+            f"retry is {retry!r}, neither the name of a policy nor a table",
+            next_step='retry = "transient", or retry = { max_attempts = 5 }',
+        )
+    return retry

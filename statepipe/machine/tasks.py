@@ -1,10 +1,12 @@
 """
-What may run in an acting state: the author's function, a contract, a load; or it waits.
+What may run in an acting state: the author's function, a contract, a load; others, or a wait.
 
     Run         the author's function
     Validate    records are judged by a contract; see `judging`
     Load        records go to a destination; exactly once, unless it is HTTP
     Wait        nothing runs until an event or a time comes; see `waits`
+    Graph       several tasks that need each other's results; see `taskgraph`
+    Child       another machine; see `taskgraph`
 """
 
 from collections.abc import Callable, Mapping
@@ -18,12 +20,14 @@ from statepipe.machine.judging import Validate
 from statepipe.machine.names import (
     check_auth,
     check_contract,
+    check_function,
     check_load,
     check_one_of,
-    is_function_name,
     is_reference,
+    reference_of,
     refusal,
 )
+from statepipe.machine.taskgraph import Child, Graph
 from statepipe.machine.waits import Wait
 from statepipe.machine.watermark import Incremental
 
@@ -55,12 +59,7 @@ class Run:
 
     def __post_init__(self) -> None:
         """Refuse what names no function, and what says of it what nobody knows."""
-        named = self.function
-        if not (is_function_name(named) if isinstance(named, str) else callable(named)):
-            raise refusal(
-                f"{self.function!r} does not name a function",
-                next_step='write "module:function", for example "flights:extract"',
-            )
+        check_function(self.function)
         if isinstance(self.drift, Mapping):
             for kind, action in self.drift.items():
                 check_one_of("drift", kind, KINDS)
@@ -76,10 +75,7 @@ class Run:
     @property
     def reference(self) -> str:
         """The function as text, "module:name"; what a definition's digest contains."""
-        if isinstance(self.function, str):
-            return self.function
-        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
-        return f"{getattr(self.function, '__module__', '?')}:{name}"
+        return reference_of(self.function)
 
     @property
     def actions(self) -> Mapping[str, str] | None:
@@ -171,4 +167,4 @@ class Load:
         object.__setattr__(self, "columns", columns)
 
 
-AnyTask: TypeAlias = Run | Validate | Load | Wait
+AnyTask: TypeAlias = Run | Validate | Load | Wait | Graph | Child

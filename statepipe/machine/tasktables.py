@@ -1,28 +1,31 @@
 """
-What a state's table says of its task, as a value: Run, Validate, Load or Wait.
+What a state's table says of its task, as a value: Run, Validate, Load, Wait, Graph or Child.
 
     TASKS       the keys that say what runs; a state has one of them
     task_of     the table, to the task
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from statepipe.machine.graphtables import graph_of
 from statepipe.machine.judging import Validate
 from statepipe.machine.names import refusal
 from statepipe.machine.reading import at, duration_of, known, needed, table_of, text_of
+from statepipe.machine.taskgraph import Child, Graph
 from statepipe.machine.tasks import AnyTask, Load, Run
 from statepipe.machine.waits import Wait
 from statepipe.machine.watermark import Incremental
 
-TASKS: Final = ("run", "contract", "load", "wait")
 #: What a load says.
 LOAD: Final = ("to", "table", "key", "mode", "contract", "columns", "effect", "body", "auth")
 #: What a state with a contract may say besides.
 VALIDATE: Final = ("accepts", "upcast", "max_rejects")
 #: What a state that runs a function may say besides, the first three of a source.
 SOURCE: Final = ("watermark", "drift", "raw", "effect")
+#: What a state with a child machine may say besides.
+CHILD: Final = ("params",)
 
 
 def task_of(table: Mapping[str, Any]) -> AnyTask | None:
@@ -32,23 +35,40 @@ def task_of(table: Mapping[str, Any]) -> AnyTask | None:
     Raises:
         DefinitionError: If a key is unknown or missing, or a value makes no sense.
     """
-    if "run" in table:
-        with at("watermark"):
-            incremental = _incremental(table.get("watermark"))
-        with at("run"):
-            run = Run(function=text_of(None, table["run"]), watermark=incremental)
-        effect = text_of("effect", table.get("effect", ""))
-        return replace(run, drift=table.get("drift"), raw=table.get("raw"), effect=effect)
-    if "contract" in table:
-        return Validate(
-            contract=text_of("contract", table["contract"]),
-            **{key: table[key] for key in VALIDATE if key in table},
-        )
-    if "wait" in table:
-        with at("wait"):
-            return _wait(table_of(None, table["wait"]))
-    if "load" not in table:
-        return None
+    return next((read(table) for key, read in _READERS.items() if key in table), None)
+
+
+def _run(table: Mapping[str, Any]) -> Run:
+    with at("watermark"):
+        incremental = _incremental(table.get("watermark"))
+    with at("run"):
+        run = Run(function=text_of(None, table["run"]), watermark=incremental)
+    effect = text_of("effect", table.get("effect", ""))
+    return replace(run, drift=table.get("drift"), raw=table.get("raw"), effect=effect)
+
+
+def _validate(table: Mapping[str, Any]) -> Validate:
+    return Validate(
+        contract=text_of("contract", table["contract"]),
+        **{key: table[key] for key in VALIDATE if key in table},
+    )
+
+
+def _waits(table: Mapping[str, Any]) -> Wait:
+    with at("wait"):
+        return _wait(table_of(None, table["wait"]))
+
+
+def _tasks(table: Mapping[str, Any]) -> Graph:
+    return graph_of(table["tasks"])
+
+
+def _child(table: Mapping[str, Any]) -> Child:
+    params = table_of("params", table.get("params", {}))
+    return Child(machine=text_of("machine", table["machine"]), params=params)
+
+
+def _load(table: Mapping[str, Any]) -> Load:
     with at("load"):
         load = table_of(None, table["load"])
         known(load, LOAD)
@@ -110,3 +130,14 @@ def _incremental(value: object) -> Incremental | None:
     if not isinstance(lookback, str):
         return Incremental(column=column, lookback=lookback)
     return Incremental(column=column, lookback_ms=duration_of("lookback", lookback))
+
+
+_READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], AnyTask]]] = {
+    "run": _run,
+    "contract": _validate,
+    "load": _load,
+    "wait": _waits,
+    "tasks": _tasks,
+    "machine": _child,
+}
+TASKS: Final = tuple(_READERS)

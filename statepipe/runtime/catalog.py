@@ -26,8 +26,11 @@ from statepipe.machine.definition import Machine, State
 from statepipe.machine.digest import canonical, describe_changes, digest
 from statepipe.machine.judging import Validate
 from statepipe.machine.loader import find_machine, list_machines, load_machine
+from statepipe.machine.names import check_name, task_of
 from statepipe.machine.params import bind_params
 from statepipe.machine.table import Table
+from statepipe.machine.taskgraph import Child, Graph
+from statepipe.machine.taskmachine import task_machine_of
 from statepipe.machine.tasks import Load, Run
 from statepipe.machine.uses import refuse_undeclared
 from statepipe.machine.waits import Wait
@@ -50,11 +53,16 @@ class Catalog:
     Args:
         config: Where the files are, and the policies.
         machines: Machines built in Python; they win over files of the same name.
+
+    Raises:
+        DefinitionError: One of them is called as a task of another would be.
     """
 
     def __init__(self, config: Config, machines: Iterable[Machine] = ()) -> None:
         self._config = config
         self._built = {machine.name: machine for machine in machines}
+        for name in self._built:
+            check_name("machine", name)
 
     @property
     def machines_dir(self) -> Path:
@@ -67,7 +75,7 @@ class Catalog:
 
     def machine(self, name: str) -> Machine:
         """
-        Return the definition of `name`.
+        Return the definition of `name`, which may be that of a task: "orders/transforming/enrich".
 
         Raises:
             NotFound: There is no such machine.
@@ -75,6 +83,8 @@ class Catalog:
         """
         if name in self._built:
             return self._built[name]
+        if task := task_of(name):
+            return task_machine_of(self.machine(task[0]), name)
         return load_machine(find_machine(name, self._config.machines_dir))
 
     def form(self, machine: Machine) -> dict[str, Any]:
@@ -227,6 +237,8 @@ class Catalog:
                 call |= {"work": "validate", **self._contract(judge)}
             case Load() as load:
                 call |= {"work": "load", "load": self._destination(load, store=store)}
+            case Graph() | Child() as others:
+                call = {"work": "children", "of": others}
             case Wait() as wait:
                 call = {"work": "wait", "events": wait.events, "wait_ms": wait.ms}
                 call |= {"key_of": wait.key_of if wait.key else None}

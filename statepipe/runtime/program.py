@@ -16,7 +16,7 @@ from statepipe.model import Status
 from statepipe.policy import Policy
 from statepipe.resources import Resource
 
-Work = Literal["run", "validate", "load", "wait"]
+Work = Literal["run", "validate", "load", "wait", "children"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.judging import Validate
 from statepipe.machine.loader import load_machine
+from statepipe.machine.taskgraph import Child, Graph, GraphTask
 from statepipe.machine.tasks import AnyTask, Load, Run
 from statepipe.machine.waits import Wait
 
@@ -192,6 +193,10 @@ def _keys(task: AnyTask | None) -> dict[str, Any]:
         if task.auth is not None:
             keys["auth"] = list(task.auth) if isinstance(task.auth, tuple) else task.auth
         return {"load": {**keys, "key": list(task.key)}}
+    if isinstance(task, Graph):
+        return {"tasks": {each.name: _graph_task(each) for each in task.tasks}}
+    if isinstance(task, Child):
+        return {"machine": task.machine, "params": dict(task.params)}
     if isinstance(task, Run):
         said: dict[str, Any] = {"run": task.reference, "drift": task.drift}
         said["effect"] = task.effect or None
@@ -203,6 +208,12 @@ def _keys(task: AnyTask | None) -> dict[str, Any]:
             "max_rejects": task.max_rejects,
         }
     return {key: value for key, value in said.items() if value is not None}
+
+
+def _graph_task(task: GraphTask) -> dict[str, Any]:
+    words = ("on_error", "when_skipped", "foreach", "max_parallel", "effect", "retry")
+    said = {word: getattr(task, word) for word in words if getattr(task, word)}
+    return {"run": task.function, "needs": list(task.needs), **said, **task.settings}
 
 
 def _toml(value: Any) -> str:  # noqa: ANN401 - what a machine file may hold

@@ -61,7 +61,10 @@ def test_a_function_may_be_given_itself() -> None:
             'event "ok" of "a" leads to "b" twice, once with max_visits',
         ),
         (lambda: acting("a", to("failed", most=2)), 'max_visits bounds loops, and "failed"'),
-        (lambda: State(name="a"), 'state "a" must have one of run, contract, load, wait, final'),
+        (
+            lambda: State(name="a"),
+            'state "a" must have one of run, contract, load, wait, tasks, machine, final',
+        ),
         (
             lambda: State(name="a", task=Run(function="m:f"), settings={"retries": 3}),
             'unknown setting "retries"',

@@ -180,7 +180,7 @@ def test_error_and_timeout_lead_to_failed_unless_something_certain_is_said(
         (
             'run = "orders:extract"',
             'run = "m:f"\ntasks.a = { run = "m:g" }',
-            ': states.extracting: unknown key "tasks": this version of statepipe has no several',
+            ": states.extracting: must have exactly one of run, contract, load, wait, tasks",
         ),
         (
             'run = "orders:extract"',
