@@ -3,6 +3,7 @@
 
     load_config         the file, the environment and the command line as one frozen Config
     resolve_policy      what governs a state, and where each part of it came from
+    resolve_timeout     how long the work of a state may take that others do
     refuse_unknown_overrides    overrides of states that a machine does not have
     refuse_unknown_machines     overrides, and targets, of machines that are not there
 
@@ -18,10 +19,19 @@ from typing import Any, Final, TypeVar
 
 from statepipe.logsettings import LogSettings, log_fields, log_settings
 from statepipe.notify import Target, merged, target_fields
+from statepipe.overrides import (
+    NO_TASKS,
+    Overrides,
+    described,
+    overrides_of,
+    refuse_useless,
+    table_name,
+)
 from statepipe.policy import Policy, policy_fields
 from statepipe.resources import Resource, merged_resources, resource_fields, staged_bytes
 from statepipe.suggest import did_you_mean
 from statepipe.tables import known, refusal, table
+from statepipe.tasknames import task_of
 
 FILE_NAME: Final = "statepipe.toml"
 STORE_DEFAULT: Final = "checkpoints/statepipe.db"
@@ -37,20 +47,6 @@ _TOP: Final = (*_LAYER, "env")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
-    """
-    What `[machines.M.states.S]` says of one state.
-
-    Attributes:
-        retry: Fields of a policy from its `retry`: the name of a policy, or an inline table.
-        fields: Fields of a policy from its other keys; they win over `retry`.
-    """
-
-    retry: str | Mapping[str, Any] | None
-    fields: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """
     One level of settings: the file itself, or the overlay of one environment.
@@ -60,7 +56,7 @@ class Layer:
         prefix: What its tables are called by: "" or "env.NAME.".
         store: The store as written there, or None.
         policies: Fields of each policy, by the policy's name.
-        machines: Overrides, by machine and state.
+        machines: Overrides, by machine and state; those of a task by the machine it becomes.
         logging: What it says of log lines.
         notify: Fields of each target of notifications, by the target's name.
         resources: Fields of each resource, by the resource's name.
@@ -71,7 +67,7 @@ class Layer:
     prefix: str
     store: str | None
     policies: Mapping[str, Mapping[str, Any]]
-    machines: Mapping[str, Mapping[str, Override]]
+    machines: Overrides
     logging: Mapping[str, Any]
     notify: Mapping[str, Mapping[str, Any]]
     resources: Mapping[str, Mapping[str, Any]]
@@ -202,7 +198,7 @@ def resolve_policy(
     Raises:
         DefinitionError: If a named policy is unknown.
     """
-    here = f"machine {machine}, state {state}"
+    here = described(machine, state)
     merged: dict[str, Any] = {}
     origins = {each.name: "default" for each in fields(Policy)}
 
@@ -218,29 +214,49 @@ def resolve_policy(
     for layer in config.layers:
         override = layer.machines.get(machine, {}).get(state)
         if override is not None:
-            where = f"{layer.where} [{layer.prefix}machines.{machine}.states.{state}]"
+            where = f"{layer.where} [{layer.prefix}{table_name(machine, state)}]"
             for values, origin in _retry_fields(config, override.retry, where=where):
                 take(values, origin)
             take(override.fields, where)
     return Resolved(policy=Policy(**merged), origins=origins)
 
 
-def refuse_unknown_overrides(config: Config, *, machine: str, states: Collection[str]) -> None:
+def resolve_timeout(
+    config: Config, *, machine: str, state: str, settings: Mapping[str, Any]
+) -> int | None:
     """
-    Refuse overrides of states that `machine` does not have; nothing else would notice them.
+    Return how long the work of a state that others do may take, in ms; None if nobody says.
+
+    Policies are of attempts, and none is made there: only the state itself, and what overrides
+    it, say so.
+    """
+    said = policy_fields(settings, where=described(machine, state)).get("timeout_ms")
+    overrides = (layer.machines.get(machine, {}).get(state) for layer in config.layers)
+    return _strongest((said, *(each.fields.get("timeout_ms") for each in overrides if each)))
+
+
+def refuse_unknown_overrides(
+    config: Config,
+    *,
+    machine: str,
+    states: Collection[str],
+    tasks: Mapping[str, Collection[str]] = NO_TASKS,
+) -> None:
+    """
+    Refuse overrides of what `machine` does not have; nothing else would notice them.
+
+    Args:
+        config: The overrides.
+        machine: The name of the machine.
+        states: Its states in which something runs.
+        tasks: As in `refuse_useless`.
 
     Raises:
         DefinitionError: If there is one.
     """
     for layer in config.layers:
-        for state in layer.machines.get(machine, {}):
-            if state not in states:
-                raise refusal(
-                    f"{layer.where}: [{layer.prefix}machines.{machine}.states.{state}]:"
-                    f' machine "{machine}" has no state "{state}" in which something runs'
-                    f"{did_you_mean(state, states)}",
-                    next_step=f"those are {', '.join(states)}",
-                )
+        where = f"{layer.where}: [{layer.prefix}"
+        refuse_useless(layer.machines, machine=machine, states=states, tasks=tasks, where=where)
 
 
 def refuse_unknown_machines(config: Config, *, machines: Collection[str]) -> None:
@@ -251,7 +267,7 @@ def refuse_unknown_machines(config: Config, *, machines: Collection[str]) -> Non
         DefinitionError: If there is one.
     """
     for layer in config.layers:
-        said = [(name, f"machines.{name}") for name in layer.machines]
+        said = [(name, f"machines.{name}") for name in layer.machines if task_of(name) is None]
         for target, values in layer.notify.items():
             said += [(name, f"notify.{target}") for name in values.get("machines", ())]
         for name, place in said:
@@ -352,10 +368,7 @@ def _layer(values: Mapping[str, Any], *, where: str, prefix: str) -> Layer:
             name: policy_fields(table(policies, name, where=at), where=f"{at}policies.{name}")
             for name in policies
         },
-        machines={
-            name: _overrides(table(machines, name, where=at), where=f"{at}machines.{name}")
-            for name in machines
-        },
+        machines=overrides_of(machines, where=at),
         logging=log_fields(table(values, "logging", where=where), where=f"{at}logging"),
         notify={
             name: target_fields(table(notify, name, where=at), where=f"{at}notify.{name}")
@@ -367,25 +380,3 @@ def _layer(values: Mapping[str, Any], *, where: str, prefix: str) -> Layer:
         },
         staged_bytes_max=staged_bytes(values.get("staged_max"), where=at),
     )
-
-
-def _overrides(machine: Mapping[str, Any], *, where: str) -> dict[str, Override]:
-    known(machine, ("states",), where=where)
-    states = table(machine, "states", where=where)
-    return {
-        name: _override(table(states, name, where=where), where=f"{where}.states.{name}")
-        for name in states
-    }
-
-
-def _override(values: Mapping[str, Any], *, where: str) -> Override:
-    retry = values.get("retry")
-    if not isinstance(retry, str | Mapping | None):
-        raise refusal(
-            f"{where}: retry is {retry!r}, neither the name of a policy nor a table",
-            next_step='retry = "transient", or retry = { max_attempts = 5 }',
-        )
-    if isinstance(retry, Mapping):
-        policy_fields(retry, where=f"{where}.retry")
-    own = {key: value for key, value in values.items() if key != "retry"}
-    return Override(retry=retry, fields=policy_fields(own, where=where))

@@ -25,10 +25,11 @@ from statepipe.io.contract import Contract
 from statepipe.io.declared import read_declared
 from statepipe.io.destinations import check_address
 from statepipe.machine.alerts import named_targets
-from statepipe.machine.checker import Finding
 from statepipe.machine.checker import check as findings_of
 from statepipe.machine.definition import Machine
+from statepipe.machine.findings import Finding
 from statepipe.machine.loader import find_machine, list_machines, load_machine
+from statepipe.machine.taskmachine import tasks_of
 from statepipe.machine.tasks import Load
 from statepipe.machine.uses import refuse_undeclared
 from statepipe.notify import refuse_unknown
@@ -86,13 +87,14 @@ def findings(name: str, config: Config) -> list[Finding]:
         tables=lambda load: read_declared(
             config.machines_dir / load.contracts[0], key=load.key, adds=load.columns == "add"
         ),
-        policies=lambda state: resolve_policy(
+        policies=lambda whose, state: resolve_policy(
             config,
-            machine=machine.name,
+            machine=whose.name,
             state=state.name,
             settings=state.settings,
             retry=state.retry,
         ),
+        machines=lambda other: load_machine(find_machine(other, config.machines_dir)),
     )
     return [*_unknown_names(machine, config), *_addresses(machine), *found]
 
@@ -102,7 +104,9 @@ def _unknown_names(machine: Machine, config: Config) -> Iterator[Finding]:
     name = machine.name
     acting = [state.name for state in machine.states if state.task is not None]
     refusals: tuple[Callable[[], None], ...] = (
-        lambda: refuse_unknown_overrides(config, machine=name, states=acting),
+        lambda: refuse_unknown_overrides(
+            config, machine=name, states=acting, tasks=tasks_of(machine)
+        ),
         lambda: refuse_unknown(named_targets(machine), config.targets, where=f"machine {name}"),
         lambda: refuse_undeclared(machine, config.resources),
     )

@@ -13,7 +13,8 @@ What a machine is and what it allows; pure: no clock, no store, no task is run h
     params      the parameters of one instance, typed (scalars: the types)
     guards      the expression language of `when` (operations: what it computes)
     table       state + event + facts -> target, compiled by `transitions`
-    checker     the proofs that need the whole graph (paths: who reaches whom)
+    checker     the proofs that need the whole graph (paths: who reaches whom, graphchecks,
+                childchecks: of tasks and child machines, findings: what is found)
     digest      is it still the machine an instance began with, and what changed
     reentry     where rejected records enter again
     places      parameters of an instance in a text

@@ -3,6 +3,7 @@ Who is told of what the instances of one machine do: the machine's `notify` and 
 
     Alerts      by final state, and for retries that were of no use
     alerts_of   worked out once for a machine; None if nobody is told of anything
+    alerts_of_task      the same for a task of several, which is an instance of its own
     hearers     the targets that are told of one event of any instance
     named_targets   all that a machine names
 
@@ -10,9 +11,10 @@ A target is told of an event once, however many ways lead to it.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from statepipe.machine.definition import Machine
+from statepipe.machine.definition import FAILED_STATE, Machine
+from statepipe.machine.taskgraph import GraphTask
 from statepipe.notify import Target
 
 
@@ -69,6 +71,31 @@ def alerts_of(
         exhausted=exhausted,
         drift=drift,
     )
+
+
+def alerts_of_task(
+    task: GraphTask, parent: Machine, targets: Mapping[str, Target], *, store: str, env: str | None
+) -> Alerts | None:
+    """
+    Return who is told of what the instances of a task do; None if nobody is.
+
+    Its failure is told if others go on in spite of it; otherwise the parent fails with it, and
+    tells. That it is done is told by the parent as well.
+
+    Args:
+        task: One of several in a state.
+        parent: The machine of that state.
+        targets: As in `alerts_of`.
+        store: As in `alerts_of`.
+        env: As in `alerts_of`.
+    """
+    alerts = alerts_of(parent, targets, store=store, env=env)
+    if alerts is None:
+        return None
+    failed = () if task.on_error == "halt" else alerts.ends.get(FAILED_STATE, ())
+    if not failed and not alerts.exhausted:
+        return None
+    return replace(alerts, ends={FAILED_STATE: failed} if failed else {}, drift=())
 
 
 def hearers(

@@ -1,55 +1,33 @@
 """
 What is proved of a machine before it runs, as far as the whole graph must be seen.
 
-    check       every finding, errors first
-    Finding     what is wrong, where, and how to mend it
+    check       every finding, errors first (findings: what one is)
 
 Proved when the machine is built, so never found here: targets are known, guards parse,
 names are names. Proved by construction: `cancel` from everywhere, a timeout in every
 acting state (a policy without one cannot be written), `failed` as the last resort of
 `error` and `timeout`. The rest is here. What needs a disk or an import is asked through
-four callables, which raise DefinitionError.
+five callables, which raise DefinitionError.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
 from statepipe.effects import AT_LEAST_ONCE, EXACTLY_ONCE, is_http
 from statepipe.errors import DefinitionError
+from statepipe.machine.childchecks import check_children
 from statepipe.machine.definition import FAILED_STATE, Machine, State
+from statepipe.machine.findings import Finding, Role, error, warning
+from statepipe.machine.graphchecks import check_graph
 from statepipe.machine.judging import Validate
 from statepipe.machine.paths import graph_of, one_cycle, reached, reversed_graph
 from statepipe.machine.taskgraph import Child, Graph
+from statepipe.machine.taskmachine import task_machines
 from statepipe.machine.tasks import Load, Run
 from statepipe.machine.waits import Wait
 from statepipe.model import ERROR, OK, TIMEOUT
 
-Severity = Literal["error", "warning"]
-
-#: What a task does with batches: makes them from nothing, takes them and makes others,
-#: takes them and ends, has none, or nobody could tell (its function cannot be imported).
-Role = Literal["source", "map", "sink", "call", "unknown"]
-
 _FAILURES = frozenset({ERROR, TIMEOUT})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """
-    One thing that is wrong with a machine.
-
-    Attributes:
-        severity: "error": it must not run. "warning": it may not do what is meant.
-        state: The state it is about, or None for the whole machine.
-        message: What is wrong.
-        fix: What to write instead.
-    """
-
-    severity: Severity
-    state: str | None
-    message: str
-    fix: str
 
 
 def check(
@@ -58,7 +36,8 @@ def check(
     functions: Callable[[Run], str],
     contracts: Callable[[str], object],
     tables: Callable[[Load], object],
-    policies: Callable[[State], object],
+    policies: Callable[[Machine, State], object],
+    machines: Callable[[str], Machine],
 ) -> list[Finding]:
     """
     Return everything that is wrong with `machine`, errors first; [] if it is sound.
@@ -68,9 +47,10 @@ def check(
         functions: Imports the function of a task and returns its kind: "source", "map", "call".
         contracts: Reads the contract at a path of the machine.
         tables: Reads the contract that the table of a load is made from.
-        policies: Resolves the policy of a state.
+        policies: Resolves the policy of a state of the machine, or of one that a task becomes.
+        machines: Gives another machine by its name.
 
-    Each of the four raises DefinitionError if it cannot.
+    Each of the five raises DefinitionError if it cannot, the last one also NotFound.
     """
     roles: dict[str, Role] = {}
     findings = [
@@ -89,6 +69,12 @@ def check(
         *_batches(machine, roles),
         *_watermarks(machine, roles),
         *_effects(machine),
+        *(
+            replace(each, state=".".join(own.name.split("/")[1:]))
+            for own in task_machines(machine)
+            for each in _effects(own)
+        ),
+        *check_children(machine, machines),
     ]
     return sorted(findings, key=lambda each: each.severity != "error")
 
@@ -100,7 +86,7 @@ def _tasks(
     functions: Callable[[Run], str],
     contracts: Callable[[str], object],
     tables: Callable[[Load], object],
-    policies: Callable[[State], object],
+    policies: Callable[[Machine, State], object],
 ) -> Iterator[Finding]:
     """Functions, contracts and policies; fills in `roles` on the way."""
     for state in machine.states:
@@ -114,18 +100,23 @@ def _tasks(
             elif isinstance(state.task, Validate):
                 roles[state.name] = "map"
                 yield from _judge(state.name, state.task, functions=functions, contracts=contracts)
-            elif isinstance(state.task, Wait | Graph | Child):
+            elif isinstance(state.task, Graph):
+                roles[state.name], wrong = check_graph(
+                    machine, state.name, state.task, functions=functions, policies=policies
+                )
+                yield from wrong
+            elif isinstance(state.task, Wait | Child):
                 roles[state.name] = "call"
             else:
                 roles[state.name] = "sink"
                 if state.task.contract is not None:
                     tables(state.task)
-        except DefinitionError as error:
-            yield _error(state.name, error.message, error.next_step)
+        except DefinitionError as refused:
+            yield error(state.name, refused.message, refused.next_step)
         try:
-            policies(state)
-        except DefinitionError as error:
-            yield _error(state.name, error.message, error.next_step)
+            policies(machine, state)
+        except DefinitionError as refused:
+            yield error(state.name, refused.message, refused.next_step)
 
 
 def _partitions(machine: Machine, *, functions: Callable[[Run], str]) -> Iterator[Finding]:
@@ -136,28 +127,27 @@ def _partitions(machine: Machine, *, functions: Callable[[Run], str]) -> Iterato
     run = Run(function=source)
     try:
         kind = functions(run)
-    except DefinitionError as error:
-        yield Finding(severity="error", state=None, message=error.message, fix=error.next_step)
+    except DefinitionError as refused:
+        yield error(None, refused.message, refused.next_step)
         return
     if kind == "map":
-        yield Finding(
-            severity="error",
-            state=None,
-            message=f"{run.reference}, which lists the partitions, takes more than the parameters",
-            fix=f"def {run.reference.rpartition(':')[2]}(params), which returns the keys",
+        yield error(
+            None,
+            f"{run.reference}, which lists the partitions, takes more than the parameters",
+            f"def {run.reference.rpartition(':')[2]}(params), which returns the keys",
         )
 
 
 def _watch(state: str, task: Run, role: Role) -> Iterator[Finding]:
     """Drift is watched, and raw data kept, where records come in."""
     if task.drift is not None and role != "source":
-        yield _error(
+        yield error(
             state,
             f"drift is watched of a source, and {task.reference} is none",
             "move drift to the state whose function yields the batches",
         )
     if task.raw is not None and role != "source":
-        yield _error(
+        yield error(
             state,
             f"raw data is kept of a source, and {task.reference} is none",
             "move raw to the state whose function yields the batches",
@@ -176,7 +166,7 @@ def _judge(
         contracts(path)
     for version, function in task.upcast.items():
         if functions(Run(function=function)) != "call":
-            yield _error(
+            yield error(
                 state,
                 f"{function}, the upcaster of version {version}, is no function of one record",
                 f"def {function.rpartition(':')[2]}(record), which returns the newer record",
@@ -193,19 +183,19 @@ def _events(machine: Machine) -> Iterator[Finding]:
     """`ok` has a target; a list of choices ends in one that is certain, and in only one."""
     for state in machine.states:
         if state.task is not None and not _goes_on(state):
-            yield _error(state.name, f'"{OK}" has no target', f'on.{OK} = "the next state"')
+            yield error(state.name, f'"{OK}" has no target', f'on.{OK} = "the next state"')
         for event in dict.fromkeys(each.event for each in state.on):
             choices = state.on_event(event)
             certain = [n for n, each in enumerate(choices) if each.is_certain]
             if certain and certain[0] < len(choices) - 1:
                 unused = choices[certain[0] + 1].target
-                yield _error(
+                yield error(
                     state.name,
                     f'on.{event}: "{unused}" is never taken; the target before it always is',
                     "put the target without when and max_visits last",
                 )
             if not certain and any(each.when is not None for each in choices):
-                yield _warning(
+                yield warning(
                     state.name,
                     f"on.{event}: if no guard holds the event leads nowhere",
                     f'on.{event} = [ …, "{FAILED_STATE}" ]',
@@ -225,25 +215,24 @@ def _reachability(machine: Machine) -> Iterator[Finding]:
     failing = reached(reversed_graph(graph), failures)
     for state in machine.states:
         if state.name not in live and state.name != FAILED_STATE:
-            yield _error(
+            yield error(
                 state.name,
                 f'cannot be reached from "{machine.initial}"',
                 "lead a transition to it, or remove it",
             )
         elif state.task is not None and _goes_on(state) and state.name not in ending:
-            yield _error(
+            yield error(
                 state.name,
                 "reaches no final state except by failing",
                 'lead a transition towards a state with final = "success"',
             )
         if state.task is not None and state.name not in failing:
-            yield _error(state.name, "has no way to fail", f'lead "{ERROR}" to "{FAILED_STATE}"')
+            yield error(state.name, "has no way to fail", f'lead "{ERROR}" to "{FAILED_STATE}"')
     if not any(ends.get(name) == "success" for name in live):
-        yield Finding(
-            severity="warning",
-            state=None,
-            message="no final state of kind success can be reached",
-            fix='add a state with final = "success"',
+        yield warning(
+            None,
+            "no final state of kind success can be reached",
+            'add a state with final = "success"',
         )
 
 
@@ -252,7 +241,7 @@ def _cycles(machine: Machine) -> Iterator[Finding]:
     unbounded = graph_of(machine, lambda each: each.max_visits is None)
     if cycle := one_cycle(unbounded):
         way = " -> ".join((*cycle, cycle[0]))
-        yield _error(
+        yield error(
             cycle[0],
             f"the cycle {way} has no bound",
             "give one of its transitions max_visits, "
@@ -278,7 +267,7 @@ def _batches(machine: Machine, roles: dict[str, Role]) -> Iterator[Finding]:
         ]
     for state in machine.states:
         if state.name in hungry and roles.get(state.name) in {"map", "sink"}:
-            yield _error(
+            yield error(
                 state.name,
                 f"{_taking(state)}, and there is a path to it on which no state makes any",
                 "lead every path through a source: a generator function of one parameter",
@@ -295,20 +284,20 @@ def _watermarks(machine: Machine, roles: dict[str, Role]) -> Iterator[Finding]:
         if mark is None:
             continue
         if roles.get(state.name) not in {"source", "unknown"}:
-            yield _error(
+            yield error(
                 state.name,
                 "has a watermark, and its function is no source",
                 "yield batches, or remove watermark",
             )
         if appends and (mark.lookback or mark.lookback_ms):
-            yield _warning(
+            yield warning(
                 state.name,
                 f'looks back, and "{appends[0]}" appends: rows that are read again are'
                 " loaded twice",
                 f'give the load of "{appends[0]}" a key, or remove lookback',
             )
         if replaces:
-            yield _warning(
+            yield warning(
                 state.name,
                 f'reads only what is new, and "{replaces[0]}" replaces: what was loaded'
                 " before goes",
@@ -321,7 +310,7 @@ def _effects(machine: Machine) -> Iterator[Finding]:
     for state in machine.states:
         task = state.task
         if isinstance(task, Run) and task.effect == EXACTLY_ONCE:
-            yield _warning(
+            yield warning(
                 state.name,
                 "says exactly_once, which cannot be proved: after a crash its function runs again",
                 "give task.idempotency_key along to a side that honours it,"
@@ -330,14 +319,14 @@ def _effects(machine: Machine) -> Iterator[Finding]:
         if not isinstance(task, Load) or not is_http(task.to):
             continue
         if task.effect == EXACTLY_ONCE:
-            yield _warning(
+            yield warning(
                 state.name,
                 "says exactly_once, which cannot be proved: the receiver must answer a repeated"
                 " Idempotency-Key with its first answer, for as long as a resume may take",
                 f'see its documentation; if it does not, say effect = "{AT_LEAST_ONCE}"',
             )
         elif not task.effect:
-            yield _warning(
+            yield warning(
                 state.name,
                 "is at least once: a request whose answer was lost is sent again",
                 f'effect = "{AT_LEAST_ONCE}" if that is well, "{EXACTLY_ONCE}" if the receiver'
@@ -354,11 +343,3 @@ def _taking(state: State) -> str:
     if isinstance(state.task, Load):
         return "loads batches"
     return "validates batches" if isinstance(state.task, Validate) else "takes batches"
-
-
-def _error(state: str, message: str, fix: str) -> Finding:
-    return Finding(severity="error", state=state, message=message, fix=fix)
-
-
-def _warning(state: str, message: str, fix: str) -> Finding:
-    return Finding(severity="warning", state=state, message=message, fix=fix)

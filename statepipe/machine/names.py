@@ -10,11 +10,10 @@ from urllib.parse import parse_qs, unquote
 from statepipe.errors import DefinitionError
 from statepipe.policy import STATE_KEYS, policy_fields
 from statepipe.suggest import did_you_mean
+from statepipe.tasknames import task_of
 from statepipe.units import parse_share
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-#: Between machine, state and task in the name of the machine that a task becomes.
-_SLASH: Final = "/"
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _TEXT_MAX: Final = 2_000
 
@@ -36,17 +35,6 @@ def check_name(what: str, name: object) -> None:
             f"{what}: {name!r} is not a name",
             next_step="a name is a-z, then a-z, 0-9, - or _, at most 64 characters",
         )
-
-
-def task_machine_name(machine: str, state: str, task: str) -> str:
-    """Return the name of the machine that a task of a graph becomes; no author can give it."""
-    return _SLASH.join((machine, state, task))
-
-
-def task_of(name: str) -> tuple[str, str, str] | None:
-    """Return machine, state and task, if `name` is that of the machine that a task becomes."""
-    parts = name.split(_SLASH)
-    return (parts[0], parts[1], parts[2]) if len(parts) == 3 else None  # noqa: PLR2004
 
 
 def check_machine_name(name: object) -> None:

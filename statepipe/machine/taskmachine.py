@@ -3,7 +3,8 @@ The machine that a task of a graph becomes, so that it can be driven as an insta
 
     task_machine    one acting state, called as the task, then `done` or `failed`
     task_machines   those of all tasks of a machine
-    task_machine_of     one of them, by its name: "orders/transforming/enrich"
+    graph_task      a task, by its name
+    tasks_of        the names of the tasks, by state
 
 Derived from the parent's definition, the same from the same, and never written down by anyone.
 It has the parent's version and parameters, and nothing else of it: what starts the parent, cuts
@@ -14,11 +15,11 @@ from collections.abc import Iterator
 
 from statepipe.errors import NotFound
 from statepipe.machine.definition import FAILED_STATE, Machine, State, Transition
-from statepipe.machine.names import task_machine_name
-from statepipe.machine.taskgraph import Graph, GraphTask
+from statepipe.machine.taskgraph import Child, Graph, GraphTask
 from statepipe.machine.tasks import Run
 from statepipe.model import OK
 from statepipe.suggest import did_you_mean
+from statepipe.tasknames import TaskName, task_machine_name
 
 
 def task_machine(machine: Machine, state: str, task: GraphTask) -> Machine:
@@ -52,20 +53,33 @@ def task_machines(machine: Machine) -> Iterator[Machine]:
                 yield task_machine(machine, state.name, task)
 
 
-def task_machine_of(machine: Machine, name: str) -> Machine:
+def graph_task(machine: Machine, name: TaskName) -> GraphTask:
     """
-    Return the machine called `name`, of one of the tasks of `machine`.
+    Return the task called `name`, of `machine`.
 
     Raises:
-        NotFound: None of them is called so.
+        NotFound: It has none of that name.
     """
-    known = {each.name: each for each in task_machines(machine)}
-    if name in known:
-        return known[name]
-    tasks = [each.partition("/")[2].replace("/", ".") for each in known]
-    asked = name.partition("/")[2].replace("/", ".")
+    for state in machine.states:
+        if state.name == name.state and isinstance(state.task, Graph):
+            for task in state.task.tasks:
+                if task.name == name.task:
+                    return task
+    tasks = [f"{state}.{task}" for state, names in tasks_of(machine).items() for task in names]
+    asked = f"{name.state}.{name.task}"
     raise NotFound(
         f'machine "{machine.name}" has no task "{asked}"{did_you_mean(asked, tasks)}',
         meaning="nothing was run",
-        next_step=f"its tasks are {', '.join(tasks)}" if tasks else "it has no tasks of several",
+        next_step=f"its tasks are {', '.join(tasks)}" if tasks else "no state has several tasks",
     )
+
+
+def tasks_of(machine: Machine) -> dict[str, tuple[str, ...]]:
+    """Return the states whose work others do, each with its tasks; () with a child machine."""
+    return {
+        state.name: tuple(task.name for task in state.task.tasks)
+        if isinstance(state.task, Graph)
+        else ()
+        for state in machine.states
+        if isinstance(state.task, Graph | Child)
+    }

@@ -19,18 +19,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from statepipe.config import Config, refuse_unknown_overrides, resolve_policy
+from statepipe.config import Config, refuse_unknown_overrides, resolve_policy, resolve_timeout
 from statepipe.errors import DefinitionChanged, DefinitionError, NotFound
-from statepipe.machine.alerts import alerts_of, named_targets
+from statepipe.machine.alerts import Alerts, alerts_of, alerts_of_task, named_targets
+from statepipe.machine.childchecks import check_children
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.digest import canonical, describe_changes, digest
 from statepipe.machine.judging import Validate
 from statepipe.machine.loader import find_machine, list_machines, load_machine
-from statepipe.machine.names import check_name, task_of
+from statepipe.machine.names import check_name, refusal
 from statepipe.machine.params import bind_params
 from statepipe.machine.table import Table
 from statepipe.machine.taskgraph import Child, Graph
-from statepipe.machine.taskmachine import task_machine_of
+from statepipe.machine.taskmachine import graph_task, task_machine, task_machines, tasks_of
 from statepipe.machine.tasks import Load, Run
 from statepipe.machine.uses import refuse_undeclared
 from statepipe.machine.waits import Wait
@@ -44,6 +45,7 @@ from statepipe.store.lookups.lookup import Found, definition_body
 from statepipe.store.stage.directory import INLINE_BYTES_MAX
 from statepipe.store.steering.instances import define
 from statepipe.store.walk.resources import declare
+from statepipe.tasknames import task_of
 
 
 class Catalog:
@@ -83,8 +85,9 @@ class Catalog:
         """
         if name in self._built:
             return self._built[name]
-        if task := task_of(name):
-            return task_machine_of(self.machine(task[0]), name)
+        if named := task_of(name):
+            parent = self.machine(named.machine)
+            return task_machine(parent, named.state, graph_task(parent, named))
         return load_machine(find_machine(name, self._config.machines_dir))
 
     def form(self, machine: Machine) -> dict[str, Any]:
@@ -108,15 +111,22 @@ class Catalog:
 
         Raises:
             NotFound, DefinitionError: As `machine` and `form`; a policy is wrong, somebody is
-                to be told who is no target, or a state uses what is no resource.
+                to be told who is no target, a state uses what is no resource, or a child machine
+                is not there or not given what it needs.
         """
         machine = self.machine(name)
         self.form(machine)
         runs = {each.name for each in machine.states if not isinstance(each.task, Wait | None)}
-        refuse_unknown_overrides(self._config, machine=name, states=runs)
-        for state in machine.states:
-            if state.task is not None:
-                self._policy(machine, state)
+        tasks = tasks_of(machine)
+        refuse_unknown_overrides(self._config, machine=name, states=runs, tasks=tasks)
+        for each in (machine, *task_machines(machine)):
+            for state in each.states:
+                if state.task is not None:
+                    self._policy(each, state)
+        for wrong in check_children(machine, self.machine):
+            raise refusal(
+                f"machine {name}, state {wrong.state}: {wrong.message}", next_step=wrong.fix
+            )
         refuse_unknown(named_targets(machine), self._config.targets, where=f"machine {name}")
         refuse_undeclared(machine, self._config.resources)
         return machine
@@ -164,9 +174,7 @@ class Catalog:
                 for part in parts.values()
             },
             deadline_ms=machine.deadline_ms,
-            alerts=alerts_of(
-                machine, self._config.targets, store=store.store_id, env=self._config.env
-            ),
+            alerts=self._alerts(machine, store),
         )
 
     def kind_of(self, run: Run) -> Kind:
@@ -238,7 +246,10 @@ class Catalog:
             case Load() as load:
                 call |= {"work": "load", "load": self._destination(load, store=store)}
             case Graph() | Child() as others:
-                call = {"work": "children", "of": others}
+                within_ms = resolve_timeout(
+                    self._config, machine=machine.name, state=state.name, settings=state.settings
+                )
+                call = {"work": "children", "of": others, "within_ms": within_ms}
             case Wait() as wait:
                 call = {"work": "wait", "events": wait.events, "wait_ms": wait.ms}
                 call |= {"key_of": wait.key_of if wait.key else None}
@@ -249,6 +260,15 @@ class Catalog:
             call=call,
             uses=tuple(self._config.resources[each] for each in sorted(state.uses)),
         )
+
+    def _alerts(self, machine: Machine, store: Store) -> Alerts | None:
+        targets, env = self._config.targets, self._config.env
+        named = task_of(machine.name)
+        if named is None:
+            return alerts_of(machine, targets, store=store.store_id, env=env)
+        parent = self.machine(named.machine)
+        task = graph_task(parent, named)
+        return alerts_of_task(task, parent, targets, store=store.store_id, env=env)
 
     def _contract(self, judge: Validate) -> dict[str, Any]:
         folder = self._config.machines_dir

@@ -58,6 +58,20 @@ def _tamper(project: Project, sql: str) -> None:
 
 # What is dumped
 
+SEVERAL = """\
+machine = "several"
+version = 1
+initial = "work"
+
+[states.work]
+tasks.first = "numbers_:extract"
+tasks.second = { run = "numbers_:transform", needs = "first" }
+on = { ok = "done" }
+
+[states.done]
+final = "success"
+"""
+
 
 def test_a_dump_has_what_every_process_counted(project: Project) -> None:
     """Three processes that are long gone, and nothing of them is lost."""
@@ -82,6 +96,17 @@ def test_a_machine_that_never_ran_is_there_at_zero(project: Project) -> None:
     failed = "statepipe_instances_finished_total machine=other result=failed"
     assert seen[failed] == 0
     assert seen["statepipe_errors_total error_class=other machine=other state=loading"] == 0
+
+
+def test_a_task_that_never_ran_is_there_at_zero(project: Project) -> None:
+    """It is counted as a machine of its own, and no machine file is called so."""
+    project.call("run", "numbers")
+    (project.root / "machines" / "several.toml").write_text(SEVERAL, encoding="utf-8")
+
+    seen = _dumped(project)
+
+    labels = "error_class=other machine=several/work/second state=second"
+    assert seen[f"statepipe_errors_total {labels}"] == 0
 
 
 def test_a_machine_file_that_is_wrong_is_said_and_hides_nothing(project: Project) -> None:

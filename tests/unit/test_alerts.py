@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from statepipe.errors import DefinitionError
-from statepipe.machine.alerts import alerts_of, named_targets
+from statepipe.machine.alerts import alerts_of, alerts_of_task, named_targets
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.digest import canonical, digest
+from statepipe.machine.taskgraph import GraphTask
 from statepipe.machine.tasks import Run
 from statepipe.notify import Target
 
@@ -82,3 +83,23 @@ def test_what_is_no_tuple_of_names_is_refused(notify: Any) -> None:  # noqa: ANN
     """A single text would be taken for its letters."""
     with pytest.raises(DefinitionError):
         State(name="failed", final="failure", notify=notify)
+
+
+@pytest.mark.parametrize(
+    ("on_error", "failed"), [("halt", ()), ("skip", ("oncall",)), ("continue", ("oncall",))]
+)
+def test_a_task_tells_of_a_failure_that_its_machine_does_not_fail_by(
+    on_error: str, failed: tuple[str, ...]
+) -> None:
+    """One failure, one notice; and nobody hears that each task is done."""
+    everybody = targets(oncall={"machines": ("m",)}, team={"on": ("done",), "machines": ("m",)})
+    task = GraphTask(name="t", function="m:f", on_error=on_error)
+
+    alerts = alerts_of_task(task, machine(), everybody, store="s", env=None)
+
+    assert alerts is not None
+    assert alerts.ends == ({"failed": failed} if failed else {})
+    assert alerts.exhausted == ("oncall",)
+    team = {"team": everybody["team"]}
+    assert alerts_of_task(task, machine(), team, store="s", env=None) is None
+    assert alerts_of_task(task, machine(), {}, store="s", env=None) is None

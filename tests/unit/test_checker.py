@@ -1,12 +1,14 @@
 """`check`: each defect is found, with its state and its remedy; a sound machine has none."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from statepipe.errors import DefinitionError
-from statepipe.machine.checker import Finding, check
+from statepipe.errors import DefinitionError, NotFound
+from statepipe.machine.checker import check
 from statepipe.machine.definition import Machine, State
+from statepipe.machine.findings import Finding
 from statepipe.machine.judging import Validate
 from statepipe.machine.loader import load_machine
 from statepipe.machine.tasks import Load, Run
@@ -15,20 +17,37 @@ from tests.house.repository import ROOT
 from tests.unit.building import KINDS, acting, orders, pipeline, to
 
 
-def found(machine: Machine, kinds: dict[str, str] = KINDS) -> list[Finding]:
+def others_of(*machines: Machine) -> Callable[[str], Machine]:
+    """Return what finds one of `machines`, and no other."""
+    known = {each.name: each for each in machines}
+
+    def find(name: str) -> Machine:
+        if name not in known:
+            raise NotFound(f"no {name}", meaning="nothing was run", next_step="write it")
+        return known[name]
+
+    return find
+
+
+def found(
+    machine: Machine, kinds: dict[str, str] = KINDS, others: tuple[Machine, ...] = ()
+) -> list[Finding]:
     """Check `machine` with functions of the given kinds, and contracts and policies in order."""
     return check(
         machine,
         functions=lambda run: kinds.get(run.reference, "call"),
         contracts=lambda _path: None,
         tables=lambda _load: None,
-        policies=lambda _state: None,
+        policies=lambda _machine, _state: None,
+        machines=others_of(machine, *others),
     )
 
 
-def messages(machine: Machine, kinds: dict[str, str] = KINDS) -> list[tuple[str, str | None, str]]:
+def messages(
+    machine: Machine, kinds: dict[str, str] = KINDS, others: tuple[Machine, ...] = ()
+) -> list[tuple[str, str | None, str]]:
     """Return severity, state and message of each finding."""
-    return [(each.severity, each.state, each.message) for each in found(machine, kinds)]
+    return [(each.severity, each.state, each.message) for each in found(machine, kinds, others)]
 
 
 def test_sound_machines_have_no_findings(tmp_path: Path) -> None:
@@ -218,7 +237,8 @@ def test_every_version_that_is_accepted_is_looked_at(kind: str, *, sound: bool) 
         functions=lambda run: {**KINDS, "m:newer": kind}[run.reference],
         contracts=read.append,
         tables=lambda _load: None,
-        policies=lambda _state: None,
+        policies=lambda _machine, _state: None,
+        machines=others_of(),
     )
 
     assert read == ["o@2.json", "o@1.json"]
@@ -243,7 +263,7 @@ def test_drift_is_watched_and_raw_data_kept_of_a_source_only(
 
 
 def test_functions_contracts_and_policies_that_fail_are_findings() -> None:
-    """What the four callables raise is told by state; one defect does not hide another."""
+    """What the callables raise is told by state; one defect does not hide another."""
     machine = pipeline(
         acting("a", to("b")),
         State(name="b", task=Validate(contract="c.json"), on=(to("c"),)),
@@ -263,11 +283,16 @@ def test_functions_contracts_and_policies_that_fail_are_findings() -> None:
     def tables(load: Load) -> None:
         raise DefinitionError(f"{load.contract} has no properties", next_step="name some")
 
-    def policies(state: State) -> None:
+    def policies(_machine: Machine, state: State) -> None:
         raise DefinitionError(f"no policy for {state.name}", next_step="add it")
 
     findings = check(
-        machine, functions=functions, contracts=contracts, tables=tables, policies=policies
+        machine,
+        functions=functions,
+        contracts=contracts,
+        tables=tables,
+        policies=policies,
+        machines=others_of(),
     )
 
     assert [(each.state, each.message, each.fix) for each in findings] == [

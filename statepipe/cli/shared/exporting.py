@@ -22,6 +22,7 @@ from statepipe.errors import StatepipeError, UsageError
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.digest import canonical
 from statepipe.machine.loader import find_machine, list_machines, load_machine
+from statepipe.machine.taskmachine import task_machines
 from statepipe.observe.access import read_users
 from statepipe.observe.exporter import Exporter, Source
 from statepipe.observe.exposition import negotiated, render
@@ -119,14 +120,15 @@ class ProjectMachines:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._known: dict[Path, tuple[tuple[int, int], Shape | StatepipeError]] = {}
+        self._known: dict[Path, tuple[tuple[int, int], list[Shape | StatepipeError]]] = {}
 
     def shapes(self) -> list[Shape | StatepipeError]:
         """Return what each file implies, or what is wrong with it; read only if it changed."""
         folder = self._config.machines_dir
-        return [self._shape(find_machine(name, folder)) for name in list_machines(folder)]
+        paths = [find_machine(name, folder) for name in list_machines(folder)]
+        return [shape for path in paths for shape in self._shapes(path)]
 
-    def _shape(self, path: Path) -> Shape | StatepipeError:
+    def _shapes(self, path: Path) -> list[Shape | StatepipeError]:
         found = path.stat()
         version = (found.st_mtime_ns, found.st_size)
         known = self._known.get(path)
@@ -134,16 +136,19 @@ class ProjectMachines:
             known = self._known[path] = (version, self._read(path))
         return known[1]
 
-    def _read(self, path: Path) -> Shape | StatepipeError:
+    def _read(self, path: Path) -> list[Shape | StatepipeError]:
         try:
             machine = load_machine(path)
-            declared = {
-                state.name: self._declared(machine, state)
-                for state in machine.states
-                if state.task is not None
-            }
+            return [self._shape(each) for each in (machine, *task_machines(machine))]
         except StatepipeError as error:
-            return error
+            return [error]
+
+    def _shape(self, machine: Machine) -> Shape:
+        declared = {
+            state.name: self._declared(machine, state)
+            for state in machine.states
+            if state.task is not None
+        }
         # No series depends on what a contract says, so none is read.
         form = canonical(machine, contract_digests=defaultdict(str))
         return shape_of(form, declared=declared)
