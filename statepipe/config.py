@@ -223,16 +223,21 @@ def resolve_policy(
 
 def resolve_timeout(
     config: Config, *, machine: str, state: str, settings: Mapping[str, Any]
-) -> int | None:
+) -> tuple[int | None, str]:
     """
-    Return how long the work of a state that others do may take, in ms; None if nobody says.
+    Return how long the work of a state that others do may take, in ms, and who says so.
 
-    Policies are of attempts, and none is made there: only the state itself, and what overrides
-    it, say so.
+    None if nobody does: policies are of attempts, and none is made there. Only the state itself,
+    and what overrides it, can say so.
     """
-    said = policy_fields(settings, where=described(machine, state)).get("timeout_ms")
-    overrides = (layer.machines.get(machine, {}).get(state) for layer in config.layers)
-    return _strongest((said, *(each.fields.get("timeout_ms") for each in overrides if each)))
+    origin = described(machine, state)
+    found = policy_fields(settings, where=origin).get("timeout_ms"), origin
+    for layer in config.layers:
+        override = layer.machines.get(machine, {}).get(state)
+        if override is not None and "timeout_ms" in override.fields:
+            where = f"{layer.where} [{layer.prefix}{table_name(machine, state)}]"
+            found = override.fields["timeout_ms"], where
+    return found if found[0] is not None else (None, "default")
 
 
 def refuse_unknown_overrides(

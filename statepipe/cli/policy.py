@@ -11,12 +11,15 @@ from statepipe.cli.shared.options import command
 from statepipe.cli.shared.places import config_here
 from statepipe.cli.shared.render import Output
 from statepipe.cli.shared.session import Session
-from statepipe.config import FILE_NAME, Config, resolve_policy
+from statepipe.config import FILE_NAME, Config, Resolved, resolve_policy, resolve_timeout
 from statepipe.errors import Refused, UsageError
 from statepipe.machine.alerts import hearers
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.loader import find_machine, load_machine
+from statepipe.machine.taskgraph import Child, Graph
+from statepipe.machine.taskmachine import graph_task, task_machine
 from statepipe.machine.uses import refuse_undeclared
+from statepipe.tasknames import TaskName
 from statepipe.units import format_duration, format_size
 
 
@@ -30,12 +33,14 @@ def policy() -> None:
     examples=[
         "statepipe policy explain flights.loading",
         "statepipe policy explain flights.loading --env prod -o json",
+        "statepipe policy explain orders.transforming.enrich",
     ],
 )
-@click.argument("target", metavar="MACHINE.STATE")
+@click.argument("target", metavar="MACHINE.STATE[.TASK]")
 def explain(*, target: str) -> None:
-    """Print the merged policy of a state, who is told of it, and the origin of each part."""
+    """Print the merged policy of a state or task, who is told of it, and where it is from."""
     name, dot, state_name = target.partition(".")
+    state_name, _, task_name = state_name.partition(".")
     if not (name and dot and state_name):
         raise UsageError(
             f"{target!r} names no state of a machine",
@@ -45,27 +50,52 @@ def explain(*, target: str) -> None:
     out = Session.current().out()
     config = config_here()
     machine = load_machine(find_machine(name, config.machines_dir))
+    told = machine
     state = machine.state(state_name)
-    told = [*_told(machine, state, config)]
+    if task_name:
+        task = graph_task(machine, TaskName(name, state_name, task_name))
+        machine = task_machine(machine, state_name, task)
+        state = machine.state(machine.initial)
+    rows = [*_limits(machine, state, config), *_told(told, state, config)]
+    if not rows:
+        raise Refused(
+            f"state {state_name!r} is final: nothing runs there, and no policy applies",
+            meaning="nothing was changed",
+            next_step="name a state that has a task",
+        )
+    _print(out, rows)
+    if isinstance(state.task, Graph | Child):
+        out.note("others do its work, under policies of their own: name a task, or their machine")
+    elif state.task is not None:
+        digest = _resolved(machine, state, config).policy.digest
+        out.note(f"digest {digest}, stored with each attempt this policy governs")
+
+
+def _limits(machine: Machine, state: State, config: Config) -> Iterator[dict[str, Any]]:
+    """What bounds what runs in a state; nothing if it is final."""
     if state.task is None:
-        if not told:
-            raise Refused(
-                f"state {state_name!r} is final: nothing runs there, and no policy applies",
-                meaning="nothing was changed",
-                next_step="name a state that has a task",
-            )
-        _print(out, told)
         return
-    resolved = resolve_policy(
-        config, machine=name, state=state_name, settings=state.settings, retry=state.retry
+    if isinstance(state.task, Graph | Child):
+        value, origin = resolve_timeout(
+            config, machine=machine.name, state=state.name, settings=state.settings
+        )
+        yield _row("timeout", value, origin, shown=_shown("timeout_ms", value))
+        return
+    resolved = _resolved(machine, state, config)
+    for field, value in resolved.policy.to_dict().items():
+        origin = resolved.origins[field]
+        yield _row(field.removesuffix("_ms"), value, origin, shown=_shown(field, value))
+    yield from _used(machine, state, config)
+
+
+def _resolved(machine: Machine, state: State, config: Config) -> Resolved:
+    return resolve_policy(
+        config,
+        machine=machine.name,
+        state=state.name,
+        settings=state.settings,
+        retry=state.retry,
     )
-    values = resolved.policy.to_dict()
-    rows = [
-        _row(field.removesuffix("_ms"), value, resolved.origins[field], shown=_shown(field, value))
-        for field, value in values.items()
-    ]
-    _print(out, [*rows, *_used(machine, state, config), *told])
-    out.note(f"digest {resolved.policy.digest}, stored with each attempt this policy governs")
 
 
 def _used(machine: Machine, state: State, config: Config) -> Iterator[dict[str, Any]]:

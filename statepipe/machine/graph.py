@@ -1,7 +1,8 @@
 """
 A machine as a picture: text for Mermaid and for Graphviz.
 
-Moves between the same two states share an arrow. A state says its effect outside if no
+Moves between the same two states share an arrow. Tasks stand inside their state, with arrows to
+those that need them. A state says its effect outside if no
 ledger makes it exactly once, or if its author declares one. Nothing of the machine reaches the
 text unescaped, so a guard cannot end a label and begin markup of its own.
 """
@@ -11,6 +12,7 @@ import re
 from statepipe.effects import effect_of, is_http
 from statepipe.errors import NotFound
 from statepipe.machine.definition import Machine, State
+from statepipe.machine.taskgraph import Child, Graph, GraphTask
 from statepipe.machine.tasks import Load, Run
 from statepipe.machine.waits import Wait
 from statepipe.suggest import did_you_mean
@@ -53,11 +55,14 @@ def mermaid(machine: Machine, current: str | None = None) -> str:
     _check_current(machine, current)
     ids = {state.name: _mermaid_id(n, state.name) for n, state in enumerate(machine.states)}
     lines = ["stateDiagram-v2"]
-    lines += [
-        f'    state "{_mermaid_text(_shown(state))}" as {ids[state.name]}'
-        for state in machine.states
-        if _shown(state) != ids[state.name]
-    ]
+    for n, state in enumerate(machine.states):
+        named = f"    state {ids[state.name]}"
+        if _shown(state) != ids[state.name]:
+            named = f'    state "{_mermaid_text(_shown(state))}" as {ids[state.name]}'
+        if isinstance(state.task, Graph):
+            lines += [f"{named} {{", *_mermaid_tasks(n, state.task), "    }"]
+        elif _shown(state) != ids[state.name]:
+            lines.append(named)
     lines.append(f"    [*] --> {ids[machine.initial]}")
     for state in machine.states:
         lines += [
@@ -95,7 +100,11 @@ def dot(machine: Machine, current: str | None = None) -> str:
         '    "" [shape=point]',
         f'    "" -> {_dot_text(machine.initial)}',
     ]
-    lines += [_dot_node(state, is_current=state.name == current) for state in machine.states]
+    for state in machine.states:
+        node = _dot_node(state, is_current=state.name == current)
+        if isinstance(state.task, Graph):
+            node = _dot_tasks(state.name, state.task, node)
+        lines.append(node)
     for state in machine.states:
         lines += [
             f"    {_dot_text(state.name)} -> {_dot_text(target)} [label={_dot_text(label)}]"
@@ -132,10 +141,29 @@ def _shown(state: State) -> str:
     if isinstance(task, Wait):
         what = f"for {' or '.join(task.events)}, at most " if task.events else ""
         return f"{state.name} (waits {what}{format_duration(task.ms)})"
+    if isinstance(task, Child):
+        return f"{state.name} (machine {task.machine})"
     effect = task.effect if isinstance(task, Run | Load) else ""
     if isinstance(task, Load) and is_http(task.to):
         effect = effect_of(task.to, task.effect)
     return f"{state.name} ({effect})" if effect else state.name
+
+
+def _task_shown(task: GraphTask) -> str:
+    notes = [] if task.foreach is None else [f"each of {task.foreach}"]
+    notes += [] if task.max_parallel is None else [f"{task.max_parallel} at once"]
+    notes += {"halt": [], "skip": ["may be skipped"], "continue": ["may fail"]}[task.on_error]
+    notes += [task.effect] if task.effect else []
+    return f"{task.name} ({', '.join(notes)})" if notes else task.name
+
+
+def _mermaid_tasks(n: int, graph: Graph) -> list[str]:
+    # Capitals again, and numbers: no name of a state anywhere in the picture.
+    ids = {task.name: f"T{n}_{number}" for number, task in enumerate(graph.tasks)}
+    return [
+        *(f'        state "{_mermaid_text(_task_shown(t))}" as {ids[t.name]}' for t in graph.tasks),
+        *(f"        {ids[each]} --> {ids[t.name]}" for t in graph.tasks for each in t.needs),
+    ]
 
 
 def _mermaid_id(n: int, name: str) -> str:
@@ -160,6 +188,22 @@ def _dot_node(state: State, *, is_current: bool) -> str:
         options.append(f"label={_dot_text(shown)}")
     said = f" [{', '.join(options)}]" if options else ""
     return f"    {_dot_text(state.name)}{said}"
+
+
+def _dot_tasks(state: str, graph: Graph, node: str) -> str:
+    """The state's node in a box with its tasks, the first of which hang on it."""
+    ids = {task.name: _dot_text(f"{state}.{task.name}") for task in graph.tasks}
+    lines = [
+        f"    subgraph {_dot_text(f'cluster_{state}')} {{",
+        "        style=dotted",
+        f"    {node}",
+    ]
+    for task in graph.tasks:
+        lines.append(f"        {ids[task.name]} [label={_dot_text(_task_shown(task))}]")
+        lines += [f"        {ids[each]} -> {ids[task.name]} [style=dashed]" for each in task.needs]
+        if not task.needs:
+            lines.append(f"        {_dot_text(state)} -> {ids[task.name]} [style=dashed]")
+    return "\n".join([*lines, "    }"])
 
 
 def _dot_text(text: str) -> str:

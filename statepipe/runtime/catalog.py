@@ -246,7 +246,7 @@ class Catalog:
             case Load() as load:
                 call |= {"work": "load", "load": self._destination(load, store=store)}
             case Graph() | Child() as others:
-                within_ms = resolve_timeout(
+                within_ms, _ = resolve_timeout(
                     self._config, machine=machine.name, state=state.name, settings=state.settings
                 )
                 call = {"work": "children", "of": others, "within_ms": within_ms}

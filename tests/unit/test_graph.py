@@ -8,6 +8,7 @@ import pytest
 from statepipe.errors import NotFound
 from statepipe.machine.definition import State
 from statepipe.machine.graph import dot, mermaid
+from statepipe.machine.taskgraph import Child, Graph, GraphTask
 from statepipe.machine.tasks import Load, Run
 from tests.unit.building import acting, orders, pipeline, to
 
@@ -74,6 +75,55 @@ def test_names_that_mermaid_would_misread_get_an_alias() -> None:
     assert 'state "b-1" as S1' in text
     assert "[*] --> S0" in text
     assert "S0 --> S1 : ok" in text
+
+
+SEVERAL = Graph(
+    tasks=(
+        GraphTask(name="list", function="m:f", on_error="continue"),
+        GraphTask(name="end", function="m:f", on_error="skip", effect="at_least_once"),
+        GraphTask(
+            name="x-1",
+            function="m:f",
+            needs=("list", "end"),
+            foreach="results.list",
+            max_parallel=4,
+        ),
+    )
+)
+
+
+def test_tasks_stand_inside_their_state() -> None:
+    """With arrows to those that need them, and what is odd about them; a child says its machine."""
+    work = State(name="work", task=SEVERAL, on=(to("child"),))
+    child = State(name="child", task=Child(machine="refresh"), on=(to("done"),))
+    machine = pipeline(work, child, initial="work")
+
+    assert mermaid(machine).startswith("""\
+stateDiagram-v2
+    state work {
+        state "list (may fail)" as T0_0
+        state "end (may be skipped, at_least_once)" as T0_1
+        state "x-1 (each of results.list, 4 at once)" as T0_2
+        T0_0 --> T0_2
+        T0_1 --> T0_2
+    }
+    state "child (machine refresh)" as child
+    [*] --> work
+""")
+    assert """\
+    subgraph "cluster_work" {
+        style=dotted
+        "work" [penwidth=4]
+        "work.list" [label="list (may fail)"]
+        "work" -> "work.list" [style=dashed]
+        "work.end" [label="end (may be skipped, at_least_once)"]
+        "work" -> "work.end" [style=dashed]
+        "work.x-1" [label="x-1 (each of results.list, 4 at once)"]
+        "work.list" -> "work.x-1" [style=dashed]
+        "work.end" -> "work.x-1" [style=dashed]
+    }
+    "child" [label="child (machine refresh)"]
+""" in dot(machine, "work")
 
 
 @pytest.mark.parametrize(

@@ -96,9 +96,11 @@ def test_only_who_speaks_of_the_state_itself_limits_what_others_do_in_it(tmp_pat
 
     said = {"timeout": "1h"}
     asked = {"machine": "orders", "state": "transforming"}
-    assert resolve_timeout(here, **asked, settings={}) is None
-    assert resolve_timeout(here, **asked, settings=said) == 3_600_000
-    assert resolve_timeout(prod, **asked, settings=said) == 7_200_000
+    assert resolve_timeout(here, **asked, settings={}) == (None, "default")
+    own = "machine orders, state transforming"
+    assert resolve_timeout(here, **asked, settings=said) == (3_600_000, own)
+    table = f"{tmp_path / 'statepipe.toml'} [env.prod.machines.orders.states.transforming]"
+    assert resolve_timeout(prod, **asked, settings=said) == (7_200_000, table)
 
 
 @pytest.mark.parametrize(
