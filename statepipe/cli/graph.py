@@ -1,12 +1,14 @@
 """
-`statepipe graph MACHINE`: the machine as a picture, in text.
+`statepipe graph MACHINE`: the machine as a picture, in text, or what bounds a run of it.
 """
 
 import click
 
-from statepipe.cli.shared.options import command, instance_id
+from statepipe.cli.shared.longest import show_path, show_suggestions
+from statepipe.cli.shared.options import command, duration_ms, instance_id
 from statepipe.cli.shared.places import config_here, open_reader
 from statepipe.cli.shared.session import Session
+from statepipe.clock import SystemClock
 from statepipe.errors import UsageError
 from statepipe.machine.graph import dot, mermaid
 from statepipe.machine.loader import find_machine, load_machine
@@ -18,6 +20,7 @@ from statepipe.machine.loader import find_machine, load_machine
         "statepipe graph flights",
         "statepipe graph flights --format dot | dot -Tsvg > flights.svg",
         "statepipe graph flights --instance flights-20130208-1f2e3d4c",
+        "statepipe graph flights --critical-path --since 4w",
     ],
 )
 @click.argument("machine", metavar="MACHINE")
@@ -25,10 +28,30 @@ from statepipe.machine.loader import find_machine, load_machine
 @click.option(
     "--instance", metavar="ID", callback=instance_id, help="Mark the state this one is in."
 )
-def graph(*, machine: str, form: str, instance: str | None) -> None:
-    """Draw a machine as a Mermaid state diagram, or as a Graphviz digraph."""
+@click.option("--critical-path", "path", is_flag=True, help="Show what bounds a run instead.")
+@click.option("--suggest", is_flag=True, help="Say what may make a run shorter instead.")
+@click.option("--since", default="8w", show_default=True, metavar="DURATION", help="Runs how old.")
+def graph(
+    *, machine: str, form: str, instance: str | None, path: bool, suggest: bool, since: str
+) -> None:
+    """
+    Draw a machine as a Mermaid state diagram, or as a Graphviz digraph.
+
+    --critical-path and --suggest rest on the medians of what ended well since then.
+    """
     out = Session.current().out()
     definition = load_machine(find_machine(machine, config_here().machines_dir))
+    if path and suggest:
+        raise UsageError(
+            "--critical-path and --suggest are two answers",
+            meaning="nothing was read",
+            next_step=f"statepipe graph {machine} --suggest",
+        )
+    if path or suggest:
+        since_ms = SystemClock().now_ms() - duration_ms(since, option="--since")
+        show = show_suggestions if suggest else show_path
+        show(out, definition, since_ms=since_ms)
+        return
     current = None if instance is None else _state_of(instance, machine)
     # "cancelled" is in no machine; what was cancelled is where it would go on.
     text = (mermaid if form == "mermaid" else dot)(definition, current)

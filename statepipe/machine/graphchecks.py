@@ -54,36 +54,30 @@ def check_graph(
             findings.append(error(at, refused.message, refused.next_step))
     if "unknown" in kinds.values():
         return "unknown", findings
-    gives = [task.name for task in graph.last if kinds[task.name] in _MAKES]
-    if len(gives) > 1:
-        findings.append(
-            error(
-                state,
-                f"{' and '.join(gives)} make batches, and no other task needs them: which of them"
-                " the state is to give on is not said",
-                "let one task need the others, and yield what is to be given on",
-            )
-        )
-    takes = any(not task.needs and kinds[task.name] == "map" for task in graph.tasks)
+    gives = any(kinds[task.name] in _MAKES for task in graph.last)
+    takes = any(kinds[task.name] == "map" and not _makers(task, kinds) for task in graph.tasks)
     if gives:
         return ("map" if takes else "source"), findings
     return ("sink" if takes else "call"), findings
 
 
 def _fed(at: str, task: GraphTask, kinds: Mapping[str, str]) -> Iterator[Finding]:
-    """Whoever takes batches needs one who makes them; a list is returned, not yielded."""
-    makers = [need for need in task.needs if kinds[need] in _MAKES]
-    unclear = any(kinds[need] == "unknown" for need in task.needs)
-    if kinds[task.name] == "map" and task.needs and len(makers) != 1 and not unclear:
-        whose = f"{' and '.join(makers)} make some" if makers else "none of its needs makes any"
+    """Whoever takes batches takes them of one task; a list is returned, not yielded."""
+    makers = _makers(task, kinds)
+    if kinds[task.name] == "map" and len(makers) > 1:
         yield error(
             at,
-            f"takes batches, and {whose}",
-            "need one task that yields batches; def f(task), with task.batches, joins several",
+            f"takes batches, and {' and '.join(makers)}, which it needs, both make some",
+            f"def {task.name}(task), which joins task.batches of each, and yields",
         )
-    if task.source is not None and kinds[task.source.need] in _MAKES:
+    if task.source is not None and task.source.need in makers:
         yield error(
             at,
             f'takes its list from the result of "{task.source.need}", which yields batches',
             "return the list instead, for example the names of the files",
         )
+
+
+def _makers(task: GraphTask, kinds: Mapping[str, str]) -> list[str]:
+    """Those of its needs that make batches; without any a map takes those of the state before."""
+    return [need for need in task.needs if kinds[need] in _MAKES]

@@ -1,6 +1,8 @@
 """check, graph and policy explain of machines whose states have several tasks, or a child."""
 
+from statepipe.clock import SystemClock
 from tests.cli.project import CONFIG, Project
+from tests.runtime.scene import Scene
 
 SEVERAL = """\
 machine = "several"
@@ -94,3 +96,72 @@ def test_the_policy_of_a_task_is_explained(project: Project) -> None:
     assert child.split()[:6] == ["SETTING", "VALUE", "FROM", "timeout", "none", "default"]
     assert project.call("policy", "explain", "several.working.eech").code == 3
     assert project.call("policy", "explain", "numbers.loading.x").code == 3
+
+
+def test_the_path_that_bounds_a_run_is_shown(project: Project) -> None:
+    """Each state with its median, of how many, and its part of the whole."""
+    for name in ("one", "two"):
+        assert project.call("run", "numbers", "--id", name).code == 0
+
+    said = project.call("graph", "numbers", "--critical-path")
+    rows = project.call("graph", "numbers", "--critical-path", "-o", "json").json
+
+    assert said.code == 0
+    assert [line.split()[0] for line in said.out.splitlines()] == [
+        "STATE",
+        "extracting",
+        "validating",
+        "transforming",
+        "loading",
+    ]
+    assert "median of 2 runs" in said.err
+    assert [each["of"] for each in rows] == [2, 2, 2, 2]
+    assert all(each["median_ms"] >= 0 and each["task"] is None for each in rows)
+
+
+def test_without_a_run_there_is_no_path_and_nothing_to_suggest(project: Project) -> None:
+    """What is not measured is not guessed at: its states and tasks are there, without numbers."""
+    written(project)
+    project.call("run", "numbers")
+
+    path = project.call("graph", "several", "--critical-path")
+    suggested = project.call("graph", "several", "--suggest")
+
+    assert path.code == suggested.code == 0
+    assert [line.split() for line in path.out.splitlines()[1:]] == [
+        ["working", "-", "-", "0"],
+        ["list", "-", "-", "0"],
+        ["each", "-", "-", "0"],
+        ["renewing", "-", "-", "0"],
+    ]
+    assert suggested.out == ""
+    assert "run it first" in path.err
+    assert "run it first" in suggested.err
+    assert project.call("graph", "several", "--suggest", "--critical-path").code == 2
+
+
+SCENE = """\
+machine = "m"
+version = 1
+initial = "a"
+states.a = { run = "nowhere:a", on.ok = "b" }
+states.b = { run = "numbers_:extract", on.ok = "done" }
+states.done.final = "success"
+"""
+
+
+def test_what_dominates_is_suggested(project: Project) -> None:
+    """With what it rests on; a function that cannot be imported takes nothing from it."""
+    scene = Scene(project.root)
+    (project.root / "machines" / "m.toml").write_text(SCENE, encoding="utf-8")
+    scene.clock.set_wall(SystemClock().now_ms() - 60_000)
+    with scene.engine(lambda _: scene.clock.advance(2_000)) as engine:
+        engine.create("m", instance_id="one")
+        engine.run(["one"])
+
+    said = project.call("graph", "m", "--suggest")
+    found = project.call("graph", "m", "--suggest", "-o", "json").json
+
+    text = '"a" takes 2.0s of 2.0s: whatever makes it shorter makes the run shorter'
+    assert said.out == f"{text} (saves up to 2.0s, median of 1)\n"
+    assert found == [{"state": "a", "text": text, "saves_ms": 2_000, "of": 1}]

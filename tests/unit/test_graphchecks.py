@@ -41,23 +41,19 @@ def test_what_the_last_task_yields_is_what_the_state_gives_on() -> None:
     assert (state, message[:13]) == ("b", "loads batches")
 
 
-def test_two_that_yield_last_leave_open_which_of_them_counts() -> None:
-    """It would be chance what is loaded."""
-    machine = pipeline(several(task("s", "source"), task("t", "source")))
+def test_all_that_no_other_needs_is_given_on() -> None:
+    """Two sources side by side are one to those who come after."""
+    both = several(task("s", "source"), task("n", "call"), task("t", "source"), target="b")
 
-    ((severity, state, message),) = messages(machine, KINDS)
-
-    assert (severity, state) == ("error", "a")
-    assert message.startswith("s and t make batches, and no other task needs them")
+    assert messages(pipeline(both, LOAD), KINDS) == []
 
 
 @pytest.mark.parametrize(
     ("tasks", "told"),
     [
-        ((task("c", "call"), task("x", "map", "c")), "a.x: takes batches, and none of its needs"),
         (
             (task("s", "source"), task("t", "source"), task("x", "map", "s", "t")),
-            "a.x: takes batches, and s and t make some",
+            "a.x: takes batches, and s and t, which it needs, both make some",
         ),
         (
             (task("s", "source"), task("x", "call", "s", foreach="result")),
@@ -67,9 +63,7 @@ def test_two_that_yield_last_leave_open_which_of_them_counts() -> None:
         ((task("s", "source"), task("c", "call"), task("x", "map", "s", "c")), ""),
     ],
 )
-def test_who_takes_batches_needs_one_who_makes_them(
-    tasks: tuple[GraphTask, ...], told: str
-) -> None:
+def test_who_takes_batches_takes_them_of_one_task(tasks: tuple[GraphTask, ...], told: str) -> None:
     """And who works on a list needs one who returns it."""
     found = [
         f"{state}: {message}" for _, state, message in messages(pipeline(several(*tasks)), KINDS)
@@ -79,9 +73,12 @@ def test_who_takes_batches_needs_one_who_makes_them(
     assert all(each.startswith(told) for each in found)
 
 
-def test_a_first_task_that_takes_batches_takes_those_of_the_state_before() -> None:
+@pytest.mark.parametrize("tasks", [[task("x", "map")], [task("c", "call"), task("x", "map", "c")]])
+def test_a_task_that_needs_no_batches_of_others_takes_those_of_the_state_before(
+    tasks: list[GraphTask],
+) -> None:
     """Without a source before it there would be none."""
-    shaped = several(task("x", "map"), name="b", target="c")
+    shaped = several(*tasks, name="b", target="c")
     load = replace(LOAD, name="c")
 
     fed = pipeline(acting("a", to("b"), run="m:source"), shaped, load)
@@ -90,7 +87,7 @@ def test_a_first_task_that_takes_batches_takes_those_of_the_state_before() -> No
     assert messages(fed, KINDS) == []
     ((_, state, message),) = messages(unfed, KINDS)
     assert (state, message[:13]) == ("b", "takes batches")
-    ends = several(task("x", "map"), task("n", "call", "x"), name="b", target="c")
+    ends = several(*tasks, task("n", "call", "x"), name="b", target="c")
     assert messages(pipeline(acting("a", to("b"), run="m:source"), ends, load), KINDS) == []
 
 
