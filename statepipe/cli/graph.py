@@ -11,7 +11,7 @@ from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
 from statepipe.errors import UsageError
 from statepipe.machine.graph import dot, mermaid
-from statepipe.machine.loader import find_machine, load_machine
+from statepipe.runtime.catalog import Catalog
 
 
 @command(
@@ -40,7 +40,7 @@ def graph(
     --critical-path and --suggest rest on the medians of what ended well since then.
     """
     out = Session.current().out()
-    definition = load_machine(find_machine(machine, config_here().machines_dir))
+    definition = Catalog(config_here()).machine(machine)
     if path and suggest:
         raise UsageError(
             "--critical-path and --suggest are two answers",

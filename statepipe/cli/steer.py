@@ -18,8 +18,8 @@ from statepipe.cli.shared.render import shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.engine import Adopt, Engine
 from statepipe.errors import Refused
-from statepipe.machine.loader import find_machine, load_machine
 from statepipe.model import Status
+from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.steering.rewinding import rewound
 from statepipe.runtime.steering.way import Passage
 from statepipe.store.lookups.inspection import Inspection
@@ -209,7 +209,7 @@ def _refuse_impossible(found: Inspection, *, to: str) -> None:
     rewound(
         [Passage(*row) for row in found.steps],
         found=where,
-        machine=load_machine(find_machine(found.machine, config.machines_dir)),
+        machine=Catalog(config).machine(found.machine),
         to=to,
         loaded=loaded,
         is_staged=lambda stay: (stay.state, stay.generation, stay.visit) in found.staged,

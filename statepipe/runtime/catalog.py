@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from statepipe.config import Config, refuse_unknown_overrides, resolve_policy, resolve_timeout
-from statepipe.errors import DefinitionChanged, DefinitionError, NotFound
+from statepipe.errors import DefinitionChanged, DefinitionError, NotFound, UsageError
 from statepipe.machine.alerts import Alerts, alerts_of, alerts_of_task, named_targets
 from statepipe.machine.childchecks import check_children
 from statepipe.machine.definition import Machine, State
@@ -138,7 +138,14 @@ class Catalog:
         Raises:
             NotFound, DefinitionError: As `sound`.
             BadParameter: As `bind_params`.
+            UsageError: It is a task of several, which no one begins but its parent.
         """
+        if task := task_of(name):
+            raise UsageError(
+                f"{name} is a task: it begins as a part of an instance of {task.machine}",
+                meaning="no instance was created",
+                next_step=f"statepipe run {task.machine}",
+            )
         today = datetime.fromtimestamp(at_ms / 1000, tz=UTC).date()
         return encode(bind_params(self.sound(name), given, today=today))
 

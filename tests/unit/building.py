@@ -98,26 +98,48 @@ def machines(draw: st.DrawFn) -> Machine:
     """Draw a machine of up to five acting states, with guards and limits anywhere."""
     names = draw(st.lists(st.sampled_from(_NAMES), min_size=1, max_size=5, unique=True))
     targets = st.sampled_from([*names, "done", "failed"])
-    states = [
-        State(
-            name=name,
-            task=draw(_tasks),
-            on=tuple(
-                transition
-                for event in draw(st.lists(st.sampled_from(_EVENTS), max_size=4, unique=True))
-                for transition in draw(_choices(event, targets))
-            ),
-            retry=draw(st.sampled_from([None, "transient", {"max_attempts": 4}])),
-            settings=draw(st.sampled_from([{}, {"timeout": "20m", "batch_size": 7}])),
-        )
-        for name in names
-    ]
+    states = [draw(_states(name, targets)) for name in names]
     told = draw(st.sampled_from([(), ("oncall",), ("oncall", "team-2")]))
     return replace(pipeline(*states, initial=names[0], told=told), notify=told)
 
 
-_tasks: st.SearchStrategy[Run | Validate | Load] = st.sampled_from(
+@st.composite
+def _states(draw: st.DrawFn, name: str, targets: st.SearchStrategy[str]) -> State:
+    task = draw(_tasks)
+    by_others = isinstance(task, Graph | Child)
+    possible = _EVENTS[:3] if by_others else _EVENTS
+    limits = [{}, {"timeout": "20m"}] if by_others else [{}, {"timeout": "20m", "batch_size": 7}]
+    retries = [None] if by_others else [None, "transient", {"max_attempts": 4}]
+    return State(
+        name=name,
+        task=task,
+        on=tuple(
+            transition
+            for event in draw(st.lists(st.sampled_from(possible), max_size=4, unique=True))
+            for transition in draw(_choices(event, targets))
+        ),
+        retry=draw(st.sampled_from(retries)),
+        settings=draw(st.sampled_from(limits)),
+    )
+
+
+_tasks: st.SearchStrategy[AnyTask] = st.sampled_from(
     [
+        Graph(
+            tasks=(
+                GraphTask(name="end", function="m:f", on_error="skip", settings={"grace": "1s"}),
+                GraphTask(name="b-1", function="m:g", effect="at_least_once", retry="transient"),
+                GraphTask(
+                    name="c_2",
+                    function="m:h",
+                    needs=("end", "b-1"),
+                    foreach="results.end.files",
+                    max_parallel=3,
+                    when_skipped="run",
+                ),
+            )
+        ),
+        Child(machine="other", params={"day": "2013-02-04", "full": True, "of": [1, "x"]}),
         Run(function="m:f"),
         Run(function="m:f", drift={"added": "halt", "nulls": "quarantine"}),
         Run(function="m:f", drift="warn", effect="at_least_once"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from statepipe.config import load_config
-from statepipe.errors import DefinitionError, NotFound
+from statepipe.errors import DefinitionError, NotFound, UsageError
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.loader import load_machine
 from statepipe.machine.taskmachine import task_machines
@@ -70,6 +70,12 @@ def test_what_is_no_task_is_told(tmp_path: Path) -> None:
         known.machine("orders/transforming/cmr")
     with pytest.raises(NotFound, match='no machine "order"'):
         known.machine("order/transforming/crm")
+
+
+def test_no_one_begins_a_task_but_its_parent(tmp_path: Path) -> None:
+    """What it needs would not be there."""
+    with pytest.raises(UsageError, match="is a task: it begins as a part of an instance of orders"):
+        catalog(tmp_path).bound("orders/transforming/crm", {}, at_ms=0)
 
 
 def test_no_author_writes_such_a_machine(tmp_path: Path) -> None:
