@@ -3,11 +3,11 @@ The nouns every floor shares; plain values, no behaviour that needs a disk or a 
 
 What authors touch      Batch, Outcome, Task
 What is remembered      Status, Checkpoint (one instance as last committed)
-What a commit carries   Change (one move), Staged, Rejects, PlannedBatch, Notice, Attachment
+What a commit carries   Change (one move), Staged, Rejects, Plan, Notice, Family, Attachment
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
@@ -99,6 +99,9 @@ class Task:
             adapt, it may change with each batch.
         log: A logger named after machine and state.
         idempotency_key: `instance:generation:state:task:batch`, for effects outside.
+        item: Of a task that is done for each element of a list (`foreach`), the element.
+        skipped: Of a task in a graph, the names of those it needs that have no result, because
+            they were skipped or failed.
     """
 
     instance: str
@@ -113,10 +116,13 @@ class Task:
     batch_size: int
     log: logging.Logger
     idempotency_key: str
+    item: Any = None
+    skipped: tuple[str, ...] = ()
     _beat: Callable[[], None] = field(repr=False)
     _is_cancelled: Callable[[], bool] = field(repr=False)
     _rejects: list[tuple[Record, str]] = field(default_factory=list, repr=False)
     _acquire: Callable[[str], None] = field(default=lambda _: None, repr=False)
+    _read: Callable[[str], Iterator[Batch]] = field(default=lambda _: iter(()), repr=False)
 
     @property
     def cancelled(self) -> bool:
@@ -135,6 +141,16 @@ class Task:
     def acquire(self, resource: str) -> None:
         """Wait for a permit of a resource that the state uses; TaskCancelled as `heartbeat`."""
         self._acquire(resource)
+
+    def batches(self, task: str) -> Iterator[Batch]:
+        """
+        Yield the batches of a task that this one needs, in order; none if it made none.
+
+        Raises:
+            Fatal: It is none of those that this one needs.
+            StagedDataDamaged: One is not what was committed.
+        """
+        return self._read(task)
 
     def reject(self, record: Record, reason: str) -> None:
         """Put `record` into quarantine with the batch that is being made; go on with the rest."""
@@ -339,62 +355,33 @@ class Attachment(NamedTuple):
     reached: tuple[Reached, ...] = ()  # and the watermarks of its machine move
     notices: tuple[Notice, ...] = ()  # who is to be told of the change
     wait: tuple[int | None, str | None, tuple[str, ...]] | None = None  # see `emissions`
+    family: "Family | None" = None  # and what becomes of its children
 
 
-class Line(NamedTuple):
-    """One line that an attempt printed, or one record that it logged: redacted and cut."""
+class Taken(NamedTuple):
+    """Batches of a child that become its parent's: rows of its own that name the same files."""
 
-    at_ms: int
-    source: str  # "stdout", "stderr", "log"; "note" is ours
-    level: str | None  # of a record: "debug", "info", "warning", "error", "critical"
-    text: str
+    child: int  # its number
+    stay: Stay  # the stay that staged them
 
 
-class Stored(NamedTuple):
-    """Which of an attempt's last lines are in the store, and what is no longer there."""
+class NewChild(NamedTuple):
+    """An instance that is to be made for a task of a stay of another one."""
 
-    last: tuple[tuple[int, int], ...] = ()  # number of the row, characters; the oldest first
-    note: int | None = None  # the row that says what was left out
-    skipped_lines: int = 0
-    skipped_bytes: int = 0
-
-
-class Parcel(NamedTuple):
-    """What an attempt has said since the last time: for the store, refused if it was fenced."""
-
-    instance: int  # the row's number
-    epoch: int
-    generation: int
-    state: str
-    attempt: int
-    first: list[Line]
-    last: list[Line]  # after so much that not all of it is kept
-    skipped_lines: int  # between the two
-    skipped_bytes: int
-    stored: Stored
-
-
-class Fact(NamedTuple):
-    """Something that happened to an instance, told after its commit: a journal row, and more."""
-
-    kind: str  # as in the journal; also "fenced", which is in no journal
-    event: str
-    at_ms: int
+    task: str
+    element: int | None  # which one of a fan-out, from 0
+    definition: int
     machine: str
-    instance: str
-    source: str  # the state it was in, "" if it was created
-    target: str  # the state it is in now
-    status: str
-    seq: int
-    epoch: int
-    generation: int
-    attempt: int | None = None  # which one this ends, from 1
-    took_ms: int | None = None  # of that attempt
-    records: int | None = None
-    bytes: int | None = None
-    rejected: int | None = None
-    wake_at_ms: int | None = None  # when it is tried again
-    error_class: str | None = None
-    error: str | None = None
-    traceback: str | None = None
-    note: str | None = None
+    state: str  # where it begins
+    params: Blob
+    picture: Blob | None
+
+
+class Family(NamedTuple):
+    """What a change does to the children of a stay."""
+
+    stay: Stay
+    begins: tuple[NewChild, ...] = ()
+    takes: tuple[Taken, ...] = ()  # the batches that become the stay's own, in this order
+    adopts: tuple[tuple[int, int], ...] = ()  # children at rest, and the definitions they go on by
+    stops: Literal["cancel", "pause"] | None = None  # what is asked of those that have not ended

@@ -20,8 +20,9 @@ import logging
 from importlib.resources import files
 from typing import Any, Final
 
-from statepipe.model import Fact, Status
+from statepipe.model import Status
 from statepipe.observe import redact
+from statepipe.said import Fact
 from statepipe.units import format_duration
 
 #: Rises when a field changes its meaning or goes away; a new field alone does not raise it.

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from statepipe.model import Fact, Status
+from statepipe.model import Status
 from statepipe.observe import redact
+from statepipe.said import Fact
 
 #: Kinds of facts that begin a run.
 _BEGIN: Final = frozenset({"create", "resume", "rewind"})

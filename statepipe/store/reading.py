@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from statepipe.clock import Clock, SystemClock
-from statepipe.model import Fact
+from statepipe.said import Fact
 from statepipe.sqlite import sqlite3
 from statepipe.store import liveness
 from statepipe.store.file.connection import translated

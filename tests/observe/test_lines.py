@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statepipe.model import Fact
 from statepipe.observe import redact
 from statepipe.observe.lines import JsonFormatter, log_fact, schema, sentence
+from statepipe.said import Fact
 
 VALIDATOR = jsonschema_rs.validator_for(schema())
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from statepipe.model import Fact
 from statepipe.observe.spans import MARKS_MAX, Span, spans_of
+from statepipe.said import Fact
 
 
 class Journal:

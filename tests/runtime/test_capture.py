@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statepipe.model import Line, Parcel, Stored
 from statepipe.observe import redact
 from statepipe.runtime.output import capture as capturing
 from statepipe.runtime.output.capture import Capture, Outbox
+from statepipe.said import Line, Parcel, Stored
 from statepipe.testing import ManualClock
 
 WHOSE = (7, 2, 1, "extracting", 3)

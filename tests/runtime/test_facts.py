@@ -13,9 +13,10 @@ from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
-from statepipe.model import Batch, Change, Fact, Task
+from statepipe.model import Batch, Change, Task
 from statepipe.observe.lines import JsonFormatter, log_fact, schema
 from statepipe.runtime.driving.drive import Drive
+from statepipe.said import Fact
 from statepipe.store.reading import Reader
 from statepipe.testing import ManualClock, violations
 from tests.store import stores

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from statepipe.errors import TaskCrashed, TaskTimeout
-from statepipe.model import Line
 from statepipe.observe import redact
 from statepipe.runtime.executors.inline import InlineExecutor
 from statepipe.runtime.executors.process import ProcessExecutor
@@ -20,6 +19,7 @@ from statepipe.runtime.executors.thread import ThreadExecutor
 from statepipe.runtime.output import streams
 from statepipe.runtime.output.capture import Outbox
 from statepipe.runtime.output.streams import Captured, nobody
+from statepipe.said import Line
 from statepipe.testing import ManualClock
 from tests.runtime import hostile, talking
 

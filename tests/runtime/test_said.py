@@ -12,11 +12,12 @@ from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
-from statepipe.model import Change, Fact, Task
+from statepipe.model import Change, Task
 from statepipe.observe import redact
 from statepipe.policy import ExecutorKind
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.output import capture
+from statepipe.said import Fact
 from statepipe.store.lookups.output import Said
 from statepipe.store.reading import Reader
 from statepipe.testing import ManualClock, violations

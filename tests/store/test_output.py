@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statepipe.model import Checkpoint, Line, Parcel, Stored
+from statepipe.model import Checkpoint
+from statepipe.said import Line, Parcel, Stored
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups import output
 from statepipe.store.lookups.output import LAST_LINES_MAX, Output, Said, Wanted

@@ -121,6 +121,11 @@ REFUSED = [
     "INSERT INTO notice VALUES (1, 'k', 'e', 't', 'm', 'i', '{}', 1, 0, 1, 1, NULL, 'outcome')",
     "UPDATE instance SET seq = seq + 1, member_of = 99 WHERE id = 'a'",
     "UPDATE instance SET seq = seq + 1, partition = '' WHERE id = 'a'",
+    "UPDATE instance SET seq = seq + 1, root = 99 WHERE id = 'a'",
+    "INSERT INTO child VALUES (1, 99, 1, 's', 1, 't', NULL)",
+    "INSERT INTO child VALUES (99, 1, 1, 's', 1, 't', NULL)",
+    "INSERT INTO child VALUES (2, 1, 1, 's', 1, 't', -1)",
+    "INSERT INTO child SELECT n, 1, 1, 's', 1, 't', NULL FROM instance",
     "INSERT INTO instance_group VALUES (1, '', 'm', 1, '0', 0, 1, 1, 'open', NULL, NULL, 0)",
     "INSERT INTO instance_group VALUES (1, 'g', 'm', 9, '0', 0, 1, 1, 'open', NULL, NULL, 0)",
     "INSERT INTO instance_group VALUES (1, 'g', 'm', 1, '0', -1, 1, 1, 'open', NULL, NULL, 0)",
@@ -136,7 +141,7 @@ _REST = {
     "rest": ", definition, params, created_at_ms, epoch, seq, generation, status, state, attempt,"
     " lost, batches, picture, worker, wake_at_ms, wake_delay_ms, wake_boot_ms, wake_boot_id,"
     " failed_state, error_class, error, entered_at_ms, updated_at_ms, finished_at_ms, request,"
-    " change, member_of, partition FROM instance WHERE id = 'b'",
+    " change, member_of, partition, root FROM instance WHERE id = 'b'",
     "reject": ", generation, state, visit, task, number, epoch, records, bytes, sha256, file, body,"
     " reasons, arrow_schema FROM reject",
     "journal": ", epoch, generation, at_ms, kind, event, source, target, task, attempt, took_ms,"

@@ -9,11 +9,12 @@ Who is told of what was committed: after the commit, never before.
 
 from collections.abc import Callable
 
-from statepipe.model import Change, Fact, Status
+from statepipe.model import Change, Status
 from statepipe.runtime.driving import attempt as attempts
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.group import Entry
 from statepipe.runtime.driving.inbox import Finished, Question
+from statepipe.said import Fact
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups import lookup
 

@@ -17,9 +17,9 @@ from collections import deque
 from typing import Final, NamedTuple
 
 from statepipe.clock import Clock
-from statepipe.model import Line, Parcel, Stored
 from statepipe.observe import redact
 from statepipe.runtime.output import records
+from statepipe.said import Line, Parcel, Stored
 
 #: How long a line may wait until it is stored, if nothing else is committed meanwhile.
 STORE_WITHIN_MS: Final = 1_000

@@ -55,6 +55,17 @@ SELECT 'instance ' || i.id || ': seq ' || s.taken_seq || ' took ' || count(*)
 HAVING count(*) > 1 OR j.kind IS NOT 'move'
 """,
     """
+SELECT 'instance ' || i.id || ': goes on, and ' || p.id || ', of which it does part of the work, '
+       || 'is in ' || p.state
+  FROM child c
+  JOIN instance i ON i.n = c.instance
+  JOIN instance p ON p.n = c.parent
+ WHERE i.status IN ('ready', 'paused')
+   AND i.request IS NOT 'cancel'
+   AND (p.status = 'done' OR p.generation <> c.generation
+        OR (p.status <> 'cancelled' AND coalesce(p.failed_state, p.state) <> c.state))
+""",
+    """
 SELECT 'group ' || g.id || ': is ' || g.status || ' and ' || coalesce(g.completeness, 'nothing')
        || ', its instances say otherwise'
   FROM instance_group g

@@ -31,6 +31,7 @@ GROUP: Final = 200
 _OF: Final = """
    definition IN (SELECT value FROM json_each(:definitions))
    AND status IN (SELECT value FROM json_each(:statuses))
+   AND root IS NULL
 """
 
 _OLDEST_KEPT: Final = f"""
@@ -39,7 +40,9 @@ SELECT n FROM instance WHERE {_OF} ORDER BY n DESC LIMIT 1 OFFSET :keep_last - 1
 
 _PRUNABLE: Final = f"""
  WHERE {_OF} AND finished_at_ms <= :before_ms AND n > :after AND n < :oldest_kept
-"""
+   AND NOT EXISTS (SELECT 1 FROM instance part
+                    WHERE part.root = instance.n AND part.finished_at_ms IS NULL)
+"""  # noqa: S608 our own names
 
 _COUNT: Final = f"""
 SELECT status, count(*),
@@ -51,6 +54,14 @@ SELECT status, count(*),
 """  # noqa: S608 our own names
 
 _NEXT: Final = f"SELECT n, id, state, epoch FROM instance {_PRUNABLE} ORDER BY n LIMIT {GROUP}"  # noqa: S608 our own names
+
+# What does part of the work of another one goes with it.
+_PARTS: Final = """
+SELECT i.n, i.id, i.state, i.epoch, d.machine
+  FROM pruning p
+  JOIN instance i ON i.root = p.instance
+  JOIN definition d ON d.n = i.definition
+"""
 
 # What is still staged of one that is done was kept as raw data.
 _WITH_RAW: Final = f"{_PRUNABLE} AND EXISTS (SELECT 1 FROM batch b WHERE b.instance = instance.n)"  # noqa: S608 our own names
@@ -68,6 +79,7 @@ _NEXT_RAW: Final = f"SELECT n, id, state, epoch FROM instance {_WITH_RAW} ORDER 
 _DELETE: Final = tuple(
     f"DELETE FROM {table} WHERE {column} IN (SELECT instance FROM pruning)"  # noqa: S608 our own names
     for table, column in (
+        ("child", "instance"),
         ("copy", "instance"),
         ("output", "instance"),
         ("drift", "instance"),
@@ -189,12 +201,19 @@ def _give_raw_back(store: Store, facts: dict[str, Any]) -> list[_Gone]:
 
 
 def _prune_some(store: Store, machine: str, facts: dict[str, Any]) -> list[_Gone]:
+    """Let some go, and what does part of their work; return these first."""
     with store.write() as connection:
         # Chosen in the transaction that deletes: a resume may just have taken one back.
         gone = [_Gone(*row) for row in connection.execute(_NEXT, facts)]
         if not gone:
             return []
         connection.executemany("INSERT INTO pruning VALUES (?)", [(each.n,) for each in gone])
+        machines = dict.fromkeys((each.n for each in gone), machine)
+        for *facts_of, its_machine in connection.execute(_PARTS).fetchall():
+            part = _Gone(*facts_of)
+            gone.insert(0, part)
+            machines[part.n] = its_machine
+            connection.execute("INSERT INTO pruning VALUES (?)", (part.n,))
         fold_pruned(connection)
         replays.forget(connection)
         for sql in _DELETE:
@@ -206,10 +225,10 @@ def _prune_some(store: Store, machine: str, facts: dict[str, Any]) -> list[_Gone
         )
         counters = Counters()
         for each in gone:
-            counters.transition(machine, each.state, "prune", "")
+            counters.transition(machines[each.n], each.state, "prune", "")
         counters.write(connection)
-        connection.execute(
+        connection.executemany(
             "UPDATE transition_count SET pruned = taken WHERE event = 'prune' AND machine = ?",
-            (machine,),
+            [(each,) for each in set(machines.values())],
         )
     return gone

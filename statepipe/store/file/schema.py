@@ -12,6 +12,7 @@ from typing import Final
 from statepipe.clock import Clock
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.migrations import (
+    children,
     copies,
     figures,
     first_release,
@@ -52,7 +53,7 @@ def ensure_schema(connection: sqlite3.Connection, *, store_id: str, clock: Clock
 
     @migrations(name="0002_figures")
     def watch(db: Database) -> None:
-        later = (figures, shapes, groups, replays, copies, limits, signals)
+        later = (figures, shapes, groups, replays, copies, limits, signals, children)
         for statement in (each for module in later for each in module.STATEMENTS):
             db.execute(statement)
         fill(connection)

@@ -21,9 +21,10 @@ from statepipe.model import Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store import liveness
 from statepipe.store.codec import decode
-from statepipe.store.lookups import copies, output
+from statepipe.store.lookups import copies, output, parts
+from statepipe.store.lookups.parts import Part
 from statepipe.store.stage import rows as staged
-from statepipe.store.walk import emissions, signals
+from statepipe.store.walk import children, emissions, signals
 from statepipe.store.walk.claims import not_found
 from statepipe.store.walk.replays import Replay, of_origin, origin_of
 
@@ -173,6 +174,8 @@ class Inspection:
         copies: The instances that were made of it, the oldest first.
         signals: The events that it was sent and has not taken, the oldest first.
         key: The key of the events that it rests for, or rested for last; None without one.
+        part_of: The instance of which it does part of the work; None if it is one of its own.
+        parts: What does part of its work, of the state it is in or was in last.
     """
 
     n: int
@@ -214,6 +217,8 @@ class Inspection:
     copies: tuple[copies.Copy, ...]
     signals: tuple[str, ...]
     key: str | None
+    part_of: str | None
+    parts: tuple[Part, ...]
 
     @property
     def standing(self) -> str:
@@ -285,6 +290,8 @@ def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -
         copies=tuple(copies.of_origin(connection, instance_id)),
         signals=signals.kept(connection, n),
         key=emissions.key_of(connection, n),
+        part_of=children.parent_of(connection, n),
+        parts=tuple(parts.of(connection, n)),
     )
 
 

@@ -61,6 +61,15 @@ SELECT n FROM instance INDEXED BY instance_member
  LIMIT :limit
 """
 
+_OF_PARENT = """
+SELECT c.instance
+  FROM child c
+  JOIN instance ON instance.n = c.instance
+ WHERE c.parent = (SELECT n FROM instance WHERE id = :parent){more}
+ ORDER BY c.instance
+ LIMIT :limit
+"""
+
 _LISTED = """
 SELECT i.n, i.id, d.machine, i.state, i.status, i.worker, i.attempt, i.batches, i.wake_at_ms,
        i.request, i.failed_state, i.error_class, i.error, i.created_at_ms, i.updated_at_ms,
@@ -74,8 +83,8 @@ SELECT i.n, i.id, d.machine, i.state, i.status, i.worker, i.attempt, i.batches, 
  ORDER BY i.n {order}
 """
 
-# What a bulk resume takes: not what is done, what a person cancelled or paused, or a replay
-# that was replaced by another.
+# What a bulk resume takes: not what is done, what a person cancelled or paused, a replay that
+# was replaced by another, or what goes on with the instance that it works for.
 _RESUMABLE = """
 SELECT {columns}
   FROM instance INDEXED BY instance_open
@@ -84,6 +93,7 @@ SELECT {columns}
    AND status IN ('failed', 'ready')
    AND (worker IS NULL OR worker IN ({dead}))
    AND n NOT IN (SELECT instance FROM replay WHERE replaced_by IS NOT NULL)
+   AND root IS NULL
    AND updated_at_ms >= :since_ms
  {group}
 """
@@ -94,6 +104,7 @@ SELECT {columns}
    AND status IN ('failed', 'cancelled', 'paused')
    AND definition IN ({definitions})
    AND n NOT IN (SELECT instance FROM replay WHERE replaced_by IS NOT NULL)
+   AND root IS NULL
    AND updated_at_ms >= :since_ms
  {group}
 """
@@ -116,6 +127,8 @@ class Filter:
         all: Those that are done as well.
         since_ms: Only those that changed at or after this moment (UTC).
         group: Only the partitions of this group, in their order, those that are done as well.
+        parts_of: Only what does part of the work of this instance, in the order it began; without
+            it and without `machine`, what does part of another one's work is not shown.
     """
 
     states: tuple[str, ...] = ()
@@ -125,6 +138,7 @@ class Filter:
     all: bool = False
     since_ms: int | None = None
     group: str | None = None
+    parts_of: str | None = None
 
 
 class Listed(NamedTuple):
@@ -166,7 +180,7 @@ def instances(
     """Return up to `limit` instances that `wanted` lets through, newest first."""
     numbers = _newest(connection, wanted, dead=dead, limit=limit)
     listed = _numbers(numbers)
-    order = "DESC" if wanted.group is None else "ASC"
+    order = "DESC" if wanted.group is None and wanted.parts_of is None else "ASC"
     rows = connection.execute(_LISTED.format(numbers=listed, order=order)).fetchall()
     return [_listed(row, dead) for row in rows]
 
@@ -218,6 +232,12 @@ def _newest(
     of_machine = f" AND definition IN ({_numbers([n for n, _, _ in definitions])})"
     if wanted.machine is not None and (wanted.group or wanted.failed or wanted.stalled):
         more += of_machine
+    if wanted.parts_of is not None:
+        more += " AND status = 'failed'" if wanted.failed else ""
+        sql = _OF_PARENT.format(more=more)
+        return [n for (n,) in connection.execute(sql, {**facts, "parent": wanted.parts_of})]
+    if wanted.machine is None:
+        more += " AND root IS NULL"
     if wanted.group is not None:
         more += " AND status = 'failed'" if wanted.failed else ""
         more += f" AND worker IN ({_numbers(dead)})" if wanted.stalled else ""

@@ -5,7 +5,7 @@ The few questions the engine asks of its own connection; reports are in `reading
 from collections.abc import Collection
 from typing import NamedTuple
 
-from statepipe.model import Fact
+from statepipe.said import Fact
 from statepipe.sqlite import sqlite3
 from statepipe.store.walk.claims import not_found
 

@@ -14,7 +14,7 @@ import json
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from statepipe.model import Line, Parcel, Stored
+from statepipe.said import Line, Parcel, Stored
 from statepipe.sqlite import sqlite3
 
 #: Of the last lines of an attempt, as many stay in the store.

@@ -50,6 +50,12 @@ SELECT number, source_generation, source_state, source_visit, records, sha256, l
  LIMIT ?
 """
 
+_COUNT = """
+SELECT count(*), coalesce(sum(records), 0)
+  FROM batch
+ WHERE instance = ? AND generation = ? AND state = ? AND visit = ?
+"""
+
 _NEWEST_OF_STATE = """
 SELECT max(generation)
   FROM batch
@@ -69,6 +75,13 @@ _FILES = """
 SELECT file FROM batch  WHERE instance = :n AND file IS NOT NULL
  UNION ALL
 SELECT file FROM reject WHERE instance = :n AND file IS NOT NULL
+"""
+
+_ENDED_CHILDREN = """
+SELECT i.n, i.id, i.epoch
+  FROM child c
+  JOIN instance i ON i.n = c.instance
+ WHERE c.parent = ? AND i.finished_at_ms IS NOT NULL
 """
 
 
@@ -136,8 +149,10 @@ def give_back(connection: sqlite3.Connection, instance: int, *, keeps: Sequence[
     Remove the staged batches of an instance that is done, inside the caller's transaction.
 
     What the states `keeps` have staged stays: of the newest generation each was in, as in
-    quarantine, since what a rewind has undone was read again.
+    quarantine, since what a rewind has undone was read again. Its children's goes with it.
     """
+    ended = [(n,) for n, _, _ in ended_children(connection, instance)]
+    connection.executemany("DELETE FROM batch WHERE instance = ?", ended)
     sql = "DELETE FROM batch WHERE instance = ?"
     facts: list[object] = [instance]
     for state in keeps:
@@ -148,9 +163,22 @@ def give_back(connection: sqlite3.Connection, instance: int, *, keeps: Sequence[
     connection.execute(sql, facts)
 
 
+def count(connection: sqlite3.Connection, instance: int, stay: Stay) -> tuple[int, int]:
+    """Return how many batches of a stay are there, and how many records they have."""
+    row: tuple[int, int] = connection.execute(_COUNT, (instance, *stay)).fetchone()
+    return row
+
+
 def has_batches(connection: sqlite3.Connection, instance: int, stay: Stay) -> bool:
     """Return whether what a stay has staged is still there."""
     return staged_batch(connection, instance, stay, 0) is not None
+
+
+def ended_children(connection: sqlite3.Connection, instance: int) -> list[tuple[int, str, int]]:
+    """Return number, id and epoch of the children of an instance that have ended."""
+    rows: list[tuple[int, str, int]]
+    rows = connection.execute(_ENDED_CHILDREN, (instance,)).fetchall()
+    return rows
 
 
 def files_of(connection: sqlite3.Connection, instance: int) -> set[str]:

@@ -2,6 +2,7 @@
 Staged files that no row names: what a death between staging and committing leaves behind.
 
     sweep             of one instance, which the caller drives
+    sweep_family      of one that is done, and of its children
     sweep_finished    of instances that are done, and of which nothing is driven any more
 
 A file is listed before the rows are read, or a batch that is just being committed would
@@ -31,6 +32,15 @@ def sweep(
     if names:
         kept = staged.files_of(connection, n)
         stage.remove([name for name in names if name not in kept and epoch_of(name) <= epoch])
+
+
+def sweep_family(
+    stage: Stage, connection: sqlite3.Connection, *, n: int, instance_id: str, epoch: int
+) -> None:
+    """Do as `sweep`, for an instance that is done and its children that have ended."""
+    sweep(stage, connection, n=n, instance_id=instance_id, epoch=epoch)
+    for number, name, newest in staged.ended_children(connection, n):
+        sweep(stage, connection, n=number, instance_id=name, epoch=newest)
 
 
 def sweep_finished(stage: Stage, connection: sqlite3.Connection) -> None:

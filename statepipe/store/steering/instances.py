@@ -18,7 +18,7 @@ from statepipe.store.lookups import groups
 from statepipe.store.lookups.groups import NewGroup
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.stage.rows import has_batches
-from statepipe.store.steering.making import New, insert
+from statepipe.store.walk import children
 from statepipe.store.walk.claims import (
     JOURNAL_OF_STEERING,
     dead_workers,
@@ -27,6 +27,7 @@ from statepipe.store.walk.claims import (
     refuse_if_driven,
 )
 from statepipe.store.walk.committer import insert_plan
+from statepipe.store.walk.making import New, insert
 from statepipe.store.walk.replays import refuse_replaced, refuse_replayed
 
 _DEFINE = """
@@ -254,6 +255,10 @@ def ask(
     )
     if wish == "cancel" and not driven:
         _count_cancel(connection, load_checkpoint(connection, n), source=state, facts=facts)
+    if not driven:  # its driver asks them, with the change by which it obeys
+        for each in children.unfinished(connection, n):
+            if each.request != "cancel" and each.status != wish + "d":
+                ask(store, connection, Asked(*each), wish=wish, dead=dead, reason=reason)
     return not driven
 
 
@@ -315,6 +320,8 @@ def rewind(  # noqa: PLR0913  (what was worked out of it before)
         if row is None:
             raise not_found(instance_id)
         n, _, _, source, holder, _ = row
+        children.refuse_part(connection, n, instance_id, verb="rewind")
+        children.refuse_at_work(connection, n, instance_id)
         refuse_replaced(connection, n, instance_id)
         refuse_replayed(connection, n, instance_id, states=appends)
         if holder is not None:

@@ -21,7 +21,7 @@ from statepipe.store import liveness
 from statepipe.store.file.connection import Store
 from statepipe.store.liveness import Worker
 from statepipe.store.metrics.counters import Counters
-from statepipe.store.walk import workers
+from statepipe.store.walk import children, workers
 from statepipe.store.walk.replays import refuse_replaced
 
 _SELECT = """
@@ -130,7 +130,7 @@ SELECT 1 FROM instance WHERE wake_boot_id IS NOT NULL AND attempt > 0{scope} LIM
 class Scope(NamedTuple):
     """Which instances a driver is willing to drive; what is None limits nothing."""
 
-    instances: frozenset[int] | None = None  # numbers of rows
+    instances: frozenset[int] | None = None  # numbers of rows; and what is part of their work
     definitions: frozenset[int] | None = None
     group: int | None = None  # its partitions only
 
@@ -159,7 +159,13 @@ def claim_ready(store: Store, worker: Worker, *, scope: Scope, limit: int) -> li
 
 
 def claim_resume(
-    store: Store, worker: Worker, *, instance_id: str, reason: str | None, definition: int | None
+    store: Store,
+    worker: Worker,
+    *,
+    instance_id: str,
+    reason: str | None,
+    definition: int | None,
+    alone: bool = False,
 ) -> Checkpoint:
     """
     Take one unfinished instance back to the state it rests in, or failed in, with a fresh budget.
@@ -170,6 +176,7 @@ def claim_resume(
         instance_id: Which one.
         reason: Why, for the journal.
         definition: Number of the definition to adopt, or None to keep its own.
+        alone: True to leave its children as they are.
 
     Raises:
         NotFound: No such instance.
@@ -197,7 +204,13 @@ def claim_resume(
         workers.keep(connection, worker, clock=store.clock)
         rests = (n, status, state, failed_state, began_with)
         return take_back(
-            store, connection, rests, worker=worker.n, reason=reason, definition=definition
+            store,
+            connection,
+            rests,
+            worker=worker.n,
+            reason=reason,
+            definition=definition,
+            alone=alone,
         )
 
 
@@ -209,11 +222,14 @@ def take_back(
     worker: int | None,
     reason: str | None,
     definition: int | None,
+    alone: bool = False,
 ) -> Checkpoint:
     """
     Resume an instance inside the caller's transaction, for `worker`, or for whoever claims it.
 
-    `rests` is its number, status, state and failed state, and the number of its definition.
+    So are its children that have not done their work, for whoever claims them, unless it is
+    taken back `alone`. `rests` is its number, status, state and failed state, and the number of
+    its definition.
     """
     n, status, state, failed_state, began_with = rests
     target = failed_state if status in (Status.FAILED, Status.CANCELLED) else state
@@ -236,6 +252,10 @@ def take_back(
     if state != target:
         counters.transition(checkpoint.machine, state, event, checkpoint.state)
     counters.write(connection)
+    if alone:
+        return checkpoint
+    for child in children.to_take_back(connection, n, checkpoint.generation, checkpoint.state):
+        take_back(store, connection, child, worker=None, reason=reason, definition=None)
     return checkpoint
 
 
@@ -337,7 +357,8 @@ def _moment(store: Store) -> dict[str, Any]:
 def _scope_sql(scope: Scope) -> str:
     sql = ""
     if scope.instances is not None:
-        sql += f" AND n IN ({_numbers(scope.instances)})"
+        numbers = _numbers(scope.instances)
+        sql += f" AND (n IN ({numbers}) OR root IN ({numbers}))"
     if scope.group is not None:
         sql += f" AND member_of = {scope.group:d}"
     if scope.definitions is not None:

@@ -22,7 +22,7 @@ from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.stage.rows import give_back
-from statepipe.store.walk import emissions, notices, shapes, watermarks
+from statepipe.store.walk import children, emissions, notices, shapes, watermarks
 
 # A plain move, in 8 values: ?1 n, ?2 epoch, ?3 seq, ?4 state, ?5 at_ms, ?6 event,
 # ?7 took_ms, ?8 policy. The journal takes the rest from the row, before it is updated.
@@ -164,7 +164,6 @@ SELECT instance, :generation, :state, :visit, number, generation, state, visit, 
 _NAME = "SELECT id FROM instance WHERE n = ?"
 
 _POLICY = "INSERT INTO policy (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHING"
-
 
 #: How many of a change's fields the plain statements take.
 _BOUND = 8
@@ -341,6 +340,8 @@ def _apply_one(
 
 def _attach(connection: sqlite3.Connection, change: Change, attachment: Attachment) -> None:
     stay, task = attachment.stay, attachment.task
+    if attachment.family:  # first: what it takes may be what is planned
+        children.apply(connection, change, attachment.family)
     if attachment.staged:
         _insert_staged(connection, change, stay, task, attachment.staged)
     if attachment.loaded:

@@ -3,8 +3,9 @@ How an instance comes into the store: its row, and the first one of its journal.
 
     New         what is known of it
     insert      both rows, inside the caller's transaction
+    free_id, first_free     ids that nobody has
 
-Whoever makes instances (`steering.py`, `replaying.py`, `copying.py`) counts them as well.
+Whoever makes instances counts them as well.
 """
 
 from typing import Final, NamedTuple
@@ -20,9 +21,9 @@ _ORIGIN_CHARS_MAX: Final = 180  # of an id that another one is made of
 _CREATE = """
 INSERT INTO instance (id, definition, params, created_at_ms, epoch, seq, generation, status, state,
                       attempt, lost, batches, picture, entered_at_ms, updated_at_ms, change,
-                      member_of, partition)
+                      member_of, partition, root)
 VALUES (:id, :definition, :params, :now_ms, 0, 1, 1, 'ready', :state, 0, 0, 0, :picture, :now_ms,
-        :now_ms, 'create', :member_of, :partition)
+        :now_ms, 'create', :member_of, :partition, :root)
 """
 
 _JOURNAL = """
@@ -53,6 +54,7 @@ class New(NamedTuple):
         records: How many records it is given, if they are counted.
         member_of: Number of the group that it is a partition of.
         partition: And the key of that partition, or of the one that it is made of.
+        root: Number of the instance at the top that it is a part of.
     """
 
     id: str
@@ -66,6 +68,7 @@ class New(NamedTuple):
     records: int | None = None
     member_of: int | None = None
     partition: str | None = None
+    root: int | None = None
 
 
 def insert(connection: sqlite3.Connection, new: New) -> int:
@@ -92,6 +95,15 @@ def insert(connection: sqlite3.Connection, new: New) -> int:
     assert isinstance(n, int)
     connection.execute(_JOURNAL, {**facts, "n": n})
     return n
+
+
+def first_free(connection: sqlite3.Connection, id_: str) -> str:
+    """Return `id_`, or with a number behind it, if nobody has or had that."""
+    number, found = 1, id_
+    while connection.execute(_TAKEN, {"id": found}).fetchone() is not None:
+        number += 1
+        found = f"{id_}~{number}"
+    return found
 
 
 def free_id(connection: sqlite3.Connection, origin_id: str, event: str, *, after: int) -> str:

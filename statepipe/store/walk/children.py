@@ -1,0 +1,269 @@
+"""
+Instances that do part of another one's work: the tasks of a graph, elements of a fan-out.
+
+    apply           what a change does to the children of its stay, in its transaction
+    Standing        one child, as its parent looks at it; of_stay: all of one stay
+    unfinished      the children that have not ended, whatever stay they are of
+    stop            ask those to stop
+    to_take_back    those of the newest stay that have not done their work
+    parent_of       whose child an instance is
+    refuse_part, refuse_at_work     what cannot be done to a child, or to its parent meanwhile
+
+A child reads what its parent and its siblings have staged where it lies. What a parent takes
+over of a child's batches are rows of its own that name the same files; the child's rows stay
+until the parent is done, and with them the files.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
+
+from statepipe.errors import Busy, Refused
+from statepipe.model import Change, Family, NewChild, Stay, Taken
+from statepipe.sqlite import sqlite3
+from statepipe.store.metrics.counters import Counters
+from statepipe.store.walk import making
+from statepipe.store.walk.making import New
+
+#: Of a parent's id that is part of its children's.
+_PARENT_CHARS_MAX: Final = 100
+
+_PARENT = "SELECT id, coalesce(root, n) FROM instance WHERE n = ?"
+
+_CHILD = """
+INSERT INTO child (instance, parent, generation, state, visit, task, element)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+
+_TAKE = """
+INSERT INTO batch (instance, generation, state, visit, task, number, epoch, records, bytes, sha256,
+                   format, file, body, cursor, read)
+SELECT :n, :generation, :state, :visit, :state, number + :after, 0, records, bytes, sha256, format,
+       file, body, NULL, records
+  FROM batch
+ WHERE instance = :source AND generation = :source_generation AND state = :source_state
+   AND visit = :source_visit
+"""
+
+_OF_STAY = """
+SELECT i.n, c.task, c.element, i.id, i.status, i.generation, i.definition, i.worker, i.picture,
+       i.error_class, i.error
+  FROM child c
+  JOIN instance i ON i.n = c.instance
+ WHERE c.parent = ? AND c.generation = ? AND c.state = ? AND c.visit = ?
+ ORDER BY i.n
+"""
+
+_UNFINISHED = """
+SELECT i.n, i.id, i.status, i.state, i.worker, i.request
+  FROM child c
+  JOIN instance i ON i.n = c.instance
+ WHERE c.parent = ? AND i.status IN ('ready', 'paused')
+ ORDER BY i.n
+"""
+
+# Whoever drives it, or claims it next, honours the wish as one that was asked of it alone.
+_STOP = """
+UPDATE instance
+   SET seq           = seq + 1,
+       status        = 'ready',
+       request       = :wish,
+       wake_at_ms    = NULL,
+       wake_delay_ms = NULL,
+       wake_boot_ms  = NULL,
+       wake_boot_id  = NULL,
+       updated_at_ms = :now_ms,
+       change        = 'request'
+ WHERE n = :n
+"""
+
+_ADOPT = """
+UPDATE instance
+   SET seq           = seq + 1,
+       definition    = :definition,
+       updated_at_ms = :now_ms,
+       change        = 'request'
+ WHERE n = :n AND status = 'ready' AND worker IS NULL
+"""
+
+_JOURNAL_OF_ADOPT = """
+INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, note)
+SELECT n, seq, epoch, generation, updated_at_ms, 'request', 'adopt', state, state,
+       'as the machine of its parent is now'
+  FROM instance
+ WHERE n = :n AND status = 'ready' AND worker IS NULL
+"""
+
+_JOURNAL_OF_STOP = """
+INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, note)
+SELECT n, seq, epoch, generation, updated_at_ms, 'request', :wish, state, state, :note
+  FROM instance
+ WHERE n = :n
+"""
+
+_NEWEST = """
+SELECT i.n, i.status, i.state, i.failed_state, i.definition
+  FROM child c
+  JOIN instance i ON i.n = c.instance
+ WHERE c.parent = :parent AND c.generation = :generation AND c.state = :state
+   AND c.visit = (SELECT max(visit) FROM child
+                   WHERE parent = :parent AND generation = :generation AND state = :state)
+   AND i.status IN ('failed', 'cancelled', 'paused')
+ ORDER BY i.n
+"""
+
+
+class Standing(NamedTuple):
+    """One child, as its parent looks at it."""
+
+    n: int
+    task: str
+    element: int | None
+    id: str
+    status: str
+    generation: int
+    definition: int
+    worker: int | None
+    picture: bytes | None
+    error_class: str | None
+    error: str | None
+
+
+class Unfinished(NamedTuple):
+    """A child that has not ended."""
+
+    n: int
+    id: str
+    status: str
+    state: str
+    worker: int | None
+    request: str | None
+
+
+def apply(connection: sqlite3.Connection, change: Change, family: Family) -> None:
+    """Do what `change` does to the children of a stay, inside the caller's transaction."""
+    for child in family.begins:
+        _begin(connection, change, family.stay, child)
+    for n, definition in family.adopts:
+        facts = {"n": n, "definition": definition, "now_ms": change.at_ms}
+        connection.execute(_ADOPT, facts)
+        connection.execute(_JOURNAL_OF_ADOPT, facts)
+    _take(connection, change.n, family.stay, family.takes)
+    if family.stops is not None:
+        stop(connection, change.n, family.stops, at_ms=change.at_ms)
+
+
+def of_stay(connection: sqlite3.Connection, parent: int, stay: Stay) -> list[Standing]:
+    """Return the children of one stay, in the order in which they were made."""
+    return [Standing(*row) for row in connection.execute(_OF_STAY, (parent, *stay))]
+
+
+def unfinished(connection: sqlite3.Connection, parent: int) -> list[Unfinished]:
+    """Return the children that have not ended."""
+    return [Unfinished(*row) for row in connection.execute(_UNFINISHED, (parent,))]
+
+
+def stop(
+    connection: sqlite3.Connection, parent: int, wish: Literal["cancel", "pause"], *, at_ms: int
+) -> None:
+    """Ask the children that have not ended to stop, inside the caller's transaction."""
+    for each in unfinished(connection, parent):
+        if each.request == "cancel" or (each.status, wish) == ("paused", "pause"):
+            continue
+        facts = {"n": each.n, "wish": wish, "now_ms": at_ms, "note": "its parent was asked to"}
+        connection.execute(_STOP, facts)
+        connection.execute(_JOURNAL_OF_STOP, facts)
+
+
+def to_take_back(
+    connection: sqlite3.Connection, parent: int, generation: int, state: str
+) -> list[tuple[int, str, str, str | None, int]]:
+    """
+    Return the children of the newest stay in `state` that rest and have not done their work.
+
+    Of each its number, status, state, failed state, and the number of its definition.
+    """
+    facts = {"parent": parent, "generation": generation, "state": state}
+    rows: list[tuple[int, str, str, str | None, int]]
+    rows = connection.execute(_NEWEST, facts).fetchall()
+    return rows
+
+
+def parent_of(connection: sqlite3.Connection, n: int) -> str | None:
+    """Return the id of the instance that number `n` is a child of; None if it is none."""
+    sql = "SELECT i.id FROM child c JOIN instance i ON i.n = c.parent WHERE c.instance = ?"
+    row = connection.execute(sql, (n,)).fetchone()
+    return None if row is None else row[0]
+
+
+def refuse_part(connection: sqlite3.Connection, n: int, instance_id: str, *, verb: str) -> None:
+    """
+    Refuse to do to a child what would part it from its parent.
+
+    Raises:
+        Refused: Instance number `n` is part of another one's work.
+    """
+    parent = parent_of(connection, n)
+    if parent is not None:
+        raise Refused(
+            f"{instance_id!r} does part of the work of {parent!r}, which waits for it",
+            meaning="nothing was changed",
+            next_step=f"statepipe {verb} {parent}",
+        )
+
+
+def refuse_at_work(connection: sqlite3.Connection, n: int, instance_id: str) -> None:
+    """
+    Refuse to put an instance elsewhere while others do part of its work.
+
+    Raises:
+        Busy: They have not ended.
+    """
+    if found := unfinished(connection, n):
+        raise Busy(
+            f"{found[0].id!r} does part of the work of {instance_id!r} and has not ended",
+            meaning="nothing was changed",
+            next_step=f"statepipe cancel {instance_id}   # ends it and all that work for it",
+        )
+
+
+def _begin(connection: sqlite3.Connection, change: Change, stay: Stay, child: NewChild) -> None:
+    parent_id, root = connection.execute(_PARENT, (change.n,)).fetchone()
+    new = New(
+        id=_free_id(connection, parent_id, stay.state, child),
+        definition=child.definition,
+        params=child.params,
+        state=child.state,
+        now_ms=change.at_ms,
+        note=f"for {stay.state} of {parent_id}",
+        picture=child.picture,
+        root=root,
+    )
+    n = making.insert(connection, new)
+    connection.execute(_CHILD, (n, change.n, *stay, child.task, child.element))
+    counters = Counters()
+    counters.transition(child.machine, "", new.event, child.state)
+    counters.write(connection)
+
+
+def _free_id(connection: sqlite3.Connection, parent_id: str, state: str, child: NewChild) -> str:
+    """Return an id that says whose child it is, and for what; later stays are counted."""
+    task = "" if child.task == state else f".{child.task}"
+    element = "" if child.element is None else f"[{child.element}]"
+    id_ = f"{parent_id[:_PARENT_CHARS_MAX]}/{state}{task}{element}"
+    return making.first_free(connection, id_)
+
+
+def _take(connection: sqlite3.Connection, n: int, stay: Stay, takes: Sequence[Taken]) -> None:
+    """Let instance `n` have batches of its children as those of `stay`, one after another."""
+    after = 0
+    for each in takes:
+        facts = {
+            "n": n,
+            **stay._asdict(),
+            "after": after,
+            "source": each.child,
+            "source_generation": each.stay.generation,
+            "source_state": each.stay.state,
+            "source_visit": each.stay.visit,
+        }
+        after += connection.execute(_TAKE, facts).rowcount
