@@ -4,6 +4,7 @@ The engine: what the command line and Python programs drive instances with.
     Engine.create     instances, at rest in their machine's initial state
     Engine.run        drive some instances until they rest
     Engine.resume     take unfinished instances back to work, and drive them
+    Engine.retry      the same for one task of one
     Engine.work       drive whatever is ready, until told to stop
     Engine.cancel, Engine.pause, Engine.signal, Engine.emit, Engine.rewind, Engine.replay
     Engine.copies     instances made of another one: restart, fork
@@ -201,6 +202,18 @@ class Engine(Sender):
                 on_refusal(each, error)
         return self._drive(taken)
 
+    def retry(self, instance_id: str, part_id: str, *, reason: str | None = None) -> dict[str, str]:
+        """
+        Let one that does part of an instance's work go on, and the instance, if that failed.
+
+        The others that do part of it stay as they are. Drives and raises as `resume`.
+        """
+        whole = self._same_definition(self._find(instance_id), adopt="pinned")
+        taken = [self._take_back(part_id, reason=reason, definition="pinned")]
+        if whole.status != Status.READY:
+            self._take_back(instance_id, reason=reason, definition="pinned", alone=True)
+        return self._drive([whole, *taken])
+
     def work(self, machines: Iterable[str] | None = None, *, until_idle: bool = False) -> None:
         """
         Drive whatever is ready, until `stop`. Raises as `run`.
@@ -210,7 +223,7 @@ class Engine(Sender):
             until_idle: Return once nothing is ready and nothing is to be tried again.
         """
         names = self.catalog.names() if machines is None else machines
-        definitions = frozenset(self._program(name).definition for name in names)
+        definitions = self._definitions_of(names)
         sweep_finished(self._stage, self._store.connection)
         loop = self._driver.loop()
         loop.limit_to(Scope(definitions=definitions))
@@ -218,7 +231,7 @@ class Engine(Sender):
 
     def left_alone(self) -> dict[str, int]:
         """Return by machine how many ready instances began with a definition no machine has now."""
-        known = [self._program(name).definition for name in self.catalog.names()]
+        known = self._definitions_of(self.catalog.names())
         return lookup.ready_of_others(self._store.connection, known)
 
     def cancel(self, instance_id: str, *, reason: str | None = None) -> bool:
@@ -313,7 +326,9 @@ class Engine(Sender):
         self._observers.asked(self._store, instance_id, kind=wish if done else "request")
         return done
 
-    def _take_back(self, instance_id: str, *, reason: str | None, definition: Adopt) -> Found:
+    def _take_back(
+        self, instance_id: str, *, reason: str | None, definition: Adopt, alone: bool = False
+    ) -> Found:
         found = self._same_definition(self._find(instance_id), adopt=definition)
         loop = self._driver.loop()
         assert self._driver.worker is not None
@@ -323,6 +338,7 @@ class Engine(Sender):
             instance_id=instance_id,
             reason=reason,
             definition=self._program(found.machine).definition,
+            alone=alone,
         )
         loop.adopt(checkpoint)
         return found
@@ -340,7 +356,20 @@ class Engine(Sender):
         if name not in self._programs:
             stage_dir = self._stage.directory
             self._programs[name] = self.catalog.program(name, self._store, stage_dir=stage_dir)
+            for child in self._programs[name].children:
+                self._program(child)
         return self._programs[name]
+
+    def _definitions_of(self, names: Iterable[str]) -> frozenset[int]:
+        """Return the definitions of these machines, and of those that do part of their work."""
+        known: dict[str, int] = {}
+        asked = list(names)
+        while asked:
+            if (name := asked.pop()) not in known:
+                program = self._program(name)
+                known[name] = program.definition
+                asked += program.children
+        return frozenset(known.values())
 
     def _find(self, instance_id: str) -> Found:
         return lookup.find_instance(self._store.connection, instance_id)

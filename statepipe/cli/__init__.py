@@ -57,6 +57,7 @@ COMMANDS: Final = {
     "quarantine": ("quarantine", "Rejected records, by reason and one by one."),
     "restart": ("copies", "A new instance, from the start, as another one."),
     "resume": ("resume", "Go on from the last commit."),
+    "retry": ("retry", "Let one task of several go on."),
     "rewind": ("steer", "Put an instance back into an earlier state."),
     "run": ("run", "Create an instance and drive it to its end."),
     "signal": ("signal", "Send an event to an instance that waits for it, or will."),

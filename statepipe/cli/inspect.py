@@ -10,7 +10,7 @@ import click
 from statepipe.cli.shared.groups import show_group
 from statepipe.cli.shared.options import command, instance_id
 from statepipe.cli.shared.places import open_reader
-from statepipe.cli.shared.render import Output, age, escape, moment, shown_id
+from statepipe.cli.shared.render import Output, age, escape, first_line, moment, shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
 from statepipe.errors import NotFound
@@ -23,6 +23,7 @@ from statepipe.units import format_duration, plural
 
 _CURSOR_CHARS_MAX = 120
 _ERROR_LINES_MAX = 12
+_PARTS_SHOWN = 50
 
 
 @command(
@@ -47,6 +48,7 @@ def inspect(*, instance: str) -> None:
     now_ms = SystemClock().now_ms()
     _head(out, found, now_ms=now_ms)
     _progress(out, ahead, found)
+    _parts(out, found)
     _tail(out, found, ahead, now_ms=now_ms)
 
 
@@ -102,6 +104,7 @@ def _head(out: Output, found: Inspection, *, now_ms: int) -> None:
         "sent": f"{', '.join(found.signals)}; not taken yet" if found.signals else "",
         "replays": _replays(found),
         "made": _made(found),
+        "part of": found.part_of or "",
         "rewound": f"{found.generation - 1} times" if found.generation > 1 else "",
         "ended": _ended(found),
     }
@@ -166,6 +169,22 @@ def _progress(out: Output, ahead: Outlook, found: Inspection) -> None:
         pad = " " * (len("cancelled") - len(word))
         name = escape(leg.state).ljust(width)
         out.raw(f"    {name}  {out.paint(word)}{pad}  {escape(_did(leg))}".rstrip())
+
+
+def _parts(out: Output, found: Inspection) -> None:
+    if not found.parts:
+        return
+    out.say(f"  tasks of {found.parts[0].state}")
+    width = max(len(each.task) for each in found.parts)
+    for each in found.parts[:_PARTS_SHOWN]:
+        said = f"{each.error_class}: {first_line(each.error)}" if each.error_class else ""
+        tried = f", {plural(each.attempt, 'attempt')} failed" if each.attempt else ""
+        pad = " " * (len("cancelled") - len(each.status))
+        name = escape(each.task).ljust(width)
+        text = escape(f"{said}{tried}")
+        out.raw(f"    {name}  {out.paint(each.status)}{pad}  {text}".rstrip())
+    if len(found.parts) > _PARTS_SHOWN:
+        out.say(f"    and more: statepipe ls --parts-of {shown_id(found.id)}")
 
 
 def _did(leg: Leg) -> str:
@@ -275,6 +294,8 @@ def _facts(found: Inspection, ahead: Outlook) -> dict[str, Any]:
         "replayed_by": [each._asdict() for each in found.replays],
         "copy_of": found.copy_of and found.copy_of._asdict(),
         "copies": [each._asdict() for each in found.copies],
+        "part_of": found.part_of,
+        "parts": [each._asdict() for each in found.parts],
         "staged": {"batches": sum(found.staged.values()), "bytes": found.staged_bytes},
         "checkpoint": good and {**good._asdict(), "at": moment(good.at_ms)},
         "progress": [

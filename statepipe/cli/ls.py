@@ -21,6 +21,7 @@ from statepipe.store.lookups.listing import Filter, Listed
         "statepipe ls",
         "statepipe ls --failed --since 2h",
         "statepipe ls --machine flights --all --limit 500 -o jsonl",
+        "statepipe ls --parts-of orders-7",
         "statepipe ls --groups",
         "statepipe ls --group flights_by_day-2013-02-04..2013-02-10 --failed",
     ],
@@ -32,6 +33,7 @@ from statepipe.store.lookups.listing import Filter, Listed
 @click.option("--all", "everything", is_flag=True, help="Those that are done as well.")
 @click.option("--since", metavar="DURATION", help='That changed since, such as "2h".')
 @click.option("--group", metavar="ID", help="The partitions of this group, with a summary.")
+@click.option("--parts-of", metavar="ID", help="What does part of the work of this instance.")
 @click.option("--groups", "of_groups", is_flag=True, help="Groups instead of instances.")
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True)
 def ls(  # noqa: PLR0913  (one argument an option)
@@ -43,6 +45,7 @@ def ls(  # noqa: PLR0913  (one argument an option)
     everything: bool,
     since: str | None,
     group: str | None,
+    parts_of: str | None,
     of_groups: bool,
     limit: int,
 ) -> None:
@@ -50,7 +53,7 @@ def ls(  # noqa: PLR0913  (one argument an option)
     out = Session.current().out()
     now_ms = SystemClock().now_ms()
     if of_groups:
-        if group or states or failed or stalled or everything or since:
+        if group or parts_of or states or failed or stalled or everything or since:
             raise click.UsageError("--groups goes with --machine and --limit alone")
         list_groups(out, machine=machine, limit=limit, now_ms=now_ms)
         return
@@ -62,6 +65,7 @@ def ls(  # noqa: PLR0913  (one argument an option)
         all=everything,
         since_ms=None if since is None else now_ms - duration_ms(since, option="--since"),
         group=group,
+        parts_of=parts_of,
     )
     with open_reader() as reader:
         summary = reader.group(group) if group is not None else None

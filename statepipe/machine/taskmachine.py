@@ -26,7 +26,8 @@ def task_machine(machine: Machine, state: str, task: GraphTask) -> Machine:
     """Return the machine that `task` of `state` becomes."""
     work = State(
         name=task.name,
-        task=Run(function=task.function, effect=task.effect),
+        # Its batches stay for those that need it, until the parent is done.
+        task=Run(function=task.function, effect=task.effect, raw="keep"),
         on=(Transition(event=OK, target="done"),),
         retry=task.retry,
         settings=task.settings,

@@ -16,6 +16,7 @@ import random
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from statepipe.machine.uses import refuse_undeclared
 from statepipe.machine.waits import Wait
 from statepipe.notify import refuse_unknown
 from statepipe.policy import Policy
+from statepipe.runtime.brood import ChildKind, brood_of, children_of
 from statepipe.runtime.program import Part, Program
 from statepipe.runtime.tasks.functions import Kind, kind_of, refuse_missing, resolve
 from statepipe.store.codec import encode
@@ -63,6 +65,7 @@ class Catalog:
     def __init__(self, config: Config, machines: Iterable[Machine] = ()) -> None:
         self._config = config
         self._built = {machine.name: machine for machine in machines}
+        self._opening: list[str] = []  # the machines whose programs are being made
         for name in self._built:
             check_name("machine", name)
 
@@ -151,11 +154,25 @@ class Catalog:
 
     def program(self, name: str, store: Store, *, stage_dir: Path) -> Program:
         """
-        Return the machine ready to be driven.
+        Return the machine ready to be driven; what its children are is in the store by then.
 
         Raises:
             NotFound, DefinitionError: As `sound`.
         """
+        if name in self._opening:
+            way = " -> ".join([*self._opening[self._opening.index(name) :], name])
+            raise DefinitionError(
+                f"the machines {way} are each a part of the other",
+                meaning="nothing was run or changed: an instance of them would never end",
+                next_step="remove the state with machine = … from one of them",
+            )
+        self._opening.append(name)
+        try:
+            return self._program(name, store, stage_dir=stage_dir)
+        finally:
+            self._opening.pop()
+
+    def _program(self, name: str, store: Store, *, stage_dir: Path) -> Program:
         machine = self.sound(name)
         parts = {
             state.name: self._part(machine, state, store=store, stage_dir=stage_dir)
@@ -182,6 +199,7 @@ class Catalog:
             },
             deadline_ms=machine.deadline_ms,
             alerts=self._alerts(machine, store),
+            children=children_of(machine),
         )
 
     def kind_of(self, run: Run) -> Kind:
@@ -252,11 +270,13 @@ class Catalog:
                 call |= {"work": "validate", **self._contract(judge)}
             case Load() as load:
                 call |= {"work": "load", "load": self._destination(load, store=store)}
-            case Graph() | Child() as others:
+            case Graph() | Child():
                 within_ms, _ = resolve_timeout(
                     self._config, machine=machine.name, state=state.name, settings=state.settings
                 )
-                call = {"work": "children", "of": others, "within_ms": within_ms}
+                kinds = partial(self._kind, store=store, stage_dir=stage_dir)
+                brood = brood_of(machine, state, kinds, self.bound, timeout_ms=within_ms)
+                call = {"work": "children", "brood": brood}
             case Wait() as wait:
                 call = {"work": "wait", "events": wait.events, "wait_ms": wait.ms}
                 call |= {"key_of": wait.key_of if wait.key else None}
@@ -267,6 +287,11 @@ class Catalog:
             call=call,
             uses=tuple(self._config.resources[each] for each in sorted(state.uses)),
         )
+
+    def _kind(self, name: str, *, store: Store, stage_dir: Path) -> ChildKind:
+        """Return what an instance of a machine is; its definition is in the store by then."""
+        program = self.program(name, store, stage_dir=stage_dir)
+        return ChildKind(program.definition, name, program.table.machine.initial)
 
     def _alerts(self, machine: Machine, store: Store) -> Alerts | None:
         targets, env = self._config.targets, self._config.env

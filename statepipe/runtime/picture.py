@@ -3,11 +3,13 @@ What an instance has learned so far, as its checkpoint keeps it.
 
     Picture     results by state, visits, the stay whose batches are the next input, marks, sizes
     Mark        how far a source with a watermark has read
+    Share       what a task of a graph was given when it began
+    Elsewhere   batches of another instance that it may read
 
 The store keeps it as bytes and does not look inside.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +32,52 @@ class Mark(NamedTuple):
     reached: Any
 
 
+class Elsewhere(NamedTuple):
+    """Batches of another instance: its number, the stay that staged them, how many there are."""
+
+    n: int
+    stay: Stay
+    batches: int
+
+
+class Share(NamedTuple):
+    """
+    What a task of a graph was given when it began.
+
+    Attributes:
+        needs: The tasks it needs.
+        item: The element of a fan-out it is for.
+        skipped: The tasks it needs that have no result: skipped, or failed.
+        batches: Batches that it may read where they lie: by the task that it needs, or of "" for
+            the input of the state, where they are.
+        input: Whose of these are its input, if it maps; None for nobody's.
+    """
+
+    needs: Sequence[str]
+    item: Any
+    skipped: Sequence[str]
+    batches: Mapping[str, Sequence[Elsewhere]]
+    input: str | None
+
+    @classmethod
+    def read(cls, known: list[Any]) -> "Share":
+        """Return what `write` has written."""
+        needs, item, skipped, batches, input_ = known
+        lying = {
+            name: [Elsewhere(n, Stay(*stay), batches) for n, stay, batches in places]
+            for name, places in batches.items()
+        }
+        return cls(needs, item, skipped, lying, input_)
+
+    def write(self) -> list[Any]:
+        """Return it as plain data."""
+        lying = {
+            name: [[each.n, list(each.stay), each.batches] for each in places]
+            for name, places in self.batches.items()
+        }
+        return [list(self.needs), self.item, list(self.skipped), lying, self.input]
+
+
 class Picture(NamedTuple):
     """
     What later states may use.
@@ -44,6 +92,7 @@ class Picture(NamedTuple):
         replays: True if its first input was records that another instance had rejected.
         sizes: How many records a batch should hold, by state, where that is fewer than the
             policy says; see `sizing`.
+        given: What a child was given besides when it began; None for all others.
     """
 
     results: Mapping[str, Any]
@@ -52,6 +101,7 @@ class Picture(NamedTuple):
     marks: Mapping[str, Mark] = MappingProxyType({})
     replays: bool = False
     sizes: Mapping[str, int] = MappingProxyType({})
+    given: Share | None = None
 
     @classmethod
     def read(cls, data: bytes | None) -> "Picture":
@@ -60,9 +110,11 @@ class Picture(NamedTuple):
             return EMPTY
         known: list[Any] = decode(data)
         results, visits, stay, *rest = known
-        read, replays, sizes = (*rest, *_UNSAID[len(rest) :])
+        read, replays, sizes, given = (*rest, *_UNSAID[len(rest) :])
         marks = {state: Mark(*mark) for state, mark in read.items()}
-        return cls(results, visits, None if stay is None else Stay(*stay), marks, replays, sizes)
+        share = None if given is None else Share.read(given)
+        given_stay = None if stay is None else Stay(*stay)
+        return cls(results, visits, given_stay, marks, replays, sizes, share)
 
     def write(self) -> bytes | None:
         """Return the picture for a checkpoint; the empty one is None."""
@@ -72,12 +124,15 @@ class Picture(NamedTuple):
         known: list[Any] = [dict(self.results), dict(self.visits), stay]
         # Most have none of these, and version 1 of the schema knew none; one that is there
         # needs those before it.
-        if self.marks or self.replays or self.sizes:
-            known.append({state: list(mark) for state, mark in self.marks.items()})
-        if self.replays or self.sizes:
-            known.append(self.replays)
-        if self.sizes:
-            known.append(dict(self.sizes))
+        rest: list[Any] = [
+            {state: list(mark) for state, mark in self.marks.items()},
+            self.replays,
+            dict(self.sizes),
+            None if self.given is None else self.given.write(),
+        ]
+        while rest and rest[-1] == _UNSAID[len(rest) - 1]:
+            rest.pop()
+        known += rest
         return encode(known)
 
     def visit(self, state: str) -> int:
@@ -91,5 +146,5 @@ class Picture(NamedTuple):
 
 EMPTY: Final = Picture({}, {}, None)
 
-#: What a checkpoint need not say: marks, whether it replays, sizes.
-_UNSAID: Final[tuple[Any, ...]] = ({}, False, {})
+#: What a checkpoint need not say: marks, whether it replays, sizes, what a child was given.
+_UNSAID: Final[tuple[Any, ...]] = ({}, False, {}, None)

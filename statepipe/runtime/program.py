@@ -7,7 +7,7 @@ A machine made ready to be driven: rules compiled, policies merged, calls prepar
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from statepipe.machine.alerts import Alerts
 from statepipe.machine.table import Table
@@ -17,6 +17,9 @@ from statepipe.policy import Policy
 from statepipe.resources import Resource
 
 Work = Literal["run", "validate", "load", "wait", "children"]
+
+#: What needs no executor: nothing is called.
+RESTING: Final = ("wait", "children")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,7 @@ class Program:
         alerts: Who is told of what its instances do; None if nobody is.
         plain: Moves worked out beforehand, by state and event; nearly all there are.
         keeps: States whose staged batches are not given back when an instance is done.
+        children: The machines that its children are instances of.
     """
 
     name: str
@@ -70,11 +74,14 @@ class Program:
     policies: Mapping[str, str]
     deadline_ms: int | None
     alerts: Alerts | None = None
+    children: tuple[str, ...] = ()
     plain: Mapping[tuple[str, str], PlainMove] = field(init=False)
     keeps: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "plain", _plain_moves(self.table, self.parts))
+        # A move out of a state that has children is never plain: of what ends, theirs ends too.
+        plain = {} if self.children else _plain_moves(self.table, self.parts)
+        object.__setattr__(self, "plain", plain)
         states = self.table.machine.states
         keeps = tuple(each.name for each in states if isinstance(each.task, Run) and each.task.raw)
         object.__setattr__(self, "keeps", keeps)

@@ -61,9 +61,9 @@ def _tamper(project: Project, sql: str) -> None:
 SEVERAL = """\
 machine = "several"
 version = 1
-initial = "work"
+initial = "doing"
 
-[states.work]
+[states.doing]
 tasks.first = "numbers_:extract"
 tasks.second = { run = "numbers_:transform", needs = "first" }
 on = { ok = "done" }
@@ -105,7 +105,7 @@ def test_a_task_that_never_ran_is_there_at_zero(project: Project) -> None:
 
     seen = _dumped(project)
 
-    labels = "error_class=other machine=several/work/second state=second"
+    labels = "error_class=other machine=several/doing/second state=second"
     assert seen[f"statepipe_errors_total {labels}"] == 0
 
 

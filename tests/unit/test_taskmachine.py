@@ -37,7 +37,7 @@ def test_a_task_becomes_a_machine_of_its_own(tmp_path: Path) -> None:
         states=(
             State(
                 name="crm",
-                task=Run(function="orders:crm"),
+                task=Run(function="orders:crm", raw="keep"),
                 on=(to("done"),),
                 retry="transient",
                 uses=("crm-api",),

@@ -138,6 +138,11 @@ class Drivers:
             )
         return statuses
 
+    def retry(self, instance_id: str, part_id: str, *, reason: str | None) -> dict[str, str]:
+        """Let one task of an instance go on; return the status of the instance."""
+        statuses = self.engine.retry(instance_id, part_id, reason=reason)
+        return {instance_id: statuses[instance_id]}
+
     def work(self, machines: Sequence[str], *, until_idle: bool) -> int:
         """Drive whatever is ready and return the exit code."""
         for machine, count in self.engine.left_alone().items():

@@ -41,6 +41,11 @@ class Agenda:
         """Look with the next turn."""
         self._look_at_ms = 0
 
+    def look_again(self) -> None:
+        """Look with the next turn, which may find what was not there the last time."""
+        self.saw_all = False
+        self.look_at_once()
+
     def forget_timers(self) -> None:
         """Begin a look: what it finds is told by `wake_at` and `saw_all`."""
         self.next_timer_ms = None

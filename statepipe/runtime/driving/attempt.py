@@ -50,12 +50,27 @@ def call_of(drive: Drive, store: Store) -> dict[str, Any]:
         "params": drive.params,
         "cursor": cursor,
         "results": drive.picture.results,
+        "given": _given(drive),
         "mark": _mark(drive, store),
         "replays": drive.picture.replays,
         "next": drive.batches,
         "batch_size": size_of(drive),
         "records": records,
         "rejected": rejected,
+    }
+
+
+def _given(drive: Drive) -> dict[str, Any] | None:
+    """Return what a task of a graph was given when it began, None for all others."""
+    share = drive.picture.given
+    if share is None:
+        return None
+    return {
+        "item": share.item,
+        "skipped": list(share.skipped),
+        "needs": list(share.needs),
+        "batches": [name for name in share.batches if name],
+        "is_torn": share.input is None and bool(share.batches),
     }
 
 
@@ -86,6 +101,8 @@ def input_of(drive: Drive, number: int, store: Store) -> dict[str, Any] | None:
     connection = store.connection
     if drive.part.work != "load":
         source = drive.picture.input
+        if source is None and drive.picture.given is not None:
+            return _elsewhere(drive, drive.picture.given.input, number, store)
         found = source and staged.staged_batch(connection, drive.n, source, number)
         return {"number": number, "batch": found._asdict(), "planned": None} if found else None
     planned = staged.load_plan(connection, drive.n, drive.stay, first=number, limit=1)
@@ -99,6 +116,20 @@ def input_of(drive: Drive, number: int, store: Store) -> dict[str, Any] | None:
     }
 
 
+def _elsewhere(drive: Drive, name: str | None, number: int, store: Store) -> dict[str, Any] | None:
+    """Return batch `number` of those that a task of a graph may read under a name."""
+    share = drive.picture.given
+    at = number
+    for place in () if share is None or name is None else share.batches.get(name, ()):
+        if at < place.batches:
+            found = staged.staged_batch(store.connection, place.n, place.stay, at)
+            assert found is not None, "they stay until the parent is done"
+            batch = found._replace(number=number)._asdict()
+            return {"number": number, "batch": batch, "planned": None}
+        at -= place.batches
+    return None
+
+
 def answer_of(drive: Drive, request: Mapping[str, Any], store: Store) -> Any:  # noqa: ANN401  (plain data of any type)
     """Return the answer to a question that needs no commit."""
     if request["ask"] == "input":
@@ -108,6 +139,8 @@ def answer_of(drive: Drive, request: Mapping[str, Any], store: Store) -> Any:  #
         return [
             {"number": each.number, "records": each.records, "sha256": each.sha256} for each in plan
         ]
+    if request["ask"] == "given":
+        return _elsewhere(drive, request["of"], request["number"], store)
     if request["ask"] == "shape":
         return shapes.accepted(store.connection, drive.program.name, drive.state)
     if request["ask"] == "permit":

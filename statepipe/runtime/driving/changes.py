@@ -88,7 +88,7 @@ def moved(
     if final is None and drive.program.parts[target].work == "load":
         attachment = _planned(drive, learned, target)
     status = Status.READY if final is None else _STATUS_OF_END[final]
-    if status == Status.DONE and learned.input is not None:
+    if status == Status.DONE and (learned.input is not None or drive.program.children):
         reached, keeps = _reached(learned), drive.program.keeps
         attachment = Attachment(drive.stay, source, releases=True, keeps=keeps, reached=reached)
     detail = None

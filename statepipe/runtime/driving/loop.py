@@ -15,11 +15,11 @@ the same statement, and both go on at `dispatch` from the last commit.
 
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from statepipe.errors import StatepipeError, TaskCancelled
 from statepipe.model import Change, Checkpoint, Status
-from statepipe.runtime.driving import waits
+from statepipe.runtime.driving import family, waits
 from statepipe.runtime.driving.agenda import Agenda
 from statepipe.runtime.driving.announcing import with_notices
 from statepipe.runtime.driving.attempt import commit_of, mark_of
@@ -41,10 +41,13 @@ from statepipe.runtime.program import Program
 from statepipe.store.file.connection import Store
 from statepipe.store.liveness import Worker
 from statepipe.store.stage.directory import Stage
-from statepipe.store.stage.sweep import sweep
+from statepipe.store.stage.sweep import sweep, sweep_family
 from statepipe.store.walk import claims, workers
 from statepipe.store.walk.claims import Scope
 from statepipe.store.walk.committer import Verdict
+
+#: States in which nothing is called.
+_RESTING: Final = {"wait": waits.turn, "children": family.turn}
 
 
 class Loop:
@@ -100,6 +103,8 @@ class Loop:
             store, pools=pools, inbox=self._inbox, outbox=self._outbox, waiting=self._waiting
         )
         self._fresh = 0
+        self._families = False  # may one that ends be another one's child?
+        self._asked = False  # did we ask children to stop that we may drive?
         self._stopping: str | None = None
         self._broken: StatepipeError | None = None
 
@@ -127,13 +132,13 @@ class Loop:
     def learn(self, program: Program) -> None:
         """Be able to drive instances of `program`; the scope must not name others."""
         self._programs[program.definition] = program
+        self._families |= bool(program.children)
         self._group.policies.update(program.policies)
 
     def limit_to(self, scope: Scope) -> None:
         """Claim from now on what is in `scope`, and look for it at once."""
         self._scope = scope
-        self._agenda.saw_all = False
-        self._agenda.look_at_once()
+        self._agenda.look_again()
 
     def adopt(self, checkpoint: Checkpoint) -> None:
         """Drive an instance that this worker has just claimed."""
@@ -196,8 +201,9 @@ class Loop:
 
     def _notice_wishes(self) -> None:
         """See what other processes asked of our instances; costs nothing if none wrote."""
-        if not self._store.others_wrote():
+        if not self._store.others_wrote() and not self._asked:
             return
+        self._asked = False
         for n in claims.wished(self._store.connection, self._worker):
             drive = self.drives.get(n)
             # With a change under way its commit finds out that the row moved.
@@ -230,8 +236,9 @@ class Loop:
             self._permits.give_back(drive)
             self._conclude(drive, refusal, None)
             return
-        if drive.part.work == "wait":
-            change, attachment = waits.turn(drive, self._store, worker=self._worker.n)
+        turn = _RESTING.get(drive.part.work)
+        if turn is not None:
+            change, attachment = turn(drive, self._store, worker=self._worker.n)
             self._group.add(Entry(drive, change, None), attachment)
             return
         ended = self._calls.begin(drive, self._ask_inline)
@@ -347,6 +354,9 @@ class Loop:
     def _acknowledge(self, entry: Entry) -> None:
         drive, change, message = entry.drive, entry.change, entry.message
         detail, attempt = change.detail, drive.attempt + 1
+        if drive.part.work == "children":
+            self._asked = True
+            self._agenda.look_again()
         drive.committed(change)
         if isinstance(message, Question):
             if self._stopping:  # an inline task holds up the loop that would say so
@@ -364,12 +374,16 @@ class Loop:
 
     def _let_go(self, drive: Drive, change: Change) -> None:
         del self.drives[drive.n]
-        if not self._agenda.saw_all or not self.drives:
+        if self._families:
+            self._agenda.look_again()  # its parent may have been woken
+        elif not self._agenda.saw_all or not self.drives:
             self._agenda.look_at_once()  # there is room for what is ready and not yet claimed
         self._agenda.wake_at(change.detail and change.detail.wake_boot_ms)
-        if change.status == Status.DONE and drive.picture.input is not None:
+        is_done = change.status == Status.DONE
+        if is_done and (drive.picture.input is not None or drive.program.children):
             # Its rows went with the commit: row first, file after, and never a hole.
-            self._sweep(drive)
+            n, name, epoch = drive.n, drive.id, drive.epoch
+            sweep_family(self._stage, self._store.connection, n=n, instance_id=name, epoch=epoch)
 
     def _sweep(self, drive: Drive) -> None:
         n, name, epoch = drive.n, drive.id, drive.epoch

@@ -16,6 +16,7 @@ from statepipe.policy import ExecutorKind
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.permits import Permits
 from statepipe.runtime.driving.pools import Pools
+from statepipe.runtime.program import RESTING
 
 
 class Waiting:
@@ -75,4 +76,4 @@ class Waiting:
 
 def _needs_room(drive: Drive) -> bool:
     """False if it only wants to be let go, or rests in a state where nothing runs."""
-    return drive.wish is None and drive.part.work != "wait"
+    return drive.wish is None and drive.part.work not in RESTING

@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 from statepipe.clock import Clock
 from statepipe.model import OK, TIMEOUT, Attachment, Change
-from statepipe.runtime.driving.changes import Pause, rested
+from statepipe.runtime.driving import resting
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.endings import Ended
-from statepipe.runtime.driving.outcomes import arrival
 from statepipe.store.file.connection import Store
 from statepipe.store.walk import emissions, signals
 from statepipe.units import format_duration
@@ -47,7 +46,7 @@ def turn(drive: Drive, store: Store, *, worker: int) -> Turn:
         said = f": {fact.reason}" if fact.reason else ""
         ended = _ended(fact.event, fact.params, f"it was emitted for {key}{said}")
         return _moved(drive, ended, worker=worker, clock=store.clock)
-    left_ms = _left_ms(drive, wait_ms, clock=store.clock)
+    left_ms = resting.left_ms(drive, wait_ms, clock=store.clock)
     if left_ms > 0:
         rest = _rest(drive, left_ms, key=key, clock=store.clock)
         # Without a key as well: it may have rested with one in another state, and been taken back.
@@ -61,38 +60,17 @@ def turn(drive: Drive, store: Store, *, worker: int) -> Turn:
     return _moved(drive, ended, worker=worker, clock=store.clock)
 
 
-def _left_ms(drive: Drive, wait_ms: int, *, clock: Clock) -> int:
-    """
-    Return how long it still waits.
-
-    A timer that rang says how long it has waited, whatever the wall clock was set to since. That
-    may be less than the wait: it was the deadline's, or the wait is a longer one by now. Without
-    one the wall clock is asked, as no other spans processes and boots.
-    """
-    at_ms = clock.now_ms() if drive.due_at_ms is None else drive.due_at_ms
-    return min(wait_ms, wait_ms - (at_ms - drive.entered_at_ms))
-
-
-def _rest(drive: Drive, left_ms: int, *, key: str, clock: Clock) -> Change:
-    now_boot_ms = clock.boot_ms()
-    if drive.ends_boot_ms is not None:  # the deadline of the machine, which was not over just now
-        left_ms = max(0, min(left_ms, drive.ends_boot_ms - now_boot_ms))
-    at_ms = clock.now_ms()
-    pause = Pause(at_ms + left_ms, left_ms, now_boot_ms + left_ms, clock.boot_id)
+def _rest(drive: Drive, for_ms: int, *, key: str, clock: Clock) -> Change:
     events = drive.part.call["events"]
     of = f" of {key}" if key else ""
     note = f"for {' or '.join(events)}{of}" if events else None
-    return rested(drive, pause, note=note, at_ms=at_ms)
+    return resting.rest(drive, for_ms, note=note, clock=clock)
 
 
 def _moved(
     drive: Drive, ended: Ended, *, worker: int, clock: Clock, takes: int | None = None
 ) -> Turn:
-    change, attachment = arrival(drive, ended, worker=worker, at_ms=clock.now_ms(), took_ms=None)
-    assert change.detail is not None, "what has a note has a detail"
-    # Nothing was attempted: no task, no policy governed it, and no attempt is counted.
-    detail = change.detail._replace(tried=None, task=None)
-    change = change._replace(policy=None, detail=detail)
+    change, attachment = resting.move(drive, ended, worker=worker, clock=clock)
     key = "" if drive.part.call["key_of"] else None
     if takes is not None or key is not None:
         attachment = attachment or Attachment(drive.stay, drive.state)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from statepipe.model import ERROR, TIMEOUT
+from statepipe.runtime.reasons import parts
 from statepipe.runtime.reasons.drivers import demise, named, nobody
 from statepipe.runtime.reasons.reason import Reason, because, error_text
 from statepipe.runtime.reasons.trying import governing, not_again, pause
@@ -77,6 +78,8 @@ def _waiting(known: Evidence, *, now_ms: int) -> list[Reason]:
     assert found.wake_at_ms is not None, "what waits has a time"
     if found.awaits is not None:
         return _resting(known, found.awaits, wake_at_ms=found.wake_at_ms, now_ms=now_ms)
+    if (at_work := parts.at_work(known)) is not None:
+        return at_work
     row = _last(known, "retry")
     if row is None:
         return [because("due", "it waits for its time", at_ms=found.wake_at_ms)]

@@ -26,7 +26,8 @@ from statepipe.store.codec import decode
 from statepipe.store.file.connection import Store
 from statepipe.store.stage.directory import Stage
 from statepipe.store.steering.copying import GIVEN, Given, Looked, create, free_id, look
-from statepipe.store.steering.making import New
+from statepipe.store.walk.children import refuse_part
+from statepipe.store.walk.making import New
 
 
 class Copies:
@@ -160,6 +161,7 @@ class Copies:
     def _look(self, instance_id: str, *, verb: str) -> Looked:
         store, _ = self._store_of()
         looked = look(store, instance_id)
+        refuse_part(store.connection, looked.found.n, instance_id, verb=verb)
         if looked.replays is not None:
             raise Refused(
                 f"{instance_id!r} replays what {looked.replays!r} rejected: a {verb} of it would"

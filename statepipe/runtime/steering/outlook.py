@@ -9,8 +9,8 @@ No machine file is needed: the definition an instance began with is in the store
 states ahead are those that `ok` leads to, since nobody can know how the rest will end.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, NamedTuple
 
 from statepipe.model import OK, Status, Stay
 from statepipe.runtime.picture import Picture
@@ -107,9 +107,17 @@ def _total(found: Inspection, state: str, picture: Picture) -> int | None:
         planned = found.planned.get((state, stay.generation, stay.visit))
         return None if planned is None else planned[0]
     source = picture.input
-    if source is None or "wait" in task or ("run" in task and not found.batches):
+    if (
+        source is None
+        or not task.keys().isdisjoint(_NO_BATCHES)
+        or ("run" in task and not found.batches)
+    ):
         return None  # a function may be called once, whatever its input; nobody can tell yet
     return found.staged.get((source.state, source.generation, source.visit))
+
+
+#: What handles no batches itself.
+_NO_BATCHES: Final = ("wait", "tasks", "machine")
 
 
 def _tally(found: Inspection, state: str, generation: int) -> Tally:
@@ -126,12 +134,16 @@ def _acts(states: Mapping[str, Any], name: str) -> bool:
 
 def _work(state: Mapping[str, Any]) -> str:
     task = state.get("task")
-    if task is None:
-        return ""
-    if "run" in task:
-        return f"run {task['run']}"
-    if "contract" in task:
-        return f"contract {task['contract']}"
-    if "wait" in task:
-        return f"wait for {' or '.join(task['wait'])}" if task["wait"] else "wait"
-    return f"load {task['table']} in {task['load']}" if task["table"] else f"post to {task['load']}"
+    return "" if task is None else next(say(task) for key, say in _SAID.items() if key in task)
+
+
+_SAID: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
+    "run": lambda task: f"run {task['run']}",
+    "contract": lambda task: f"contract {task['contract']}",
+    "tasks": lambda task: f"tasks {', '.join(task['tasks'])}",
+    "machine": lambda task: f"machine {task['machine']}",
+    "wait": lambda task: f"wait for {' or '.join(task['wait'])}" if task["wait"] else "wait",
+    "load": lambda task: (
+        f"load {task['table']} in {task['load']}" if task["table"] else f"post to {task['load']}"
+    ),
+}

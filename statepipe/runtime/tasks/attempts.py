@@ -53,6 +53,15 @@ _NOWHERE: Final = -1
 
 _NOTHING: Final = {"event": OK, "value": None, "produced": False, "records": 0, "rejected": 0}
 
+#: What a task that is none of a graph was given by others.
+_ALONE: Final[Mapping[str, Any]] = {
+    "needs": (),
+    "item": None,
+    "skipped": (),
+    "batches": (),
+    "is_torn": False,
+}
+
 _functions: dict[tuple[Any, str], tuple[Callable[..., Any], str]] = {}
 _logs: dict[tuple[str, str], logging.Logger] = {}
 
@@ -187,6 +196,12 @@ def _batch_of(item: Any) -> Batch:  # noqa: ANN401 what an author yielded
 def _map(
     function: Callable[..., Any], task: Task, call: Mapping[str, Any], ask: Ask
 ) -> dict[str, Any]:
+    if call["given"] and call["given"]["is_torn"]:
+        raise Fatal(
+            "the task maps batches, and several that it needs have made some:"
+            f" {', '.join(call['given']['batches'])}. Write it as a source, def name(task), and"
+            " take them with task.batches(name)"
+        )
     staging = Staging(call, ask)
     staging.share()
     for given in staging.inputs():
@@ -271,6 +286,7 @@ def _task(call: Mapping[str, Any], ask: Ask) -> Task:
     if log is None:
         log = _logs[machine, state] = logging.getLogger(f"statepipe.task.{machine}.{state}")
     flag = cancellation.current()
+    given = call["given"] or _ALONE
     return Task(
         instance=call["instance"],
         machine=machine,
@@ -284,10 +300,27 @@ def _task(call: Mapping[str, Any], ask: Ask) -> Task:
         batch_size=call["batch_size"],
         log=log,
         idempotency_key=_key(call, call["next"]),
+        item=given["item"],
+        skipped=tuple(given["skipped"]),
+        _read=partial(_read, call, ask, given),
         _beat=partial(beat, ask, flag),
         _is_cancelled=partial(getattr, flag, "raised"),
         _acquire=partial(acquire, ask, flag),
     )
+
+
+def _read(
+    call: Mapping[str, Any], ask: Ask, share: Mapping[str, Any], task: str
+) -> Iterator[Batch]:
+    """Yield the batches of `task`, one of those that this one needs."""
+    if task not in share["needs"]:
+        needs = ", ".join(share["needs"]) or "nothing"
+        raise Fatal(f"task.batches({task!r}): the task needs {needs}")
+    staging = Staging(call, ask)
+    number = 0
+    while task in share["batches"] and (given := staging.given(task, number)) is not None:
+        yield Batch(given.records())
+        number += 1
 
 
 def _start(call: Mapping[str, Any]) -> Any:  # noqa: ANN401 a column's value

@@ -104,6 +104,11 @@ class Staging:
         """Return batch `number` of the plan, as `inputs` does."""
         return self._read(self._ask({"ask": "input", "number": number}))
 
+    def given(self, task: str, number: int) -> Input | None:
+        """Return batch `number` of another task of the graph; None if there are no more."""
+        given = self._ask({"ask": "given", "of": task, "number": number})
+        return None if given is None else self._read(given)
+
     def join(self) -> None:
         """Wait until others are done with their batches, and count these in."""
         if self.is_lead and self._call["shares"]:

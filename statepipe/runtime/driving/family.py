@@ -1,0 +1,257 @@
+"""
+A state whose work is done by children, when its instance is claimed: it begins some, or moves on.
+
+    turn        what an instance in such a state does now
+    leaving     what becomes of the children when it leaves the state in another way
+
+While they work nobody drives it: it is a row with a timer. The end of a child clears the timer,
+in the transaction of that end; so does its time. Whoever claims it then looks at all of them
+again, and the rules decide what is next (`machine.taskplan`). What begins is in the commit by
+which the parent rests again, so that a crash leaves neither of the two without the other.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from statepipe.errors import DataError, StatepipeError
+from statepipe.machine.taskgraph import GraphTask
+from statepipe.machine.taskplan import Place, Plan, plan
+from statepipe.model import (
+    ERROR,
+    OK,
+    TIMEOUT,
+    Attachment,
+    Change,
+    Family,
+    NewChild,
+    Status,
+    Taken,
+)
+from statepipe.runtime.brood import Brood
+from statepipe.runtime.driving import resting
+from statepipe.runtime.driving.drive import Drive
+from statepipe.runtime.driving.endings import Ended, Failure
+from statepipe.runtime.failure import names_of
+from statepipe.runtime.picture import Elsewhere, Picture, Share
+from statepipe.store.codec import encode
+from statepipe.store.file.connection import Store
+from statepipe.store.stage import rows as staged
+from statepipe.store.walk import children
+from statepipe.store.walk.children import Standing
+from statepipe.units import format_duration
+
+#: Without a timeout the instance looks at its children so often, whatever wakes it.
+_LOOK_MS: Final = 24 * 3_600_000
+
+#: What the input of the state is called among what a task may read.
+INPUT: Final = ""
+
+
+def turn(drive: Drive, store: Store, *, worker: int) -> tuple[Change, Attachment | None]:
+    """Return the move, if the children have done their work or time is up; without, a rest."""
+    brood: Brood = drive.part.call["brood"]
+    found = children.of_stay(store.connection, drive.n, drive.stay)
+    look = _Look(drive, store, brood, found)
+    try:
+        decided = look.plan()
+        if decided.event is not None:
+            takes = look.takes() if decided.event == OK else ()
+            ended = look.ended(decided, takes)
+            return _moved(drive, store, ended, takes, worker=worker)
+        timeout_ms = brood.timeout_ms
+        left_ms = resting.left_ms(drive, timeout_ms or _LOOK_MS, clock=store.clock)
+        if left_ms <= 0 and timeout_ms is not None:
+            said = f"its tasks took longer than {format_duration(timeout_ms)}"
+            ended = _failed(TIMEOUT, Failure(("TaskTimeout", "TimeoutError"), said))
+            return _moved(drive, store, ended, (), worker=worker)
+        family = Family(
+            drive.stay,
+            begins=tuple(look.begun(place, decided) for place in decided.begin),
+            adopts=tuple(
+                (each.n, now)
+                for each in found
+                if each.status == Status.READY
+                and each.worker is None
+                and each.definition != (now := brood.kinds[each.task].definition)
+            ),
+        )
+    except StatepipeError as error:
+        ended = _failed(ERROR, Failure(tuple(names_of(error)), error.message))
+        return _moved(drive, store, ended, (), worker=worker)
+    note = f"begins {', '.join(map(str, decided.begin))}" if decided.begin else None
+    rest_ms = left_ms if timeout_ms is not None else _LOOK_MS
+    change = resting.rest(drive, rest_ms, note=note, clock=store.clock)
+    return change, Attachment(drive.stay, drive.state, family=family)
+
+
+def leaving(drive: Drive, change: Change, attachment: Attachment | None) -> Attachment | None:
+    """Return what goes with `change`; if it leaves the state, the children are asked to stop."""
+    if change.status == Status.READY and change.state == change.source:
+        return attachment
+    stops: Literal["pause", "cancel"] = "pause" if change.status == Status.PAUSED else "cancel"
+    attachment = attachment or Attachment(drive.stay, drive.state)
+    family = attachment.family or Family(drive.stay)
+    return attachment._replace(family=family._replace(stops=stops))
+
+
+class _Look:
+    """What a parent sees of its children, at one moment."""
+
+    def __init__(self, drive: Drive, store: Store, brood: Brood, found: Sequence[Standing]) -> None:
+        self._drive = drive
+        self._store = store
+        self._brood = brood
+        self._graph = brood.graph
+        self._found = {Place(each.task, each.element): each for each in found}
+        self._pictures: dict[int, Picture] = {}
+
+    def plan(self) -> Plan:
+        standing = {place: each.status for place, each in self._found.items()}
+        return plan(self._graph, standing, lambda task: len(self._items(task)))
+
+    def begun(self, place: Place, decided: Plan) -> NewChild:
+        """Return the child that begins at `place`."""
+        drive, kind = self._drive, self._brood.kinds[place.task]
+        task = self._graph.task(place.task)
+        assert task is not None, "the plan names tasks of the graph"
+        skipped = [need for need in task.needs if not self._has_result(need, decided)]
+        results = {need: self._result(need) for need in task.needs if need not in skipped}
+        reads = {need: self._lying(self._done(need)) for need in task.needs}
+        given = drive.picture.input
+        if given is not None:
+            count, _ = staged.count(self._store.connection, drive.n, given)
+            reads[INPUT] = [Elsewhere(drive.n, given, count)]
+        reads = {name: places for name, places in reads.items() if places}
+        makers = [name for name in reads if name != INPUT]
+        share = Share(
+            needs=task.needs,
+            item=None if place.element is None else self._items(task)[place.element],
+            skipped=skipped,
+            batches=reads,
+            input=makers[0] if len(makers) == 1 else INPUT if not makers and reads else None,
+        )
+        known = {**drive.picture.results, **_without_nothing(results)}
+        picture = Picture(known, {}, None, given=share)
+        return NewChild(
+            task=place.task,
+            element=place.element,
+            definition=kind.definition,
+            machine=kind.machine,
+            state=kind.initial,
+            params=self._brood.params(drive.params, self._store.clock.now_ms()),
+            picture=None if self._brood.is_machine else picture.write(),
+        )
+
+    def takes(self) -> tuple[Taken, ...]:
+        """Return whose batches become the state's own: of the tasks that no other needs."""
+        if self._brood.is_machine:
+            return ()
+        ends = [end for task in self._graph.last for end in self._done(task.name)]
+        return tuple(Taken(lying.n, lying.stay) for lying in self._lying(ends))
+
+    def ended(self, decided: Plan, takes: Sequence[Taken]) -> Ended:
+        """Return how the state has ended."""
+        skipped = [str(place) for place in decided.skip]
+        if decided.event == ERROR:
+            place = next(each for each in decided.failed if self._halts(each))
+            child = self._found[place]
+            said = f"{place} is {child.status}: {child.error or 'nobody says why'}"
+            return _failed(ERROR, Failure((child.error_class or "TaskCancelled",), said))
+        results = {task.name: self._result(task.name) for task in self._graph.tasks}
+        results = _without_nothing(results)
+        if self._brood.is_machine:
+            results = results.get(self._drive.state, {})
+        if skipped:
+            results["skipped"] = skipped
+        records = sum(
+            staged.count(self._store.connection, each.child, each.stay)[1] for each in takes
+        )
+        without = [*skipped, *(str(place) for place in decided.failed)]
+        return Ended(
+            OK,
+            encode(results) if results else None,
+            produced=bool(takes),
+            records=records if takes else None,
+            rejected=None,
+            failure=None,
+            note=f"without {', '.join(without)}" if without else None,
+        )
+
+    def _halts(self, place: Place) -> bool:
+        task = self._graph.task(place.task)
+        return task is not None and task.on_error == "halt"
+
+    def _has_result(self, task: str, decided: Plan) -> bool:
+        """Return whether a task has ended well; of a fan-out, whether it was worked on."""
+        declared = self._graph.task(task)
+        if declared is not None and declared.source is not None:
+            return Place(task) not in decided.skip
+        return bool(self._done(task))
+
+    def _done(self, task: str) -> list[Standing]:
+        """Return the ends of a task that is done: its own, or its elements' in their order."""
+        ends = [each for place, each in self._found.items() if place.task == task]
+        ends.sort(key=lambda each: -1 if each.element is None else each.element)
+        return [each for each in ends if each.status == Status.DONE]
+
+    def _result(self, task: str) -> Any:  # noqa: ANN401  (plain data)
+        """Return what a task returned; of a fan-out the list, with None for what has none."""
+        declared = self._graph.task(task)
+        assert declared is not None, "asked of tasks of the graph"
+        ends = self._done(task)
+        if declared.source is None:
+            return self._returned(ends[0]) if ends else None
+        places = [place for place in self._found if place.task == task]
+        listed: list[Any] = [None] * len(places)
+        for each in ends:
+            assert each.element is not None, "what a fan-out begins is an element"
+            listed[each.element] = self._returned(each)
+        return listed
+
+    def _returned(self, child: Standing) -> Any:  # noqa: ANN401  (plain data)
+        results = self._picture(child).results
+        return results if self._brood.is_machine else results.get(child.task)
+
+    def _lying(self, ends: Sequence[Standing]) -> list[Elsewhere]:
+        lying = []
+        for each in ends:
+            stay = self._picture(each).input
+            if stay is not None:
+                count, _ = staged.count(self._store.connection, each.n, stay)
+                lying.append(Elsewhere(each.n, stay, count))
+        return lying
+
+    def _items(self, task: GraphTask) -> Sequence[Any]:
+        assert task.source is not None, "asked of a fan-out"
+        try:
+            return task.source.items({task.source.need: self._result(task.source.need)})
+        except ValueError as error:
+            raise DataError(
+                f"foreach of {task.name!r}: {error}",
+                meaning="none of its elements has begun",
+                next_step=f"correct what {task.source.need!r} returns, or foreach",
+            ) from error
+
+    def _picture(self, child: Standing) -> Picture:
+        known = self._pictures.get(child.n)
+        if known is None:
+            known = self._pictures[child.n] = Picture.read(child.picture)
+        return known
+
+
+def _moved(
+    drive: Drive, store: Store, ended: Ended, takes: tuple[Taken, ...], *, worker: int
+) -> tuple[Change, Attachment | None]:
+    change, attachment = resting.move(drive, ended, worker=worker, clock=store.clock)
+    if not takes:
+        return change, attachment
+    attachment = attachment or Attachment(drive.stay, drive.state)
+    return change, attachment._replace(family=Family(drive.stay, takes=takes))
+
+
+def _failed(event: str, failure: Failure) -> Ended:
+    return Ended(event, None, produced=False, records=None, rejected=None, failure=failure)
+
+
+def _without_nothing(results: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in results.items() if value is not None}

@@ -1,0 +1,272 @@
+"""A state with several tasks, resumed, cancelled, paused, rewound; and one with another machine."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from statepipe.errors import Busy, DefinitionChanged, Refused
+from statepipe.machine.parameter import Param
+from statepipe.machine.taskgraph import Child, Graph
+from statepipe.model import Outcome, Task
+from tests.runtime.families import Scene, acting, machine_of, task, working
+
+SOON_S = 30
+
+
+def test_a_resume_does_only_what_is_not_done(tmp_path: Path) -> None:
+    """The others are not called again, and what waited for the failed one begins then."""
+    called: list[str] = []
+    is_broken = True
+
+    def note(it: Task) -> None:
+        called.append(it.name)
+        if it.name == "b" and is_broken:
+            raise RuntimeError("not yet")
+
+    graph = Graph(tasks=(task("a", note), task("b", note), task("c", note, "b")))
+    scene = Scene(tmp_path, machine_of(working(graph)))
+
+    assert scene.run() == "failed"
+    ((error,),) = scene.ask("SELECT error FROM instance WHERE id = 'i'")
+    assert "b is failed: not yet" in error
+    assert sorted(called) == ["a", "b"]
+    assert scene.sound()
+
+    is_broken = False
+    called.clear()
+    assert scene.resume() == "done"
+    assert called == ["b", "c"]
+    assert scene.sound()
+
+
+def test_a_resumed_task_alone_goes_on_with_its_parent(tmp_path: Path) -> None:
+    """Who resumes a task by its own id need not know of the parent, if that still waits."""
+    is_broken = True
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(_it: Task) -> None:
+        entered.set()
+        assert leave.wait(SOON_S)
+
+    def shaky(_it: Task) -> None:
+        if is_broken:
+            raise RuntimeError("not yet")
+
+    graph = Graph(tasks=(task("slow", slow), task("shaky", shaky)))
+    scene = Scene(tmp_path, machine_of(working(graph)))
+    done: list[str] = []
+    driver = threading.Thread(target=lambda: done.append(scene.run()))
+    driver.start()
+    try:
+        assert entered.wait(SOON_S)
+        while scene.children().get("i/work.shaky") != "failed":
+            assert driver.is_alive()
+        is_broken = False
+        assert scene.resume("i/work.shaky") == "done"
+    finally:
+        leave.set()
+        driver.join(SOON_S)
+    assert done == ["done"]
+    assert scene.sound()
+
+
+def test_a_timeout_of_the_state_stops_its_tasks(tmp_path: Path) -> None:
+    """It ends with `timeout`; a task under way is asked to stop and ends cancelled."""
+
+    def slow(it: Task) -> None:
+        while not it.cancelled:
+            threading.Event().wait(0.01)
+
+    graph = Graph(tasks=(task("slow", slow),))
+    scene = Scene(tmp_path, machine_of(working(graph, settings={"timeout": "200ms"})))
+
+    assert scene.run() == "failed"
+    with scene.engine() as engine:
+        engine.work(["m"], until_idle=True)
+    assert scene.children() == {"i/work.slow": "cancelled"}
+    assert scene.ask("SELECT error_class FROM instance WHERE id = 'i'") == [("TaskTimeout",)]
+    assert scene.sound()
+
+
+def failing(_it: Task) -> None:
+    """Fail, and be tried again in an hour."""
+    raise RuntimeError("again")
+
+
+PATIENT = {"interval": "1h", "max_attempts": 3, "errors": ["RuntimeError"]}
+
+
+def test_a_cancel_reaches_the_tasks(tmp_path: Path) -> None:
+    """The one under way is asked to stop, the one that waits for its next attempt does not."""
+    entered = threading.Event()
+
+    def slow(it: Task) -> None:
+        entered.set()
+        while not it.cancelled:
+            threading.Event().wait(0.01)
+        it.heartbeat()
+
+    graph = Graph(tasks=(task("slow", slow), task("waits", failing, retry=PATIENT)))
+    scene = Scene(tmp_path, machine_of(working(graph)))
+    ended: list[str] = []
+    driver = threading.Thread(target=lambda: ended.append(scene.run()))
+    driver.start()
+    assert entered.wait(SOON_S)
+    with scene.engine() as other:
+        assert other.cancel("i"), "nobody drives the parent"
+    driver.join(SOON_S)
+
+    assert ended == ["cancelled"]
+    assert scene.children() == {"i/work.slow": "cancelled", "i/work.waits": "cancelled"}
+    assert scene.sound()
+
+
+def test_a_pause_reaches_the_tasks(tmp_path: Path) -> None:
+    """The one under way comes to its boundary first; a resume lets the others go on."""
+    entered, leave = threading.Event(), threading.Event()
+    is_broken = True
+
+    def slow(_it: Task) -> None:
+        entered.set()
+        assert leave.wait(SOON_S)
+
+    def shaky(_it: Task) -> None:
+        if is_broken:
+            raise RuntimeError("again")
+
+    graph = Graph(tasks=(task("slow", slow), task("waits", shaky, retry=PATIENT)))
+    scene = Scene(tmp_path, machine_of(working(graph)))
+    ended: list[str] = []
+    driver = threading.Thread(target=lambda: ended.append(scene.run()))
+    driver.start()
+    assert entered.wait(SOON_S)
+    with scene.engine() as other:
+        assert other.pause("i"), "nobody drives the parent"
+    leave.set()
+    driver.join(SOON_S)
+    assert ended == ["paused"]
+    assert scene.children()["i/work.waits"] == "paused"
+
+    is_broken = False
+    assert scene.resume() == "done"
+    assert set(scene.children().values()) == {"done"}
+    assert scene.sound()
+
+
+def test_a_child_is_no_instance_of_its_own(tmp_path: Path) -> None:
+    """It cannot be parted from its parent, nor can that be put elsewhere meanwhile."""
+    graph = Graph(tasks=(task("a", lambda _it: 1),))
+    reading = acting("reading", lambda _it: 1, to="work")
+    scene = Scene(tmp_path, machine_of(reading, working(graph)))
+    scene.run()
+    with scene.engine() as engine:
+        with pytest.raises(Refused, match="part of the work of 'i'"):
+            engine.rewind("i/work.a", to="a")
+        with pytest.raises(Refused, match="part of the work of 'i'"):
+            engine.copies.restart("i/work.a")
+    assert scene.sound()
+
+
+def test_a_rewound_state_does_all_its_tasks_again(tmp_path: Path) -> None:
+    """In a new generation, by new children; those of the old one stay as they are."""
+    called: list[str] = []
+    graph = Graph(tasks=(task("a", lambda it: called.append(it.instance)),))
+    scene = Scene(tmp_path, machine_of(working(graph), name="m"))
+    assert scene.run() == "done"
+    with scene.engine() as engine:
+        engine.rewind("i", to="work")
+        assert engine.run(["i"]) == {"i": "done"}
+
+    assert called == ["i/work.a", "i/work.a~2"]
+    assert scene.sound()
+
+
+def test_another_machine_does_the_work(tmp_path: Path) -> None:
+    """An instance of it is begun with the parameters, followed, and its results are the state's."""
+    seen: dict[str, Any] = {}
+
+    def count(it: Task) -> Outcome:
+        return Outcome("ok", {"day": it.params["day"], "full": it.params["full"]})
+
+    params = (Param(name="day", type="text"), Param(name="full", type="bool", default=False))
+    child = machine_of(acting("counting", count), name="refresh", params=params)
+    work = working(Child(machine="refresh", params={"day": "{params.day}", "full": True}), "after")
+    after = acting("after", lambda it: seen.update(it.results))
+    parent = machine_of(work, after, params=(Param(name="day", type="text"),))
+    scene = Scene(tmp_path, parent, child)
+
+    assert scene.run(day="monday") == "done"
+    assert seen == {"work": {"counting": {"day": "monday", "full": True}}}
+    assert scene.children() == {"i/work": "done"}
+    assert scene.sound()
+
+
+def test_a_failed_machine_fails_its_parent_and_is_resumed_with_it(tmp_path: Path) -> None:
+    """From where it failed, not from its start."""
+    called: list[str] = []
+    is_broken = True
+
+    def second(it: Task) -> None:
+        called.append(it.state)
+        if is_broken:
+            raise RuntimeError("not yet")
+
+    first = acting("first", lambda it: called.append(it.state), to="second")
+    child = machine_of(first, acting("second", second), name="refresh")
+    scene = Scene(tmp_path, machine_of(working(Child(machine="refresh"))), child)
+
+    assert scene.run() == "failed"
+    is_broken = False
+    assert scene.resume() == "done"
+    assert called == ["first", "second", "second"]
+    assert scene.sound()
+
+
+def test_a_parent_cannot_be_rewound_while_others_work_for_it(tmp_path: Path) -> None:
+    """They would go on for a stay that is over."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(_it: Task) -> None:
+        entered.set()
+        assert leave.wait(SOON_S)
+
+    scene = Scene(tmp_path, machine_of(working(Graph(tasks=(task("slow", slow),)))))
+    driver = threading.Thread(target=scene.run)
+    driver.start()
+    try:
+        assert entered.wait(SOON_S)
+        with scene.engine() as engine, pytest.raises(Busy, match="part of the work"):
+            engine.rewind("i", to="work")
+    finally:
+        leave.set()
+        driver.join(SOON_S)
+    assert scene.sound()
+
+
+def test_what_has_not_done_its_work_goes_on_by_the_machine_as_it_is_now(tmp_path: Path) -> None:
+    """If its parent was resumed with the machine of now; what is done stays done."""
+    called: list[str] = []
+
+    def first(_it: Task) -> int:
+        called.append("first")
+        return 1
+
+    def broken(_it: Task) -> None:
+        called.append("broken")
+        raise RuntimeError("wrong code")
+
+    def mended(_it: Task) -> None:
+        called.append("mended")
+
+    scene = Scene(tmp_path, machine_of(working(Graph(tasks=(task("a", first), task("b", broken))))))
+    assert scene.run() == "failed"
+    scene.machines = (machine_of(working(Graph(tasks=(task("a", first), task("b", mended))))),)
+    with pytest.raises(DefinitionChanged):
+        scene.resume()
+
+    called.clear()
+    assert scene.resume(definition="latest") == "done"
+    assert called == ["mended"]
+    assert scene.sound()
