@@ -54,7 +54,7 @@ def check_graph(
             findings.append(error(at, refused.message, refused.next_step))
     if "unknown" in kinds.values():
         return "unknown", findings
-    gives = any(kinds[task.name] in _MAKES for task in graph.last)
+    gives = any(kinds[task.name] in _MAKES for task in graph.tasks)
     takes = any(kinds[task.name] == "map" and not _makers(task, kinds) for task in graph.tasks)
     if gives:
         return ("map" if takes else "source"), findings

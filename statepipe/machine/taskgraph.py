@@ -167,12 +167,6 @@ class Graph:
         """Return the task called `name`, or None."""
         return next((task for task in self.tasks if task.name == name), None)
 
-    @property
-    def last(self) -> tuple[GraphTask, ...]:
-        """The tasks that no other needs."""
-        needed = {need for task in self.tasks for need in task.needs}
-        return tuple(task for task in self.tasks if task.name not in needed)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:

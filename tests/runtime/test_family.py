@@ -137,6 +137,28 @@ def test_batches_of_several_ends_are_the_states_one_after_another(tmp_path: Path
     assert scene.sound()
 
 
+def test_a_side_task_leaves_the_batches_to_the_state(tmp_path: Path) -> None:
+    """It needs the report, tells somebody of it, and makes nothing of it."""
+    loaded: list[Any] = []
+    told: list[int] = []
+
+    def report(_it: Task) -> Iterator[Batch]:
+        yield Batch([{"n": 1}, {"n": 2}], cursor=1)
+
+    def tell(it: Task) -> None:
+        told.append(sum(len(batch.records) for batch in it.batches("report")))
+
+    def after(_it: Task, batch: Batch) -> None:
+        loaded.extend(batch.records)
+
+    graph = Graph(tasks=(task("report", report), task("tell", tell, "report")))
+    scene = Scene(tmp_path, machine_of(working(graph, to="after"), acting("after", after)))
+
+    assert scene.run() == "done"
+    assert (told, loaded) == ([2], [{"n": 1}, {"n": 2}])
+    assert scene.sound()
+
+
 def test_a_fan_out_works_on_each_element_alone(tmp_path: Path) -> None:
     """No more at once than `max_parallel`; its result is the list of theirs, in order."""
     seen: dict[str, Any] = {}

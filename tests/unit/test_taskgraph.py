@@ -147,7 +147,7 @@ def test_a_graph_has_tasks_and_not_too_many() -> None:
     for some in ((), tasks):
         with pytest.raises(DefinitionError, match=f"there are {len(some)} tasks, outside"):
             Graph(tasks=some)
-    assert Graph(tasks=tasks[:100]).last == tasks[:100]
+    assert Graph(tasks=tasks[:100]).tasks == tasks[:100]
     with pytest.raises(DefinitionError, match='task "t1" is there twice'):
         Graph(tasks=(tasks[1], tasks[1]))
 

@@ -43,6 +43,9 @@ from statepipe.units import format_duration
 #: Without a timeout the instance looks at its children so often, whatever wakes it.
 _LOOK_MS: Final = 24 * 3_600_000
 
+#: So many tasks are named in a note.
+_NAMED_MAX: Final = 5
+
 #: What the input of the state is called among what a task may read.
 INPUT: Final = ""
 
@@ -78,7 +81,7 @@ def turn(drive: Drive, store: Store, *, worker: int) -> tuple[Change, Attachment
     except StatepipeError as error:
         ended = _failed(ERROR, Failure(tuple(names_of(error)), error.message))
         return _moved(drive, store, ended, (), worker=worker)
-    note = f"begins {', '.join(map(str, decided.begin))}" if decided.begin else None
+    note = f"begins {', '.join(map(str, decided.begin))}" if decided.begin else look.left()
     rest_ms = left_ms if timeout_ms is not None else _LOOK_MS
     change = resting.rest(drive, rest_ms, note=note, clock=store.clock)
     return change, Attachment(drive.stay, drive.state, family=family)
@@ -108,6 +111,14 @@ class _Look:
     def plan(self) -> Plan:
         standing = {place: each.status for place, each in self._found.items()}
         return plan(self._graph, standing, lambda task: len(self._items(task)))
+
+    def left(self) -> str:
+        """Return, for people, what it still waits for."""
+        at_work = [
+            str(at) for at, each in self._found.items() if each.status not in Status.FINISHED
+        ]
+        more = f" and {len(at_work) - _NAMED_MAX:,} more" if len(at_work) > _NAMED_MAX else ""
+        return f"for {', '.join(at_work[:_NAMED_MAX])}{more}"
 
     def begun(self, place: Place, decided: Plan) -> NewChild:
         """Return the child that begins at `place`."""
@@ -143,11 +154,16 @@ class _Look:
         )
 
     def takes(self) -> tuple[Taken, ...]:
-        """Return whose batches become the state's own: of the tasks that no other needs."""
+        """Return whose batches become the state's own: those of which no task made others."""
         if self._brood.is_machine:
             return ()
-        ends = [end for task in self._graph.last for end in self._done(task.name)]
-        return tuple(Taken(lying.n, lying.stay) for lying in self._lying(ends))
+        made = {each.name: self._lying(self._done(each.name)) for each in self._graph.order}
+        behind: dict[str, set[str]] = {}  # of each task all that it needs, and they need
+        for task in self._graph.order:
+            behind[task.name] = set(task.needs).union(*(behind[need] for need in task.needs))
+        used = {need for name, lying in made.items() if lying for need in behind[name]}
+        ends = [each.name for each in self._graph.tasks if each.name not in used]
+        return tuple(Taken(lying.n, lying.stay) for name in ends for lying in made[name])
 
     def ended(self, decided: Plan, takes: Sequence[Taken]) -> Ended:
         """Return how the state has ended."""
