@@ -155,6 +155,5 @@ def _next(
         length = size(task) if phases[task.source.need] == "done" else 0
         left = [number for number in range(length) if number not in elements]
         new += left[: None if task.max_parallel is None else max(0, task.max_parallel - works)]
-    if works or new:
-        return "works", new
-    return "halted" if "halted" in elements.values() else "done", []
+    # Done with some missing as well: of a failure that halts all, `halted` tells.
+    return "works" if works or new else "done", new
