@@ -39,8 +39,8 @@ ON_ERROR: Final = ("halt", "skip", "continue")
 #: What a task does of which a need was skipped: it is skipped as well, or it runs without.
 WHEN_SKIPPED: Final = ("skip", "run")
 
-#: The other states of the machine that a task becomes.
-_TAKEN: Final = ("done", "failed", CANCELLED_STATE)
+#: The other states of the machine that a task becomes, and what is skipped in the state's result.
+_TAKEN: Final = ("done", "failed", CANCELLED_STATE, "skipped")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

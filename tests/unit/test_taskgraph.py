@@ -115,6 +115,7 @@ def test_a_file_says_what_python_says(tmp_path: Path) -> None:
         ('run = "orders:crm", ', "", 'tasks.crm: key "run" is missing'),
         ("orders:crm", "orders", "tasks.crm: 'orders' does not name a function"),
         ("tasks.rates =", "tasks.done =", '"done" is what the end of a task is called'),
+        ("tasks.rates =", "tasks.skipped =", '"skipped" is what the end of a task is called'),
         ("tasks.rates =", "tasks.Rates =", "'Rates' is not a name"),
         ('timeout = "9m"', 'timeout = "soon"', 'task "join": timeout: '),
         ('retry = "transient"', "retry = { max_attempts = 0 }", "max_attempts is 0"),
