@@ -98,6 +98,36 @@ def test_the_policy_of_a_task_is_explained(project: Project) -> None:
     assert project.call("policy", "explain", "numbers.loading.x").code == 3
 
 
+def test_what_runs_is_governed_by_what_is_explained_and_counted_by_task(project: Project) -> None:
+    """An element that fails is tried as often as the file says; the path has all of them."""
+    written(project, 'foreach = "result.files"', 'foreach = "result.files", on_error = "skip"')
+    path = project.root / "statepipe.toml"
+    again = 'timeout = "4m"\nretry = { max_attempts = 2, interval = "0s", errors = ["*"] }'
+    path.write_text(path.read_text().replace('timeout = "4m"', again), encoding="utf-8")
+    functions = """\
+def listed(task):
+    return {"files": [1, 0, 3]}
+
+
+def each(task):
+    return 1 / task.item
+"""
+    (project.root / "machines" / "several.py").write_text(functions, encoding="utf-8")
+
+    ran = project.call("run", "several", "--id", "one")
+
+    assert ran.code == 0
+    tried = project.call("history", "one/working.each[1]", "-o", "json").json
+    assert [row["kind"] for row in tried if row["attempt"]] == ["retry", "move"]
+    rows = project.call("graph", "several", "--critical-path", "-o", "json").json
+    assert [(each["state"], each["task"], each["of"]) for each in rows] == [
+        ("working", None, 1),
+        ("working", "list", 1),
+        ("working", "each", 2),
+        ("renewing", None, 1),
+    ]
+
+
 def test_the_path_that_bounds_a_run_is_shown(project: Project) -> None:
     """Each state with its median, of how many, and its part of the whole."""
     for name in ("one", "two"):

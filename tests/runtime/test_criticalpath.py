@@ -22,7 +22,7 @@ MINUTE = 60_000
 
 
 def medians(**minutes: int) -> Mapping[tuple[str, str], Median]:
-    """Return medians of the machine `m`, of ten each; `work_t` is task `t` of the state `work`."""
+    """Return medians of the machine `m`, of ten each; `doing_t` is a task of the state `doing`."""
     found = {}
     for name, took in minutes.items():
         state, _, task = name.partition("_")
@@ -32,7 +32,7 @@ def medians(**minutes: int) -> Mapping[tuple[str, str], Median]:
 
 
 def lengths(machine: Machine, took: Mapping[tuple[str, str], Median]) -> list[tuple[str, int]]:
-    """Return the path, in minutes; tasks as "work.t"."""
+    """Return the path, in minutes; tasks as "doing.t"."""
     return [
         (each.state if each.task is None else f"{each.state}.{each.task}", each.ms // MINUTE)
         for each in critical_path(machine, took)
@@ -77,30 +77,30 @@ GRAPH = Graph(
         GraphTask(name="join", function="m:f", needs=("crm", "page")),
     )
 )
-WORK = State(name="work", task=GRAPH, on=(to("done"),))
+DOING = State(name="doing", task=GRAPH, on=(to("done"),))
 
 
 def test_the_tasks_that_bound_a_state_follow_it() -> None:
     """A list is worked on in turns: five elements, two at once, take three times one."""
-    machine = pipeline(WORK, initial="work")
+    machine = pipeline(DOING, initial="doing")
     took = {
-        **medians(work=20, work_list=1, work_crm=3, work_join=2),
-        ("m/work/page", "page"): Median(4 * MINUTE, 50),
+        **medians(doing=20, doing_list=1, doing_crm=3, doing_join=2),
+        ("m/doing/page", "page"): Median(4 * MINUTE, 50),
     }
 
     path = critical_path(machine, took)
 
     assert lengths(machine, took) == [
-        ("work", 20),
-        ("work.list", 1),
-        ("work.page", 12),
-        ("work.join", 2),
+        ("doing", 20),
+        ("doing.list", 1),
+        ("doing.page", 12),
+        ("doing.join", 2),
     ]
     assert (path[2].elements, path[2].rounds, path[2].took) == (5.0, 3, Median(4 * MINUTE, 50))
-    assert lengths(machine, medians(work=20, work_crm=3)) == [
-        ("work", 20),
-        ("work.crm", 3),
-        ("work.join", 0),
+    assert lengths(machine, medians(doing=20, doing_crm=3)) == [
+        ("doing", 20),
+        ("doing.crm", 3),
+        ("doing.join", 0),
     ]
 
 
@@ -139,15 +139,15 @@ def test_two_that_are_called_in_turn_may_be_called_at_once() -> None:
 def test_the_task_that_keeps_the_others_waiting_is_named() -> None:
     """And a list that is worked on by few at once, the best first."""
     took = {
-        **medians(work=20, work_list=1, work_crm=3, work_join=2),
-        ("m/work/page", "page"): Median(4 * MINUTE, 50),
+        **medians(doing=20, doing_list=1, doing_crm=3, doing_join=2),
+        ("m/doing/page", "page"): Median(4 * MINUTE, 50),
     }
 
-    bounds, turns = said(pipeline(WORK, initial="work"), took)
+    bounds, turns = said(pipeline(DOING, initial="doing"), took)
 
     assert (bounds.saves_ms, turns.saves_ms) == (10 * MINUTE, 8 * MINUTE)
     assert bounds.text == (
-        '"page" bounds the tasks of "work": they take 15m 0s, the others alone 5m 0s'
+        '"page" bounds the tasks of "doing": they take 15m 0s, the others alone 5m 0s'
     )
     assert turns.text.startswith('"page" works on some 5 elements, 2 at once: all at once they')
     assert turns.of == 50
@@ -161,7 +161,7 @@ def test_medians_are_of_all_weeks_and_of_this_machine() -> None:
 
     weeks = [
         Week(0, {("m", "a"): ended(1, 9), ("m", WHOLE): ended(4), ("n", "a"): ended(7)}),
-        Week(1, {("m", "a"): ended(3), ("m/work/t", "t"): ended(5), ("m", "b"): ended()}),
+        Week(1, {("m", "a"): ended(3), ("m/doing/t", "t"): ended(5), ("m", "b"): ended()}),
     ]
 
     took = measured(weeks, "m")
@@ -169,7 +169,7 @@ def test_medians_are_of_all_weeks_and_of_this_machine() -> None:
     assert took == {
         ("m", "a"): Median(3, 3),
         ("m", WHOLE): Median(4, 1),
-        ("m/work/t", "t"): Median(5, 1),
+        ("m/doing/t", "t"): Median(5, 1),
     }
     machine = pipeline(acting("a", to("done")))
     assert whole(machine, took) == Median(4, 1)
