@@ -13,6 +13,7 @@ failure that halts, what has run depends only on what failed (tests/unit/test_ta
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from statepipe.machine.taskgraph import Graph, GraphTask
@@ -42,11 +43,11 @@ class Place(NamedTuple):
 #: The status (`model.Status`, or SKIPPED) of what has begun; what is absent has not.
 Standing: TypeAlias = Mapping[Place, str]
 
-#: What is over by itself; all else still works, or rests, or will be tried again.
-_OVER: Final = (*Status.FINISHED, SKIPPED)
-
 #: Where a place, or a whole task, is. "without": it failed, and others go on without its result.
 _Phase = Literal["waits", "works", "done", "without", "skipped", "halted"]
+_SETTLED: Final[Mapping[str, _Phase]] = {Status.DONE: "done", SKIPPED: "skipped"}
+#: What has ended in another way; all else still works, or rests, or will be tried again.
+_OVER: Final = (Status.FAILED, Status.CANCELLED)
 _FAILED: Final[Mapping[str, _Phase]] = {
     "halt": "halted",
     "skip": "skipped",
@@ -88,45 +89,39 @@ def plan(graph: Graph, standing: Standing, size: Callable[[GraphTask], int]) -> 
     as may be worked on at once, is done once all have ended, and at once if there are none; so it
     is if it runs although the task that returns its list was skipped or failed.
     """
-    known = _known(graph, standing)
+    on_error = {task.name: _FAILED[task.on_error] for task in graph.tasks}
+    known: dict[str, dict[int | None, _Phase]] = {task.name: {} for task in graph.order}
+    skip: list[Place] = []
+    failed: list[Place] = []
+    lists = {task.name for task in graph.tasks if task.source is not None}
+    for place, status in standing.items():
+        if place.task not in (known if place.element is None else lists):
+            continue  # of the graph as it was before somebody changed it
+        phase = _SETTLED.get(status) or (on_error[place.task] if status in _OVER else "works")
+        known[place.task][place.element] = phase
+        if phase in {"halted", "without"}:
+            failed.append(place)
+        elif phase == "skipped" and status != SKIPPED:
+            skip.append(place)
     halted = any("halted" in each.values() for each in known.values())
     phases: dict[str, _Phase] = {}
     begin: list[Place] = []
-    skip: list[Place] = []
-    failed: list[Place] = []
     for task in graph.order:
-        elements = known.get(task.name, {})
-        phase, new = _next(task, elements, phases, size, halted=halted)
-        phases[task.name] = phase
+        elements = known[task.name]
+        phases[task.name], new = _next(task, elements, phases, size, halted=halted)
         begin += [Place(task.name, element) for element in new]
-        if not elements and phase == "skipped":
+        if not elements and phases[task.name] == "skipped":
             skip.append(Place(task.name))
-        for place, end in ((Place(task.name, element), elements[element]) for element in elements):
-            if end == "skipped" and standing[place] != SKIPPED:
-                skip.append(place)
-            elif end in {"halted", "without"}:
-                failed.append(place)
     event: Literal["ok", "error"] | None = None
     if not begin and "works" not in phases.values():
         event = "error" if halted else "ok"
-    return Plan(begin=tuple(begin), skip=tuple(skip), event=event, failed=tuple(failed))
+    inorder = partial(_inorder, {task.name: n for n, task in enumerate(graph.order)})
+    return Plan(begin=tuple(begin), skip=inorder(skip), event=event, failed=inorder(failed))
 
 
-def _known(graph: Graph, standing: Standing) -> dict[str, dict[int | None, _Phase]]:
-    """Where each place is that has begun, by task and element, in the order of the elements."""
-    on_error = {task.name: task.on_error for task in graph.tasks}
-    known: dict[str, dict[int | None, _Phase]] = {}
-    for place in sorted(standing, key=lambda each: -1 if each.element is None else each.element):
-        status = standing[place]
-        phase: _Phase = "works"
-        if status == Status.DONE:
-            phase = "done"
-        elif status == SKIPPED:
-            phase = "skipped"
-        elif status in _OVER:
-            phase = _FAILED[on_error[place.task]]
-        known.setdefault(place.task, {})[place.element] = phase
-    return known
+def _inorder(order: Mapping[str, int], places: list[Place]) -> tuple[Place, ...]:
+    """By task in the order of the graph, then by element."""
+    return tuple(sorted(places, key=lambda each: (order[each.task], each.element or 0)))
 
 
 def _next(
@@ -148,7 +143,7 @@ def _next(
             return "waits", []
         if task.source is None:
             return "works", [None]
-    works = sum(each == "works" for each in elements.values())
+    works = [*elements.values()].count("works")
     new: list[int | None] = []
     if not halted:
         assert task.source is not None, "what has elements has a list"

@@ -150,6 +150,12 @@ def test_no_list_is_asked_for_once_nothing_new_may_begin() -> None:
     assert plan(tasks, standing, lambda _: 1 // 0) == Plan(event="error", failed=places("x"))
 
 
+def test_what_the_graph_does_not_have_any_more_is_nothing_to_it() -> None:
+    """It was changed while the instance rested: a task is gone, a list is none any more."""
+    assert told(DIAMOND, done="a, gone, b[0]", failed="gone[1]") == Plan(begin=places("b, c"))
+    assert told(fanned(), 2, done="a, b") == Plan(begin=places("c")), "done as a whole"
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
     """Draw up to six tasks; each needs some of those drawn before, some fan out."""
