@@ -17,7 +17,7 @@ What a machine is and what it allows; pure: no clock, no store, no task is run h
                 childchecks: of tasks and child machines, findings: what is found)
     digest      is it still the machine an instance began with, and what changed
     reentry     where rejected records enter again
-    places      parameters of an instance in a text
+    filling     parameters of an instance in a text
     alerts      who is told of what its instances do
     graph       Mermaid and DOT
 """

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from statepipe.errors import DefinitionError, NotFound
 from statepipe.machine.definition import Machine
+from statepipe.machine.filling import params_in
 from statepipe.machine.findings import Finding, error
 from statepipe.machine.parameter import Param
-from statepipe.machine.places import named_in, whole
 from statepipe.machine.scalars import convert
-from statepipe.machine.taskgraph import Child
+from statepipe.machine.taskgraph import Child, whole
 from statepipe.suggest import did_you_mean
 
 #: Today does not matter when a value is only checked.
@@ -75,7 +75,7 @@ def _unfit(value: Any, param: Param, has: dict[str, Param]) -> str:  # noqa: ANN
             return f'is needed, and "{only}", which it is given, may be absent'
         fits = {param.type, "text"} | ({"int"} if param.type == "float" else set())
         return "" if given.type in fits else f'is of type {param.type}, "{only}" is {given.type}'
-    if isinstance(value, str) and named_in(value, key=param.name):
+    if isinstance(value, str) and params_in(value):
         return ""
     try:
         convert(param.type, value, today=_ANY_DAY)

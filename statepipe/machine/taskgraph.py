@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from statepipe.effects import EFFECTS
+from statepipe.machine.filling import filled, has_braces, params_in
 from statepipe.machine.foreach import ELEMENTS_MAX, Foreach
 from statepipe.machine.names import (
     check_function,
@@ -27,7 +28,6 @@ from statepipe.machine.names import (
     refusal,
 )
 from statepipe.machine.parameter import Param
-from statepipe.machine.places import filled, named_in, whole
 from statepipe.model import CANCELLED_STATE, ERROR, OK, TIMEOUT
 from statepipe.suggest import did_you_mean
 
@@ -191,8 +191,11 @@ class Child:
                 next_step='params = { day = "{params.day}" }',
             )
         for name, value in self.params.items():
-            if isinstance(value, str):
-                named_in(value, key=f"params.{name}")
+            if isinstance(value, str) and has_braces(value):
+                raise refusal(
+                    f"params.{name} is {value!r}, not a text with parameters in it",
+                    next_step=f'params = {{ {name} = "{{params.day}}" }}, for example',
+                )
         object.__setattr__(self, "params", MappingProxyType(dict(self.params)))
 
     def given(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,13 +222,19 @@ class Child:
         """
         have = {each.name: each.required or each.default is not None for each in declared}
         for name, value in self.params.items():
-            for asked in named_in(value, key=name) if isinstance(value, str) else ():
+            for asked in params_in(value) if isinstance(value, str) else ():
                 if not have.get(asked, False) and not (asked in have and whole(value)):
                     raise refusal(
                         f'states.{state}.params.{name}: there is no parameter "{asked}" that every'
                         f" instance has{did_you_mean(asked, have)}",
                         next_step=f"those are {', '.join(n for n in have if have[n]) or 'none'}",
                     )
+
+
+def whole(text: str) -> str | None:
+    """Return the one parameter that `text` is, and nothing else; None if it is more, or none."""
+    names = params_in(text)
+    return names[0] if names and text == f"{{params.{names[0]}}}" else None
 
 
 def _given(value: Any, params: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any plain value

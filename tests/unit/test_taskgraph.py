@@ -177,11 +177,11 @@ def test_a_child_is_given_parameters_of_its_parent() -> None:
     """One alone keeps its type; one that is absent leaves the child its own default."""
     day = dt.date(2013, 2, 4)
     given = {"day": "{params.day}", "file": "{params.shop}-{params.day}", "shop": "{params.x}"}
-    child = Child(machine="refresh", params={**given, "full": True})
+    child = Child(machine="refresh", params={**given, "full": True, "note": ""})
 
     found = child.given({"day": day, "shop": "S1", "x": None})
 
-    assert found == {"day": day, "file": "S1-2013-02-04", "full": True}
+    assert found == {"day": day, "file": "S1-2013-02-04", "full": True, "note": ""}
 
 
 @pytest.mark.parametrize(
