@@ -119,6 +119,7 @@ def each(task):
     assert ran.code == 0
     tried = project.call("history", "one/working.each[1]", "-o", "json").json
     assert [row["kind"] for row in tried if row["attempt"]] == ["retry", "move"]
+    assert project.call("top", "--once", "-o", "json").json["failures"] == []
     rows = project.call("graph", "several", "--critical-path", "-o", "json").json
     assert [(each["state"], each["task"], each["of"]) for each in rows] == [
         ("working", None, 1),

@@ -63,12 +63,14 @@ SELECT definition, count(*)
          LIMIT :limit)
  GROUP BY definition
 """
-# What stands beside max() is of the row that has it: SQLite's bare columns.
+# What stands beside max() is of the row that has it: SQLite's bare columns. What does part of
+# another one's work is resumed with it, or has failed and is none the less done with.
 _FAILED = """
 SELECT d.machine, i.failed_state, i.error_class, i.error, count(*), i.id, max(i.finished_at_ms)
   FROM (SELECT definition, id, failed_state, error_class, error, finished_at_ms
           FROM instance INDEXED BY instance_unfinished_business
          WHERE status = 'failed' AND status IN ('failed', 'cancelled', 'paused')
+           AND root IS NULL
          ORDER BY n DESC
          LIMIT :limit) i
   JOIN definition d ON d.n = i.definition
