@@ -270,3 +270,31 @@ def test_what_has_not_done_its_work_goes_on_by_the_machine_as_it_is_now(tmp_path
     assert scene.resume(definition="latest") == "done"
     assert called == ["mended"]
     assert scene.sound()
+
+
+def test_a_task_that_was_taken_out_of_the_machine_holds_nobody_up(tmp_path: Path) -> None:
+    """The others go on by the machine of now; it is asked to stop once they are done."""
+    called = threading.Barrier(3)
+    is_broken = True
+
+    def shaky(_it: Task) -> None:
+        if is_broken:
+            called.wait(SOON_S)
+            raise RuntimeError("again")
+
+    stays, gone = (task(name, shaky, retry=PATIENT) for name in ("stays", "gone"))
+    scene = Scene(tmp_path, machine_of(working(Graph(tasks=(gone, stays)))))
+    ended: list[str] = []
+    driver = threading.Thread(target=lambda: ended.append(scene.run()))
+    driver.start()
+    called.wait(SOON_S)
+    with scene.engine() as other:
+        assert other.pause("i"), "nobody drives the parent"
+    driver.join(SOON_S)
+    assert ended == ["paused"]
+
+    scene.machines = (machine_of(working(Graph(tasks=(stays,)))),)
+    is_broken = False
+    assert scene.resume(definition="latest") == "done"
+    assert scene.children()["i/work.stays"] == "done"
+    assert scene.sound()

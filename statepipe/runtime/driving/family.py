@@ -75,6 +75,7 @@ def turn(drive: Drive, store: Store, *, worker: int) -> tuple[Change, Attachment
                 for each in found
                 if each.status == Status.READY
                 and each.worker is None
+                and each.task in brood.kinds  # unless it was taken out of the machine
                 and each.definition != (now := brood.kinds[each.task].definition)
             ),
         )
