@@ -29,15 +29,14 @@ def several(*tasks: GraphTask, name: str = "a", target: str = "done") -> State:
 LOAD = State(name="b", task=Load(to="sqlite:///x.db", table="t"), on=(to("done"),))
 
 
-def test_what_the_last_task_yields_is_what_the_state_gives_on() -> None:
-    """A load may follow a graph that ends in batches, and no other."""
-    source, shape = task("s", "source"), task("x", "map", "s")
+def test_batches_that_no_further_task_made_others_of_are_what_the_state_gives_on() -> None:
+    """A load may follow a graph in which somebody makes batches, and no other."""
+    source, shape, counts = task("s", "source"), task("x", "map", "s"), task("n", "call", "x")
 
-    assert messages(pipeline(several(source, shape, target="b"), LOAD), KINDS) == []
-    counts = task("n", "call", "x")
-    ((_, state, message),) = messages(
-        pipeline(several(source, shape, counts, target="b"), LOAD), KINDS
-    )
+    for tasks in ((source, shape), (source, shape, counts)):
+        assert messages(pipeline(several(*tasks, target="b"), LOAD), KINDS) == []
+    calls = several(task("c", "call"), task("n", "call", "c"), target="b")
+    ((_, state, message),) = messages(pipeline(calls, LOAD), KINDS)
     assert (state, message[:13]) == ("b", "loads batches")
 
 
@@ -87,8 +86,6 @@ def test_a_task_that_needs_no_batches_of_others_takes_those_of_the_state_before(
     assert messages(fed, KINDS) == []
     ((_, state, message),) = messages(unfed, KINDS)
     assert (state, message[:13]) == ("b", "takes batches")
-    ends = several(*tasks, task("n", "call", "x"), name="b", target="c")
-    assert messages(pipeline(acting("a", to("b"), run="m:source"), ends, load), KINDS) == []
 
 
 def test_functions_policies_and_effects_of_tasks_are_told_by_task() -> None:
