@@ -54,11 +54,9 @@ def check_graph(
             findings.append(error(at, refused.message, refused.next_step))
     if "unknown" in kinds.values():
         return "unknown", findings
-    gives = any(kinds[task.name] in _MAKES for task in graph.tasks)
-    takes = any(kinds[task.name] == "map" and not _makers(task, kinds) for task in graph.tasks)
-    if gives:
-        return ("map" if takes else "source"), findings
-    return ("sink" if takes else "call"), findings
+    if any(kinds[task.name] == "map" and not _makers(task, kinds) for task in graph.tasks):
+        return "map", findings
+    return ("source" if any(kind in _MAKES for kind in kinds.values()) else "call"), findings
 
 
 def _fed(at: str, task: GraphTask, kinds: Mapping[str, str]) -> Iterator[Finding]:
