@@ -172,8 +172,9 @@ class _Look:
         if decided.event == ERROR:
             place = next(each for each in decided.failed if self._halts(each))
             child = self._found[place]
-            said = f"{place} is {child.status}: {child.error or 'nobody says why'}"
-            return _failed(ERROR, Failure((child.error_class or "TaskCancelled",), said))
+            error_class, error = children.failure(self._store.connection, child.n)
+            said = f"{place} is {child.status}: {error or 'nobody says why'}"
+            return _failed(ERROR, Failure((error_class or "TaskCancelled",), said))
         results = {task.name: self._result(task.name) for task in self._graph.tasks}
         results = _without_nothing(results)
         if self._brood.is_machine:
@@ -252,7 +253,8 @@ class _Look:
     def _picture(self, child: Standing) -> Picture:
         known = self._pictures.get(child.n)
         if known is None:
-            known = self._pictures[child.n] = Picture.read(child.picture)
+            encoded = children.learned(self._store.connection, child.n)
+            known = self._pictures[child.n] = Picture.read(encoded)
         return known
 
 

@@ -3,6 +3,7 @@ Instances that do part of another one's work: the tasks of a graph, elements of 
 
     apply           what a change does to the children of its stay, in its transaction
     Standing        one child, as its parent looks at it; of_stay: all of one stay
+    learned, failure    what one of them has learned, or failed by
     unfinished      the children that have not ended, whatever stay they are of
     stop            ask those to stop
     to_take_back    those of the newest stay that have not done their work
@@ -45,8 +46,7 @@ SELECT :n, :generation, :state, :visit, :state, number + :after, 0, records, byt
 """
 
 _OF_STAY = """
-SELECT i.n, c.task, c.element, i.id, i.status, i.generation, i.definition, i.worker, i.picture,
-       i.error_class, i.error
+SELECT i.n, c.task, c.element, i.status, i.definition, i.worker
   FROM child c
   JOIN instance i ON i.n = c.instance
  WHERE c.parent = ? AND c.generation = ? AND c.state = ? AND c.visit = ?
@@ -118,14 +118,9 @@ class Standing(NamedTuple):
     n: int
     task: str
     element: int | None
-    id: str
     status: str
-    generation: int
     definition: int
     worker: int | None
-    picture: bytes | None
-    error_class: str | None
-    error: str | None
 
 
 class Unfinished(NamedTuple):
@@ -155,6 +150,20 @@ def apply(connection: sqlite3.Connection, change: Change, family: Family) -> Non
 def of_stay(connection: sqlite3.Connection, parent: int, stay: Stay) -> list[Standing]:
     """Return the children of one stay, in the order in which they were made."""
     return [Standing(*row) for row in connection.execute(_OF_STAY, (parent, *stay))]
+
+
+def learned(connection: sqlite3.Connection, n: int) -> bytes | None:
+    """Return what a child has learned, as the runtime encodes it."""
+    sql = "SELECT picture FROM instance WHERE n = ?"
+    picture: bytes | None = connection.execute(sql, (n,)).fetchone()[0]
+    return picture
+
+
+def failure(connection: sqlite3.Connection, n: int) -> tuple[str | None, str | None]:
+    """Return class and text of the last error of a child."""
+    sql = "SELECT error_class, error FROM instance WHERE n = ?"
+    row: tuple[str | None, str | None] = connection.execute(sql, (n,)).fetchone()
+    return row
 
 
 def unfinished(connection: sqlite3.Connection, parent: int) -> list[Unfinished]:
