@@ -34,6 +34,7 @@ from statepipe.runtime.steering.events import Sender
 from statepipe.runtime.steering.groups import Groups
 from statepipe.runtime.steering.replaying import Choice, replay
 from statepipe.runtime.steering.rewinding import put_back
+from statepipe.runtime.triggers.attending import attending
 from statepipe.store.file.connection import Store
 from statepipe.store.file.opening import open_store
 from statepipe.store.lookups import lookup
@@ -216,18 +217,22 @@ class Engine(Sender):
 
     def work(self, machines: Iterable[str] | None = None, *, until_idle: bool = False) -> None:
         """
-        Drive whatever is ready, until `stop`. Raises as `run`.
+        Drive whatever is ready, and start what triggers ask for, until `stop`. Raises as `run`.
 
         Args:
             machines: Only instances of these; None for all machines there are.
             until_idle: Return once nothing is ready and nothing is to be tried again.
         """
-        names = self.catalog.names() if machines is None else machines
+        names = self.catalog.names() if machines is None else list(machines)
+        programs = [self._program(name) for name in names]
         definitions = self._definitions_of(names)
         sweep_finished(self._stage, self._store.connection)
         loop = self._driver.loop()
-        loop.limit_to(Scope(definitions=definitions))
-        self._driver.turn(lambda: until_idle and loop.is_idle)
+        with attending(
+            self._store, programs, observers=self._observers, rng=self._rng, stop=self.stop
+        ):
+            loop.limit_to(Scope(definitions=definitions))
+            self._driver.turn(lambda: until_idle and loop.is_idle)
 
     def left_alone(self) -> dict[str, int]:
         """Return by machine how many ready instances began with a definition no machine has now."""

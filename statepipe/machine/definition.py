@@ -34,6 +34,7 @@ from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
 from statepipe.machine.taskgraph import Child, Graph, refuse_events
 from statepipe.machine.tasks import AnyTask
+from statepipe.machine.triggers.trigger import Trigger, refuse_unfit
 from statepipe.machine.waits import Wait, refuse_misfit
 from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, INVALID, TIMEOUT
 from statepipe.policy import DURATION_MS_MAX
@@ -228,6 +229,7 @@ class Machine:
         partition: How its input falls into partitions, or None if it does not.
         why: What it is for, for people.
         notify: Targets of `statepipe.toml` that are told of it, each of what its `on` says.
+        triggers: What starts instances of it by itself.
 
     Raises:
         DefinitionError: If a name is bad or used twice, or a target is unknown.
@@ -242,6 +244,7 @@ class Machine:
     partition: Partition | None = None
     why: str = ""
     notify: tuple[str, ...] = ()
+    triggers: tuple[Trigger, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the whole, then complete it."""
@@ -261,6 +264,7 @@ class Machine:
         object.__setattr__(self, "states", _completed(self.states))
         if self.partition is not None:
             object.__setattr__(self, "partition", self.partition.bound_to(self.params))
+        refuse_unfit(self.triggers, self.params)
         self._check_names()
 
     def state(self, name: str) -> State:

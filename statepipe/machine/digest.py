@@ -5,12 +5,12 @@ Is it still the machine an instance began with; and if not, what changed, in pla
     digest              64 hex digits over it
     describe_changes    two of them compared
 
-Policies (retry, timeout, executor, batch size), the deadline, who is told (`notify`), what is
-used (`uses`), what a task's failure means for the others, how many of a list are worked on at
-once, how many rejects may be, what to do about drift, whether raw data is kept, what an effect is
-declared to be, credentials, `why`, comments and the order of keys do not count: they
-may change between a crash and a resume. Nor does the source of the functions: whoever changes
-what a task means raises `version`.
+Policies (retry, timeout, executor, batch size), the deadline, what starts instances (`triggers`),
+who is told (`notify`), what is used (`uses`), what a task's failure means for the others, how many
+of a list are worked on at once, how many rejects may be, what to do about drift, whether raw data
+is kept, what an effect is declared to be, credentials, `why`, comments and the order of keys do
+not count: they may change between a crash and a resume. Nor does the source of the functions:
+whoever changes what a task means raises `version`.
 """
 
 import datetime as dt

@@ -31,13 +31,17 @@ from statepipe.machine.reading import (
     text_of,
 )
 from statepipe.machine.tasktables import CHILD, LOAD, SOURCE, TASKS, VALIDATE, task_of
+from statepipe.machine.triggers.reading import triggers_of
 from statepipe.model import INVALID, OK
 from statepipe.policy import STATE_KEYS
 from statepipe.suggest import did_you_mean
 
 FILE_BYTES_MAX: Final = 1_000_000
 
-_COMMON: Final = ("machine", "version", "why", "deadline", "notify", "params", "partition")
+_COMMON: Final = (
+    *("machine", "version", "why", "deadline", "notify", "params", "partition"),
+    "triggers",
+)
 _LONG: Final = ("initial", "states")
 #: The states of the short form, in order: the key, and the state it becomes.
 _SHORT: Final = {
@@ -189,6 +193,7 @@ def _machine(values: Mapping[str, Any]) -> Machine:
         partition=_partition(values.get("partition")),
         why=text_of("why", values.get("why", "")),
         notify=names_of("notify", values, example="oncall"),
+        triggers=triggers_of(values.get("triggers", {})),
     )
 
 

@@ -3,6 +3,7 @@ A state that waits: for one of some events, or for a duration; always with an en
 
     Wait            what it waits for, and how long at most
     Wait.key_of     which key of an event it is for, of one instance
+    said            the value of a parameter in such a text
     refuse_misfit   a wait whose events, and the transitions of its state, do not match
 """
 
@@ -18,7 +19,7 @@ from statepipe.policy import DURATION_MS_MAX
 from statepipe.suggest import did_you_mean
 
 #: Events that no one can send: the engine raises them itself.
-_OURS: Final = (OK, ERROR, TIMEOUT, CANCEL)
+OURS: Final = (OK, ERROR, TIMEOUT, CANCEL)
 _PLACE: Final = re.compile(r"\{params\.([^{}]*)\}")
 
 
@@ -45,7 +46,7 @@ class Wait:
         """Refuse events that nobody can send, one twice, and a time that is none."""
         check_names("event", self.events)
         check_once("event", list(self.events))
-        if ours := [event for event in self.events if event in _OURS]:
+        if ours := [event for event in self.events if event in OURS]:
             raise refusal(
                 f'"{ours[0]}" cannot be waited for: it is no event that somebody sends',
                 next_step='wait for a name of your own, for example "approved"',
@@ -71,7 +72,7 @@ class Wait:
 
     def key_of(self, params: Mapping[str, Any]) -> str:
         """Return the key with an instance's parameters in it."""
-        return _PLACE.sub(lambda place: _said(params.get(place[1])), self.key)
+        return _PLACE.sub(lambda place: said(params.get(place[1])), self.key)
 
     @property
     def raises(self) -> tuple[str, ...]:
@@ -79,7 +80,8 @@ class Wait:
         return (*self.events, TIMEOUT) if self.events else (OK,)
 
 
-def _said(value: object) -> str:
+def said(value: object) -> str:
+    """Return the value of a parameter as a text with places in it has it."""
     if isinstance(value, bool):
         return str(value).lower()
     return value.isoformat() if isinstance(value, date) else str(value)

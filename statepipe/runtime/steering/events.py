@@ -2,18 +2,20 @@
 What people and programs tell instances that wait: written down, then told to who listens.
 
     Sender.signal   an event to one instance
-    Sender.emit     an event to all who wait for it with a key
+    Sender.emit     an event to all who wait for it with a key, and to what it starts
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 from statepipe.errors import NotFound, StatepipeError
 from statepipe.machine.waits import Wait
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.observers import Observers
+from statepipe.runtime.triggers.listening import Listening
 from statepipe.store.file.connection import Store
 from statepipe.store.walk import emissions, signals
 from statepipe.store.walk.emissions import Emitted
@@ -58,26 +60,34 @@ class Sender(ABC):
         """
         Send an event to all who wait for it with `key`, now or later; the first emit wins.
 
+        A worker starts an instance for each trigger that listens to it.
+
         Raises:
-            NotFound: No machine waits for it with a key, here or in the store.
+            NotFound: No machine waits for it with a key or is started by it, here or in the store.
             ValueRefused, BadParameter: As `store.emissions.emit`.
         """
-        known = emissions.known(self._store.connection)
+        known = emissions.known(self._store.connection) | self._listening.events
         if event not in known:  # files are read only if it is of a machine without instances yet
             self._refuse_unknown(event, known | self._awaited())
+        starts = self._listening.seen(self._store, event)
         emitted = emissions.emit(self._store, event, key, params or {}, reason=reason)
         for n, seq in emitted.woken:
             self._observers.journaled(self._store, n, seq)
-        return emitted
+        return emitted._replace(starts=() if emitted.repeats else tuple(starts))
 
     def _refuse_unknown(self, event: str, known: set[str]) -> None:
         if event not in known:
             names = sorted(known)
             raise NotFound(
-                f"no machine waits for an event {event!r} with a key{did_you_mean(event, names)}",
+                f"no machine waits for an event {event!r} with a key, or is started by it"
+                f"{did_you_mean(event, names)}",
                 meaning="nothing was changed",
-                next_step=f"the events that are waited for so are {', '.join(names) or 'none'}",
+                next_step=f"the events that can be emitted are {', '.join(names) or 'none'}",
             )
+
+    @cached_property
+    def _listening(self) -> Listening:
+        return Listening(self.catalog)
 
     def _awaited(self) -> set[str]:
         """Return the events that known machines wait for with a key, broken files left out."""

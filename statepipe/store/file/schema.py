@@ -21,6 +21,7 @@ from statepipe.store.file.migrations import (
     replays,
     shapes,
     signals,
+    triggers,
 )
 from statepipe.store.metrics.recount import fill
 
@@ -53,7 +54,7 @@ def ensure_schema(connection: sqlite3.Connection, *, store_id: str, clock: Clock
 
     @migrations(name="0002_figures")
     def watch(db: Database) -> None:
-        later = (figures, shapes, groups, replays, copies, limits, signals, children)
+        later = (figures, shapes, groups, replays, copies, limits, signals, children, triggers)
         for statement in (each for module in later for each in module.STATEMENTS):
             db.execute(statement)
         fill(connection)

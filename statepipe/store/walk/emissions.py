@@ -5,7 +5,9 @@ Events that are emitted to whoever waits for them: one row an event and key, for
     first       the oldest that was emitted, of some events with one key
     keep_wait   what a change says of a wait, in the transaction of the change
     key_of      the key of the events that an instance rests for
-    known       the events that stored definitions wait for with a key
+    known       the events that stored definitions wait for with a key, or triggers listen to
+    since       what was emitted of one event after another one
+    newest      the number of the last emit
 
 The first emit wins: it is a fact, which who comes late finds there, and who repeats it only
 counts. The committer asks once more whether it was emitted when it commits a rest, so that
@@ -53,6 +55,19 @@ SELECT DISTINCT e.value
  WHERE json_extract(s.value, '$.task.key') IS NOT NULL
 """
 
+_LISTENED = """
+UNION
+SELECT json_extract(listens, '$.event') FROM machine_trigger WHERE kind = 'event'
+"""
+
+_SINCE = """
+SELECT n, event, key, params, emitted_at_ms
+  FROM emitted
+ WHERE event = ? AND n > ?
+ ORDER BY n
+ LIMIT ?
+"""
+
 _REST = "INSERT INTO awaiting (event, key, instance) VALUES (?, ?, ?)"
 
 
@@ -64,11 +79,22 @@ class Fact(NamedTuple):
     reason: str | None
 
 
+class Row(NamedTuple):
+    """One emit, as it is written down; `params` are encoded by the codec."""
+
+    n: int
+    event: str
+    key: str
+    params: bytes
+    at_ms: int
+
+
 class Emitted(NamedTuple):
     """What an emit did: how often it was emitted before, and the rows that tell who was woken."""
 
     repeats: int
     woken: tuple[tuple[int, int], ...]  # numbers of instances, and seqs
+    starts: tuple[str, ...] = ()  # triggers that start an instance for it, with their machines
 
 
 def emit(
@@ -132,8 +158,19 @@ def key_of(connection: sqlite3.Connection, n: int) -> str | None:
 
 
 def known(connection: sqlite3.Connection) -> set[str]:
-    """Return the events that the machines of the store wait for with a key."""
-    return {event for (event,) in connection.execute(_KNOWN)}
+    """Return the events that somebody in the store waits for with a key, or listens to."""
+    return {event for (event,) in connection.execute(_KNOWN + _LISTENED)}
+
+
+def since(connection: sqlite3.Connection, event: str, *, after: int, most: int) -> list[Row]:
+    """Return the first emits of an event after number `after`, `most` at most."""
+    return [Row(*row) for row in connection.execute(_SINCE, (event, after, most))]
+
+
+def newest(connection: sqlite3.Connection) -> int:
+    """Return the number of the last emit; 0 if nothing was ever emitted."""
+    n: int = connection.execute("SELECT coalesce(max(n), 0) FROM emitted").fetchone()[0]
+    return n
 
 
 def _wake(

@@ -1,0 +1,9 @@
+"""
+Triggers at work: what they listen to is looked at, and what is due is started.
+
+    kinds       what a kind of trigger has to say: Kind, Due, Occasion
+    schedules, events   one kind each
+    known       the kinds there are
+    watch       Watch: looks at the triggers of some machines, and starts what is due
+    attending   the thread that does so beside the loop of a worker
+"""

@@ -1,0 +1,56 @@
+"""
+The kind of trigger that listens to an event, whoever emits it.
+
+    KIND    position: the number of the last emit that was decided upon
+
+The first emit of an event and key is a row that stays, so nothing is lost while nobody looks;
+the key of an occasion is the key of the event.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from statepipe.machine.triggers.cron import local
+from statepipe.machine.triggers.events import Emitted
+from statepipe.runtime.triggers.kinds import Asked, Due, Kind, Occasion
+from statepipe.store.codec import decode
+from statepipe.store.triggers.deciding import GROUP
+from statepipe.store.walk import emissions
+from statepipe.store.walk.emissions import Row
+
+
+def _begin(asked: Asked) -> int:
+    return emissions.newest(asked.store.connection)
+
+
+def _look(asked: Asked, position: int) -> Due:
+    rows = emissions.since(asked.store.connection, _event(asked), after=position, most=GROUP)
+    return Due(
+        [_occasion(row) for row in rows],
+        position=rows[-1].n if rows else position,
+        look_at_ms=asked.now_ms if len(rows) == GROUP else None,
+    )
+
+
+def _between(asked: Asked, from_ms: int, until_ms: int | None) -> Iterator[Occasion]:
+    after = 0
+    while rows := emissions.since(asked.store.connection, _event(asked), after=after, most=GROUP):
+        for row in rows:
+            if from_ms <= row.at_ms and (until_ms is None or row.at_ms <= until_ms):
+                yield _occasion(row)
+        after = rows[-1].n
+
+
+def _occasion(row: Row) -> Occasion:
+    facts = {"event.name": row.event, "event.key": row.key, "event.at": local(row.at_ms, "UTC")}
+    params = {f"event.params.{name}": value for name, value in decode(row.params).items()}
+    return Occasion(row.key, params | facts)
+
+
+def _event(asked: Asked) -> str:
+    emitted = asked.trigger.on
+    assert isinstance(emitted, Emitted)
+    return emitted.event
+
+
+KIND: Final = Kind(begin=_begin, look=_look, between=_between)

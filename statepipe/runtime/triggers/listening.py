@@ -1,0 +1,55 @@
+"""
+Which triggers listen to an event, by the machines that this process knows.
+
+    Listening           read once; machines whose file is broken are left out
+    Listening.seen      those of one event, written down in the store before it is emitted
+"""
+
+from collections import defaultdict
+from contextlib import suppress
+from functools import cached_property
+
+from statepipe.errors import StatepipeError
+from statepipe.machine.triggers.events import Emitted
+from statepipe.machine.triggers.trigger import Trigger
+from statepipe.runtime.catalog import Catalog
+from statepipe.runtime.triggers.known import register
+from statepipe.store.file.connection import Store
+
+
+class Listening:
+    """
+    The triggers of known machines that listen to events.
+
+    Args:
+        catalog: The machines.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    @property
+    def events(self) -> set[str]:
+        """The events that some trigger listens to."""
+        return set(self._by_event)
+
+    def seen(self, store: Store, event: str) -> list[str]:
+        """
+        Return the names of the triggers that listen to `event`, with their machines.
+
+        One that no worker has seen yet begins with what is emitted from now on.
+        """
+        listening = self._by_event.get(event, [])
+        for machine, trigger in listening:
+            register(store, machine, trigger)
+        return [f"{machine}.{trigger.name}" for machine, trigger in listening]
+
+    @cached_property
+    def _by_event(self) -> dict[str, list[tuple[str, Trigger]]]:
+        found: dict[str, list[tuple[str, Trigger]]] = defaultdict(list)
+        for name in self._catalog.names():
+            with suppress(StatepipeError):
+                for trigger in self._catalog.machine(name).triggers:
+                    if isinstance(trigger.on, Emitted):
+                        found[trigger.on.event].append((name, trigger))
+        return dict(found)

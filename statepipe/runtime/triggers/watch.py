@@ -1,0 +1,168 @@
+"""
+Looking at triggers, and starting what is due.
+
+    registered      the triggers of some machines, known to the store
+    Watch           looks at them, for one thread
+    Watch.turn      start everything that is due
+    wanted          the instance that an occasion asks for, or why there is none
+"""
+
+import json
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from statepipe.errors import BadParameter, InstanceExists, ValueRefused
+from statepipe.machine.definition import Machine
+from statepipe.machine.params import bind_params
+from statepipe.machine.triggers.trigger import Trigger
+from statepipe.runtime.catalog import new_id
+from statepipe.runtime.driving.observers import Observers
+from statepipe.runtime.program import Program
+from statepipe.runtime.triggers.kinds import Asked, Due, Occasion
+from statepipe.runtime.triggers.known import KINDS, listens_of, register
+from statepipe.store.codec import encode
+from statepipe.store.file.connection import Store
+from statepipe.store.triggers import deciding
+from statepipe.store.triggers.deciding import Decision, Starts, Wanted
+from statepipe.store.triggers.standing import Standing, standing, written
+
+
+@dataclass(slots=True, kw_only=True)
+class Watched:
+    """A trigger, and what is known of it since the last look."""
+
+    n: int
+    name: str
+    trigger: Trigger
+    program: Program
+    listens: str = field(init=False)
+    seen: Standing | None = None
+    look_at_ms: int | None = 0  # None: once something was written
+
+    def __post_init__(self) -> None:
+        self.listens = written(listens_of(self.trigger))
+
+
+def registered(store: Store, programs: Iterable[Program]) -> list[Watched]:
+    """Return the triggers of some machines; those that are new begin now."""
+    return [
+        Watched(
+            n=register(store, program.name, trigger),
+            name=f"{program.name}.{trigger.name}",
+            trigger=trigger,
+            program=program,
+        )
+        for program in programs
+        for trigger in program.table.machine.triggers
+    ]
+
+
+class Watch:
+    """
+    Looks at triggers.
+
+    Args:
+        store: The open store of the thread that turns.
+        watched: Which.
+        observers: Told of each instance that is created.
+        rng: For ids.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        watched: Sequence[Watched],
+        *,
+        observers: Observers,
+        rng: random.Random,
+    ) -> None:
+        self._store = store
+        self._observers = observers
+        self._rng = rng
+        self._last_ms = 0
+        self._watched = watched
+
+    def turn(self) -> None:
+        """
+        Start everything that is due; costs next to nothing if nothing is.
+
+        Raises:
+            Busy, StoreUnusable: As `Store.write`; what was started before that, is.
+        """
+        now_ms = self._store.clock.now_ms()
+        is_back, self._last_ms = now_ms < self._last_ms, now_ms
+        with self._store.translating():
+            wrote = self._store.others_wrote()
+            if not (wrote or is_back or any(_is_due(each, now_ms) for each in self._watched)):
+                return
+            stand = standing(self._store.connection, [each.n for each in self._watched])
+            for each in self._watched:
+                seen = stand[each.n]
+                is_moved = is_back or seen != each.seen
+                if is_moved or _is_due(each, now_ms) or (wrote and each.look_at_ms is None):
+                    self._start_all(each, seen)
+
+    def _start_all(self, each: Watched, seen: Standing) -> None:
+        each.seen, each.look_at_ms = seen, None
+        # A process that saw it with another definition since decides upon it now.
+        while not seen.is_paused and seen.listens == each.listens:
+            now_ms = self._store.clock.now_ms()
+            asked = Asked(each.name, each.trigger, now_ms, self._store)
+            due = KINDS[each.trigger.on.kind].look(asked, json.loads(seen.position))
+            each.seen, each.look_at_ms = seen, due.look_at_ms
+            if json.dumps(due.position) == seen.position:
+                assert not due.occasions, "a position moves with the occasions"
+                return
+            self._decide(each, seen, due)
+            seen = standing(self._store.connection, [each.n])[each.n]
+
+    def _decide(self, each: Watched, seen: Standing, due: Due) -> None:
+        machine, program = each.program.table.machine, each.program
+        starts = Starts(program.name, program.definition, machine.initial)
+        while True:
+            now_ms = self._store.clock.now_ms()
+            decision = Decision(
+                [
+                    wanted(machine, each.trigger, occasion, at_ms=now_ms, rng=self._rng)
+                    for occasion in due.occasions
+                ],
+                due.position,
+                due.passed,
+                due.note,
+            )
+            try:
+                made = deciding.decide(self._store, each.name, seen, decision, starts=starts)
+            except InstanceExists:  # among many made-up ids two are the same
+                continue
+            break
+        for n in made or ():
+            self._observers.journaled(self._store, n, seq=1)
+
+
+def wanted(
+    machine: Machine, trigger: Trigger, occasion: Occasion, *, at_ms: int, rng: random.Random
+) -> Wanted:
+    """Return the instance that an occasion asks for, or why its parameters make none."""
+    name = new_id(machine.name, at_ms=at_ms, rng=rng)
+    try:
+        return Wanted(occasion.key, name, encode(bound(machine, trigger, occasion, at_ms=at_ms)))
+    except (BadParameter, ValueRefused) as error:
+        return Wanted(occasion.key, name, None, error.message)
+
+
+def bound(machine: Machine, trigger: Trigger, occasion: Occasion, *, at_ms: int) -> dict[str, Any]:
+    """
+    Return the parameters of what an occasion starts at `at_ms`.
+
+    Raises:
+        BadParameter: As `bind_params`.
+    """
+    today = datetime.fromtimestamp(at_ms / 1000, tz=UTC).date()
+    return bind_params(machine, trigger.given(occasion.facts), today=today)
+
+
+def _is_due(each: Watched, now_ms: int) -> bool:
+    return each.look_at_ms is not None and now_ms >= each.look_at_ms

@@ -1,0 +1,66 @@
+"""
+Part of migration 0002, schema version 2: what starts instances by itself.
+
+    machine_trigger     one row a trigger of a machine that was ever seen: where it goes on
+    occasion            one row for each thing that a trigger started an instance for, or refused
+    trigger_journal     what was done to triggers, and what they passed over
+    triggers            how triggers stand, for people
+    occasions           what they started, for people
+"""
+
+from typing import Final
+
+STATEMENTS: Final = (
+    """
+CREATE TABLE machine_trigger (
+  n            INTEGER PRIMARY KEY,
+  machine      TEXT    NOT NULL,
+  name         TEXT    NOT NULL CHECK (length(name) BETWEEN 1 AND 64),
+  kind         TEXT    NOT NULL CHECK (kind IN ('schedule', 'event', 'file', 'after')),
+  listens      TEXT    NOT NULL,
+  position     TEXT    NOT NULL,
+  paused_at_ms INTEGER,
+  seen_at_ms   INTEGER NOT NULL,
+  UNIQUE (machine, name)
+) STRICT""",
+    """
+CREATE TABLE occasion (
+  n             INTEGER PRIMARY KEY,
+  trigger       INTEGER NOT NULL REFERENCES machine_trigger (n),
+  key           TEXT    NOT NULL CHECK (length(key) BETWEEN 1 AND 1000),
+  decided_at_ms INTEGER NOT NULL,
+  instance      TEXT    CHECK (length(instance) BETWEEN 1 AND 200),
+  refusal       TEXT,
+  UNIQUE (trigger, key),
+  CHECK ((instance IS NULL) = (refusal IS NOT NULL))
+) STRICT""",
+    # what an instance was started for; no two occasions share one
+    "CREATE UNIQUE INDEX occasion_instance ON occasion (instance) WHERE instance IS NOT NULL",
+    # the newest of a trigger
+    "CREATE INDEX occasion_trigger ON occasion (trigger, n)",
+    """
+CREATE TABLE trigger_journal (
+  n       INTEGER PRIMARY KEY,
+  trigger INTEGER NOT NULL REFERENCES machine_trigger (n),
+  at_ms   INTEGER NOT NULL,
+  kind    TEXT    NOT NULL
+          CHECK (kind IN ('seen', 'changed', 'passed', 'pause', 'unpause', 'backfill')),
+  count   INTEGER CHECK (count >= 0),
+  note    TEXT
+) STRICT""",
+    "CREATE INDEX trigger_journal_trigger ON trigger_journal (trigger, n)",
+    # what was emitted since a trigger looked last
+    "CREATE INDEX emitted_event ON emitted (event, n)",
+    """
+CREATE VIEW triggers AS
+SELECT t.machine, t.name, t.kind, t.listens, t.paused_at_ms IS NOT NULL AS paused,
+       (SELECT count(*) FROM occasion o WHERE o.trigger = t.n) AS occasions,
+       (SELECT max(o.n) FROM occasion o WHERE o.trigger = t.n) AS last_occasion
+  FROM machine_trigger t""",
+    """
+CREATE VIEW occasions AS
+SELECT o.n, t.machine, t.name, o.key, o.instance, o.refusal,
+       datetime(o.decided_at_ms / 1000, 'unixepoch') AS decided
+  FROM occasion o
+  JOIN machine_trigger t ON t.n = o.trigger""",
+)
