@@ -9,6 +9,7 @@ The engine: what the command line and Python programs drive instances with.
     Engine.cancel, Engine.pause, Engine.signal, Engine.emit, Engine.rewind, Engine.replay
     Engine.copies     instances made of another one: restart, fork
     Engine.groups     the same for partitions that belong together
+    Engine.triggers   what starts instances by itself: pause, backfill
 """
 
 import random
@@ -35,6 +36,7 @@ from statepipe.runtime.steering.groups import Groups
 from statepipe.runtime.steering.replaying import Choice, replay
 from statepipe.runtime.steering.rewinding import put_back
 from statepipe.runtime.triggers.attending import attending
+from statepipe.runtime.triggers.steering import Triggers
 from statepipe.store.file.connection import Store
 from statepipe.store.file.opening import open_store
 from statepipe.store.lookups import lookup
@@ -300,6 +302,18 @@ class Engine(Sender):
             store=lambda: self._store,
             program_of=self._program,
             drive=self._driver.drive,
+        )
+
+    @cached_property
+    def triggers(self) -> Triggers:
+        """What starts instances by itself: pause it, or start what it missed."""
+        return Triggers(
+            self.catalog,
+            clock=self._clock,
+            observers=self._observers,
+            rng=self._rng,
+            store=lambda: self._store,
+            program_of=self._program,
         )
 
     def stop(self, reason: str) -> None:

@@ -105,6 +105,7 @@ def _head(out: Output, found: Inspection, *, now_ms: int) -> None:
         "replays": _replays(found),
         "made": _made(found),
         "part of": found.part_of or "",
+        "started by": f"{by.trigger}, for {by.key}" if (by := found.started_by) else "",
         "rewound": f"{found.generation - 1} times" if found.generation > 1 else "",
         "ended": _ended(found),
     }
@@ -296,6 +297,7 @@ def _facts(found: Inspection, ahead: Outlook) -> dict[str, Any]:
         "copies": [each._asdict() for each in found.copies],
         "part_of": found.part_of,
         "parts": [each._asdict() for each in found.parts],
+        "started_by": found.started_by and found.started_by._asdict(),
         "staged": {"batches": sum(found.staged.values()), "bytes": found.staged_bytes},
         "checkpoint": good and {**good._asdict(), "at": moment(good.at_ms)},
         "progress": [

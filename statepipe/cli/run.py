@@ -14,7 +14,9 @@ from statepipe.cli.shared.places import config_here
 from statepipe.cli.shared.render import shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.errors import UsageError
+from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.steering.creating import IfExists
+from statepipe.runtime.triggers.listening import Listening
 
 _PARAM = click.option(
     "-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="Text, or KEY:=JSON."
@@ -182,10 +184,15 @@ def worker(
     """Drive whatever is ready, new or left behind by a dead process, until SIGTERM."""
     guards = (metrics_tls_cert, metrics_tls_key, metrics_auth_file)
     with (
-        driving(create=False, detailed=detailed, concurrency=concurrency) as drivers,
+        driving(create=_starts_itself(), detailed=detailed, concurrency=concurrency) as drivers,
         _watched(metrics_listen, *guards),
     ):
         return drivers.work(machines, until_idle=until_idle)
+
+
+def _starts_itself() -> bool:
+    """Return True if some machine has a trigger: a worker makes the store for it."""
+    return Listening(Catalog(config_here())).is_any
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from statepipe.cli.shared.places import config_here
 from statepipe.cli.shared.render import shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.engine import Engine
+from statepipe.runtime.catalog import Catalog
+from statepipe.runtime.triggers.listening import Listening
 from statepipe.units import plural
 
 _PARAMS = click.option(
@@ -62,24 +64,30 @@ def signal(*, instance: str, event: str, params: tuple[str, ...], reason: str | 
 @_PARAMS
 @_REASON
 def emit(*, event: str, key: str, params: tuple[str, ...], reason: str | None) -> None:
-    """Send an event to all who wait for it with a key, now or later; the first one counts."""
+    """Send an event to all who wait for it with a key, or are started by it; the first counts."""
     given = parsed_params(params)
-    with _engine() as engine:
+    with _engine(emits=event) as engine:
         emitted = engine.emit(event, key, given, reason=reason)
     out, woken = Session.current().out(), len(emitted.woken)
     if out.is_json:
-        out.value({"event": event, "key": key, "woken": woken, "repeats": emitted.repeats})
+        facts = {"event": event, "key": key, "woken": woken, "repeats": emitted.repeats}
+        out.value({**facts, "starts": list(emitted.starts)})
     elif emitted.repeats:
         out.say(f"{event} of {key} was emitted before; what went with it then stays")
     else:
-        out.say(f"{event} of {key} emitted; {plural(woken, 'instance')} waited for it")
+        said = f"{event} of {key} emitted; {plural(woken, 'instance')} waited for it"
+        if emitted.starts:
+            said += f"; {', '.join(emitted.starts)} starts one   next: statepipe worker"
+        out.say(said)
 
 
 @contextmanager
-def _engine() -> Generator[Engine]:
+def _engine(*, emits: str | None = None) -> Generator[Engine]:
     config = config_here()
+    # What is emitted may start an instance, also before there ever was one.
+    create = emits is not None and emits in Listening(Catalog(config)).events
     with (
         log_lines(config, Session.current()) as lines,
-        Engine(config, create=False, log=lines.log) as engine,
+        Engine(config, create=create, log=lines.log) as engine,
     ):
         yield engine

@@ -5,6 +5,7 @@ Cron expressions, and the moments they mean in a time zone; the only module that
     refuse_bad_zone     what names no time zone
     ticks               the moments, one after the other
     local               a moment as the clocks of a zone show it
+    start_of_day_ms     when a day begins there
 
 What daylight saving does is Debian's rule: who names minutes and an hour ("30 2 * * *") gets
 each day's run once; an hour that is skipped runs when the clocks have gone on, an hour that
@@ -97,6 +98,11 @@ def local(at_ms: int, tz: str) -> dt.datetime:
     """Return a moment as the clocks of the zone `tz` show it, with its offset from UTC."""
     moment = dt.datetime.fromtimestamp(at_ms / 1000, tz=_zone(tz))
     return moment.replace(tzinfo=dt.timezone(moment.utcoffset() or dt.timedelta()))
+
+
+def start_of_day_ms(day: dt.date, tz: str) -> int:
+    """Return the moment at which a day begins in the zone `tz`."""
+    return int(dt.datetime.combine(day, dt.time(), tzinfo=_zone(tz)).timestamp()) * 1000
 
 
 def _zone(tz: str) -> dt.tzinfo:

@@ -27,7 +27,10 @@ COUNTED_MAX: Final = 10_000
 AHEAD_MS_MAX: Final = 86_400_000
 
 _MINUTE_MS: Final = 60_000
+_HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 86_400_000
+#: Longer than from one leap day on a certain day of the week to the next.
+_YEARS_MS: Final = 50 * 366 * _DAY_MS
 
 
 class Missed(NamedTuple):
@@ -89,9 +92,9 @@ def between(schedule: Schedule, *, from_ms: int, until_ms: int | None) -> Iterat
 
 
 def before(schedule: Schedule, at_ms: int) -> int | None:
-    """Return the last tick before a moment; None if there was none for eight years."""
-    span_ms = _DAY_MS
-    while span_ms < 3_000 * _DAY_MS:
+    """Return the last tick before a moment; None if there was none for many years."""
+    span_ms = _HOUR_MS
+    while span_ms < _YEARS_MS:
         found = deque(between(schedule, from_ms=at_ms - span_ms, until_ms=at_ms - 1), maxlen=1)
         if found:
             return found[0]

@@ -57,6 +57,11 @@ class Trigger:
                         f"params.{key}: {error}", next_step="name one of these, or no place"
                     )
 
+    def names(self, place: str) -> bool:
+        """Return True if a parameter has `place`, or one that begins so, in its text."""
+        places = (each for value in self.params.values() for each in places_of(value) or ())
+        return any(each.startswith(place) for each in places)
+
     def given(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """
         Return the parameters of what one occasion starts, before they are bound.

@@ -20,11 +20,11 @@ from statepipe.store.walk.emissions import Row
 
 
 def _begin(asked: Asked) -> int:
-    return emissions.newest(asked.store.connection)
+    return emissions.newest(asked.connection)
 
 
 def _look(asked: Asked, position: int) -> Due:
-    rows = emissions.since(asked.store.connection, _event(asked), after=position, most=GROUP)
+    rows = emissions.since(asked.connection, _event(asked), after=position, most=GROUP)
     return Due(
         [_occasion(row) for row in rows],
         position=rows[-1].n if rows else position,
@@ -34,7 +34,9 @@ def _look(asked: Asked, position: int) -> Due:
 
 def _between(asked: Asked, from_ms: int, until_ms: int | None) -> Iterator[Occasion]:
     after = 0
-    while rows := emissions.since(asked.store.connection, _event(asked), after=after, most=GROUP):
+    if asked.connection is None:  # nothing was ever emitted
+        return
+    while rows := emissions.since(asked.connection, _event(asked), after=after, most=GROUP):
         for row in rows:
             if from_ms <= row.at_ms and (until_ms is None or row.at_ms <= until_ms):
                 yield _occasion(row)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from statepipe.machine.triggers.trigger import Trigger
-from statepipe.store.file.connection import Store
 
 
 class Asked(NamedTuple):
@@ -27,13 +26,13 @@ class Asked(NamedTuple):
         name: The trigger's, with its machine: "orders.nightly".
         trigger: Its definition; `on` is of the kind's own class.
         now_ms: The wall clock.
-        store: For reading.
+        connection: Of the store, for reading by its own modules.
     """
 
     name: str
     trigger: Trigger
     now_ms: int
-    store: Store
+    connection: Any
 
 
 class Occasion(NamedTuple):

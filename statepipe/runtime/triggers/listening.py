@@ -2,18 +2,17 @@
 Which triggers listen to an event, by the machines that this process knows.
 
     Listening           read once; machines whose file is broken are left out
+    Listening.is_any    whether there is any trigger at all
     Listening.seen      those of one event, written down in the store before it is emitted
 """
 
 from collections import defaultdict
-from contextlib import suppress
 from functools import cached_property
 
-from statepipe.errors import StatepipeError
 from statepipe.machine.triggers.events import Emitted
 from statepipe.machine.triggers.trigger import Trigger
 from statepipe.runtime.catalog import Catalog
-from statepipe.runtime.triggers.known import register
+from statepipe.runtime.triggers.known import declared, register
 from statepipe.store.file.connection import Store
 
 
@@ -44,12 +43,19 @@ class Listening:
             register(store, machine, trigger)
         return [f"{machine}.{trigger.name}" for machine, trigger in listening]
 
+    @property
+    def is_any(self) -> bool:
+        """True if some machine can start by itself, so that a store is made for it."""
+        return any(self._triggers)
+
     @cached_property
     def _by_event(self) -> dict[str, list[tuple[str, Trigger]]]:
         found: dict[str, list[tuple[str, Trigger]]] = defaultdict(list)
-        for name in self._catalog.names():
-            with suppress(StatepipeError):
-                for trigger in self._catalog.machine(name).triggers:
-                    if isinstance(trigger.on, Emitted):
-                        found[trigger.on.event].append((name, trigger))
+        for machine, trigger in self._triggers:
+            if isinstance(trigger.on, Emitted):
+                found[trigger.on.event].append((machine, trigger))
         return dict(found)
+
+    @cached_property
+    def _triggers(self) -> list[tuple[str, Trigger]]:
+        return list(declared(self._catalog))

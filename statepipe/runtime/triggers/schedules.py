@@ -1,7 +1,9 @@
 """
 The kind of trigger that listens to the clock.
 
-    KIND    position: the last tick that was decided upon, as a moment
+    KIND            position: the last tick that was decided upon, as a moment
+
+    begin_of_key    when what a tick starts is to begin, by its key
 
 The key of an occasion is its tick in UTC, which no clock shows twice.
 """
@@ -11,8 +13,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from statepipe.machine.triggers.cron import local
-from statepipe.machine.triggers.due import AHEAD_MS_MAX, Missed, before, between, due
+from statepipe.machine.triggers.due import AHEAD_MS_MAX, Missed, before, begin_of, between, due
 from statepipe.machine.triggers.schedules import Schedule
+from statepipe.machine.triggers.trigger import Trigger
 from statepipe.runtime.triggers.kinds import Asked, Due, Kind, Occasion
 from statepipe.store.triggers.deciding import GROUP
 from statepipe.units import plural
@@ -31,7 +34,7 @@ def _look(asked: Asked, position: int) -> Due:
     some = found.ticks[:GROUP]
     is_all = len(some) == len(found.ticks)
     return Due(
-        [_occasion(schedule, tick_ms) for tick_ms in some],
+        [_occasion(asked, tick_ms) for tick_ms in some],
         position=found.position_ms if is_all else some[-1],
         look_at_ms=found.look_at_ms if is_all else now_ms,
         passed=found.missed.ticks if found.missed else 0,
@@ -40,9 +43,8 @@ def _look(asked: Asked, position: int) -> Due:
 
 
 def _between(asked: Asked, from_ms: int, until_ms: int | None) -> Iterator[Occasion]:
-    schedule = _schedule(asked)
-    for tick_ms in between(schedule, from_ms=from_ms, until_ms=until_ms):
-        yield _occasion(schedule, tick_ms)
+    for tick_ms in between(_schedule(asked), from_ms=from_ms, until_ms=until_ms):
+        yield _occasion(asked, tick_ms)
 
 
 def key_of(tick_ms: int) -> str:
@@ -50,10 +52,20 @@ def key_of(tick_ms: int) -> str:
     return dt.datetime.fromtimestamp(tick_ms // 1000, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _occasion(schedule: Schedule, tick_ms: int) -> Occasion:
+def begin_of_key(trigger: Trigger, key: str, *, name: str) -> int | None:
+    """Return when what a trigger starts for `key` is to begin; None if no clock tells."""
+    if not isinstance(trigger.on, Schedule):
+        return None
+    tick_ms = int(dt.datetime.fromisoformat(key).timestamp()) * 1000
+    return begin_of(trigger.on, tick_ms, name=name)
+
+
+def _occasion(asked: Asked, tick_ms: int) -> Occasion:
+    schedule = _schedule(asked)
     at = local(tick_ms, schedule.tz)
     facts = {"tick.at": at, "tick.date": at.date()}
-    if (previous_ms := before(schedule, tick_ms)) is not None:
+    previous_ms = before(schedule, tick_ms) if asked.trigger.names("previous.") else None
+    if previous_ms is not None:
         previous = local(previous_ms, schedule.tz)
         facts |= {"previous.at": previous, "previous.date": previous.date()}
     return Occasion(key_of(tick_ms), facts)

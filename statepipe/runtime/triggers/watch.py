@@ -5,9 +5,12 @@ Looking at triggers, and starting what is due.
     Watch           looks at them, for one thread
     Watch.turn      start everything that is due
     wanted          the instance that an occasion asks for, or why there is none
+    bound           its parameters
+    starts_of       of which machine it is
 """
 
 import json
+import logging
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +31,8 @@ from statepipe.store.file.connection import Store
 from statepipe.store.triggers import deciding
 from statepipe.store.triggers.deciding import Decision, Starts, Wanted
 from statepipe.store.triggers.standing import Standing, standing, written
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,7 +115,7 @@ class Watch:
         # A process that saw it with another definition since decides upon it now.
         while not seen.is_paused and seen.listens == each.listens:
             now_ms = self._store.clock.now_ms()
-            asked = Asked(each.name, each.trigger, now_ms, self._store)
+            asked = Asked(each.name, each.trigger, now_ms, self._store.connection)
             due = KINDS[each.trigger.on.kind].look(asked, json.loads(seen.position))
             each.seen, each.look_at_ms = seen, due.look_at_ms
             if json.dumps(due.position) == seen.position:
@@ -120,8 +125,7 @@ class Watch:
             seen = standing(self._store.connection, [each.n])[each.n]
 
     def _decide(self, each: Watched, seen: Standing, due: Due) -> None:
-        machine, program = each.program.table.machine, each.program
-        starts = Starts(program.name, program.definition, machine.initial)
+        machine, starts = each.program.table.machine, starts_of(each.program)
         while True:
             now_ms = self._store.clock.now_ms()
             decision = Decision(
@@ -138,8 +142,21 @@ class Watch:
             except InstanceExists:  # among many made-up ids two are the same
                 continue
             break
-        for n in made or ():
+        if made is None:
+            return
+        if due.note is not None:
+            _log.warning("trigger %s: %s", each.name, due.note)
+        for occasion in decision.wanted:
+            if occasion.refusal is not None:
+                said = (each.name, occasion.key, occasion.refusal)
+                _log.warning("trigger %s started nothing for %s: %s", *said)
+        for n in made:
             self._observers.journaled(self._store, n, seq=1)
+
+
+def starts_of(program: Program) -> Starts:
+    """Return what the store needs to know of the machine whose instances are started."""
+    return Starts(program.name, program.definition, program.table.machine.initial)
 
 
 def wanted(

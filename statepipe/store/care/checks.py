@@ -66,6 +66,15 @@ SELECT 'instance ' || i.id || ': goes on, and ' || p.id || ', of which it does p
         OR (p.status <> 'cancelled' AND coalesce(p.failed_state, p.state) <> c.state))
 """,
     """
+SELECT 'occasion ' || o.key || ' of ' || t.machine || '.' || t.name || ': started ' || o.instance
+       || ', which never was'
+  FROM occasion o
+  JOIN machine_trigger t ON t.n = o.trigger
+ WHERE o.instance IS NOT NULL
+   AND NOT EXISTS (SELECT 1 FROM instance WHERE id = o.instance)
+   AND NOT EXISTS (SELECT 1 FROM pruned WHERE id = o.instance)
+""",
+    """
 SELECT 'group ' || g.id || ': is ' || g.status || ' and ' || coalesce(g.completeness, 'nothing')
        || ', its instances say otherwise'
   FROM instance_group g

@@ -21,7 +21,7 @@ from statepipe.model import Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store import liveness
 from statepipe.store.codec import decode
-from statepipe.store.lookups import copies, output, parts
+from statepipe.store.lookups import copies, output, parts, triggers
 from statepipe.store.lookups.parts import Part
 from statepipe.store.stage import rows as staged
 from statepipe.store.walk import children, emissions, signals
@@ -172,6 +172,7 @@ class Inspection:
         replays: The instances that replay what it rejected, the oldest first.
         copy_of: What it was forked or restarted from; None if it was made of none.
         copies: The instances that were made of it, the oldest first.
+        started_by: The trigger that started it, and for what; None if none did.
         signals: The events that it was sent and has not taken, the oldest first.
         key: The key of the events that it rests for, or rested for last; None without one.
         part_of: The instance of which it does part of the work; None if it is one of its own.
@@ -215,6 +216,7 @@ class Inspection:
     replays: tuple[Replay, ...]
     copy_of: copies.Origin | None
     copies: tuple[copies.Copy, ...]
+    started_by: triggers.Origin | None
     signals: tuple[str, ...]
     key: str | None
     part_of: str | None
@@ -288,6 +290,7 @@ def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -
         replays=tuple(of_origin(connection, instance_id)),
         copy_of=copies.origin_of(connection, n),
         copies=tuple(copies.of_origin(connection, instance_id)),
+        started_by=triggers.origin_of(connection, instance_id),
         signals=signals.kept(connection, n),
         key=emissions.key_of(connection, n),
         part_of=children.parent_of(connection, n),

@@ -22,6 +22,8 @@ from statepipe.store.walk.making import New, insert
 #: Occasions in one transaction: others can write between two of them.
 GROUP: Final = 100
 
+_HAS: Final = "SELECT 1 FROM occasion WHERE trigger = ? AND key = ? AND instance IS NOT NULL"
+
 # One that was refused is tried again by whoever asks for it once more.
 _OCCASION: Final = """
 INSERT INTO occasion (trigger, key, decided_at_ms, instance, refusal)
@@ -126,6 +128,8 @@ def _start(
 ) -> list[int]:
     made = []
     for each in wanted:
+        if connection.execute(_HAS, (n, each.key)).fetchone() is not None:
+            continue
         occasion = {
             "trigger": n,
             "key": each.key,
@@ -133,18 +137,17 @@ def _start(
             "instance": None if each.params is None else each.id,
             "refusal": each.refusal,
         }
-        is_new = connection.execute(_OCCASION, occasion).rowcount > 0
-        if not is_new or each.params is None:
-            continue
-        new = New(
-            id=each.id,
-            definition=starts.definition,
-            params=each.params,
-            state=starts.initial,
-            now_ms=now_ms,
-            note=f"trigger {name}, {each.key}",
-        )
-        made.append(insert(connection, new))
+        if each.params is not None:
+            new = New(
+                id=each.id,
+                definition=starts.definition,
+                params=each.params,
+                state=starts.initial,
+                now_ms=now_ms,
+                note=f"trigger {name}, {each.key}",
+            )
+            made.append(insert(connection, new))
+        connection.execute(_OCCASION, occasion)
     counters = Counters()
     if made:
         counters.transition(starts.machine, "", "create", starts.initial, times=len(made))

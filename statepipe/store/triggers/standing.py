@@ -132,8 +132,8 @@ def note(
     kind: str,
     *,
     at_ms: int,
+    text: str,
     count: int | None = None,
-    text: str | None = None,
 ) -> None:
     """Write what happened to trigger number `n` into its journal."""
     connection.execute(_NOTE, (n, at_ms, kind, count, text))

@@ -46,20 +46,23 @@ CREATE TABLE trigger_journal (
   kind    TEXT    NOT NULL
           CHECK (kind IN ('seen', 'changed', 'passed', 'pause', 'unpause', 'backfill')),
   count   INTEGER CHECK (count >= 0),
-  note    TEXT
+  note    TEXT NOT NULL
 ) STRICT""",
     "CREATE INDEX trigger_journal_trigger ON trigger_journal (trigger, n)",
     # what was emitted since a trigger looked last
     "CREATE INDEX emitted_event ON emitted (event, n)",
     """
 CREATE VIEW triggers AS
-SELECT t.machine, t.name, t.kind, t.listens, t.paused_at_ms IS NOT NULL AS paused,
-       (SELECT count(*) FROM occasion o WHERE o.trigger = t.n) AS occasions,
-       (SELECT max(o.n) FROM occasion o WHERE o.trigger = t.n) AS last_occasion
+SELECT t.machine, t.name, t.kind, t.listens,
+       datetime(t.paused_at_ms / 1000, 'unixepoch') AS paused,
+       (SELECT count(instance) FROM occasion o WHERE o.trigger = t.n) AS started,
+       (SELECT count(refusal)  FROM occasion o WHERE o.trigger = t.n) AS refused,
+       (SELECT coalesce(sum(count), 0) FROM trigger_journal j
+         WHERE j.trigger = t.n AND j.kind = 'passed') AS passed_over
   FROM machine_trigger t""",
     """
 CREATE VIEW occasions AS
-SELECT o.n, t.machine, t.name, o.key, o.instance, o.refusal,
+SELECT t.machine, t.name, o.key, o.instance, o.refusal,
        datetime(o.decided_at_ms / 1000, 'unixepoch') AS decided
   FROM occasion o
   JOIN machine_trigger t ON t.n = o.trigger""",

@@ -1,0 +1,267 @@
+"""
+`statepipe triggers`: what starts instances by itself.
+
+    ls          how each stands: what it listens to, what it started last, what is next
+    test        what one would start, starting nothing
+    pause, unpause      let one rest, or go on
+    backfill    start occasions of the past, each once
+"""
+
+import datetime as dt
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import click
+
+from statepipe.cli.shared.loglines import log_lines
+from statepipe.cli.shared.options import command, confirm
+from statepipe.cli.shared.places import config_here, open_reader
+from statepipe.cli.shared.render import first_line, moment
+from statepipe.cli.shared.session import Session
+from statepipe.clock import SystemClock
+from statepipe.config import Config
+from statepipe.engine import Engine
+from statepipe.errors import BadParameter
+from statepipe.io.plainjson import jsonable
+from statepipe.machine.triggers.cron import start_of_day_ms
+from statepipe.machine.triggers.schedules import Schedule
+from statepipe.machine.triggers.trigger import Trigger
+from statepipe.runtime.catalog import Catalog
+from statepipe.runtime.triggers.asking import Preview, Stands, missing, named, previewed, standings
+from statepipe.runtime.triggers.schedules import begin_of_key
+from statepipe.units import plural
+
+EXIT_REFUSED: Final = 6
+
+_SHOWN_MAX: Final = 10
+_DAY: Final = dt.timedelta(days=1)
+
+_NAME = click.argument("name", metavar="MACHINE.TRIGGER")
+_REASON = click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept.")
+
+
+@click.group("triggers")
+def triggers() -> None:
+    """What starts instances by itself: schedules, events."""
+
+
+@command("ls", examples=["statepipe triggers ls", "statepipe triggers ls orders -o json"])
+@click.argument("machine", metavar="[MACHINE]", required=False)
+def ls(*, machine: str | None) -> None:
+    """List triggers: what each listens to, what it started last, what is next."""
+    out, config = Session.current().out(), config_here()
+    catalog, now_ms = Catalog(config), SystemClock().now_ms()
+    if machine is not None:
+        catalog.machine(machine)  # a name that is none is said so
+    with _connection(config) as connection:
+        found = standings(catalog, connection, now_ms=now_ms)
+    shown = [each for each in found if machine in (None, each.machine)]
+    if not shown and not out.is_json:
+        out.note("no machine has triggers   next: statepipe check   # if one should")
+        return
+    out.rows(
+        ("TRIGGER", "LISTENS TO", "STANDS", "NEXT", "LAST", "STARTED"),
+        [_row(each) for each in shown],
+        cells=("trigger", "_listens", "stands", "_next", "_last", "_started"),
+    )
+
+
+@command(
+    "test",
+    examples=[
+        "statepipe triggers test orders.nightly",
+        "statepipe triggers test orders.nightly --at 2026-10-24 --count 3",
+        "statepipe triggers test orders.on_order -o json",
+    ],
+)
+@_NAME
+@click.option("--at", metavar="MOMENT", help="From when on; a date, or a moment with its offset.")
+@click.option("--count", type=click.IntRange(1, 1_000), default=5, show_default=True)
+def test(*, name: str, at: str | None, count: int) -> int:
+    """
+    Show what a trigger would start from now on, or from a moment on; nothing is started.
+
+    Of an event: for what was emitted, by default at any time. Exits 6 if the parameters of
+    one of them make no instance.
+    """
+    out, config = Session.current().out(), config_here()
+    machine, trigger = named(Catalog(config), name)
+    now_ms = SystemClock().now_ms()
+    default_ms = now_ms if isinstance(trigger.on, Schedule) else 0
+    from_ms = default_ms if at is None else _moment_ms(at, trigger, option="--at")
+    with _connection(config) as connection:
+        found = previewed(machine, trigger, connection, from_ms=from_ms, count=count, now_ms=now_ms)
+    rows = [_would(name, trigger, each) for each in found]
+    if not rows and not out.is_json:
+        out.note(f"{name} would start nothing: {trigger.on.said} had no occasion since then")
+    else:
+        out.rows(("OCCASION", "STARTS", "WITH"), rows, cells=("key", "_starts", "_with"))
+    return EXIT_REFUSED if any(each.refusal for each in found) else 0
+
+
+@command("pause", examples=["statepipe triggers pause orders.nightly --reason 'the source moves'"])
+@_NAME
+@_REASON
+def pause(*, name: str, reason: str) -> None:
+    """Let a trigger start nothing until `unpause`; what it started goes on."""
+    with _engine() as engine:
+        engine.triggers.pause(name, reason=reason)
+    _say(
+        f"{name} starts nothing any more   next: statepipe triggers unpause {name} --reason …",
+        {"trigger": name, "stands": "paused"},
+    )
+
+
+@command("unpause", examples=["statepipe triggers unpause orders.nightly --reason 'it is there'"])
+@_NAME
+@_REASON
+def unpause(*, name: str, reason: str) -> None:
+    """Let a trigger go on: events that came meanwhile, ticks as its catchup says."""
+    with _engine() as engine:
+        engine.triggers.unpause(name, reason=reason)
+    _say(f"{name} goes on   next: statepipe worker", {"trigger": name, "stands": "active"})
+
+
+@command(
+    "backfill",
+    examples=[
+        "statepipe triggers backfill orders.nightly --from 2026-01-01 --to 2026-01-31 --dry-run",
+        "statepipe triggers backfill orders.nightly --from 2026-01-01 --to 2026-01-31 --yes",
+    ],
+)
+@_NAME
+@click.option("--from", "first", required=True, metavar="MOMENT", help="A date, or a moment.")
+@click.option("--to", "last", required=True, metavar="MOMENT", help="Included; a date, as a whole.")
+@click.option("--dry-run", is_flag=True, help="Say what would be started, and start nothing.")
+@click.option("--reason", default="backfill", metavar="TEXT", help="Why, for the journal.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def backfill(*, name: str, first: str, last: str, dry_run: bool, reason: str, yes: bool) -> int:
+    """
+    Start the occasions of a period that have no instance yet; a worker drives them.
+
+    Exits 6 if the parameters of one of them make no instance.
+    """
+    out, config = Session.current().out(), config_here()
+    machine, trigger = named(Catalog(config), name)
+    period = {
+        "from_ms": _moment_ms(first, trigger, option="--from"),
+        "until_ms": _moment_ms(last, trigger, option="--to", ends=True),
+        "now_ms": SystemClock().now_ms(),
+    }
+    with _connection(config) as connection:
+        found = missing(machine, trigger, connection, **period)
+    left = [each.key for each in found.occasions]
+    shown = ", ".join(left[:_SHOWN_MAX]) + (", …" if len(left) > _SHOWN_MAX else "")
+    what = f"{plural(len(left), 'occasion')} of {name}"
+    had = f"; {found.taken:,} have their instance already" if found.taken else ""
+    made: list[str] = []
+    if left and not dry_run:
+        confirm(f"start {what} ({shown})?", yes=yes)
+        with _engine() as engine:
+            made = engine.triggers.backfill(name, found.occasions, reason=reason)
+    if out.is_json:
+        facts = {"trigger": name, "missing": left, "existing": found.taken, "started": made}
+        out.value({**facts, "dry_run": dry_run})
+    elif dry_run or not left:
+        out.say(f"{what} would be started{f': {shown}' if left else ''}{had}")
+    else:
+        out.say(f"{plural(len(made), 'instance')} started{had}   next: statepipe worker")
+    refused = 0 if dry_run else len(left) - len(made)
+    if refused:
+        out.note(f"{refused:,} started nothing   next: statepipe triggers test {name} --at {first}")
+    return EXIT_REFUSED if refused else 0
+
+
+for _each in (ls, test, pause, unpause, backfill):
+    triggers.add_command(_each)
+
+
+@contextmanager
+def _engine() -> Generator[Engine]:
+    config = config_here()
+    with (
+        log_lines(config, Session.current()) as lines,
+        Engine(config, log=lines.log) as engine,
+    ):
+        yield engine
+
+
+@contextmanager
+def _connection(config: Config) -> Generator[Any]:
+    """Give the store for reading; None if it has not been made yet."""
+    if not config.store.exists():
+        yield None
+        return
+    with open_reader() as reader, reader.moment() as connection:
+        yield connection
+
+
+def _say(text: str, facts: Mapping[str, Any]) -> None:
+    out = Session.current().out()
+    if out.is_json:
+        out.value(facts)
+    else:
+        out.say(text)
+
+
+def _moment_ms(text: str, trigger: Trigger, *, option: str, ends: bool = False) -> int:
+    """Return a moment as given; a date is the whole day, as the clocks of a schedule show it."""
+    tz = trigger.on.tz if isinstance(trigger.on, Schedule) else "UTC"
+    try:
+        if len(text) == len("2026-01-31"):
+            day = dt.date.fromisoformat(text)
+            return start_of_day_ms(day + _DAY, tz) - 1 if ends else start_of_day_ms(day, tz)
+        at = dt.datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        at = None
+    if at is None or at.tzinfo is None:
+        raise BadParameter(
+            f"{option}: {text!r} is neither a date nor a moment with its offset from UTC",
+            meaning="nothing was started",
+            next_step=f"{option} 2026-01-31, or {option} 2026-01-31T03:00:00Z",
+        )
+    return round(at.timestamp() * 1000)
+
+
+def _row(each: Stands) -> dict[str, Any]:
+    row, last = each.row, each.row and each.row.last
+    stands = "active"
+    if each.trigger is None:
+        stands = "gone"
+    elif row is None:
+        stands = "not seen yet"
+    elif row.paused_at_ms is not None:
+        stands = "paused"
+    due = f"{each.due:,} due" if each.due else moment(each.next_at_ms)
+    return {
+        "trigger": f"{each.machine}.{each.name}",
+        "machine": each.machine,
+        "name": each.name,
+        "kind": each.trigger.on.kind if each.trigger else row and row.kind,
+        "listens": each.trigger and each.trigger.on.identity,
+        "stands": stands,
+        "paused_reason": row and row.paused_reason,
+        "due": each.due,
+        "next_at": moment(each.next_at_ms) or None,
+        "last": last and {**last._asdict(), "decided_at": moment(last.decided_at_ms)},
+        "passed_over": 0 if row is None else row.passed,
+        "_listens": each.trigger.on.said if each.trigger else row and row.kind,
+        "_next": due if stands == "active" else "",
+        "_last": last.key if last else "",
+        "_started": (last.instance or f"nothing: {first_line(last.refusal)}") if last else "",
+    }
+
+
+def _would(name: str, trigger: Trigger, each: Preview) -> dict[str, Any]:
+    begins_at = moment(begin_of_key(trigger, each.key, name=name))
+    params = None if each.params is None else jsonable(each.params)
+    given = " ".join(f"{key}={value}" for key, value in (params or {}).items())
+    return {
+        "key": each.key,
+        "begins_at": begins_at or None,
+        "params": params,
+        "refusal": each.refusal,
+        "_starts": begins_at if each.refusal is None else "nothing",
+        "_with": given if each.refusal is None else each.refusal,
+    }

@@ -1,0 +1,125 @@
+"""
+What people do to triggers: let one rest, start occasions of the past.
+
+    Triggers.pause, Triggers.unpause
+    Triggers.backfill   start occasions of the past, but those that have an instance
+"""
+
+import random
+from collections.abc import Callable, Sequence
+
+from statepipe.clock import Clock
+from statepipe.errors import InstanceExists
+from statepipe.machine.triggers.trigger import Trigger
+from statepipe.runtime.catalog import Catalog
+from statepipe.runtime.driving.observers import Observers
+from statepipe.runtime.program import Program
+from statepipe.runtime.triggers.asking import named
+from statepipe.runtime.triggers.kinds import Occasion
+from statepipe.runtime.triggers.known import register
+from statepipe.runtime.triggers.watch import starts_of, wanted
+from statepipe.store.file.connection import Store
+from statepipe.store.lookups.triggers import id_of
+from statepipe.store.triggers import deciding, standing
+from statepipe.store.triggers.deciding import GROUP
+
+
+class Triggers:
+    """
+    The triggers of known machines.
+
+    Args:
+        catalog: The machines.
+        clock: Time.
+        observers: Told of each instance that is created.
+        rng: For ids.
+        store: The store, opened when first asked for.
+        program_of: A machine ready to be driven.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        clock: Clock,
+        observers: Observers,
+        rng: random.Random,
+        store: Callable[[], Store],
+        program_of: Callable[[str], Program],
+    ) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        self._observers = observers
+        self._rng = rng
+        self._store = store
+        self._program_of = program_of
+
+    def pause(self, name: str, *, reason: str) -> None:
+        """
+        Start nothing any more by the trigger called "machine.trigger", until `unpause`.
+
+        Raises:
+            UsageError, NotFound, DefinitionError: As `asking.named`.
+            Refused: It is paused already.
+        """
+        self._pause(name, paused=True, reason=reason)
+
+    def unpause(self, name: str, *, reason: str) -> None:
+        """Go on: what came meanwhile is started, of a schedule by its catchup; else as `pause`."""
+        self._pause(name, paused=False, reason=reason)
+
+    def backfill(self, name: str, occasions: Sequence[Occasion], *, reason: str) -> list[str]:
+        """
+        Start what `asking.missing` found, but what has an instance by now; return the new ids.
+
+        Some at a time, each of them in one transaction; what is left over after a crash is
+        missing still. An occasion whose parameters make no instance is written down with
+        the reason.
+
+        Raises:
+            UsageError, NotFound, DefinitionError: As `asking.named`.
+        """
+        store, program, trigger, n = self._found(name)
+        ids = []
+        for at in range(0, len(occasions), GROUP):
+            some = occasions[at : at + GROUP]
+            for number in self._fill_in(store, program, trigger, n, some, reason=reason):
+                self._observers.journaled(store, number, seq=1)
+                ids.append(id_of(store.connection, number))
+        return ids
+
+    def _fill_in(
+        self,
+        store: Store,
+        program: Program,
+        trigger: Trigger,
+        n: int,
+        some: Sequence[Occasion],
+        *,
+        reason: str,
+    ) -> list[int]:
+        machine = program.table.machine
+        while True:
+            at_ms = self._clock.now_ms()
+            asked = [wanted(machine, trigger, each, at_ms=at_ms, rng=self._rng) for each in some]
+            try:
+                return deciding.fill_in(
+                    store,
+                    f"{program.name}.{trigger.name}",
+                    n,
+                    asked,
+                    starts=starts_of(program),
+                    reason=reason,
+                )
+            except InstanceExists:  # among many made-up ids two are the same
+                continue
+
+    def _pause(self, name: str, *, paused: bool, reason: str) -> None:
+        store, _, _, n = self._found(name)
+        standing.pause(store, n, name=name, paused=paused, reason=reason)
+
+    def _found(self, name: str) -> tuple[Store, Program, Trigger, int]:
+        machine, trigger = named(self._catalog, name)
+        program = self._program_of(machine.name)
+        store = self._store()
+        return store, program, trigger, register(store, machine.name, trigger)
