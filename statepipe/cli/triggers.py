@@ -144,13 +144,13 @@ def backfill(*, name: str, first: str, last: str, dry_run: bool, reason: str, ye
     """
     out, config = Session.current().out(), config_here()
     machine, trigger = named(Catalog(config), name)
-    period = {
-        "from_ms": _moment_ms(first, trigger, option="--from"),
-        "until_ms": _moment_ms(last, trigger, option="--to", ends=True),
-        "now_ms": SystemClock().now_ms(),
-    }
+    now_ms = SystemClock().now_ms()
+    from_ms = _moment_ms(first, trigger, option="--from")
+    until_ms = _moment_ms(last, trigger, option="--to", ends_by_ms=now_ms)
     with _connection(config) as connection:
-        found = missing(machine, trigger, connection, **period)
+        found = missing(
+            machine, trigger, connection, from_ms=from_ms, until_ms=until_ms, now_ms=now_ms
+        )
     left = [each.key for each in found.occasions]
     shown = ", ".join(left[:_SHOWN_MAX]) + (", …" if len(left) > _SHOWN_MAX else "")
     what = f"{plural(len(left), 'occasion')} of {name}"
@@ -205,13 +205,24 @@ def _say(text: str, facts: Mapping[str, Any]) -> None:
         out.say(text)
 
 
-def _moment_ms(text: str, trigger: Trigger, *, option: str, ends: bool = False) -> int:
-    """Return a moment as given; a date is the whole day, as the clocks of a schedule show it."""
+def _moment_ms(text: str, trigger: Trigger, *, option: str, ends_by_ms: int | None = None) -> int:
+    """
+    Return a moment as given; a date is a day as the clocks of a schedule show it.
+
+    Args:
+        text: A date, or a moment with its offset.
+        trigger: Which may be a schedule.
+        option: Where it was given.
+        ends_by_ms: None for the beginning of the day; else for its end, today's no later than that.
+    """
     tz = trigger.on.tz if isinstance(trigger.on, Schedule) else "UTC"
     try:
         if len(text) == len("2026-01-31"):
             day = dt.date.fromisoformat(text)
-            return start_of_day_ms(day + _DAY, tz) - 1 if ends else start_of_day_ms(day, tz)
+            begins_ms = start_of_day_ms(day, tz)
+            if ends_by_ms is None or begins_ms > ends_by_ms:
+                return begins_ms
+            return min(start_of_day_ms(day + _DAY, tz) - 1, ends_by_ms)
         at = dt.datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         at = None

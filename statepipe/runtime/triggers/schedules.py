@@ -9,7 +9,7 @@ The key of an occasion is its tick in UTC, which no clock shows twice.
 """
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from statepipe.machine.triggers.cron import local
@@ -34,7 +34,7 @@ def _look(asked: Asked, position: int) -> Due:
     some = found.ticks[:GROUP]
     is_all = len(some) == len(found.ticks)
     return Due(
-        [_occasion(asked, tick_ms) for tick_ms in some],
+        list(_occasions(asked, some)),
         position=found.position_ms if is_all else some[-1],
         look_at_ms=found.look_at_ms if is_all else now_ms,
         passed=found.missed.ticks if found.missed else 0,
@@ -43,8 +43,7 @@ def _look(asked: Asked, position: int) -> Due:
 
 
 def _between(asked: Asked, from_ms: int, until_ms: int | None) -> Iterator[Occasion]:
-    for tick_ms in between(_schedule(asked), from_ms=from_ms, until_ms=until_ms):
-        yield _occasion(asked, tick_ms)
+    return _occasions(asked, between(_schedule(asked), from_ms=from_ms, until_ms=until_ms))
 
 
 def key_of(tick_ms: int) -> str:
@@ -60,15 +59,20 @@ def begin_of_key(trigger: Trigger, key: str, *, name: str) -> int | None:
     return begin_of(trigger.on, tick_ms, name=name)
 
 
-def _occasion(asked: Asked, tick_ms: int) -> Occasion:
-    schedule = _schedule(asked)
-    at = local(tick_ms, schedule.tz)
-    facts = {"tick.at": at, "tick.date": at.date()}
-    previous_ms = before(schedule, tick_ms) if asked.trigger.names("previous.") else None
-    if previous_ms is not None:
-        previous = local(previous_ms, schedule.tz)
-        facts |= {"previous.at": previous, "previous.date": previous.date()}
-    return Occasion(key_of(tick_ms), facts)
+def _occasions(asked: Asked, ticks: Iterable[int]) -> Iterator[Occasion]:
+    """Yield the occasions of ticks that follow each other."""
+    schedule, previous_ms = _schedule(asked), None
+    looks_back = asked.trigger.names("previous.")
+    for tick_ms in ticks:
+        at = local(tick_ms, schedule.tz)
+        facts = {"tick.at": at, "tick.date": at.date()}
+        if looks_back and previous_ms is None:
+            previous_ms = before(schedule, tick_ms)
+        if previous_ms is not None:
+            previous = local(previous_ms, schedule.tz)
+            facts |= {"previous.at": previous, "previous.date": previous.date()}
+        yield Occasion(key_of(tick_ms), facts)
+        previous_ms = tick_ms
 
 
 def _said(missed: Missed, schedule: Schedule) -> str:

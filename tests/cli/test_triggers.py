@@ -1,0 +1,215 @@
+"""`statepipe triggers`, and what an emit and a worker do about them."""
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from statepipe.clock import SystemClock
+from statepipe.runtime.triggers import asking
+from tests.cli.project import Project
+
+MACHINE = """\
+machine = "orders"
+initial = "working"
+
+[params]
+order = { default = "" }
+day   = { type = "date", default = "today" }
+
+[states.working]
+run   = "orders_:work"
+on.ok = "done"
+
+[states.done]
+final = "success"
+
+[triggers.nightly]
+schedule = "30 2 * * *"
+tz       = "Europe/Berlin"
+params   = { day = "{previous.date}" }
+
+[triggers.on_order]
+event  = "order-ready"
+params = { order = "{event.key}", day = "{event.params.day}" }
+"""
+
+PERIOD = ("orders.nightly", "--from", "2026-03-28", "--to", "2026-03-30")
+
+
+@pytest.fixture
+def orders(project: Project) -> Project:
+    """A project with a machine that starts by itself, and no store yet."""
+    folder = project.root / "machines"
+    (folder / "orders.toml").write_text(MACHINE, encoding="utf-8")
+    work = '"""Orders."""\n\n\ndef work(task):\n    """Do nothing."""\n'
+    (folder / "orders_.py").write_text(work, encoding="utf-8")
+    return project
+
+
+def listed(project: Project) -> Mapping[str, dict[str, Any]]:
+    """Return what `triggers ls` says, by trigger."""
+    said = project.call("triggers", "ls", "orders", "-o", "json")
+    return {each["trigger"]: each for each in said.json}
+
+
+def test_an_event_starts_an_instance_that_says_so(orders: Project) -> None:
+    """Emitted before there ever was a store; a worker starts it and drives it to its end."""
+    emit = orders.call("emit", "order-ready", "--key", "o/17", "-p", "day=2026-03-01")
+    assert "orders.on_order starts one   next: statepipe worker" in emit.out
+    before = listed(orders)
+    assert (before["orders.on_order"]["due"], before["orders.on_order"]["last"]) == (1, None)
+    assert before["orders.nightly"]["stands"] == "not seen yet"
+
+    assert orders.call("worker", "--until-idle").code == 0
+
+    last = listed(orders)["orders.on_order"]["last"]
+    assert (last["key"], last["refusal"]) == ("o/17", None)
+    inspected = orders.call("inspect", last["instance"], "-o", "json").json
+    assert inspected["started_by"] == {"trigger": "orders.on_order", "key": "o/17"}
+    assert inspected["params"] == {"order": "o/17", "day": "2026-03-01"}
+    assert inspected["status"] == "done"
+    assert "started by  orders.on_order, for o/17" in orders.call("inspect", last["instance"]).out
+    why = orders.call("why", last["instance"]).out
+    assert "it was created, in working: trigger orders.on_order, o/17" in why
+    assert orders.call("metrics", "verify").code == 0
+    again = orders.call("emit", "order-ready", "--key", "o/17", "-o", "json").json
+    assert (again["repeats"], again["starts"]) == (1, [])
+
+
+def test_an_event_whose_parameters_make_no_instance_is_said(orders: Project) -> None:
+    """It is no reason to stop; a backfill tries again once the cause is mended."""
+    orders.call("emit", "order-ready", "--key", "bad", "-p", "day=soon")
+    tested = orders.call("triggers", "test", "orders.on_order")
+    assert tested.code == 6
+    assert "is 'soon', not a date" in tested.out
+    worked = orders.call("worker", "--until-idle")
+    assert worked.code == 0
+    assert "0 instances done" in worked.out
+    assert 'nothing: parameter "day" of machine' in orders.call("triggers", "ls").out
+
+    path = orders.root / "machines" / "orders.toml"
+    path.write_text(MACHINE.replace(', day = "{event.params.day}"', ""), encoding="utf-8")
+    period = ("--from", "2020-01-01", "--to", "2020-12-31", "--yes")
+    assert "0 occasions" in orders.call("triggers", "backfill", "orders.on_order", *period).out
+    today = dt.datetime.fromtimestamp(SystemClock().now_ms() / 1000, tz=dt.UTC).date()
+    recent = ("--from", str(today - dt.timedelta(days=1)), "--to", str(today), "--yes")
+    filled = orders.call("triggers", "backfill", "orders.on_order", *recent, "-o", "json")
+    assert len(filled.json["started"]) == 1
+    assert listed(orders)["orders.on_order"]["last"]["refusal"] is None
+
+
+def test_test_shows_what_a_schedule_would_start_and_starts_nothing(orders: Project) -> None:
+    """With its parameters; also where an hour is skipped, and without any store."""
+    said = orders.call(
+        *("triggers", "test", "orders.nightly", "--at", "2026-03-28", "--count", "2", "-o", "json")
+    )
+
+    assert [(each["key"], each["begins_at"], each["params"]["day"]) for each in said.json] == [
+        ("2026-03-28T01:30:00Z", "2026-03-28 01:30:00Z", "2026-03-27"),
+        ("2026-03-29T01:00:00Z", "2026-03-29 01:00:00Z", "2026-03-28"),
+    ]
+    assert not (orders.root / "statepipe.db").exists()
+    assert orders.call("triggers", "test", "orders.on_order").code == 0
+
+
+def test_a_backfill_starts_each_occasion_once(orders: Project) -> None:
+    """What has an instance is skipped; without a yes, and in a dry run, nothing is started."""
+    dry = orders.call("triggers", "backfill", *PERIOD, "--dry-run")
+    assert "3 occasions of orders.nightly would be started: 2026-03-28T01:30:00Z" in dry.out
+    assert not (orders.root / "statepipe.db").exists()
+    refused = orders.call("triggers", "backfill", *PERIOD)
+    assert refused.code == 2
+    assert "needs a yes" in refused.err
+
+    first = orders.call("triggers", "backfill", *PERIOD, "--yes", "--reason", "a new source")
+    assert "3 instances started   next: statepipe worker" in first.out
+    wider = ("orders.nightly", "--from", "2026-03-27T00:00:00Z", "--to", "2026-03-30", "--yes")
+    more = orders.call("triggers", "backfill", *wider, "-o", "json").json
+    assert (more["missing"], more["existing"]) == (["2026-03-27T01:30:00Z"], 3)
+    assert "0 occasions" in orders.call("triggers", "backfill", *wider).out
+    assert len(orders.call("ls", "-o", "json").json) == 4
+
+
+def test_a_paused_trigger_starts_nothing_until_it_goes_on(orders: Project) -> None:
+    """Events that came meanwhile are not lost."""
+    name = "orders.on_order"
+    assert orders.call("triggers", "pause", name, "--reason", "the source moves").code == 0
+    orders.call("emit", "order-ready", "--key", "k")
+    orders.call("worker", "--until-idle")
+    stands = listed(orders)[name]
+    assert (stands["stands"], stands["paused_reason"]) == ("paused", "the source moves")
+    assert stands["last"] is None
+    twice = orders.call("triggers", "pause", name, "--reason", "again")
+    assert "trigger orders.on_order is already paused" in twice.err
+
+    assert orders.call("triggers", "unpause", name, "--reason", "it is there").code == 0
+    orders.call("worker", "--until-idle")
+    assert listed(orders)[name]["last"]["key"] == "k"
+    assert "is not paused" in orders.call("triggers", "unpause", name, "--reason", "again").err
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "told"),
+    [
+        (("test", "orders"), 2, "'orders' does not name a trigger"),
+        (("test", "orders.nigthly"), 3, 'did you mean "nightly"?'),
+        (("test", "ordrs.nightly"), 3, 'did you mean "orders"?'),
+        (("test", "orders.nightly", "--at", "monday"), 2, "neither a date nor a moment"),
+        (("test", "orders.nightly", "--at", "2026-03-28T10:00:00"), 2, "with its offset"),
+        (("backfill", *PERIOD[:-1], "2999-01-01", "--yes"), 2, "is still to come"),
+        (("pause", "numbers.x", "--reason", "y"), 3, "its triggers are none"),
+        (("ls", "ordrs"), 3, 'did you mean "orders"?'),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    orders: Project, typed: tuple[str, ...], code: int, told: str
+) -> None:
+    """With what to type instead, and nothing started."""
+    said = orders.call("triggers", *typed)
+
+    assert (said.code, told in said.err) == (code, True), said.err
+    assert not (orders.root / "statepipe.db").exists()
+
+
+def test_a_backfill_is_bounded(orders: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that nobody starts a century of minutes by a slip of the finger."""
+    monkeypatch.setattr(asking, "BACKFILL_MAX", 2)
+    said = orders.call("triggers", "backfill", *PERIOD, "--yes")
+
+    assert said.code == 2
+    assert "more than 2 occasions" in said.err
+
+
+def test_an_event_that_nobody_listens_to_is_refused(orders: Project) -> None:
+    """The names of triggers' events are offered as those of waits are."""
+    orders.call("emit", "order-ready", "--key", "k")
+    said = orders.call("emit", "order-redy", "--key", "k")
+
+    assert said.code == 3
+    assert 'did you mean "order-ready"?' in said.err
+
+
+def test_check_refuses_a_schedule_that_never_fires(orders: Project) -> None:
+    """And says what to write instead."""
+    path = orders.root / "machines" / "orders.toml"
+    path.write_text(MACHINE.replace("30 2 * * *", "30 2 30 2 *"), encoding="utf-8")
+    said = orders.call("check", "orders", "-o", "json")
+
+    assert said.code == 6
+    (finding,) = json.loads(said.out)
+    assert "triggers.nightly" in finding["message"]
+    assert "never fires: no month 2 has a day 30" in finding["message"]
+
+
+def test_triggers_that_are_gone_are_still_listed(orders: Project) -> None:
+    """What they started stays; without any, there is a hint."""
+    orders.call("worker", "--until-idle")
+    path = orders.root / "machines" / "orders.toml"
+    path.write_text(MACHINE.partition("[triggers.")[0], encoding="utf-8")
+
+    assert {each["stands"] for each in listed(orders).values()} == {"gone"}
+    assert "gone" in orders.call("triggers", "ls").out
+    assert "no machine has triggers" in orders.call("triggers", "ls", "numbers").err
