@@ -1,12 +1,22 @@
 """Triggers: one instance for each occasion, whoever looks, and whenever."""
 
+import threading
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from statepipe.errors import StatepipeError, StoreInDoubt, StoreUnusable
 from statepipe.machine.triggers.events import Emitted
 from statepipe.machine.triggers.schedules import Schedule
 from statepipe.machine.triggers.trigger import Trigger
-from tests.runtime.triggered import Triggered
+from statepipe.runtime.triggers.attending import attending
+from statepipe.runtime.triggers.kinds import Occasion
+from statepipe.runtime.triggers.watch import Watch
+from statepipe.store.care.prune import Which, prune
+from statepipe.store.triggers import deciding
+from tests.runtime.triggered import Triggered, machine
 
 NIGHTLY = Trigger(
     name="nightly",
@@ -59,7 +69,7 @@ def test_an_event_starts_one_instance_a_key(tmp_path: Path) -> None:
 def test_an_event_that_was_emitted_before_any_worker_ran_starts_one(tmp_path: Path) -> None:
     """Whoever emits knows the machines, and so writes the trigger down before."""
     scene = Triggered(tmp_path)
-    scene.machine = Triggered(tmp_path / "other", ON_ORDER).machine
+    scene.machine = machine(ON_ORDER)
     with scene.other() as other:
         other.emit("order", "early")
     scene.engine = scene.other()
@@ -78,4 +88,194 @@ def test_a_worker_drives_what_triggers_start(tmp_path: Path) -> None:
     scene.engine.work(until_idle=True)
 
     assert scene.rows("SELECT status FROM instance") == [("done",)]
+    assert scene.is_sound()
+
+
+def test_two_workers_start_each_occasion_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the other one decides between a look and its decision."""
+    scene = Triggered(tmp_path, NIGHTLY, ON_ORDER)
+    other = scene.watching(seed=2)
+    scene.engine.emit("order", "k-1")
+    scene.set("2026-03-03T12:00:00Z")
+    decide, raced = deciding.decide, [False]
+
+    def racing(*args: Any, **kwargs: Any) -> list[int] | None:  # noqa: ANN401  (as it is called)
+        if not raced[0]:
+            raced[0] = True
+            other.turn()
+        return decide(*args, **kwargs)
+
+    monkeypatch.setattr(deciding, "decide", racing)
+    scene.watch.turn()
+    other.turn()
+    other._store.close()
+
+    keys = ["2026-03-01T02:00:00Z", "2026-03-02T02:00:00Z", "2026-03-03T02:00:00Z", "k-1"]
+    assert sorted(scene.started()) == keys
+    assert scene.rows("SELECT count(*) FROM instance") == [(4,)]
+    assert scene.is_sound()
+
+
+def test_many_events_are_started_some_at_a_time(tmp_path: Path) -> None:
+    """Each some in one transaction, in the order they were emitted; keys as long as may be."""
+    scene = Triggered(tmp_path, ON_ORDER)
+    keys = [f"{n}{'ü' * (n + 700)}" for n in range(2 * deciding.GROUP + 50)]
+    for key in keys:
+        scene.engine.emit("order", key[:1_000])
+    scene.look()
+
+    assert list(scene.started()) == [key[:1_000] for key in keys]
+    assert scene.rows("SELECT count(DISTINCT created_at_ms) FROM instance") == [(1,)]
+    assert scene.is_sound()
+
+
+def test_a_look_at_nothing_asks_the_store_whether_anybody_wrote_and_no_more(
+    tmp_path: Path,
+) -> None:
+    """Five times a second in every worker: a trigger that waits costs next to nothing."""
+    scene = Triggered(tmp_path, NIGHTLY, ON_ORDER)
+    scene.look()
+    asked: list[str] = []
+    scene.watch._store.connection.set_trace_callback(asked.append)
+    for _ in range(5):
+        scene.clock.advance(200)
+        scene.look()
+    assert asked == ["PRAGMA data_version"] * 5
+
+    scene.engine.create("m", instance_id="somebody")
+    scene.look()
+    assert len(asked) == 8, "how they stand, and whether the event was emitted"
+    assert scene.is_sound()
+
+
+def test_a_paused_trigger_goes_on_where_it_was(tmp_path: Path) -> None:
+    """An event that came meanwhile starts its instance; a schedule makes up by its catchup."""
+    scene = Triggered(tmp_path, NIGHTLY, ON_ORDER)
+    scene.look()
+    for name in ("m.nightly", "m.on_order"):
+        scene.engine.triggers.pause(name, reason="the source moves")
+    scene.engine.emit("order", "k-1")
+    scene.look("2026-03-02T12:00:00Z")
+    assert scene.started() == {}
+
+    for name in ("m.nightly", "m.on_order"):
+        scene.engine.triggers.unpause(name, reason="it is there")
+    scene.look()
+    assert list(scene.started()) == ["2026-03-01T02:00:00Z", "2026-03-02T02:00:00Z", "k-1"]
+    told = scene.rows("SELECT kind, note FROM trigger_journal WHERE kind LIKE '%pause' ORDER BY n")
+    assert told == [("pause", "the source moves")] * 2 + [("unpause", "it is there")] * 2
+    assert scene.is_sound()
+
+
+def test_an_occasion_outlives_its_instance(tmp_path: Path) -> None:
+    """What was pruned is not started once more, neither by its trigger nor by a backfill."""
+    scene = Triggered(tmp_path, ON_ORDER)
+    scene.engine.emit("order", "k-1")
+    scene.engine.work(until_idle=True)
+    which = Which(before_ms=scene.clock.now_ms(), statuses=("done",))
+    assert list(prune(scene.engine._store, scene.engine._stage, which)) == [1]
+
+    occasion = Occasion("k-1", {"event.key": "k-1"})
+    assert scene.engine.triggers.backfill("m.on_order", [occasion], reason="again") == []
+    scene.look()
+    assert scene.rows("SELECT count(*) FROM instance") == [(0,)]
+    assert scene.rows("SELECT count(instance) FROM occasion") == [(1,)]
+    assert scene.is_sound()
+
+
+def test_an_id_that_is_taken_is_made_anew(tmp_path: Path) -> None:
+    """Two workers of one seed draw the same ids; the decision is then made once more."""
+    scene = Triggered(tmp_path, ON_ORDER)
+    scene.engine.emit("order", "k-1")
+    scene.look()
+    other = scene.watching()
+    scene.engine.emit("order", "k-2")
+    other.turn()
+    other._store.close()
+
+    assert list(scene.started()) == ["k-1", "k-2"]
+    assert scene.is_sound()
+
+
+def test_a_trigger_that_listens_to_another_event_begins_anew(tmp_path: Path) -> None:
+    """What was emitted of that before is not made up for; what comes is."""
+    scene = Triggered(tmp_path, ON_ORDER, Trigger(name="other", on=Emitted(event="paid")))
+    scene.engine.emit("order", "k-1")
+    scene.engine.emit("paid", "p-1")
+    scene.look()
+    scene.machine = Triggered(
+        tmp_path / "x", Trigger(name="other", on=Emitted(event="order"))
+    ).machine
+    scene.engine.close()
+    scene.engine = scene.other()
+    scene.watch._store.close()
+    scene.watch = scene.watching()
+    scene.look()
+    scene.engine.emit("order", "k-2")
+    scene.look()
+
+    assert list(scene.started()) == ["k-1", "p-1", "k-2"]
+    assert scene.is_sound()
+
+
+def test_a_worker_starts_what_is_emitted_while_it_works(tmp_path: Path) -> None:
+    """The thread beside its loop sees what another process wrote."""
+    scene = Triggered(tmp_path, ON_ORDER)
+    worker = scene.other()
+    over = threading.Event()
+
+    def emits() -> None:
+        with scene.other() as other:
+            other.emit("order", "k-1")
+            while not over.wait(0.01):
+                found = other._store.connection.execute("SELECT status FROM instance").fetchall()
+                if found == [("done",)]:
+                    worker.stop("the test is over")
+                    return
+
+    thread = threading.Thread(target=emits)
+    thread.start()
+    with worker:
+        worker.work()
+    over.set()
+    thread.join()
+
+    assert list(scene.started()) == ["k-1"]
+    assert not [each for each in threading.enumerate() if each.name == "statepipe-triggers"]
+    assert scene.is_sound()
+
+
+@pytest.mark.parametrize("kind", [StoreInDoubt, StoreUnusable])
+def test_trouble_with_the_store_ends_a_worker_only_if_a_commit_is_in_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[StatepipeError]
+) -> None:
+    """Everything else the loop meets as well, and reports; the thread tries again."""
+    scene = Triggered(tmp_path, ON_ORDER)
+    turned, stopped = threading.Event(), threading.Event()
+    looks = [0]
+
+    def turn(_: Watch) -> None:
+        looks[0] += 1
+        if looks[0] == 2:
+            raise kind("it failed", meaning="", next_step="")
+        if looks[0] == 3:
+            turned.set()
+
+    monkeypatch.setattr(Watch, "turn", turn)
+    block = attending(
+        scene.engine._store,
+        [scene.engine._program("m")],
+        observers=scene.engine._observers,
+        rng=scene.engine._rng,
+        stop=lambda _: stopped.set(),
+    )
+    if kind is StoreInDoubt:
+        with pytest.raises(StoreInDoubt), block:
+            assert stopped.wait(60)
+    else:
+        with block:
+            assert turned.wait(60)
+        assert not stopped.is_set()
     assert scene.is_sound()
