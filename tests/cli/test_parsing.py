@@ -130,7 +130,7 @@ def test_a_group_alone_shows_its_help(project: Project, group: str) -> None:
 def test_every_command_shows_examples(project: Project, name: str) -> None:
     """Help begins with what one can type."""
     inner = {"policy": "explain", "quarantine": "ls", "metrics": "rules", "staged": "ls"}
-    inner |= {"notify": "ls", "trace": "export", "watermark": "show"}
+    inner |= {"notify": "ls", "trace": "export", "triggers": "ls", "watermark": "show"}
     sub = [inner[name]] if name in inner else []
 
     said = project.call(name, *sub, "--help")
