@@ -124,6 +124,12 @@ _COUNTERS: Final = (
         unit="seconds",
     ),
     Metric(
+        name="statepipe_trigger_occasions_total",
+        kind="counter",
+        labels=("machine", "trigger", "outcome"),
+        help="Occasions of triggers, by outcome: started, refused, passed over.",
+    ),
+    Metric(
         name="statepipe_notices_total",
         kind="counter",
         labels=("target", "outcome"),

@@ -109,6 +109,7 @@ _COUNTED: Final = {
     "finished": ("statepipe_instances_finished_total", (1, 3)),
     "changes": ("statepipe_store_changes_total", ()),
     "notices": ("statepipe_notices_total", (2, 3)),
+    "occasions": ("statepipe_trigger_occasions_total", (1, 2, 3)),
 }
 #: Rows of `duration`, likewise.
 _TIMED: Final = {

@@ -85,6 +85,7 @@ def test_every_metric_of_a_machine_has_series_before_anything_ran() -> None:
         "statepipe_resource_slots_in_use",
         "statepipe_resource_waiting",
         "statepipe_schema_drift_total",
+        "statepipe_trigger_occasions_total",
     }
 
 
@@ -135,6 +136,7 @@ def test_what_was_counted_takes_the_place_of_zero() -> None:
                 Count("changes", "", "", "", 41),
                 Count("lock_wait_us", "", "", "", 1_500_000),
                 Count("notices", "", "oncall", "sent", 5),
+                Count("occasions", "m", "nightly", "passed over", 6),
                 Count("waited_ms", "m", "one", "", 2_500),
                 Count("of_a_later_release", "m", "", "", 9),
             ],
@@ -158,6 +160,9 @@ def test_what_was_counted_takes_the_place_of_zero() -> None:
     assert seen["statepipe_schema_drift_total kind=added machine=m source=one"] == 8
     assert seen["statepipe_store_changes_total"] == 41
     assert seen["statepipe_store_lock_wait_seconds_total"] == 1.5
+    assert (
+        seen["statepipe_trigger_occasions_total machine=m outcome=passed over trigger=nightly"] == 6
+    )
     assert seen["statepipe_notices_total outcome=sent target=oncall"] == 5
     assert seen["statepipe_backpressure_seconds_total machine=m state=one"] == 2.5
     assert seen["statepipe_resource_slots resource=crm"] == 4

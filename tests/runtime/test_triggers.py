@@ -150,6 +150,23 @@ def test_a_look_at_nothing_asks_the_store_whether_anybody_wrote_and_no_more(
     assert scene.is_sound()
 
 
+def test_occasions_are_counted_by_what_became_of_them(tmp_path: Path) -> None:
+    """In the transaction of the decision; at 0 from the moment the trigger is seen."""
+    scene = Triggered(tmp_path, NIGHTLY, ON_ORDER)
+    counted = "SELECT state, label, value FROM counter WHERE metric = 'occasions' ORDER BY 1, 2"
+    assert [value for *_, value in scene.rows(counted)] == [0] * 6
+    scene.engine.emit("order", "k-1", {"day": "no day"})
+    scene.engine.emit("order", "k-2")
+    scene.look("2028-03-01T00:00:00Z")
+    scene.engine.triggers.backfill("m.on_order", [Occasion("k-1", {})], reason="mended")
+
+    assert scene.rows(counted) == [
+        *(("nightly", "passed over", 0), ("nightly", "refused", 0), ("nightly", "started", 731)),
+        *(("on_order", "passed over", 0), ("on_order", "refused", 1), ("on_order", "started", 2)),
+    ]
+    assert scene.is_sound()
+
+
 def test_a_paused_trigger_goes_on_where_it_was(tmp_path: Path) -> None:
     """An event that came meanwhile starts its instance; a schedule makes up by its catchup."""
     scene = Triggered(tmp_path, NIGHTLY, ON_ORDER)

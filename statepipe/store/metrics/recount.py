@@ -7,7 +7,8 @@ The figures once more, the slow way: from the journal, which has every move.
 
 What was pruned from the journal is taken from the `pruned` columns. Some metrics are of
 no instance's making and stand in no journal: writes that were fenced off, what a group
-commit held, how long commits and their lock took, and what became of notices.
+commit held, how long commits and their lock took, what became of notices, and of triggers'
+occasions.
 """
 
 from typing import Final, NamedTuple
@@ -16,7 +17,7 @@ from statepipe.figures import ABOVE, BOUNDS_US
 from statepipe.sqlite import sqlite3
 
 #: Metrics that are not in the journal.
-NOT_JOURNALED: Final = ("fenced", "changes", "lock_wait_us", "commit", "notices")
+NOT_JOURNALED: Final = ("fenced", "changes", "lock_wait_us", "commit", "notices", "occasions")
 
 _OUTCOME: Final = "CASE WHEN j.event IN ('error', 'timeout') THEN j.event ELSE 'ok' END"
 

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
 from statepipe.store.metrics.counters import Counters
-from statepipe.store.triggers.standing import Standing, note
+from statepipe.store.triggers.standing import Standing, counted, note
 from statepipe.store.walk.making import New, insert
 
 #: Occasions in one transaction: others can write between two of them.
@@ -103,6 +103,7 @@ def decide(
         if decision.note is not None:
             count = decision.passed
             note(connection, seen.n, "passed", at_ms=now_ms, count=count, text=decision.note)
+            counted(connection, name, "passed over", by=count)
         return _start(connection, name, seen.n, decision.wanted, starts=starts, now_ms=now_ms)
 
 
@@ -126,7 +127,7 @@ def _start(
     starts: Starts,
     now_ms: int,
 ) -> list[int]:
-    made = []
+    made, refused = [], 0
     for each in wanted:
         if connection.execute(_HAS, (n, each.key)).fetchone() is not None:
             continue
@@ -147,9 +148,13 @@ def _start(
                 note=f"trigger {name}, {each.key}",
             )
             made.append(insert(connection, new))
+        else:
+            refused += 1
         connection.execute(_OCCASION, occasion)
     counters = Counters()
     if made:
         counters.transition(starts.machine, "", "create", starts.initial, times=len(made))
     counters.write(connection)
+    counted(connection, name, "started", by=len(made))
+    counted(connection, name, "refused", by=refused)
     return made

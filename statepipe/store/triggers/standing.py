@@ -4,6 +4,7 @@ Where each trigger of a machine goes on.
     register    one that a process sees: new, as it was, or changed
     standing    how some of them stand now
     pause       let one rest, or go on; journaled with the reason
+    counted     what became of occasions, inside the caller's transaction
     note        a row in the journal of a trigger, inside the caller's transaction
 
 The first time a trigger is seen it begins with the position it is given, from now on. So it
@@ -18,6 +19,7 @@ from typing import Any, Final, NamedTuple
 from statepipe.errors import Refused
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
+from statepipe.store.metrics.counters import Counters
 
 _FIND: Final = "SELECT n, listens FROM machine_trigger WHERE machine = ? AND name = ?"
 
@@ -41,6 +43,10 @@ SELECT n, listens, position, paused_at_ms IS NOT NULL
 _NOTE: Final = """
 INSERT INTO trigger_journal (trigger, at_ms, kind, count, note) VALUES (?, ?, ?, ?, ?)
 """
+
+
+#: What may become of an occasion, as it is counted.
+OUTCOMES: Final = ("started", "refused", "passed over")
 
 
 class Standing(NamedTuple):
@@ -82,6 +88,8 @@ def register(
         if row is None:
             n = connection.execute(_INSERT, facts).lastrowid
             assert isinstance(n, int)
+            for outcome in OUTCOMES:  # so that the first one is a rise
+                counted(connection, f"{machine}.{name}", outcome, by=0)
             note(connection, n, "seen", at_ms=facts["now_ms"], text=said)
             return n
         n = int(row[0])
@@ -124,6 +132,14 @@ UPDATE machine_trigger SET paused_at_ms = ?
                 next_step="statepipe triggers ls",
             )
         note(connection, n, "pause" if paused else "unpause", at_ms=now_ms, text=reason)
+
+
+def counted(connection: sqlite3.Connection, name: str, outcome: str, *, by: int) -> None:
+    """Count `by` occasions of the trigger called "machine.trigger"."""
+    machine, _, own = name.partition(".")
+    counters = Counters()
+    counters.count("occasions", machine, own, outcome, by=by)
+    counters.write(connection)
 
 
 def note(
