@@ -30,6 +30,9 @@ from statepipe.machine.taskgraph import Graph as Graph
 from statepipe.machine.taskgraph import GraphTask as GraphTask
 from statepipe.machine.tasks import Load as Load
 from statepipe.machine.tasks import Run as Run
+from statepipe.machine.triggers.events import Emitted as Emitted
+from statepipe.machine.triggers.schedules import Schedule as Schedule
+from statepipe.machine.triggers.trigger import Trigger as Trigger
 from statepipe.machine.waits import Wait as Wait
 from statepipe.model import Batch as Batch
 from statepipe.model import Outcome as Outcome

@@ -11,6 +11,7 @@ from typing import assert_type
 
 from statepipe import (
     Batch,
+    Emitted,
     Engine,
     Fatal,
     Load,
@@ -20,11 +21,13 @@ from statepipe import (
     Partition,
     Reject,
     Run,
+    Schedule,
     SqlLimits,
     State,
     Task,
     Throttled,
     Transition,
+    Trigger,
     Validate,
     load_config,
     read_csv,
@@ -72,6 +75,10 @@ orders = Machine(
     initial="extracting",
     params=(Param(name="day", type="date", default="today"),),
     partition=Partition(by="date", tolerate="5%"),
+    triggers=(
+        Trigger(name="nightly", on=Schedule(cron="0 3 * * *", catchup="last")),
+        Trigger(name="ready", on=Emitted(event="ready"), params={"day": "{event.key}"}),
+    ),
     states=(
         State(
             name="extracting",
@@ -109,5 +116,6 @@ def drive() -> None:
         group = engine.groups.create("orders", ["2026-11-01..2026-11-22"], if_exists="attach")
         assert_type(group, str | None)
         assert group is not None
+        engine.triggers.pause("orders.nightly", reason="the source moves")
         assert_type(engine.groups.run(group), str)
         assert_type(engine.groups.resume(group, reason="again"), tuple[int, str])
