@@ -1,12 +1,16 @@
 """Triggers: one instance for each occasion, whoever looks, and whenever."""
 
 import threading
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from statepipe.clock import SystemClock
+from statepipe.config import load_config
+from statepipe.engine import Engine
 from statepipe.errors import StatepipeError, StoreInDoubt, StoreUnusable
 from statepipe.machine.triggers.events import Emitted
 from statepipe.machine.triggers.schedules import Schedule
@@ -16,6 +20,7 @@ from statepipe.runtime.triggers.kinds import Occasion
 from statepipe.runtime.triggers.watch import Watch
 from statepipe.store.care.prune import Which, prune
 from statepipe.store.triggers import deciding
+from statepipe.testing import violations
 from tests.runtime.triggered import Triggered, machine
 
 NIGHTLY = Trigger(
@@ -28,6 +33,12 @@ ON_ORDER = Trigger(
     on=Emitted(event="order"),
     params={"key": "{event.key}", "day": "{event.params.day}"},
 )
+
+#: The thread beside the loop has begun to look; what it started is done.
+BEGUN = "SELECT 1 FROM machine_trigger JOIN worker"
+DONE = """
+SELECT o.key FROM occasion o JOIN instance i ON i.id = o.instance WHERE i.status = 'done'
+"""
 
 
 def test_a_schedule_starts_from_now_on(tmp_path: Path) -> None:
@@ -239,29 +250,34 @@ def test_a_trigger_that_listens_to_another_event_begins_anew(tmp_path: Path) -> 
 
 def test_a_worker_starts_what_is_emitted_while_it_works(tmp_path: Path) -> None:
     """The thread beside its loop sees what another process wrote."""
-    scene = Triggered(tmp_path, ON_ORDER)
-    worker = scene.other()
+    config, clock = load_config(start=tmp_path, environ={}), SystemClock()
     over = threading.Event()
 
     def emits() -> None:
-        with scene.other() as other:
+        with Engine(config, machines=[machine(ON_ORDER)]) as other:
+            until(lambda: bool(other._store.connection.execute(BEGUN).fetchone()))
             other.emit("order", "k-1")
-            while not over.wait(0.01):
-                found = other._store.connection.execute("SELECT status FROM instance").fetchall()
-                if found == [("done",)]:
-                    worker.stop("the test is over")
-                    return
+            until(lambda: bool(other._store.connection.execute(DONE).fetchone()))
+            worker.stop("the test is over")
 
-    thread = threading.Thread(target=emits)
-    thread.start()
-    with worker:
-        worker.work()
-    over.set()
-    thread.join()
+    def until(condition: Callable[[], bool]) -> None:
+        began_ms = clock.boot_ms()
+        while not condition() and not over.wait(0.01):
+            assert clock.boot_ms() - began_ms < 45_000
 
-    assert list(scene.started()) == ["k-1"]
+    with Engine(config, machines=[machine(ON_ORDER)]) as worker:
+        assert not worker._store.in_doubt, "it is made before two threads want it"
+        thread = threading.Thread(target=emits)
+        thread.start()
+        try:
+            worker.work()
+        finally:
+            over.set()
+            thread.join()
+        assert worker._store.connection.execute(DONE).fetchone() == ("k-1",)
+
     assert not [each for each in threading.enumerate() if each.name == "statepipe-triggers"]
-    assert scene.is_sound()
+    assert violations(config.store) == []
 
 
 @pytest.mark.parametrize("kind", [StoreInDoubt, StoreUnusable])
