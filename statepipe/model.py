@@ -15,8 +15,7 @@ from statepipe.drift import Drift, Seen
 
 Record = dict[str, Any]
 
-#: What `bytes` is called where a field of that name, a size, hides it.
-Blob = bytes
+Blob = bytes  # where a field of that name, a size, hides it
 
 #: The states the engine itself knows, whatever the machine says.
 CANCELLED_STATE: Final = "cancelled"
@@ -356,6 +355,7 @@ class Attachment(NamedTuple):
     notices: tuple[Notice, ...] = ()  # who is to be told of the change
     wait: tuple[int | None, str | None, tuple[str, ...]] | None = None  # see `emissions`
     family: "Family | None" = None  # and what becomes of its children
+    delivers: tuple[str, str] | None = None  # a partition that is done with it: see `datasets`
 
 
 class Taken(NamedTuple):

@@ -19,6 +19,8 @@ from statepipe.model import Status
 from statepipe.runtime.picture import Picture
 from statepipe.runtime.steering.outlook import Leg, Outlook, outlook
 from statepipe.store.lookups.inspection import Inspection
+from statepipe.store.walk.datasets import is_name
+from statepipe.store.walk.emissions import told
 from statepipe.units import format_duration, plural
 
 _CURSOR_CHARS_MAX = 120
@@ -55,7 +57,7 @@ def inspect(*, instance: str) -> None:
 def next_command(found: Inspection) -> str:
     """Return the command that leads on from where the instance stands."""
     name = shown_id(found.id)
-    if found.awaits == ():
+    if found.awaits is not None and all(map(is_name, found.awaits)):  # nobody can send that
         return f"statepipe worker   # or: statepipe resume {name}"
     if found.awaits:
         event = found.awaits[0]
@@ -139,8 +141,7 @@ def _waits(found: Inspection, *, now_ms: int) -> str:
         return ""
     wakes = age(found.wake_at_ms, now_ms=now_ms)
     if found.awaits is not None:
-        of = f" of {found.key}" if found.key is not None else ""
-        what = f"for {' or '.join(found.awaits)}{of}; " if found.awaits else ""
+        what = f"for {told(found.awaits, found.key)}; " if found.awaits else ""
         return f"{what}its time is up {wakes}, at {moment(found.wake_at_ms)}"
     return f"attempt {found.attempt + 1} {wakes}, at {moment(found.wake_at_ms)}"
 

@@ -100,7 +100,8 @@ def _task(task: AnyTask, contract_digests: Mapping[str, str]) -> dict[str, Any]:
         return _judge(task, contract_digests)
     if isinstance(task, Wait):
         # How long is policy: it may change between a crash and a resume.
-        return {"wait": list(task.events)} | ({"key": task.key} if task.key else {})
+        of = {"dataset": task.dataset.name} if task.dataset else {}
+        return {"wait": list(task.events)} | ({"key": task.key} if task.key else {}) | of
     if isinstance(task, Graph):
         return {"tasks": {each.name: _graph_task(each) for each in task.tasks}}
     if isinstance(task, Child):
@@ -215,7 +216,7 @@ def _within(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[s
 
 def _complete(task: Mapping[str, Any]) -> Mapping[str, Any]:
     if "wait" in task:
-        return {"key": "", **task}
+        return {"key": "", "dataset": "", **task}
     if "load" not in task:
         return task
     plain = {key: value for key, value in task.items() if key != "made_from"}
@@ -295,6 +296,7 @@ _TASK_WORDS = {
     "wait": "the wait",
     "machine": "the child machine",
     "params": "what is given to the child machine",
+    "dataset": "the dataset",
     "table": "the table",
     "key": "the key",
     "mode": "the mode",

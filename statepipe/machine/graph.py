@@ -139,7 +139,10 @@ def _arrows(state: State) -> dict[str, str]:
 def _shown(state: State) -> str:
     task = state.task
     if isinstance(task, Wait):
-        what = f"for {' or '.join(task.events)}, at most " if task.events else ""
+        events = " or ".join(task.events)
+        if task.dataset is not None:
+            events = f"a {task.dataset.kind} of {task.dataset.machine}"
+        what = f"for {events}, at most " if events else ""
         return f"{state.name} (waits {what}{format_duration(task.ms)})"
     if isinstance(task, Child):
         return f"{state.name} (machine {task.machine})"

@@ -217,6 +217,26 @@ def chosen(
     return slices
 
 
+def key_of(partition: Partition, params: Mapping[str, Any]) -> str | None:
+    """Return the key of the partition that an instance with `params` is; None if it is none."""
+    value = params.get(str(partition.param))
+    if value is None:
+        return None
+    if partition.by == "list":
+        listed = value in partition.values or partition.source is not None
+        return (value.isoformat() if isinstance(value, dt.date) else str(value)) if listed else None
+    grid = _Grid(partition)
+    text = {"month": "%Y-%m", "hour": "%Y-%m-%dT%H"}.get(str(partition.step))
+    moment = value.astimezone(dt.UTC) if isinstance(value, dt.datetime) else value
+    try:
+        number = grid.number(f"{moment:{text}}" if text else str(moment), today=_ANY_DAY)
+        found = grid.slice(number)
+    except (ValueError, OverflowError):
+        return None
+    until = params.get(partition.until) if partition.until else None
+    return found.key if (found.value, found.until) == (value, until) else None
+
+
 class _Grid:
     """Partitions of dates or numbers: each has a number, and so has whatever is in it."""
 

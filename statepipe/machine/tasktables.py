@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from statepipe.machine.datasets import dataset_of
 from statepipe.machine.graphtables import graph_of
 from statepipe.machine.judging import Validate
 from statepipe.machine.names import refusal
@@ -92,10 +93,10 @@ def _load(table: Mapping[str, Any]) -> Load:
 
 
 def _wait(table: Mapping[str, Any]) -> Wait:
-    known(table, ("event", "key", "timeout", "for"))
-    if ("event" in table) == ("for" in table):
+    known(table, ("event", "key", "dataset", "timeout", "for"))
+    if sum(key in table for key in ("event", "dataset", "for")) != 1:
         raise refusal(
-            "must have one of event and for",
+            "must have one of event, dataset and for",
             next_step='{ event = "approved", timeout = "2d" }, or { for = "10m" }',
         )
     if "for" in table:
@@ -107,6 +108,12 @@ def _wait(table: Mapping[str, Any]) -> Wait:
             "has no timeout: it could wait for ever",
             next_step='{ event = …, timeout = "2d" }',
         )
+    ms = duration_of("timeout", table["timeout"]) or 0
+    if "dataset" in table:
+        if "key" in table:
+            raise refusal("key belongs to an event", next_step="remove key")
+        dataset, key = dataset_of(table["dataset"])
+        return Wait(dataset=dataset, key=key, ms=ms)
     named = table["event"]
     events = [named] if isinstance(named, str) else named
     if not isinstance(events, list) or not events:
@@ -115,7 +122,7 @@ def _wait(table: Mapping[str, Any]) -> Wait:
             next_step='event = "approved"',
         )
     key = text_of("key", table.get("key", ""))
-    return Wait(events=tuple(events), ms=duration_of("timeout", table["timeout"]) or 0, key=key)
+    return Wait(events=tuple(events), ms=ms, key=key)
 
 
 def _incremental(value: object) -> Incremental | None:

@@ -1,18 +1,17 @@
 """
-A state that waits: for one of some events, or for a duration; always with an end.
+A state that waits: for one of some events, a dataset, or a duration; always with an end.
 
     Wait            what it waits for, and how long at most
     Wait.key_of     which key of an event it is for, of one instance
-    said            the value of a parameter in such a text
     refuse_misfit   a wait whose events, and the transitions of its state, do not match
 """
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Final
 
+from statepipe.machine.datasets import Dataset, in_utc
+from statepipe.machine.filling import filled, has_braces, params_in, said
 from statepipe.machine.names import check_names, check_once, check_text, refusal
 from statepipe.model import CANCEL, ERROR, OK, TIMEOUT
 from statepipe.policy import DURATION_MS_MAX
@@ -20,7 +19,6 @@ from statepipe.suggest import did_you_mean
 
 #: Events that no one can send: the engine raises them itself.
 OURS: Final = (OK, ERROR, TIMEOUT, CANCEL)
-_PLACE: Final = re.compile(r"\{params\.([^{}]*)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +31,16 @@ class Wait:
         ms: How long it waits at most, in milliseconds, or exactly, if for no event.
         key: Text with parameters in it, such as "{params.day}": an event that is emitted with
             that key is for it as well; "" if it is only for what is sent to the instance.
+        dataset: Another machine's data that it waits for instead, of which `key` says what.
 
     Without an event in that time the state ends with `timeout`; without any to wait for,
-    with `ok`.
+    with `ok`. When the dataset is there it ends with `ok`.
     """
 
     events: tuple[str, ...] = ()
     ms: int
     key: str = ""
+    dataset: Dataset | None = None
 
     def __post_init__(self) -> None:
         """Refuse events that nobody can send, one twice, and a time that is none."""
@@ -52,14 +52,19 @@ class Wait:
                 next_step='wait for a name of your own, for example "approved"',
             )
         if type(self.ms) is not int or not 0 < self.ms <= DURATION_MS_MAX:
-            key = "timeout" if self.events else "for"
+            key = "timeout" if self.events or self.dataset else "for"
             raise refusal(
                 f"{key} is {self.ms!r} ms, outside 1 ms..365 days", next_step=f'{key} = "2d"'
             )
 
+        if self.dataset and (self.events or not self.key):
+            raise refusal(
+                "waits for a dataset, and for events as well or for none of its keys",
+                next_step="give each a state of its own",
+            )
         if self.key:
             check_text("key", self.key)
-            if {"{", "}"} & set(_PLACE.sub("", self.key)) or not self.events:
+            if has_braces(self.key) or not (self.events or self.dataset):
                 raise refusal(
                     f"key is {self.key!r}, not the key of an event with parameters in it",
                     next_step='wait = { event = …, key = "{params.day}", timeout = "2d" }',
@@ -68,23 +73,18 @@ class Wait:
     @property
     def params(self) -> tuple[str, ...]:
         """The parameters that its key names."""
-        return tuple(_PLACE.findall(self.key))
+        return params_in(self.key)
 
     def key_of(self, params: Mapping[str, Any]) -> str:
         """Return the key with an instance's parameters in it."""
-        return _PLACE.sub(lambda place: said(params.get(place[1])), self.key)
+        return filled(self.key, params, as_text=in_utc if self.dataset else said)
 
     @property
     def raises(self) -> tuple[str, ...]:
         """What it can end with when nothing goes wrong, its own events first."""
+        if self.dataset:
+            return (OK, TIMEOUT)
         return (*self.events, TIMEOUT) if self.events else (OK,)
-
-
-def said(value: object) -> str:
-    """Return the value of a parameter as a text with places in it has it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def refuse_misfit(state: str, wait: Wait, *, on: Collection[str]) -> None:

@@ -15,6 +15,7 @@ import json
 import random
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from statepipe.machine.table import Table
 from statepipe.machine.taskgraph import Child, Graph
 from statepipe.machine.taskmachine import graph_task, task_machine, task_machines, tasks_of
 from statepipe.machine.tasks import Load, Run
+from statepipe.machine.triggers.arrivals import below
 from statepipe.machine.uses import refuse_undeclared
 from statepipe.machine.waits import Wait
 from statepipe.notify import refuse_unknown
@@ -87,11 +89,14 @@ class Catalog:
             DefinitionError: Its file is wrong.
         """
         if name in self._built:
-            return self._built[name]
-        if named := task_of(name):
+            machine = self._built[name]
+        elif named := task_of(name):
             parent = self.machine(named.machine)
             return task_machine(parent, named.state, graph_task(parent, named))
-        return load_machine(find_machine(name, self._config.machines_dir))
+        else:
+            machine = load_machine(find_machine(name, self._config.machines_dir))
+        triggers = below(machine.triggers, str(self._config.root))
+        return machine if triggers is machine.triggers else replace(machine, triggers=triggers)
 
     def form(self, machine: Machine) -> dict[str, Any]:
         """
@@ -280,6 +285,7 @@ class Catalog:
             case Wait() as wait:
                 call = {"work": "wait", "events": wait.events, "wait_ms": wait.ms}
                 call |= {"key_of": wait.key_of if wait.key else None}
+                call |= {"dataset": wait.dataset and wait.dataset.name}
         return Part(
             work=call["work"],
             policy=policy,

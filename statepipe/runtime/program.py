@@ -65,6 +65,7 @@ class Program:
         plain: Moves worked out beforehand, by state and event; nearly all there are.
         keeps: States whose staged batches are not given back when an instance is done.
         children: The machines that its children are instances of.
+        delivers: True if others may wait for what its instances have done.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Program:
     children: tuple[str, ...] = ()
     plain: Mapping[tuple[str, str], PlainMove] = field(init=False)
     keeps: tuple[str, ...] = field(init=False)
+    delivers: bool = field(init=False)
 
     def __post_init__(self) -> None:
         # A move out of a state that has children is never plain: of what ends, theirs ends too.
@@ -85,6 +87,9 @@ class Program:
         states = self.table.machine.states
         keeps = tuple(each.name for each in states if isinstance(each.task, Run) and each.task.raw)
         object.__setattr__(self, "keeps", keeps)
+        marked = any(isinstance(each.task, Run) and each.task.watermark for each in states)
+        partitioned = self.table.machine.partition is not None
+        object.__setattr__(self, "delivers", partitioned or marked)
 
 
 def _plain_moves(table: Table, parts: Mapping[str, Part]) -> dict[tuple[str, str], PlainMove]:

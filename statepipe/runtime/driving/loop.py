@@ -374,8 +374,8 @@ class Loop:
 
     def _let_go(self, drive: Drive, change: Change) -> None:
         del self.drives[drive.n]
-        if self._families:
-            self._agenda.look_again()  # its parent may have been woken
+        if self._families or drive.program.delivers:
+            self._agenda.look_again()  # who rests for it may have been woken
         elif not self._agenda.saw_all or not self.drives:
             self._agenda.look_at_once()  # there is room for what is ready and not yet claimed
         self._agenda.wake_at(change.detail and change.detail.wake_boot_ms)

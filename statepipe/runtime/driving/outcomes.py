@@ -18,6 +18,7 @@ from statepipe.observe import redact
 from statepipe.runtime.driving.announcing import with_notices
 from statepipe.runtime.driving.attempt import CANCELLED_ATTEMPT
 from statepipe.runtime.driving.changes import Pause, moved, released, retry_later, steered
+from statepipe.runtime.driving.delivering import delivered
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.endings import Ended, Failure
 from statepipe.runtime.failure import names_of
@@ -68,7 +69,7 @@ def arrival(
     except StatepipeError as error:
         move = partial(moved, drive, worker=worker, at_ms=at_ms, took_ms=took_ms)
         change, attachment = _failing(move, ended, error)
-    return change, with_notices(drive, change, attachment)
+    return change, with_notices(drive, change, delivered(drive, change, attachment))
 
 
 def farewell(drive: Drive, *, reason: str, at_ms: int) -> Change:

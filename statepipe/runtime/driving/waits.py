@@ -8,6 +8,7 @@ While it waits nobody drives it: it is a row with a timer, and costs nothing. A 
 the timer, which makes it ready; so does its time. Whoever claims it then looks here again.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from statepipe.clock import Clock
@@ -15,8 +16,9 @@ from statepipe.model import OK, TIMEOUT, Attachment, Change
 from statepipe.runtime.driving import resting
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.endings import Ended
+from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
-from statepipe.store.walk import emissions, signals
+from statepipe.store.walk import datasets, emissions, signals
 from statepipe.units import format_duration
 
 
@@ -41,6 +43,11 @@ def turn(drive: Drive, store: Store, *, worker: int) -> Turn:
         return _moved(drive, ended, worker=worker, clock=store.clock, takes=signal.n)
     key_of = drive.part.call["key_of"]
     key = "" if key_of is None else key_of(drive.params)
+    if (dataset := drive.part.call["dataset"]) is not None:
+        if (there := datasets.found(store.connection, dataset, key)) is not None:
+            note = f"{datasets.told(dataset, key)} is there"
+            return _moved(drive, _ended(OK, encode(there), note), worker=worker, clock=store.clock)
+        events = (dataset,)
     fact = emissions.first(store.connection, key, events) if key else None
     if fact is not None:
         said = f": {fact.reason}" if fact.reason else ""
@@ -48,22 +55,23 @@ def turn(drive: Drive, store: Store, *, worker: int) -> Turn:
         return _moved(drive, ended, worker=worker, clock=store.clock)
     left_ms = resting.left_ms(drive, wait_ms, clock=store.clock)
     if left_ms > 0:
-        rest = _rest(drive, left_ms, key=key, clock=store.clock)
+        rest = _rest(drive, left_ms, events, key=key, clock=store.clock)
         # Without a key as well: it may have rested with one in another state, and been taken back.
         rests_for = (None, key, events if key else ())
         return Turn(rest, Attachment(drive.stay, drive.state, wait=rests_for))
-    asked_for = " or ".join(repr(event) for event in events)
-    if events:
+    if dataset:
+        note = f"{datasets.told(dataset, key)} was not there within {format_duration(wait_ms)}"
+        ended = _ended(TIMEOUT, None, note)
+    elif events:
+        asked_for = " or ".join(repr(event) for event in events)
         ended = _ended(TIMEOUT, None, f"no {asked_for} came within {format_duration(wait_ms)}")
     else:
         ended = _ended(OK, None, f"waited {format_duration(wait_ms)}")
     return _moved(drive, ended, worker=worker, clock=store.clock)
 
 
-def _rest(drive: Drive, for_ms: int, *, key: str, clock: Clock) -> Change:
-    events = drive.part.call["events"]
-    of = f" of {key}" if key else ""
-    note = f"for {' or '.join(events)}{of}" if events else None
+def _rest(drive: Drive, for_ms: int, events: Sequence[str], *, key: str, clock: Clock) -> Change:
+    note = f"for {emissions.told(events, key)}" if events else None
     return resting.rest(drive, for_ms, note=note, clock=clock)
 
 

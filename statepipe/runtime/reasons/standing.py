@@ -15,6 +15,7 @@ from statepipe.runtime.reasons.trying import governing, not_again, pause
 from statepipe.runtime.reasons.waiting import size, waits
 from statepipe.runtime.steering.outlook import outlook
 from statepipe.store.questions.evidence import Evidence, Row
+from statepipe.store.walk.datasets import is_name, told
 from statepipe.units import format_duration, plural
 
 #: What is written down of an instance that is asked for something, or driven.
@@ -108,8 +109,10 @@ def _resting(
 ) -> list[Reason]:
     """Return what an instance in a state that waits is there for."""
     state, overdue = known.found.state, now_ms - wake_at_ms > _OVERDUE_MS
-    if events:
-        key = known.found.key
+    key = known.found.key
+    if events and is_name(events[0]):
+        text = f"it waits in {state} for {told(events[0], key or '')} to be there; at most until"
+    elif events:
         sends = "to send" if key is None else f"to emit, for {key},"
         text = f"it waits in {state} for somebody {sends} {' or '.join(events)}; at most until"
     else:

@@ -75,6 +75,13 @@ SELECT 'occasion ' || o.key || ' of ' || t.machine || '.' || t.name || ': starte
    AND NOT EXISTS (SELECT 1 FROM pruned WHERE id = o.instance)
 """,
     """
+SELECT kind || ' ' || key || ' of ' || d.machine || ': is there, and its rows say otherwise'
+  FROM dataset d
+  LEFT JOIN instance i ON i.id = d.instance
+  LEFT JOIN instance_group g ON d.kind = 'group' AND g.id = d.key
+ WHERE d.is_there AND coalesce(i.status, g.status, 'done') <> 'done'
+""",
+    """
 SELECT 'group ' || g.id || ': is ' || g.status || ' and ' || coalesce(g.completeness, 'nothing')
        || ', its instances say otherwise'
   FROM instance_group g

@@ -14,6 +14,7 @@ from statepipe.sqlite import sqlite3
 from statepipe.store.file.migrations import (
     children,
     copies,
+    datasets,
     figures,
     first_release,
     groups,
@@ -54,7 +55,10 @@ def ensure_schema(connection: sqlite3.Connection, *, store_id: str, clock: Clock
 
     @migrations(name="0002_figures")
     def watch(db: Database) -> None:
-        later = (figures, shapes, groups, replays, copies, limits, signals, children, triggers)
+        later = (
+            *(figures, shapes, groups, replays, copies, limits, signals, children, triggers),
+            datasets,
+        )
         for statement in (each for module in later for each in module.STATEMENTS):
             db.execute(statement)
         fill(connection)

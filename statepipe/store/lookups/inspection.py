@@ -24,7 +24,7 @@ from statepipe.store.codec import decode
 from statepipe.store.lookups import copies, output, parts, triggers
 from statepipe.store.lookups.parts import Part
 from statepipe.store.stage import rows as staged
-from statepipe.store.walk import children, emissions, signals
+from statepipe.store.walk import children, datasets, emissions, signals
 from statepipe.store.walk.claims import not_found
 from statepipe.store.walk.replays import Replay, of_origin, origin_of
 
@@ -238,10 +238,11 @@ class Inspection:
 
     @property
     def awaits(self) -> tuple[str, ...] | None:
-        """The events that it rests for; () if for its time alone; None if it rests for neither."""
+        """The events or dataset it rests for; () if for its time alone; None if for neither."""
         if self.standing != "waiting":
             return None
-        return signals.awaited(self.form).get(self.state)
+        dataset = datasets.awaited(self.form, self.state)
+        return (dataset,) if dataset else signals.awaited(self.form).get(self.state)
 
 
 def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -> Inspection:

@@ -75,7 +75,9 @@ SELECT i.n, i.id, d.machine, i.state, i.status, i.worker, i.attempt, i.batches, 
        i.request, i.failed_state, i.error_class, i.error, i.created_at_ms, i.updated_at_ms,
        i.finished_at_ms, g.id, i.partition,
        iif(i.wake_at_ms IS NULL, NULL,
-           json_extract(d.body, '$.states."' || i.state || '".task.wait'))
+           coalesce('["' || json_extract(d.body, '$.states."' || i.state || '".task.dataset')
+                    || '"]',
+                    json_extract(d.body, '$.states."' || i.state || '".task.wait')))
   FROM instance i
   JOIN definition d ON d.n = i.definition
   LEFT JOIN instance_group g ON g.n = i.member_of
@@ -160,7 +162,7 @@ class Listed(NamedTuple):
     finished_at_ms: int | None
     group: str | None
     partition: str | None  # its key
-    awaits: tuple[str, ...] | None  # the events it rests for; () if for its time alone
+    awaits: tuple[str, ...] | None  # the events or dataset it rests for; () if for its time alone
 
 
 class Resumable(NamedTuple):

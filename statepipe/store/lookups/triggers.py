@@ -13,6 +13,9 @@ from typing import Final, NamedTuple
 
 from statepipe.sqlite import sqlite3
 
+#: What is noted of one that can look again at what it listens to.
+MENDED: Final = "it can look again"
+
 _LISTED: Final = """
 SELECT t.n, t.machine, t.name, t.kind, t.listens, t.position, t.paused_at_ms,
        (SELECT note FROM trigger_journal j
@@ -20,6 +23,9 @@ SELECT t.n, t.machine, t.name, t.kind, t.listens, t.position, t.paused_at_ms,
          ORDER BY j.n DESC LIMIT 1),
        (SELECT coalesce(sum(count), 0) FROM trigger_journal j
          WHERE j.trigger = t.n AND j.kind = 'passed'),
+       (SELECT nullif(note, ?) FROM trigger_journal j
+         WHERE j.trigger = t.n AND j.kind = 'error'
+         ORDER BY j.n DESC LIMIT 1),
        o.key, o.decided_at_ms, o.instance, o.refusal
   FROM machine_trigger t
   LEFT JOIN occasion o ON o.n = (SELECT max(n) FROM occasion WHERE trigger = t.n)
@@ -63,6 +69,7 @@ class Listed(NamedTuple):
     paused_at_ms: int | None
     paused_reason: str | None
     passed: int  # how many occasions were passed over, ever
+    error: str | None  # why it could not look, when that was tried last
     last: Last | None
 
 
@@ -76,8 +83,8 @@ class Origin(NamedTuple):
 def listed(connection: sqlite3.Connection) -> list[Listed]:
     """Return all triggers that were ever seen, by machine and name."""
     return [
-        Listed._make([*row[:9], None if row[9] is None else Last(*row[9:])])
-        for row in connection.execute(_LISTED)
+        Listed._make([*row[:10], None if row[10] is None else Last(*row[10:])])
+        for row in connection.execute(_LISTED, (MENDED,))
     ]
 
 

@@ -18,7 +18,7 @@ from statepipe.store.lookups import groups
 from statepipe.store.lookups.groups import NewGroup
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.stage.rows import has_batches
-from statepipe.store.walk import children
+from statepipe.store.walk import children, datasets
 from statepipe.store.walk.claims import (
     JOURNAL_OF_STEERING,
     dead_workers,
@@ -344,6 +344,7 @@ def rewind(  # noqa: PLR0913  (what was worked out of it before)
         connection.execute(
             JOURNAL_OF_STEERING, {"n": n, "event": "rewind", "source": source, "note": reason}
         )
+        datasets.withdraw(connection, instance_id)
         now = load_checkpoint(connection, n)
         if loads is not None:  # what is loaded is fixed on entering, and this is entering
             insert_plan(connection, n, Plan(Stay(now.generation, state, visit), loads))

@@ -5,6 +5,7 @@ Where each trigger of a machine goes on.
     standing    how some of them stand now
     pause       let one rest, or go on; journaled with the reason
     counted     what became of occasions, inside the caller's transaction
+    tell        why one cannot look at what it listens to, or that it can again
     note        a row in the journal of a trigger, inside the caller's transaction
 
 The first time a trigger is seen it begins with the position it is given, from now on. So it
@@ -19,18 +20,20 @@ from typing import Any, Final, NamedTuple
 from statepipe.errors import Refused
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
+from statepipe.store.lookups.triggers import MENDED
 from statepipe.store.metrics.counters import Counters
 
 _FIND: Final = "SELECT n, listens FROM machine_trigger WHERE machine = ? AND name = ?"
 
 _INSERT: Final = """
-INSERT INTO machine_trigger (machine, name, kind, listens, position, seen_at_ms)
-VALUES (:machine, :name, :kind, :listens, :position, :now_ms)
+INSERT INTO machine_trigger (machine, name, kind, listens, position, seen_at_ms, follows)
+VALUES (:machine, :name, :kind, :listens, :position, :now_ms, :follows)
 """
 
 _CHANGE: Final = """
 UPDATE machine_trigger
-   SET kind = :kind, listens = :listens, position = :position, seen_at_ms = :now_ms
+   SET kind = :kind, listens = :listens, position = :position, seen_at_ms = :now_ms,
+       follows = :follows
  WHERE n = :n
 """
 
@@ -38,6 +41,10 @@ _STANDING: Final = """
 SELECT n, listens, position, paused_at_ms IS NOT NULL
   FROM machine_trigger
  WHERE n IN (SELECT value FROM json_each(?))
+"""
+
+_LAST_ERROR: Final = """
+SELECT note FROM trigger_journal WHERE trigger = ? AND kind = 'error' ORDER BY n DESC LIMIT 1
 """
 
 _NOTE: Final = """
@@ -82,6 +89,8 @@ def register(
         "listens": said,
         "position": json.dumps(position),
         "now_ms": store.clock.now_ms(),
+        # Only then is each instance of that machine written down that is done.
+        "follows": listens["machine"] if listens.get("form") == "instance" else None,
     }
     with store.write() as connection:
         row = connection.execute(_FIND, (machine, name)).fetchone()  # another may have been quicker
@@ -140,6 +149,21 @@ def counted(connection: sqlite3.Connection, name: str, outcome: str, *, by: int)
     counters = Counters()
     counters.count("occasions", machine, own, outcome, by=by)
     counters.write(connection)
+
+
+def tell(store: Store, n: int, *, error: str | None) -> None:
+    """Write down why a trigger cannot look at what it listens to, or that it can again."""
+    now = error or MENDED
+    if now == _last_told(store.connection, n):
+        return
+    with store.write() as connection:
+        if now != _last_told(connection, n):  # else another process was quicker
+            note(connection, n, "error", at_ms=store.clock.now_ms(), text=now)
+
+
+def _last_told(connection: sqlite3.Connection, n: int) -> str:
+    row = connection.execute(_LAST_ERROR, (n,)).fetchone()
+    return MENDED if row is None else str(row[0])
 
 
 def note(

@@ -22,7 +22,7 @@ from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.stage.rows import give_back
-from statepipe.store.walk import children, emissions, notices, shapes, watermarks
+from statepipe.store.walk import children, datasets, emissions, notices, shapes
 
 # A plain move, in 8 values: ?1 n, ?2 epoch, ?3 seq, ?4 state, ?5 at_ms, ?6 event,
 # ?7 took_ms, ?8 policy. The journal takes the rest from the row, before it is updated.
@@ -160,8 +160,6 @@ SELECT instance, :generation, :state, :visit, number, generation, state, visit, 
    AND state = :source_state
    AND visit = :source_visit
 """
-
-_NAME = "SELECT id FROM instance WHERE n = ?"
 
 _POLICY = "INSERT INTO policy (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHING"
 
@@ -354,9 +352,8 @@ def _attach(connection: sqlite3.Connection, change: Change, attachment: Attachme
         insert_plan(connection, change.n, attachment.plan)
     if attachment.releases:
         give_back(connection, change.n, keeps=attachment.keeps)
-    for reached in attachment.reached:
-        (name,) = connection.execute(_NAME, (change.n,)).fetchone()
-        watermarks.advance(connection, change.machine, reached, instance=name, at_ms=change.at_ms)
+    if attachment.reached or attachment.delivers:
+        datasets.record(connection, change, attachment)
     if attachment.notices:
         notices.insert(connection, attachment.notices)
     if not emissions.keep_wait(connection, change, attachment):

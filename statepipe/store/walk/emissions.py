@@ -4,6 +4,7 @@ Events that are emitted to whoever waits for them: one row an event and key, for
     emit        write one down, and wake all who rest for it; one transaction
     first       the oldest that was emitted, of some events with one key
     keep_wait   what a change says of a wait, in the transaction of the change
+    told        what an instance rests for, in words
     key_of      the key of the events that an instance rests for
     known       the events that stored definitions wait for with a key, or triggers listen to
     since       what was emitted of one event after another one
@@ -14,14 +15,14 @@ counts. The committer asks once more whether it was emitted when it commits a re
 an emit cannot fall between a look and that commit.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from statepipe.errors import BadParameter
 from statepipe.model import Attachment, Change
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
-from statepipe.store.walk import signals
+from statepipe.store.walk import datasets, signals
 from statepipe.store.walk.claims import JOURNAL_OF_STEERING
 from statepipe.store.walk.signals import WAKE, encoded
 
@@ -148,7 +149,16 @@ def keep_wait(connection: sqlite3.Connection, change: Change, attachment: Attach
         return True
     connection.execute("DELETE FROM awaiting WHERE instance = ?", (change.n,))
     connection.executemany(_REST, [(event, key, change.n) for event in events])
+    if events and datasets.is_name(events[0]):
+        return datasets.found(connection, events[0], key) is None
     return not events or first(connection, key, events) is None
+
+
+def told(events: Sequence[str], key: str | None) -> str:
+    """Return what people call what an instance rests for: events, or a dataset."""
+    if datasets.is_name(events[0]):
+        return datasets.told(events[0], key or "")
+    return f"{' or '.join(events)} of {key}" if key else " or ".join(events)
 
 
 def key_of(connection: sqlite3.Connection, n: int) -> str | None:

@@ -6,6 +6,7 @@ How far each machine has loaded: one row each time a watermark moved, the newest
     put         a person's word, with a reason
     moves       the history, newest first
     moments     where all sources stand, of those that count in time
+    has_reached whether a watermark is at what a text says, or above
 
 An instance only ever raises a watermark, and not one that a person has put since the
 instance began: they want it where they put it.
@@ -150,13 +151,14 @@ def moments(connection: sqlite3.Connection) -> dict[tuple[str, str], float]:
     """
     found = {}
     for machine, state, value in connection.execute(_NEWEST):
-        seconds = _seconds(decode(value))
-        if seconds is not None:
-            found[machine, state] = seconds
+        at = seconds(decode(value))
+        if at is not None:
+            found[machine, state] = at
     return found
 
 
-def _seconds(value: object) -> float | None:
+def seconds(value: object) -> float | None:
+    """Return where a watermark stands in seconds since 1970; None if it counts in no time."""
     if isinstance(value, str):
         try:
             value = dt.datetime.fromisoformat(value)
@@ -180,6 +182,28 @@ def is_higher(value: object, than: object) -> bool:
         return False
     higher: bool = value > than  # type: ignore[operator]  # of one type that has an order
     return higher
+
+
+def has_reached(value: object, text: str) -> bool:
+    """Return whether a watermark is at or above what `text` says; False if they do not compare."""
+    if _is_number(value):
+        try:
+            number = int(text) if text.lstrip("-").isdecimal() else float(text)
+        except ValueError:
+            return False
+        return not is_higher(number, value)
+    now, wanted = seconds(_dated(value)), seconds(_dated(text))
+    if now is None or wanted is None:
+        return isinstance(value, str) and value >= text
+    return now >= wanted
+
+
+def _dated(value: object) -> object:
+    """Return text that is a date as that date; a date stands for its beginning, in UTC."""
+    try:
+        return dt.date.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _is_number(value: object) -> bool:

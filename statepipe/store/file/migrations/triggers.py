@@ -44,7 +44,7 @@ CREATE TABLE trigger_journal (
   trigger INTEGER NOT NULL REFERENCES machine_trigger (n),
   at_ms   INTEGER NOT NULL,
   kind    TEXT    NOT NULL
-          CHECK (kind IN ('seen', 'changed', 'passed', 'pause', 'unpause', 'backfill')),
+          CHECK (kind IN ('seen', 'changed', 'passed', 'pause', 'unpause', 'backfill', 'error')),
   count   INTEGER CHECK (count >= 0),
   note    TEXT NOT NULL
 ) STRICT""",
