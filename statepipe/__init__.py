@@ -15,6 +15,8 @@ from typing import Final
 __version__: Final = "0.1.0"
 
 _HOMES: Final = {
+    "After": "statepipe.machine.triggers.upstreams",
+    "Arriving": "statepipe.machine.triggers.arrivals",
     "BadAnswer": "statepipe.errors",
     "BadParameter": "statepipe.errors",
     "Batch": "statepipe.model",
@@ -23,6 +25,7 @@ _HOMES: Final = {
     "ByOffset": "statepipe.io.rest.pages",
     "ByPage": "statepipe.io.rest.pages",
     "Child": "statepipe.machine.taskgraph",
+    "Dataset": "statepipe.machine.datasets",
     "Emitted": "statepipe.machine.triggers.events",
     "Engine": "statepipe.engine",
     "Fatal": "statepipe.errors",

@@ -19,6 +19,7 @@ from statepipe.io.rest.pages import ByPage as ByPage
 from statepipe.io.rest.source import read_rest as read_rest
 from statepipe.io.sql.limits import SqlLimits as SqlLimits
 from statepipe.io.sql.source import read_sql as read_sql
+from statepipe.machine.datasets import Dataset as Dataset
 from statepipe.machine.definition import Machine as Machine
 from statepipe.machine.definition import State as State
 from statepipe.machine.definition import Transition as Transition
@@ -30,9 +31,11 @@ from statepipe.machine.taskgraph import Graph as Graph
 from statepipe.machine.taskgraph import GraphTask as GraphTask
 from statepipe.machine.tasks import Load as Load
 from statepipe.machine.tasks import Run as Run
+from statepipe.machine.triggers.arrivals import Arriving as Arriving
 from statepipe.machine.triggers.events import Emitted as Emitted
 from statepipe.machine.triggers.schedules import Schedule as Schedule
 from statepipe.machine.triggers.trigger import Trigger as Trigger
+from statepipe.machine.triggers.upstreams import After as After
 from statepipe.machine.waits import Wait as Wait
 from statepipe.model import Batch as Batch
 from statepipe.model import Outcome as Outcome

@@ -24,6 +24,7 @@ from statepipe.errors import DefinitionError, NotFound
 from statepipe.io.contract import Contract
 from statepipe.io.declared import read_declared
 from statepipe.io.destinations import check_address
+from statepipe.machine import upstreams
 from statepipe.machine.alerts import named_targets
 from statepipe.machine.checker import check as findings_of
 from statepipe.machine.definition import Machine
@@ -96,7 +97,18 @@ def findings(name: str, config: Config) -> list[Finding]:
         ),
         machines=lambda other: load_machine(find_machine(other, config.machines_dir)),
     )
-    return [*_unknown_names(machine, config), *_addresses(machine), *found]
+    dependent = upstreams.check(machine, _all(config)) if upstreams.needs(machine) else []
+    return [*_unknown_names(machine, config), *_addresses(machine), *found, *dependent]
+
+
+def _all(config: Config) -> dict[str, Machine | None]:
+    """Return all machines by name; None for one whose file cannot be loaded."""
+    loaded: dict[str, Machine | None] = {}
+    for name in list_machines(config.machines_dir):
+        loaded[name] = None
+        with suppress(DefinitionError):
+            loaded[name] = load_machine(find_machine(name, config.machines_dir))
+    return loaded
 
 
 def _unknown_names(machine: Machine, config: Config) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ from statepipe.machine.triggers.trigger import Trigger
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.triggers.asking import Preview, Stands, missing, named, previewed, standings
 from statepipe.runtime.triggers.schedules import begin_of_key
+from statepipe.store.lookups.triggers import Listed
 from statepipe.units import plural
 
 EXIT_REFUSED: Final = 6
@@ -43,7 +44,7 @@ _REASON = click.option("--reason", required=True, metavar="TEXT", help="Why; it 
 
 @click.group("triggers")
 def triggers() -> None:
-    """What starts instances by itself: schedules, events."""
+    """What starts instances by itself: schedules, events, files, other machines."""
 
 
 @command("ls", examples=["statepipe triggers ls", "statepipe triggers ls orders -o json"])
@@ -257,11 +258,19 @@ def _row(each: Stands) -> dict[str, Any]:
         "next_at": moment(each.next_at_ms) or None,
         "last": last and {**last._asdict(), "decided_at": moment(last.decided_at_ms)},
         "passed_over": 0 if row is None else row.passed,
+        "error": row and row.error,
         "_listens": each.trigger.on.said if each.trigger else row and row.kind,
         "_next": due if stands == "active" else "",
         "_last": last.key if last else "",
-        "_started": (last.instance or f"nothing: {first_line(last.refusal)}") if last else "",
+        "_started": _started(row),
     }
+
+
+def _started(row: Listed | None) -> str:
+    if row is not None and row.error is not None:
+        return f"cannot look: {row.error}"
+    last = row and row.last
+    return (last.instance or f"nothing: {first_line(last.refusal)}") if last else ""
 
 
 def _would(name: str, trigger: Trigger, each: Preview) -> dict[str, Any]:

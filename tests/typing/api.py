@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import assert_type
 
 from statepipe import (
+    After,
+    Arriving,
     Batch,
     Emitted,
     Engine,
@@ -78,6 +80,8 @@ orders = Machine(
     triggers=(
         Trigger(name="nightly", on=Schedule(cron="0 3 * * *", catchup="last")),
         Trigger(name="ready", on=Emitted(event="ready"), params={"day": "{event.key}"}),
+        Trigger(name="hours", on=After(machine="orders_hourly", covers="day")),
+        Trigger(name="drop", on=Arriving(file="inbox/*.csv", marker=".done")),
     ),
     states=(
         State(

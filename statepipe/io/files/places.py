@@ -2,14 +2,16 @@
 Which files a path means, on a disk or elsewhere.
 
     find    a path, a URL or a glob of either -> the files it means, in order
+    there   a glob of local files -> those that are there right now, which may be none
 """
 
 import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from statepipe.errors import DataError, Fatal
 from statepipe.io.files.found import BLOCK_BYTES, Found, Opened
@@ -39,6 +41,33 @@ def find(path: str | Path, storage_options: Mapping[str, Any] | None) -> Sequenc
     if not found:
         raise Fatal(f"no file matches {text}; nothing was read. Correct the path and resume")
     return sorted(found, key=lambda each: each.name)
+
+
+class There(NamedTuple):
+    """A file that is there: its name as the glob has it, its path, size and time."""
+
+    name: str
+    path: str
+    size: int
+    modified_ns: int
+
+
+def there(pattern: str, *, root: str) -> list[There]:
+    """
+    Return the regular files that a glob below the folder `root` means, sorted by name.
+
+    Raises:
+        OSError: A folder cannot be listed.
+    """
+    fixed = fixed_part(pattern)
+    found = []
+    for inner in matching(pattern, lambda folder: _entries(os.path.join(root, folder))):  # noqa: PTH118  (Path raises for odd names)
+        path = os.path.join(root, f"{fixed}{inner}")  # noqa: PTH118  (as above)
+        with suppress(FileNotFoundError):  # it went since its folder was listed
+            facts = os.stat(path)  # noqa: PTH116  (as above)
+            if stat.S_ISREG(facts.st_mode):
+                found.append(There(f"{fixed}{inner}", path, facts.st_size, facts.st_mtime_ns))
+    return sorted(found)
 
 
 def _matching(pattern: str) -> list[Found]:

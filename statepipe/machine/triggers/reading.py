@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from statepipe.machine.names import refusal
-from statepipe.machine.reading import at, duration_of, known, table_of, text_of
+from statepipe.machine.reading import at, duration_of, known, needed, table_of, text_of
+from statepipe.machine.triggers.arrivals import Arriving
 from statepipe.machine.triggers.events import Emitted
 from statepipe.machine.triggers.listening import Listens
 from statepipe.machine.triggers.schedules import Schedule
 from statepipe.machine.triggers.trigger import Trigger
+from statepipe.machine.triggers.upstreams import FORMS, After
 
 
 class _Kind(NamedTuple):
@@ -66,7 +68,26 @@ def _emitted(table: Mapping[str, Any]) -> Emitted:
     return Emitted(event=text_of("event", table["event"]))
 
 
+def _after(table: Mapping[str, Any]) -> After:
+    with at("after"):
+        said = table_of(None, table["after"])
+        known(said, ("machine", *FORMS))
+        needed(said, ("machine",))
+        return After(**said)
+
+
+def _arriving(table: Mapping[str, Any]) -> Arriving:
+    return Arriving(
+        file=text_of("file", table["file"]),
+        stable_ms=duration_of("stable", table.get("stable")),
+        marker=table.get("marker"),
+        every_ms=duration_of("every", table.get("every", "10s")) or 0,
+    )
+
+
 _KINDS: Final = {
     Schedule.kind: _Kind(("tz", "catchup", "jitter"), _schedule),
     Emitted.kind: _Kind((), _emitted),
+    Arriving.kind: _Kind(("stable", "marker", "every"), _arriving),
+    After.kind: _Kind((), _after),
 }

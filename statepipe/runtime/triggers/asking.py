@@ -19,6 +19,7 @@ from statepipe.errors import (
     ValueRefused,
 )
 from statepipe.machine.definition import Machine
+from statepipe.machine.triggers.schedules import Schedule
 from statepipe.machine.triggers.trigger import Trigger
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.triggers.kinds import Asked, Occasion
@@ -168,7 +169,8 @@ def _stands(
     is_known = row is not None and row.listens == written(listens_of(trigger))
     position = json.loads(row.position) if row is not None and is_known else kind.begin(asked)
     due = kind.look(asked, position)
-    return Stands(machine, trigger.name, trigger, row, len(due.occasions), due.look_at_ms)
+    next_at_ms = due.look_at_ms if isinstance(trigger.on, Schedule) else None
+    return Stands(machine, trigger.name, trigger, row, len(due.occasions), next_at_ms)
 
 
 def _preview(machine: Machine, trigger: Trigger, occasion: Occasion, *, now_ms: int) -> Preview:

@@ -6,9 +6,10 @@ What a kind of trigger has to say; everything else is the same for all of them.
     Due         what is due, and where to go on
     Occasion    one thing to start an instance for
 
-A kind starts and writes nothing, and remembers nothing but its position, which the store keeps:
-plain JSON of its own. It may be asked twice, or by two processes at once, and one of the answers
-is thrown away then. An occasion that comes again under the same key starts nothing.
+A kind starts and writes nothing, and remembers nothing that matters but its position, which the
+store keeps: plain JSON of its own. It may be asked twice, or by two processes at once, and one
+of the answers is thrown away then. An occasion that comes again under the same key starts
+nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,12 +28,16 @@ class Asked(NamedTuple):
         trigger: Its definition; `on` is of the kind's own class.
         now_ms: The wall clock.
         connection: Of the store, for reading by its own modules.
+        boot_ms: The boot clock, for how long a thing has been so.
+        memory: The kind's own, for as long as one process looks; None if it looks only once.
     """
 
     name: str
     trigger: Trigger
     now_ms: int
     connection: Any
+    boot_ms: int = 0
+    memory: dict[str, Any] | None = None
 
 
 class Occasion(NamedTuple):
@@ -53,6 +58,7 @@ class Due(NamedTuple):
             something that is written into the store can change that.
         passed: How many occasions were passed over on the way.
         note: Which and why, for people; None if none were.
+        error: Why it could not look; None if it could.
     """
 
     occasions: Sequence[Occasion]
@@ -60,6 +66,7 @@ class Due(NamedTuple):
     look_at_ms: int | None
     passed: int = 0
     note: str | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,17 @@ from typing import Final
 from statepipe.errors import StatepipeError
 from statepipe.machine.triggers.trigger import Trigger
 from statepipe.runtime.catalog import Catalog
-from statepipe.runtime.triggers import events, schedules
+from statepipe.runtime.triggers import arrivals, events, schedules, upstreams
 from statepipe.runtime.triggers.kinds import Asked, Kind
 from statepipe.store.file.connection import Store
 from statepipe.store.triggers import standing
 
-KINDS: Final[Mapping[str, Kind]] = {"schedule": schedules.KIND, "event": events.KIND}
+KINDS: Final[Mapping[str, Kind]] = {
+    "schedule": schedules.KIND,
+    "event": events.KIND,
+    "file": arrivals.KIND,
+    "after": upstreams.KIND,
+}
 
 
 def declared(catalog: Catalog) -> Iterator[tuple[str, Trigger]]:

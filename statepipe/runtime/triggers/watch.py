@@ -30,7 +30,7 @@ from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
 from statepipe.store.triggers import deciding
 from statepipe.store.triggers.deciding import Decision, Starts, Wanted
-from statepipe.store.triggers.standing import Standing, standing, written
+from statepipe.store.triggers.standing import Standing, standing, tell, written
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +46,8 @@ class Watched:
     listens: str = field(init=False)
     seen: Standing | None = None
     look_at_ms: int | None = 0  # None: once something was written
+    error: str | None = ""  # nothing told yet: another process may have told of one
+    memory: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.listens = written(listens_of(self.trigger))
@@ -115,14 +117,24 @@ class Watch:
         # A process that saw it with another definition since decides upon it now.
         while not seen.is_paused and seen.listens == each.listens:
             now_ms = self._store.clock.now_ms()
-            asked = Asked(each.name, each.trigger, now_ms, self._store.connection)
+            boot_ms, connection = self._store.clock.boot_ms(), self._store.connection
+            asked = Asked(each.name, each.trigger, now_ms, connection, boot_ms, each.memory)
             due = KINDS[each.trigger.on.kind].look(asked, json.loads(seen.position))
             each.seen, each.look_at_ms = seen, due.look_at_ms
+            self._tell(each, due.error)
             if json.dumps(due.position) == seen.position:
                 assert not due.occasions, "a position moves with the occasions"
                 return
             self._decide(each, seen, due)
             seen = standing(self._store.connection, [each.n])[each.n]
+
+    def _tell(self, each: Watched, error: str | None) -> None:
+        """Write down that it could not be looked, or can be again."""
+        if error != each.error:
+            tell(self._store, each.n, error=error)
+            each.error = error
+            if error is not None:
+                _log.warning("trigger %s: %s", each.name, error)
 
     def _decide(self, each: Watched, seen: Standing, due: Due) -> None:
         machine, starts = each.program.table.machine, starts_of(each.program)
