@@ -15,7 +15,7 @@ the same statement, and both go on at `dispatch` from the last commit.
 
 import random
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from statepipe.errors import StatepipeError, TaskCancelled
 from statepipe.model import Change, Checkpoint, Status
@@ -37,7 +37,7 @@ from statepipe.runtime.driving.sizing import size_of
 from statepipe.runtime.driving.waiting import Waiting
 from statepipe.runtime.output.capture import Outbox
 from statepipe.runtime.output.streams import nobody
-from statepipe.runtime.program import Program
+from statepipe.runtime.program import RESTING, Program
 from statepipe.store.file.connection import Store
 from statepipe.store.liveness import Worker
 from statepipe.store.stage.directory import Stage
@@ -45,9 +45,6 @@ from statepipe.store.stage.sweep import sweep, sweep_family
 from statepipe.store.walk import claims, workers
 from statepipe.store.walk.claims import Scope
 from statepipe.store.walk.committer import Verdict
-
-#: States in which nothing is called.
-_RESTING: Final = {"wait": waits.turn, "children": family.turn}
 
 
 class Loop:
@@ -236,9 +233,9 @@ class Loop:
             self._permits.give_back(drive)
             self._conclude(drive, refusal, None)
             return
-        turn = _RESTING.get(drive.part.work)
-        if turn is not None:
-            change, attachment = turn(drive, self._store, worker=self._worker.n)
+        if drive.part.work in RESTING:
+            rests = waits if drive.part.work == "wait" else family
+            change, attachment = rests.turn(drive, self._store, worker=self._worker.n)
             self._group.add(Entry(drive, change, None), attachment)
             return
         ended = self._calls.begin(drive, self._ask_inline)

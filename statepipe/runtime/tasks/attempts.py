@@ -196,7 +196,7 @@ def _batch_of(item: Any) -> Batch:  # noqa: ANN401 what an author yielded
 def _map(
     function: Callable[..., Any], task: Task, call: Mapping[str, Any], ask: Ask
 ) -> dict[str, Any]:
-    if call["given"] and call["given"]["is_torn"]:
+    if call.get("given") and call["given"]["is_torn"]:
         raise Fatal(
             "the task maps batches, and several that it needs have made some:"
             f" {', '.join(call['given']['batches'])}. Write it as a source, def name(task), and"
@@ -286,7 +286,7 @@ def _task(call: Mapping[str, Any], ask: Ask) -> Task:
     if log is None:
         log = _logs[machine, state] = logging.getLogger(f"statepipe.task.{machine}.{state}")
     flag = cancellation.current()
-    given = call["given"] or _ALONE
+    given = call.get("given") or _ALONE
     return Task(
         instance=call["instance"],
         machine=machine,
