@@ -6,7 +6,8 @@ The engine: what the command line and Python programs drive instances with.
     Engine.resume     take unfinished instances back to work, and drive them
     Engine.retry      the same for one task of one
     Engine.work       drive whatever is ready, until told to stop
-    Engine.cancel, Engine.pause, Engine.signal, Engine.emit, Engine.rewind, Engine.replay
+    Engine.cancel, Engine.kill, Engine.pause, Engine.rewind
+    Engine.signal, Engine.emit, Engine.replay
     Engine.copies     instances made of another one: restart, fork
     Engine.groups     the same for partitions that belong together
     Engine.triggers   what starts instances by itself: pause, backfill
@@ -43,9 +44,10 @@ from statepipe.store.lookups import lookup
 from statepipe.store.lookups.lookup import Found
 from statepipe.store.stage.directory import Stage, stage_directory
 from statepipe.store.stage.sweep import sweep_finished
-from statepipe.store.steering import instances as steering
+from statepipe.store.steering import asking
 from statepipe.store.walk import claims, workers
 from statepipe.store.walk.claims import Scope
+from statepipe.wishes import Wish
 
 Adopt = Literal["pinned", "latest"]
 
@@ -245,10 +247,16 @@ class Engine(Sender):
         """
         Cancel an unfinished instance; return False if its driver was asked to and will.
 
+        Of a machine with `on_cancel` it is now in `cancelling`: `run`, or a worker, runs that.
+
         Raises:
             NotFound, Refused: No such instance, or it has already finished.
         """
         return self._ask(instance_id, "cancel", reason=reason)
+
+    def kill(self, instance_id: str, *, reason: str | None = None) -> bool:
+        """End an instance by force: without grace, and without `on_cancel`; else as `cancel`."""
+        return self._ask(instance_id, "kill", reason=reason)
 
     def pause(self, instance_id: str, *, reason: str | None = None) -> bool:
         """Let an instance rest at its next boundary until it is resumed; else as `cancel`."""
@@ -338,11 +346,10 @@ class Engine(Sender):
     def _stage(self) -> Stage:
         return Stage(stage_directory(self._config.store, store_id=self._store.store_id))
 
-    def _ask(
-        self, instance_id: str, wish: Literal["cancel", "pause"], *, reason: str | None
-    ) -> bool:
-        done = steering.request(self._store, instance_id=instance_id, wish=wish, reason=reason)
-        self._observers.asked(self._store, instance_id, kind=wish if done else "request")
+    def _ask(self, instance_id: str, wish: Wish, *, reason: str | None) -> bool:
+        done = asking.request(self._store, instance_id=instance_id, wish=wish, reason=reason)
+        fulfilled = "pause" if wish == "pause" else "cancel"
+        self._observers.asked(self._store, instance_id, kind=fulfilled if done else "request")
         return done
 
     def _take_back(

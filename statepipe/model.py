@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from statepipe.drift import Drift, Seen
+from statepipe.wishes import Wish
 
 Record = dict[str, Any]
 
@@ -232,7 +233,7 @@ class Checkpoint(NamedTuple):
     error_class: str | None
     error: str | None
     entered_at_ms: int
-    request: str | None  # "cancel" or "pause", asked for
+    request: str | None  # one of `statepipe.wishes`, asked for
     due_at_ms: int | None = None  # when its timer was to ring, if that is why it was claimed
 
 
@@ -384,4 +385,4 @@ class Family(NamedTuple):
     begins: tuple[NewChild, ...] = ()
     takes: tuple[Taken, ...] = ()  # the batches that become the stay's own, in this order
     adopts: tuple[tuple[int, int], ...] = ()  # children at rest, and the definitions they go on by
-    stops: Literal["cancel", "pause"] | None = None  # what is asked of those that have not ended
+    stops: Wish | None = None  # what is asked of those that have not ended

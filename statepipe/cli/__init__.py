@@ -46,6 +46,7 @@ COMMANDS: Final = {
     "history": ("history", "The journal of an instance."),
     "init": ("init", "Make a runnable example in a new folder."),
     "inspect": ("inspect", "One instance: where it stands, why, what to type next."),
+    "kill": ("steer", "End an instance by force."),
     "logs": ("logs", "What the tasks of an instance printed and logged."),
     "ls": ("ls", "List instances, newest first."),
     "metrics": ("metrics", "Watch: metrics for Prometheus, dashboards, alert rules."),

@@ -114,7 +114,7 @@ def _all(config: Config) -> dict[str, Machine | None]:
 def _unknown_names(machine: Machine, config: Config) -> Iterator[Finding]:
     """What the machine and `statepipe.toml` say of each other and only one of them knows."""
     name = machine.name
-    acting = [state.name for state in machine.states if state.task is not None]
+    acting = [state.name for state in machine.acting]
     refusals: tuple[Callable[[], None], ...] = (
         lambda: refuse_unknown_overrides(
             config, machine=name, states=acting, tasks=tasks_of(machine)

@@ -51,7 +51,8 @@ def explain(*, target: str) -> None:
     config = config_here()
     machine = load_machine(find_machine(name, config.machines_dir))
     told = machine
-    state = machine.state(state_name)
+    acting = (each for each in machine.acting if each.name == state_name)
+    state = next(acting, None) or machine.state(state_name)
     if task_name:
         task = graph_task(machine, TaskName(name, state_name, task_name))
         machine = task_machine(machine, state_name, task)

@@ -62,6 +62,7 @@ def check(
             tables=tables,
             policies=policies,
         ),
+        *_cleanup(machine, functions=functions, policies=policies),
         *_partitions(machine, functions=functions),
         *_events(machine),
         *_reachability(machine),
@@ -117,6 +118,28 @@ def _tasks(
             policies(machine, state)
         except DefinitionError as refused:
             yield error(state.name, refused.message, refused.next_step)
+
+
+def _cleanup(
+    machine: Machine,
+    *,
+    functions: Callable[[Run], str],
+    policies: Callable[[Machine, State], object],
+) -> Iterator[Finding]:
+    """What runs on a cancel is a function of the task alone."""
+    state = machine.on_cancel
+    if state is None or not isinstance(state.task, Run):
+        return
+    try:
+        if functions(state.task) != "call":
+            yield error(
+                state.name,
+                f"on_cancel: {state.task.reference} makes or takes batches",
+                f"def {state.task.reference.rpartition(':')[2]}(task), which yields nothing",
+            )
+        policies(machine, state)
+    except DefinitionError as refused:
+        yield error(state.name, f"on_cancel: {refused.message}", refused.next_step)
 
 
 def _partitions(machine: Machine, *, functions: Callable[[Run], str]) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
 from statepipe.errors import NotFound
+from statepipe.machine.cleanup import refuse_misfit_cleanup
 from statepipe.machine.guards import Guard
 from statepipe.machine.judging import Validate
 from statepipe.machine.names import (
@@ -230,6 +231,7 @@ class Machine:
         why: What it is for, for people.
         notify: Targets of `statepipe.toml` that are told of it, each of what its `on` says.
         triggers: What starts instances of it by itself.
+        on_cancel: What runs when an instance is cancelled, before it rests; see `machine.cleanup`.
 
     Raises:
         DefinitionError: If a name is bad or used twice, or a target is unknown.
@@ -245,6 +247,7 @@ class Machine:
     why: str = ""
     notify: tuple[str, ...] = ()
     triggers: tuple[Trigger, ...] = ()
+    on_cancel: State | None = None
 
     def __post_init__(self) -> None:
         """Check the whole, then complete it."""
@@ -266,6 +269,8 @@ class Machine:
             object.__setattr__(self, "partition", self.partition.bound_to(self.params))
         refuse_unfit(self.triggers, self.params)
         self._check_names()
+        if self.on_cancel is not None:
+            refuse_misfit_cleanup(self.on_cancel.task, [each.name for each in self.states])
 
     def state(self, name: str) -> State:
         """
@@ -283,6 +288,12 @@ class Machine:
             meaning="nothing was changed",
             next_step=f"its states are {', '.join(names)}",
         )
+
+    @property
+    def acting(self) -> tuple[State, ...]:
+        """The states in which something runs, or waits; `cancelling` is the last of them."""
+        cleanup = () if self.on_cancel is None else (self.on_cancel,)
+        return (*(each for each in self.states if each.task is not None), *cleanup)
 
     def _check_keys(self) -> None:
         always = [each.name for each in self.params if each.required or each.default is not None]

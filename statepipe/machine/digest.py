@@ -1,7 +1,7 @@
 """
 Is it still the machine an instance began with; and if not, what changed, in plain sentences.
 
-    canonical           what counts: graph, tasks, contracts, parameters, version
+    canonical           what counts: graph, tasks, contracts, parameters, version, on_cancel
     digest              64 hex digits over it
     describe_changes    two of them compared
 
@@ -55,6 +55,7 @@ def canonical(machine: Machine, *, contract_digests: Mapping[str, str]) -> dict[
             for param in machine.params
         },
         "states": {state.name: _state(state, contract_digests) for state in machine.states},
+        **_on_cancel(machine),
     }
 
 
@@ -68,7 +69,7 @@ def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str
     """Return what changed from one canonical form to another, a sentence each; [] if nothing."""
     said = [
         f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
-        for key in ("machine", "version", "initial")
+        for key in ("machine", "version", "initial", "on_cancel")
         if old.get(key) != new.get(key)
     ]
     said += _compared("parameter", old["params"], new["params"], _param_changes)
@@ -80,6 +81,12 @@ def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - any JSON value
     return value.isoformat() if isinstance(value, dt.date) else value
+
+
+def _on_cancel(machine: Machine) -> dict[str, Any]:
+    """What runs on a cancel; not said of machines without, which keep the digest they had."""
+    task = machine.on_cancel and machine.on_cancel.task
+    return {"on_cancel": task.reference} if isinstance(task, Run) else {}
 
 
 def _state(state: State, contract_digests: Mapping[str, str]) -> dict[str, Any]:

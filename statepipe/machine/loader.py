@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from statepipe.errors import DefinitionError, NotFound, UsageError
+from statepipe.machine.cleanup import CLEANUP_KEYS
 from statepipe.machine.definition import FAILED_STATE, Machine, State, Transition
 from statepipe.machine.names import check_name, refusal
 from statepipe.machine.parameter import Param
@@ -35,12 +36,14 @@ from statepipe.machine.triggers.reading import triggers_of
 from statepipe.model import INVALID, OK
 from statepipe.policy import STATE_KEYS
 from statepipe.suggest import did_you_mean
+from statepipe.wishes import CANCELLING_STATE
 
 FILE_BYTES_MAX: Final = 1_000_000
 
 _COMMON: Final = (
     *("machine", "version", "why", "deadline", "notify", "params", "partition"),
     "triggers",
+    "on_cancel",
 )
 _LONG: Final = ("initial", "states")
 #: The states of the short form, in order: the key, and the state it becomes.
@@ -194,7 +197,18 @@ def _machine(values: Mapping[str, Any]) -> Machine:
         why=text_of("why", values.get("why", "")),
         notify=names_of("notify", values, example="oncall"),
         triggers=triggers_of(values.get("triggers", {})),
+        on_cancel=_on_cancel(values.get("on_cancel")),
     )
+
+
+def _on_cancel(value: object) -> State | None:
+    if value is None:
+        return None
+    with at("on_cancel"):
+        table = {"run": value} if isinstance(value, str) else table_of(None, value)
+        known(table, ("run", "retry", "uses", *CLEANUP_KEYS))
+        needed(table, ("run",))
+        return _built_state(CANCELLING_STATE, table)
 
 
 def _short_states(values: Mapping[str, Any]) -> tuple[State, ...]:

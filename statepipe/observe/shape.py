@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from statepipe.errors import ENGINE_ERRORS
 from statepipe.figures import OTHER
-from statepipe.model import CANCEL, CANCELLED_STATE, ERROR
+from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, OK, TIMEOUT
 from statepipe.policy import ANY_ERROR, Policy
+from statepipe.wishes import CANCELLING_STATE, KILL
 
 #: Where every machine can end, whatever else its author says.
 _FAILED: Final = "failed"
@@ -59,20 +60,23 @@ def shape_of(
     """
     states: Mapping[str, Any] = form.get("states", {})
     acting = tuple(name for name, state in states.items() if "final" not in state)
+    cleanup = (CANCELLING_STATE,) if "on_cancel" in form else ()
     failures = {name for name, state in states.items() if state.get("final") == "failure"}
     moves = dict.fromkeys(_moves(form, acting))
     resumes = [
         (end, "resume", source)
         for source, _, end in moves
-        if source and (end in failures or end == CANCELLED_STATE)
+        if source not in ("", *cleanup) and (end in failures or end == CANCELLED_STATE)
     ]
     return Shape(
         machine=str(form.get("machine", "")),
-        acting=acting,
+        acting=(*acting, *cleanup),
         resting=(*(name for name in states if name not in acting), CANCELLED_STATE),
         moves=(*moves, *dict.fromkeys(resumes)),
         errors=tuple(
-            (name, each) for name in acting for each in _classes((declared or {}).get(name))
+            (name, each)
+            for name in (*acting, *cleanup)
+            for each in _classes((declared or {}).get(name))
         ),
     )
 
@@ -85,7 +89,11 @@ def _moves(form: Mapping[str, Any], acting: Sequence[str]) -> Iterator[Move]:
             for choice in choices:
                 yield name, event, choice["to"]
         yield name, ERROR, _FAILED  # the last resort, when the rules refuse even a failure
-        yield name, CANCEL, CANCELLED_STATE
+        yield name, CANCEL, CANCELLING_STATE if "on_cancel" in form else CANCELLED_STATE
+        yield name, KILL, CANCELLED_STATE
+    if "on_cancel" in form:
+        for event in (OK, ERROR, TIMEOUT, KILL):
+            yield CANCELLING_STATE, event, CANCELLED_STATE
 
 
 def _classes(declared: Sequence[str] | None) -> tuple[str, ...]:

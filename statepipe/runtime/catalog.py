@@ -124,13 +124,12 @@ class Catalog:
         """
         machine = self.machine(name)
         self.form(machine)
-        runs = {each.name for each in machine.states if not isinstance(each.task, Wait | None)}
+        runs = {each.name for each in machine.acting if not isinstance(each.task, Wait)}
         tasks = tasks_of(machine)
         refuse_unknown_overrides(self._config, machine=name, states=runs, tasks=tasks)
         for each in (machine, *task_machines(machine)):
-            for state in each.states:
-                if state.task is not None:
-                    self._policy(each, state)
+            for state in each.acting:
+                self._policy(each, state)
         for wrong in check_children(machine, self.machine):
             raise refusal(
                 f"machine {name}, state {wrong.state}: {wrong.message}", next_step=wrong.fix
@@ -181,8 +180,7 @@ class Catalog:
         machine = self.sound(name)
         parts = {
             state.name: self._part(machine, state, store=store, stage_dir=stage_dir)
-            for state in machine.states
-            if state.task is not None
+            for state in machine.acting
         }
         form = self.form(machine)
         declare(store, {each for part in parts.values() for each in part.uses})
@@ -269,7 +267,10 @@ class Catalog:
                     function = _importable(run, machine=machine, state=state)
                 if isinstance(function, str):
                     refuse_missing(function, self._config.machines_dir)
-                call |= {"work": "run", "function": function, "drift": run.actions}
+                is_cleanup = state is machine.on_cancel
+                call |= {"task": "on_cancel"} if is_cleanup else {}
+                call |= {"work": "cancel" if is_cleanup else "run", "function": function}
+                call |= {"drift": run.actions}
                 call |= {"incremental": run.watermark and run.watermark.to_dict()}
             case Validate() as judge:
                 call |= {"work": "validate", **self._contract(judge)}

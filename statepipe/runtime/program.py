@@ -16,7 +16,7 @@ from statepipe.model import Status
 from statepipe.policy import Policy
 from statepipe.resources import Resource
 
-Work = Literal["run", "validate", "load", "wait", "children"]
+Work = Literal["run", "validate", "load", "wait", "children", "cancel"]
 
 #: What needs no executor: nothing is called.
 RESTING: Final = ("wait", "children")
@@ -58,7 +58,7 @@ class Program:
         name: The machine's name.
         definition: The number of its definition in the store.
         table: Its rules.
-        parts: Its acting states by name.
+        parts: Its acting states by name; `cancelling` among them if it has an `on_cancel`.
         policies: Bodies (JSON) of the parts' policies, by digest.
         deadline_ms: How long an instance may take in all, None for no bound.
         alerts: Who is told of what its instances do; None if nobody is.
@@ -66,6 +66,7 @@ class Program:
         keeps: States whose staged batches are not given back when an instance is done.
         children: The machines that its children are instances of.
         delivers: True if others may wait for what its instances have done.
+        cleans: True if it has an `on_cancel`.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Program:
     plain: Mapping[tuple[str, str], PlainMove] = field(init=False)
     keeps: tuple[str, ...] = field(init=False)
     delivers: bool = field(init=False)
+    cleans: bool = field(init=False)
 
     def __post_init__(self) -> None:
         # A move out of a state that has children is never plain: of what ends, theirs ends too.
@@ -90,6 +92,7 @@ class Program:
         marked = any(isinstance(each.task, Run) and each.task.watermark for each in states)
         partitioned = self.table.machine.partition is not None
         object.__setattr__(self, "delivers", partitioned or marked)
+        object.__setattr__(self, "cleans", self.table.machine.on_cancel is not None)
 
 
 def _plain_moves(table: Table, parts: Mapping[str, Part]) -> dict[tuple[str, str], PlainMove]:

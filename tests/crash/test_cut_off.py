@@ -29,6 +29,7 @@ from statepipe.sqlite import sqlite3
 from statepipe.store.codec import encode
 from statepipe.store.file.opening import open_reader, open_store
 from statepipe.store.liveness import Worker
+from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
 from statepipe.store.walk import claims, workers
 from statepipe.store.walk.claims import Scope
@@ -188,7 +189,7 @@ def resumed(scene: Scene) -> None:
 
 def asked(scene: Scene) -> None:
     """A cancel of a driven instance."""
-    steering.request(scene.store, instance_id="a", wish="cancel", reason="because")
+    asking.request(scene.store, instance_id="a", wish="cancel", reason="because")
 
 
 def rewound(scene: Scene) -> None:

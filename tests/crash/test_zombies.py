@@ -20,7 +20,7 @@ from statepipe.errors import Busy
 from statepipe.model import Status
 from statepipe.store.file import opening
 from statepipe.store.file.opening import open_store
-from statepipe.store.steering import instances as steering
+from statepipe.store.steering import asking
 from statepipe.store.walk import workers
 from statepipe.store.walk.workers import Identity
 from tests.crash import scene
@@ -134,7 +134,7 @@ def test_a_sleeper_inside_a_store_transaction_holds_others_up_for_a_bounded_time
     with sleeper(root, "before store COMMIT#14", lease_ms=60_000) as zombie:
         store = open_store(scene.store_of(root), create=False, clock=SystemClock())
         with pytest.raises(Busy, match="stayed locked"):
-            steering.request(store, instance_id=scene.INSTANCE, wish="pause", reason=None)
+            asking.request(store, instance_id=scene.INSTANCE, wish="pause", reason=None)
         with pytest.raises(Busy, match="stayed locked"):
             workers.register(store, Identity.of_this_process())
         store.close()

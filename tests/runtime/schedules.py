@@ -25,6 +25,7 @@ from statepipe.runtime.driving.pools import Pools
 from statepipe.store.codec import encode
 from statepipe.store.file.opening import open_store
 from statepipe.store.stage.directory import Stage
+from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
 from statepipe.store.walk import claims, workers
@@ -222,7 +223,7 @@ class Schedule(Pools):
         elif kind == "pause" or (kind == "cancel" and self.rng.random() < 0.3):
             try:
                 wish: Any = kind
-                steering.request(self.cli, instance_id=name, wish=wish, reason=None)
+                asking.request(self.cli, instance_id=name, wish=wish, reason=None)
             except Refused:
                 pass
         elif kind == "steal":

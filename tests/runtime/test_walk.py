@@ -15,7 +15,7 @@ from statepipe.machine.tasks import Run
 from statepipe.model import Batch, Change, Outcome, Task
 from statepipe.runtime.driving.drive import Drive
 from statepipe.store.file.opening import open_store
-from statepipe.store.steering import instances as steering
+from statepipe.store.steering import asking
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
 
@@ -351,7 +351,7 @@ def test_a_wish_at_any_boundary_is_honoured_and_nothing_is_done_twice(
         if wish == "stop":
             walk.engine.stop("SIGTERM")
         elif walk.seen[-1][2] != "done":
-            assert not steering.request(other, instance_id="i", wish=wish, reason=None)
+            assert not asking.request(other, instance_id="i", wish=wish, reason=None)
 
     walk.after = wish_now
     rests = walk.run()

@@ -28,6 +28,7 @@ TARGETS: Final = {
     ("deciding", "timeout"): "failed",
 }
 FINISHED: Final = {"done", "failed", "cancelled"}
+ENDS: Final = {"cancel", "kill"}
 
 
 class Row(NamedTuple):
@@ -151,7 +152,7 @@ class Instance:
 
     def _move(self, row: Row, at: Moment) -> None:
         self._by_its_driver(row, at)
-        assert self.request != "cancel", "a cancel that came first is honoured"
+        assert self.request not in ENDS, "an end that was asked for first is honoured"
         event = self._expected_event()
         assert row.event == event, (row, self)
         assert row.target == TARGETS[self.state, event]
@@ -201,7 +202,7 @@ class Instance:
     def _batch(self, row: Row, at: Moment) -> None:
         self._by_its_driver(row, at)
         assert self.state == "extracting"
-        assert self.request != "cancel", "a cancel that came first is honoured"
+        assert self.request not in ENDS, "an end that was asked for first is honoured"
         self.batches += 1
         self.lost = 0
 
@@ -216,7 +217,7 @@ class Instance:
             self.epoch += 1
         else:
             self._by_its_driver(row, at)
-            assert self.request == row.kind, "nobody asked for it"
+            assert self.request == row.event, "nobody asked for it"
         if status == "cancelled":
             self.failed_state, self.state = self.state, "cancelled"
         self.status = status

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 from statepipe.errors import Busy, Refused
 from statepipe.store.codec import encode
 from statepipe.store.metrics import recount
+from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
 from statepipe.store.walk import claims
@@ -156,9 +157,9 @@ class Promises(Theatre):
 
     # ---- people -----------------------------------------------------------------------
 
-    @rule(pick=PICK, wish=st.sampled_from(["cancel", "pause"]))
-    def wish(self, pick: int, wish: Literal["cancel", "pause"]) -> None:
-        """Cancel or pause; the answer must be what the model expects, and the store says."""
+    @rule(pick=PICK, wish=st.sampled_from(["cancel", "kill", "pause"]))
+    def wish(self, pick: int, wish: Literal["cancel", "kill", "pause"]) -> None:
+        """Cancel, kill or pause; the answer must be what the model expects, and the store says."""
         assert self.cli is not None
         instance = self._any(pick)
         at = self._moment(None)
@@ -166,15 +167,16 @@ class Promises(Theatre):
             instance.status in ("done", "failed", "cancelled")
             or (instance.status, wish) == ("paused", "pause")
             or (instance.request, wish) == ("cancel", "pause")  # a promised end stays promised
+            or (instance.request == "kill" and wish != "kill")
         )
         driven = instance.is_driven(at)
         answer = _answer(
-            steering.request, self.cli, instance_id=instance.id, wish=wish, reason="a person"
+            asking.request, self.cli, instance_id=instance.id, wish=wish, reason="a person"
         )
         self._judge(None)
         assert answer is (Refused if refused else not driven)
         if answer is True:
-            assert instance.status == {"cancel": "cancelled", "pause": "paused"}[wish]
+            assert instance.status == ("paused" if wish == "pause" else "cancelled")
         elif answer is False:
             assert instance.request == wish
 

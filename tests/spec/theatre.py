@@ -35,8 +35,9 @@ SELECT n, wake_at_ms, wake_delay_ms, wake_boot_ms, wake_boot_id
  WHERE wake_boot_id IS NOT NULL
 """
 _NOW = """
-SELECT id, n, status, state, epoch, seq, generation, attempt, lost, batches, worker, request,
-       failed_state, wake_at_ms, wake_delay_ms, wake_boot_ms, wake_boot_id
+SELECT id, n, status, state, epoch, seq, generation, attempt, lost, batches, worker,
+       iif(forced AND request = 'cancel', 'kill', request), failed_state, wake_at_ms,
+       wake_delay_ms, wake_boot_ms, wake_boot_id
   FROM instance
  ORDER BY n
 """

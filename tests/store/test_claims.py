@@ -8,6 +8,7 @@ import pytest
 from statepipe.errors import Busy, NotFound, Refused
 from statepipe.store import liveness
 from statepipe.store.file.connection import Store
+from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
 from statepipe.store.walk import claims, workers
 from statepipe.store.walk.claims import Scope
@@ -293,7 +294,7 @@ def test_resume_takes_up_what_was_cancelled_or_paused(tmp_path: Path, wish: str)
     """Each unfinished instance can go on."""
     store = stores.opened(tmp_path)
     stores.created(store, "a")
-    assert steering.request(store, instance_id="a", wish=wish, reason=None)  # type: ignore[arg-type]
+    assert asking.request(store, instance_id="a", wish=wish, reason=None)  # type: ignore[arg-type]
 
     at = stores.resumed(store, stores.registered(store))
 

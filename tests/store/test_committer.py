@@ -13,7 +13,7 @@ from statepipe.store.file.connection import Store
 from statepipe.store.file.opening import open_store
 from statepipe.store.liveness import Worker
 from statepipe.store.stage import rows as staged
-from statepipe.store.steering import instances as steering
+from statepipe.store.steering import asking
 from statepipe.store.walk.committer import Committer, Verdict
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
@@ -81,7 +81,7 @@ def test_whoever_was_taken_over_is_refused_alone(scene: Scene, detailed: bool) -
 
 def test_a_change_decided_before_a_wish_was_written_is_stale(scene: Scene) -> None:
     """The driver reads the row again and honours the wish."""
-    steering.request(scene.store, instance_id="a", wish="cancel", reason=None)
+    asking.request(scene.store, instance_id="a", wish="cancel", reason=None)
 
     got = scene.commit(*(stores.plain(at, "s1") for at in scene.at))
 

@@ -18,8 +18,8 @@ from statepipe.store.file.connection import Store
 from statepipe.store.lookups import groups
 from statepipe.store.lookups.groups import Group, NewGroup
 from statepipe.store.stage.directory import Stage, stage_directory
+from statepipe.store.steering import asking, regrouping
 from statepipe.store.steering import instances as steering
-from statepipe.store.steering import regrouping
 from statepipe.store.steering.instances import NewInstance
 from statepipe.store.walk import claims
 from statepipe.store.walk.claims import Scope
@@ -226,13 +226,13 @@ def test_what_a_rewind_has_undone_is_not_counted_as_rejected(scene: Scene) -> No
 def test_what_a_person_cancels_or_pauses_counts(scene: Scene) -> None:
     """A paused one keeps the group open; a cancelled one is not done, and nobody's failure."""
     grouped(scene.store, "g", 3)
-    steering.request(scene.store, instance_id="g/0", wish="pause", reason=None)
-    steering.request(scene.store, instance_id="g/1", wish="cancel", reason=None)
+    asking.request(scene.store, instance_id="g/0", wish="pause", reason=None)
+    asking.request(scene.store, instance_id="g/1", wish="cancel", reason=None)
     scene.claim()
     scene.commit("done")
     paused = scene.stands()
 
-    steering.request(scene.store, instance_id="g/0", wish="cancel", reason=None)
+    asking.request(scene.store, instance_id="g/0", wish="cancel", reason=None)
 
     assert paused == ("open", None)
     assert scene.stands() == ("cancelled", 1 / 3)

@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> Store:
 
 # The instance's own rules need seq + 1, or the trigger would answer first.
 REFUSED = [
-    "INSERT INTO store VALUES (2, 'x', 1)",
+    "INSERT INTO store VALUES (2, 'x', 1, NULL)",
     "UPDATE store SET store_id = 'short'",
     "UPDATE definition SET version = 0",
     "INSERT INTO definition SELECT 9, machine, version, digest, body, 1 FROM definition",
@@ -141,7 +141,7 @@ _REST = {
     "rest": ", definition, params, created_at_ms, epoch, seq, generation, status, state, attempt,"
     " lost, batches, picture, worker, wake_at_ms, wake_delay_ms, wake_boot_ms, wake_boot_id,"
     " failed_state, error_class, error, entered_at_ms, updated_at_ms, finished_at_ms, request,"
-    " change, member_of, partition, root FROM instance WHERE id = 'b'",
+    " change, member_of, partition, root, forced FROM instance WHERE id = 'b'",
     "reject": ", generation, state, visit, task, number, epoch, records, bytes, sha256, file, body,"
     " reasons, arrow_schema FROM reject",
     "journal": ", epoch, generation, at_ms, kind, event, source, target, task, attempt, took_ms,"

@@ -10,6 +10,7 @@ from statepipe.errors import BadParameter, Busy, InstanceExists, NotFound, Refus
 from statepipe.model import Checkpoint
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
+from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
 from statepipe.store.walk import claims
@@ -75,7 +76,7 @@ def test_all_instances_are_created_or_none(store: Store) -> None:
 @pytest.mark.parametrize("wish", WISHES)
 def test_whoever_is_not_driven_obeys_at_once(store: Store, wish: Wish) -> None:
     """No worker is needed for it."""
-    assert steering.request(store, instance_id="a", wish=wish, reason="enough")
+    assert asking.request(store, instance_id="a", wish=wish, reason="enough")
 
     row = stores.row(store)
     status, target = ("cancelled", "cancelled") if wish == "cancel" else ("paused", "s0")
@@ -91,7 +92,7 @@ def test_whoever_is_driven_is_asked(store: Store, wish: Wish) -> None:
     worker = stores.registered(store)
     (at,) = stores.claimed(store, worker)
 
-    assert not steering.request(store, instance_id="a", wish=wish, reason=None)
+    assert not asking.request(store, instance_id="a", wish=wish, reason=None)
 
     row = stores.row(store)
     assert (row["status"], row["request"], row["epoch"], row["seq"]) == ("ready", wish, 1, 3)
@@ -115,10 +116,10 @@ def test_an_id_that_cannot_be_kept_is_not_taken_for_one_that_is_there(
 def test_a_pause_does_not_undo_a_cancel_that_was_promised(store: Store) -> None:
     """The driver may not have seen the first wish yet when the second comes."""
     stores.claimed(store, stores.registered(store))
-    assert not steering.request(store, instance_id="a", wish="cancel", reason=None)
+    assert not asking.request(store, instance_id="a", wish="cancel", reason=None)
 
     with pytest.raises(Refused, match="about to be cancelled"):
-        steering.request(store, instance_id="a", wish="pause", reason=None)
+        asking.request(store, instance_id="a", wish="pause", reason=None)
 
     assert stores.row(store)["request"] == "cancel"
 
@@ -128,7 +129,7 @@ def test_whoever_was_driven_by_the_dead_obeys_at_once(store: Store, wish: Wish) 
     """Nobody is left to ask."""
     stores.claimed(store, stores.dead(store))
 
-    assert steering.request(store, instance_id="a", wish=wish, reason=None)
+    assert asking.request(store, instance_id="a", wish=wish, reason=None)
     assert stores.row(store)["worker"] is None
     assert violations(store.path) == []
 
@@ -142,7 +143,7 @@ def test_a_wait_ends_by_a_wish(tmp_path: Path, wish: Wish) -> None:
     (at,) = stores.claimed(store, stores.registered(store))
     Committer(store).commit([stores.waiting(at, clock=clock, delay_ms=5)], {}, policies={})
 
-    assert steering.request(store, instance_id="a", wish=wish, reason=None)
+    assert asking.request(store, instance_id="a", wish=wish, reason=None)
     clock.advance(10)
 
     assert stores.claimed(store, stores.registered(store)) == []
@@ -150,13 +151,13 @@ def test_a_wait_ends_by_a_wish(tmp_path: Path, wish: Wish) -> None:
 
 def test_a_paused_instance_can_be_cancelled_and_nothing_be_wished_twice(store: Store) -> None:
     """Each refusal says what is already so."""
-    assert steering.request(store, instance_id="a", wish="pause", reason=None)
+    assert asking.request(store, instance_id="a", wish="pause", reason=None)
     with pytest.raises(Refused, match="already paused"):
-        steering.request(store, instance_id="a", wish="pause", reason=None)
-    assert steering.request(store, instance_id="a", wish="cancel", reason=None)
+        asking.request(store, instance_id="a", wish="pause", reason=None)
+    assert asking.request(store, instance_id="a", wish="cancel", reason=None)
     for wish in WISHES:
         with pytest.raises(Refused, match="already cancelled"):
-            steering.request(store, instance_id="a", wish=wish, reason=None)
+            asking.request(store, instance_id="a", wish=wish, reason=None)
 
     assert [kind for kind, *_ in journal(store)] == ["create", "pause", "cancel"]
 
@@ -166,9 +167,9 @@ def test_nothing_can_be_wished_of_what_is_done_or_not_there(store: Store) -> Non
     finished(store)
 
     with pytest.raises(Refused, match="already done"):
-        steering.request(store, instance_id="a", wish="cancel", reason=None)
+        asking.request(store, instance_id="a", wish="cancel", reason=None)
     with pytest.raises(NotFound):
-        steering.request(store, instance_id="b", wish="cancel", reason=None)
+        asking.request(store, instance_id="b", wish="cancel", reason=None)
 
 
 def test_a_rewind_begins_a_generation_and_fences_the_last(store: Store) -> None:

@@ -25,7 +25,7 @@ from statepipe.runtime.failure import message_of, names_of
 from statepipe.runtime.picture import Mark
 from statepipe.store.codec import decode
 from statepipe.store.file.connection import Store
-from statepipe.store.lookups import groups
+from statepipe.store.lookups import groups, lookup
 from statepipe.store.stage import rows as staged
 from statepipe.store.walk import shapes, watermarks
 
@@ -40,7 +40,7 @@ def call_of(drive: Drive, store: Store) -> dict[str, Any]:
         encoded = staged.last_cursor(store.connection, drive.n, drive.stay)
         cursor = None if encoded is None else decode(encoded)
         records, rejected = staged.handled(store.connection, drive.n, drive.stay)
-    return {
+    call = {
         **drive.part.call,
         "instance": drive.id,
         "attempt": drive.attempt + 1,
@@ -58,6 +58,11 @@ def call_of(drive: Drive, store: Store) -> dict[str, Any]:
         "records": records,
         "rejected": rejected,
     }
+    if drive.part.work == "cancel":  # it is told where the instance was, and which cancel it is
+        visit = drive.picture.visit(drive.failed_state or "")
+        number = lookup.newest_seq(store.connection, drive.n, kind="cancel")
+        call |= {"state": drive.failed_state, "visit": visit, "next": number, "cursor": None}
+    return call
 
 
 def _given(drive: Drive) -> dict[str, Any] | None:

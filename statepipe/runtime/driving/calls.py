@@ -204,8 +204,10 @@ class Calls:
         self._shared.pop(drive.n, None)
 
     def ask_to_stop(self, drive: Drive) -> None:
-        """End the attempt under way because of a wish; it is then no failure."""
-        self.kill(drive, TaskCancelled("the attempt was asked to stop"))
+        """End the attempt under way, if any, because of a wish; it is then no failure."""
+        if drive.future is not None:
+            grace_ms = 0 if drive.wish == "kill" else None
+            self.kill(drive, TaskCancelled("the attempt was asked to stop"), grace_ms=grace_ms)
 
     def kill_overdue(self) -> None:
         """Kill every attempt whose time is up; its end then says so."""

@@ -6,7 +6,8 @@ What each thing that can happen to an instance becomes: one `Change`, ready to c
     batched       a batch was staged, or loaded
     rested        it waits: for an event, or for its time
     released      nothing happened, but this process lets go (a graceful stop)
-    steered       a cancel or a pause that was asked for is honoured
+    steered       a cancel, a kill or a pause that was asked for is honoured
+    cleaned       the machine's `on_cancel` has ended, and with it the cancelled instance
 
 All are pure: they read a `Drive` and return values. Nothing of the drive changes
 before the commit was acknowledged.
@@ -36,6 +37,7 @@ from statepipe.runtime.driving.endings import Ended, Facts, Failure
 from statepipe.runtime.picture import Mark, Picture
 from statepipe.runtime.program import PlainMove
 from statepipe.store.codec import decode
+from statepipe.wishes import CANCELLING_STATE, KILL
 
 ERROR_CHARS_MAX: Final = 4_000
 #: In the note of a batch; all of them are in the table `drift`.
@@ -231,16 +233,36 @@ def released(drive: Drive, *, reason: str, at_ms: int) -> Change:
 
 
 def steered(drive: Drive, *, at_ms: int) -> Change:
-    """Return the change that honours a cancel or a pause."""
+    """Return the change that honours a wish; a cancel begins `on_cancel`, if there is one."""
     if drive.wish == "pause":
         detail = _unchanged(drive, kind="pause")
         change = _resting(drive, event="pause", at_ms=at_ms, detail=detail)
         return change._replace(status=Status.PAUSED)
     detail = _unchanged(drive, kind="cancel")._replace(
-        failed_state=drive.state, entered_at_ms=at_ms, finished_at_ms=at_ms
+        failed_state=drive.failed_state or drive.state, entered_at_ms=at_ms
     )
-    change = _resting(drive, event=CANCEL, at_ms=at_ms, detail=detail)
+    if drive.wish != KILL and drive.program.cleans:
+        detail = detail._replace(attempt=0, lost=0)
+        change = _resting(drive, event=CANCEL, at_ms=at_ms, detail=detail)
+        return change._replace(state=CANCELLING_STATE)  # for whoever claims it, as from outside
+    detail = detail._replace(finished_at_ms=at_ms)
+    change = _resting(drive, event=drive.wish or CANCEL, at_ms=at_ms, detail=detail)
     return change._replace(status=Status.CANCELLED, state=CANCELLED_STATE)
+
+
+def cleaned(drive: Drive, ended: Ended, *, at_ms: int, took_ms: int | None) -> Change:
+    """Return the change that ends an instance whose `on_cancel` has ended, however it did."""
+    status = Status.CANCELLED
+    detail = _move_detail(drive, ended, drive.picture, worker=0, at_ms=at_ms, status=status)
+    detail = detail._replace(failed_state=drive.failed_state, batches=drive.batches)
+    change = _resting(drive, event=ended.event, at_ms=at_ms, detail=detail)
+    return change._replace(
+        status=status,
+        state=CANCELLED_STATE,
+        took_ms=took_ms,
+        policy=drive.part.policy_digest,
+        stayed_ms=_since(drive.entered_at_ms, at_ms),
+    )
 
 
 def _move_detail(
@@ -358,7 +380,7 @@ def _unchanged(drive: Drive, *, kind: str) -> Detail:
         wake_delay_ms=None,
         wake_boot_ms=None,
         wake_boot_id=None,
-        failed_state=None,
+        failed_state=drive.failed_state,
         error_class=None,
         error=None,
         entered_at_ms=drive.entered_at_ms,

@@ -38,7 +38,7 @@ class Deadlines:
         now, so that setting it later neither ends nor spares an instance under way.
         """
         deadline_ms = drive.program.deadline_ms
-        if deadline_ms is not None:
+        if deadline_ms is not None and drive.part.work != "cancel":  # what is late is cleaned, too
             left_ms = drive.created_at_ms + deadline_ms - self._clock.now_ms()
             drive.ends_boot_ms = self._clock.boot_ms() + left_ms
 

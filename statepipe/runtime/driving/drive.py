@@ -7,14 +7,14 @@ before: on any failure it is thrown away and the row is read again.
 
 from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from statepipe.model import Change, Checkpoint, Stay
 from statepipe.runtime.picture import Picture
 from statepipe.runtime.program import Part, Program
 from statepipe.store.codec import decode
 
-Wish = Literal["cancel", "pause", "stop"]
+Wish = Literal["cancel", "kill", "pause", "stop"]
 
 
 class Drive:
@@ -25,6 +25,7 @@ class Drive:
         program: The machine it is an instance of.
         part: What runs in the state it is in.
         wish: What somebody asked of it and has not been honoured yet.
+        failed_state: The state it was cancelled in, while its `on_cancel` runs; else None.
         future: The attempt under way, None between attempts.
         ends_boot_ms: When the machine's deadline passes, None if it has none.
         attempt_id: Rises with each attempt, so that what a dead one says is not taken
@@ -50,6 +51,7 @@ class Drive:
         "ends_boot_ms",
         "entered_at_ms",
         "epoch",
+        "failed_state",
         "future",
         "generation",
         "heard_boot_ms",
@@ -100,10 +102,9 @@ class Drive:
         self.entered_at_ms = checkpoint.entered_at_ms
         self.picture_bytes = checkpoint.picture
         self.picture = Picture.read(checkpoint.picture)
-        if checkpoint.request == "cancel":
-            self.wish = "cancel"
-        elif checkpoint.request == "pause":  # also if we only wanted to stop: it was promised
-            self.wish = "pause"
+        self.failed_state = checkpoint.failed_state
+        if checkpoint.request is not None:  # also if we only wanted to stop: it was promised
+            self.wish = cast(Wish, checkpoint.request)
 
     def committed(self, change: Change) -> None:
         """Take over what `change` made of the row; its commit was acknowledged."""
@@ -118,12 +119,18 @@ class Drive:
         self.attempt = detail.attempt
         self.lost = detail.lost
         self.batches = detail.batches
+        self.failed_state = detail.failed_state
         self.entered_at_ms = detail.entered_at_ms
         if detail.waited_ms is not None:
             self.waited_ms = 0
         if detail.picture is not self.picture_bytes:
             self.picture_bytes = detail.picture
             self.picture = Picture.read(detail.picture)
+
+    @property
+    def must_end(self) -> bool:
+        """True if somebody asked for its end: what its attempt still brings is not wanted."""
+        return self.wish in ("cancel", "kill")
 
     @property
     def stay(self) -> Stay:

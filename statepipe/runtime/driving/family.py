@@ -11,7 +11,7 @@ which the parent rests again, so that a crash leaves neither of the two without 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from statepipe.errors import DataError, StatepipeError
 from statepipe.machine.taskgraph import GraphTask
@@ -39,6 +39,7 @@ from statepipe.store.stage import rows as staged
 from statepipe.store.walk import children
 from statepipe.store.walk.children import Standing
 from statepipe.units import format_duration
+from statepipe.wishes import KILL, Wish
 
 #: Without a timeout the instance looks at its children so often, whatever wakes it.
 _LOOK_MS: Final = 24 * 3_600_000
@@ -92,7 +93,8 @@ def leaving(drive: Drive, change: Change, attachment: Attachment | None) -> Atta
     """Return what goes with `change`; if it leaves the state, the children are asked to stop."""
     if change.status == Status.READY and change.state == change.source:
         return attachment
-    stops: Literal["pause", "cancel"] = "pause" if change.status == Status.PAUSED else "cancel"
+    ends: Wish = "kill" if change.event == KILL else "cancel"
+    stops: Wish = "pause" if change.status == Status.PAUSED else ends
     attachment = attachment or Attachment(drive.stay, drive.state)
     family = attachment.family or Family(drive.stay)
     return attachment._replace(family=family._replace(stops=stops))

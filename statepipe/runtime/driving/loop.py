@@ -19,7 +19,7 @@ from typing import Any
 
 from statepipe.errors import StatepipeError, TaskCancelled
 from statepipe.model import Change, Checkpoint, Status
-from statepipe.runtime.driving import family, waits
+from statepipe.runtime.driving import cancelling, family, waits
 from statepipe.runtime.driving.agenda import Agenda
 from statepipe.runtime.driving.announcing import with_notices
 from statepipe.runtime.driving.attempt import commit_of, mark_of
@@ -206,8 +206,6 @@ class Loop:
             # With a change under way its commit finds out that the row moved.
             if drive is not None and not drive.pending and self._reread(drive):
                 self._waiting.hurry(drive)
-                if drive.future is not None and drive.wish != "pause":
-                    self._calls.ask_to_stop(drive)
 
     def let_all_go(self) -> None:
         """Let every instance go at its next boundary; it is, once `drives` is empty."""
@@ -215,8 +213,7 @@ class Loop:
             drive.wish = drive.wish or "stop"
             self._waiting.hurry(drive)
             # A pause waits for the next boundary; an end does not wait for a pause.
-            if drive.future is not None:
-                self._calls.ask_to_stop(drive)
+            self._calls.ask_to_stop(drive)
 
     # Dispatch
 
@@ -237,6 +234,10 @@ class Loop:
             rests = waits if drive.part.work == "wait" else family
             change, attachment = rests.turn(drive, self._store, worker=self._worker.n)
             self._group.add(Entry(drive, change, None), attachment)
+            return
+        if drive.part.work == "cancel" and (rest := cancelling.turn(drive, self._store)):
+            self._permits.give_back(drive)
+            self._group.add(Entry(drive, rest, None), None)
             return
         ended = self._calls.begin(drive, self._ask_inline)
         if self._broken is not None:
@@ -298,7 +299,7 @@ class Loop:
             return
         if done is None and drive.wish in (None, "pause"):
             question.answer(self._calls.answer(question))
-        elif done is None or drive.wish == "cancel":
+        elif done is None or drive.must_end:
             question.refuse()
         else:
             at_ms = self._clock.now_ms()
@@ -398,6 +399,8 @@ class Loop:
         checkpoint = claims.load_checkpoint(self._store.connection, drive.n)
         if checkpoint.epoch == drive.epoch:
             drive.refresh(checkpoint)
+            if drive.must_end:
+                self._calls.ask_to_stop(drive)
             return True
         self._lose(drive)
         return False

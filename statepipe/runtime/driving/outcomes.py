@@ -17,7 +17,7 @@ from statepipe.model import ERROR, Attachment, Change
 from statepipe.observe import redact
 from statepipe.runtime.driving.announcing import with_notices
 from statepipe.runtime.driving.attempt import CANCELLED_ATTEMPT
-from statepipe.runtime.driving.changes import Pause, moved, released, retry_later, steered
+from statepipe.runtime.driving.changes import Pause, cleaned, moved, released, retry_later, steered
 from statepipe.runtime.driving.delivering import delivered
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.endings import Ended, Failure
@@ -45,7 +45,7 @@ def outcome(
         took_ms: How long the attempt took; None if it did not begin.
     """
     at_ms = clock.now_ms()
-    if drive.wish == "cancel":
+    if drive.must_end:
         return steered(drive, at_ms=at_ms), None
     if ended is CANCELLED_ATTEMPT:
         if drive.wish is not None:
@@ -57,6 +57,8 @@ def outcome(
         pause = _pause(drive, ended.failure, clock=clock, rng=rng)
         change = retry_later(drive, ended, pause, at_ms=at_ms, took_ms=took_ms)
         return change, None
+    if drive.part.work == "cancel":
+        return cleaned(drive, ended, at_ms=at_ms, took_ms=took_ms), None
     return arrival(drive, ended, worker=worker, at_ms=at_ms, took_ms=took_ms)
 
 

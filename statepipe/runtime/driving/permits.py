@@ -337,4 +337,5 @@ def _of_each_call(drive: Drive) -> tuple[Resource, ...]:
 
 
 def _has_staged(drive: Drive) -> bool:
-    return drive.batches > 0 or drive.picture.input is not None
+    # What is being cancelled stages nothing.
+    return drive.batches > 0 or drive.picture.input is not None or drive.part.work == "cancel"

@@ -17,6 +17,7 @@ from statepipe.runtime.steering.outlook import outlook
 from statepipe.store.questions.evidence import Evidence, Row
 from statepipe.store.walk.datasets import is_name, told
 from statepipe.units import format_duration, plural
+from statepipe.wishes import CANCELLING_STATE, KILL
 
 #: What is written down of an instance that is asked for something, or driven.
 _ASKING: Final = ("request", "claim", "resume")
@@ -37,6 +38,9 @@ def reasons(known: Evidence, *, now_ms: int) -> list[Reason]:
         said = _waiting(known, now_ms=now_ms)
     else:
         said = _BY_STANDING[found.standing](known)
+    if found.is_being_cancelled:
+        text = f"it is being cancelled in {found.failed_state}, and its on_cancel has not ended yet"
+        said.insert(0, _wish(known, "cancel", text))
     if found.request:
         said.append(_asked(known, found.request))
     return said
@@ -182,7 +186,16 @@ def _paused(known: Evidence) -> list[Reason]:
 
 
 def _cancelled(known: Evidence) -> list[Reason]:
-    return [_wish(known, "cancel", f"somebody cancelled it in {known.found.failed_state}")]
+    ended, where = _last(known, "cancel"), known.found.failed_state
+    if ended is not None and ended.event == KILL:
+        return [_wish(known, "cancel", f"somebody killed it in {where}")._replace(code=KILL)]
+    said = _wish(known, "cancel", f"somebody cancelled it in {where}")
+    row = _last(known, "move")
+    if row is None or row.source != CANCELLING_STATE or row.error_class is None:
+        return [said]
+    text = f"its on_cancel failed: {error_text(row.error_class, row.error)}"
+    facts = {"attempt": row.attempt, "error_class": row.error_class, "error": row.error}
+    return [said, because("on_cancel", text, at_ms=row.at_ms, **facts)]
 
 
 def _done(known: Evidence) -> list[Reason]:
@@ -324,7 +337,8 @@ def _wish(known: Evidence, wish: str, text: str) -> Reason:
     """Return that a person wanted it so, and the reason given with the wish."""
     row = _last(known, wish)
     assert row is not None, "its status says that it was wished for"
-    rows = [row for row in known.journal.rows if row.event not in ("signal", "emit")]
+    before = [each for each in known.journal.rows if each.seq < row.seq]
+    rows = [each for each in before if each.event not in ("signal", "emit")]
     asked = next((row for row in reversed(rows) if row.kind in _ASKING), None)
     if asked is not None and asked.kind != "request":
         asked = None  # nobody drove it when the wish came, so it was fulfilled at once
@@ -342,9 +356,10 @@ def _asked(known: Evidence, wish: str) -> Reason:
     requests = [row for row in known.journal.rows if row.kind == "request" and row.event == wish]
     row = requests[-1] if requests else None
     reason = f": {row.note}" if row and row.note else ""
+    when = "at once" if wish == KILL else "at the next batch or state"
     return because(
         "asked",
-        f"somebody asked for a {wish}; its driver obeys at the next batch or state{reason}",
+        f"somebody asked for a {wish}; its driver obeys {when}{reason}",
         at_ms=row.at_ms if row else None,
         wish=wish,
     )

@@ -5,6 +5,7 @@ Groups of partitions: which there are to be, one instance each, and what people 
     Groups.run      drive them until they rest
     Groups.resume   take the failed ones back to work, and drive all that is not done
     Groups.cancel   end those that have not ended
+    Groups.clean    run the `on_cancel` of those that are being cancelled
 
 A partition is an instance like any other: workers claim it, `resume`, `rewind` and `cancel`
 move it alone, and the group follows.
@@ -13,6 +14,7 @@ move it alone, and the group follows.
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 from statepipe.clock import Clock
@@ -25,7 +27,7 @@ from statepipe.runtime.program import Program
 from statepipe.runtime.steering.slicing import partition_of, sliced
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
-from statepipe.store.lookups import groups
+from statepipe.store.lookups import groups, lookup
 from statepipe.store.lookups.groups import GROUP_CHARS_MAX, Group, NewGroup
 from statepipe.store.lookups.lookup import Found
 from statepipe.store.steering import instances as steering
@@ -191,6 +193,26 @@ class Groups:
             for each in ids:
                 self._observers.asked(self._store, each, kind=kind)
         return len(done), len(asked)
+
+    def clean(self, group_id: str) -> None:
+        """
+        Run the machine's `on_cancel` for each partition that is being cancelled.
+
+        Raises:
+            NotFound, DefinitionChanged: As `run`.
+        """
+        connection = self._store.connection
+        group = groups.known(connection, group_id)
+        ready = groups.members(connection, group.n, [Status.READY])
+        found = [each for each in ready if each.failed_state is not None]
+        for each in found:
+            self._refuse_changed(each, adopts=False)
+        if found:
+            numbers = frozenset(each.n for each in found)
+            statuses = partial(lookup.statuses, connection, numbers)
+            self._drive(
+                Scope(instances=numbers), lambda: Status.READY not in set(statuses().values())
+            )
 
     @property
     def _store(self) -> Store:

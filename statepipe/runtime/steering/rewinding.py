@@ -13,8 +13,8 @@ from typing import Literal
 from statepipe.errors import NotFound, Refused
 from statepipe.machine.definition import Machine
 from statepipe.machine.paths import graph_of, reached
-from statepipe.machine.tasks import Load
-from statepipe.model import CANCELLED_STATE, Stay
+from statepipe.machine.tasks import AnyTask, Load
+from statepipe.model import Stay
 from statepipe.runtime.picture import Picture
 from statepipe.runtime.program import Program
 from statepipe.runtime.steering.way import Passage, entries
@@ -100,7 +100,8 @@ def rewound(
             meaning="nothing was changed",
             next_step=f"{again} STATE   # it was in: {been}",
         )
-    if to == CANCELLED_STATE or machine.state(to).task is None:
+    task = _task_in(machine, to)
+    if task is None:
         raise Refused(
             f"{to!r} is a final state: nothing runs there",
             meaning="nothing was changed",
@@ -153,12 +154,15 @@ def _with_starts(entered: bytes | None, now: bytes | None) -> bytes | None:
     return before._replace(marks={**fresh, **before.marks}).write()
 
 
+def _task_in(machine: Machine, state: str) -> AnyTask | None:
+    """Return what runs in a state of the author; None where a cancel led, and at an end."""
+    return next((each.task for each in machine.states if each.name == state), None)
+
+
 def _refuse_lost_appends(
     machine: Machine, state: str, *, found: Found, loaded: Mapping[str, int]
 ) -> None:
-    if state == CANCELLED_STATE:
-        return
-    task = machine.state(state).task
+    task = _task_in(machine, state)
     if isinstance(task, Load) and task.mode == "append" and loaded.get(state):
         raise Refused(
             f"{loaded[state]} batches of {found.id!r} were appended to {task.table or task.to!r},"

@@ -11,7 +11,7 @@ The worker's side of an attempt: run one task, ask for each commit, report how i
 `perform` runs in a worker process, a thread, or the loop's own thread, and knows nothing
 of which. What it gets and gives:
 
-    call    work ("run", "validate", "load"), who and where it is, `next`: the first batch
+    call    work ("run", "validate", "load", "cancel"), who and where it is, `next`: the first batch
             that is not committed, `cursor`: where the last committed one ended,
             `records` and `rejected`: how many this stay has committed
     ask     {"ask": "next" | "input" | "plan" | "shape", …} -> the answer; "batch" | "loaded":
@@ -77,6 +77,8 @@ def perform(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
         work = call["work"]
         if work == "run":
             return _run(call, ask)
+        if work == "cancel":
+            return _clean(call, ask)
         return builtin.validate(call, ask) if work == "validate" else builtin.load(call, ask)
     except SchemaDrift as error:
         return {"failed": failure.describe(error), "drifts": [list(each) for each in error.drifts]}
@@ -110,6 +112,15 @@ def _run(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
         raise Fatal("task.reject was called by a task without batches; reject in a source or a map")
     event, value = (got.event, got.value) if isinstance(got, Outcome) else (OK, got)
     return {**_NOTHING, "event": event, "value": None if value is None else encode(value)}
+
+
+def _clean(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
+    """Call what a machine has for `on_cancel`; what it returns is nobody's input."""
+    function, kind = _function(call["function"], call["machines_dir"])
+    got = _awaited(function(_task(call, ask))) if kind == "call" else iter(())
+    if hasattr(got, "__next__") or hasattr(got, "__anext__"):
+        raise Fatal("on_cancel is a function of the task alone, and makes no batches")
+    return dict(_NOTHING)
 
 
 # ---- sources --------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from statepipe.store.file.migrations import (
     replays,
     shapes,
     signals,
+    steering,
     triggers,
 )
 from statepipe.store.metrics.recount import fill
@@ -58,6 +59,7 @@ def ensure_schema(connection: sqlite3.Connection, *, store_id: str, clock: Clock
         later = (
             *(figures, shapes, groups, replays, copies, limits, signals, children, triggers),
             datasets,
+            steering,
         )
         for statement in (each for module in later for each in module.STATEMENTS):
             db.execute(statement)

@@ -32,7 +32,8 @@ _INSTANCE = """
 SELECT i.n, i.id, d.machine, d.version, d.digest, d.body, i.params, i.created_at_ms, i.epoch, i.seq,
        i.generation, i.status, i.state, i.attempt, i.lost, i.batches, i.picture, i.worker,
        i.wake_at_ms, i.failed_state, i.error_class, i.error, i.entered_at_ms, i.updated_at_ms,
-       i.finished_at_ms, i.request
+       i.finished_at_ms,
+       iif(i.forced AND i.request = 'cancel', 'kill', i.request) AS request
   FROM instance i
   JOIN definition d ON d.n = i.definition
  WHERE i.id = ?
@@ -160,7 +161,7 @@ class Inspection:
         entered_at_ms: When it entered the state.
         updated_at_ms: When it last changed.
         finished_at_ms: When it ended, or None.
-        request: "cancel" or "pause" if asked for and not yet honoured.
+        request: "cancel", "kill" or "pause" if asked for and not yet honoured.
         steps: The journal rows that tell where it went, oldest first.
         tallies: What was done, by generation and state.
         planned: Batches to load and loaded, by state, generation and visit.
@@ -230,6 +231,11 @@ class Inspection:
         if self.holder is not None:
             return "running" if self.holder.alive else "stalled"
         return "ready" if self.wake_at_ms is None else "waiting"
+
+    @property
+    def is_being_cancelled(self) -> bool:
+        """True while its `on_cancel` is due or runs."""
+        return self.status == "ready" and self.failed_state is not None
 
     @property
     def resume_state(self) -> str:

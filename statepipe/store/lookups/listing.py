@@ -72,8 +72,8 @@ SELECT c.instance
 
 _LISTED = """
 SELECT i.n, i.id, d.machine, i.state, i.status, i.worker, i.attempt, i.batches, i.wake_at_ms,
-       i.request, i.failed_state, i.error_class, i.error, i.created_at_ms, i.updated_at_ms,
-       i.finished_at_ms, g.id, i.partition,
+       iif(i.forced AND i.request = 'cancel', 'kill', i.request), i.failed_state, i.error_class,
+       i.error, i.created_at_ms, i.updated_at_ms, i.finished_at_ms, g.id, i.partition,
        iif(i.wake_at_ms IS NULL, NULL,
            coalesce('["' || json_extract(d.body, '$.states."' || i.state || '".task.dataset')
                     || '"]',

@@ -189,17 +189,17 @@ class Counters:
             instance=change.n,
             times=times,
         )
-        if change.status in Status.FINISHED:
-            self._ended(change)
+        self._ended(change)
 
     def _ended(self, change: Change) -> None:
-        self.finished(
-            change.machine,
-            change.status,
-            instance=change.n,
-            at_ms=change.at_ms,
-            lived_ms=change.lived_ms,
-        )
+        if change.status in Status.FINISHED:
+            self.finished(
+                change.machine,
+                change.status,
+                instance=change.n,
+                at_ms=change.at_ms,
+                lived_ms=change.lived_ms,
+            )
 
     def _attempted(self, change: Change, *, times: int = 1) -> None:
         if change.took_ms is not None:  # None: it was refused before it began

@@ -1,23 +1,21 @@
 """
-What people do to instances: create, cancel, pause, rewind; one transaction each.
+What people do to instances: create and rewind; one transaction each.
 
-Every intervention is journaled with its reason. An instance that a live process
-drives is not changed under it: the wish is written into `request`, which moves
-seq, so that the driver's next commit is refused as stale, it reads the row again
-and honours the wish. The order of transactions decides between done and cancelled.
+Every intervention is journaled with its reason. What is asked of one that may be driven,
+its end or a pause, is `asking.py`'s.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 from statepipe.errors import Refused
-from statepipe.model import CANCELLED_STATE, Checkpoint, Plan, Status, Stay
-from statepipe.sqlite import sqlite3
+from statepipe.model import Plan, Status, Stay
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups import groups
 from statepipe.store.lookups.groups import NewGroup
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.stage.rows import has_batches
+from statepipe.store.steering.asking import being_cancelled
 from statepipe.store.walk import children, datasets
 from statepipe.store.walk.claims import (
     JOURNAL_OF_STEERING,
@@ -36,52 +34,7 @@ VALUES (:machine, :version, :digest, :body, :now_ms)
     ON CONFLICT DO NOTHING
 """
 
-_FIND = "SELECT n, id, status, state, worker, request FROM instance WHERE id = ?"
-
-_CANCEL = """
-UPDATE instance
-   SET seq            = seq + 1,
-       epoch          = epoch + 1,
-       status         = 'cancelled',
-       failed_state   = state,
-       state          = :cancelled,
-       worker         = NULL,
-       wake_at_ms     = NULL,
-       wake_delay_ms  = NULL,
-       wake_boot_ms   = NULL,
-       wake_boot_id   = NULL,
-       request        = NULL,
-       entered_at_ms  = :now_ms,
-       updated_at_ms  = :now_ms,
-       finished_at_ms = :now_ms,
-       change         = 'cancel'
- WHERE n = :n
-"""
-
-_PAUSE = """
-UPDATE instance
-   SET seq           = seq + 1,
-       epoch         = epoch + 1,
-       status        = 'paused',
-       worker        = NULL,
-       wake_at_ms    = NULL,
-       wake_delay_ms = NULL,
-       wake_boot_ms  = NULL,
-       wake_boot_id  = NULL,
-       request       = NULL,
-       updated_at_ms = :now_ms,
-       change        = 'pause'
- WHERE n = :n
-"""
-
-_REQUEST = """
-UPDATE instance
-   SET seq           = seq + 1,
-       request       = :request,
-       updated_at_ms = :now_ms,
-       change        = 'request'
- WHERE n = :n
-"""
+_FIND = "SELECT n, status, state, failed_state, worker FROM instance WHERE id = ?"
 
 _REWIND = """
 UPDATE instance
@@ -190,94 +143,6 @@ def create(
     return numbers
 
 
-def request(
-    store: Store, *, instance_id: str, wish: Literal["cancel", "pause"], reason: str | None
-) -> bool:
-    """
-    Cancel or pause an instance; return True if it is done, False if its driver was asked to.
-
-    Raises:
-        NotFound: No such instance.
-        Refused: It has already finished, or is about to be cancelled.
-    """
-    dead = dead_workers(store, me=None)
-    with store.write() as connection:
-        row = connection.execute(_FIND, (instance_id,)).fetchone()
-        if row is None:
-            raise not_found(instance_id)
-        return ask(store, connection, Asked(*row), wish=wish, dead=dead, reason=reason)
-
-
-class Asked(NamedTuple):
-    """An instance that somebody asks something of."""
-
-    n: int
-    id: str
-    status: str
-    state: str
-    holder: int | None
-    request: str | None
-
-
-def ask(
-    store: Store,
-    connection: sqlite3.Connection,
-    found: Asked,
-    *,
-    wish: Literal["cancel", "pause"],
-    dead: Mapping[tuple[int, int], str],
-    reason: str | None,
-) -> bool:
-    """Do as `request`, inside the caller's transaction."""
-    n, instance_id, status, state, holder, asked = found
-    if status in Status.FINISHED or status == Status.PAUSED == wish + "d":
-        raise Refused(
-            f"instance {instance_id!r} is already {status}",
-            meaning="nothing was changed",
-            next_step=f"statepipe inspect {instance_id}",
-        )
-    if asked == "cancel" != wish:  # what was promised to one is not undone by another
-        raise Refused(
-            f"instance {instance_id!r} is about to be cancelled",
-            meaning="nothing was changed; it ends at its next boundary",
-            next_step=f"statepipe inspect {instance_id}",
-        )
-    driven = holder is not None and not any(number == holder for number, _ in dead)
-    facts = {
-        "n": n,
-        "now_ms": store.clock.now_ms(),
-        "request": wish,
-        "cancelled": CANCELLED_STATE,
-    }
-    connection.execute(_REQUEST if driven else _CANCEL if wish == "cancel" else _PAUSE, facts)
-    connection.execute(
-        JOURNAL_OF_STEERING, {"n": n, "event": wish, "source": state, "note": reason}
-    )
-    if wish == "cancel" and not driven:
-        _count_cancel(connection, load_checkpoint(connection, n), source=state, facts=facts)
-    if not driven:  # its driver asks them, with the change by which it obeys
-        for each in children.unfinished(connection, n):
-            if each.request != "cancel" and each.status != wish + "d":
-                ask(store, connection, Asked(*each), wish=wish, dead=dead, reason=reason)
-    return not driven
-
-
-def _count_cancel(
-    connection: sqlite3.Connection, now: Checkpoint, *, source: str, facts: Mapping[str, Any]
-) -> None:
-    at_ms = facts["now_ms"]
-    counters = Counters()
-    counters.transition(now.machine, source, "cancel", CANCELLED_STATE)
-    counters.finished(
-        now.machine,
-        Status.CANCELLED,
-        instance=now.n,
-        at_ms=at_ms,
-        lived_ms=max(0, at_ms - now.created_at_ms),
-    )
-    counters.write(connection)
-
-
 def rewind(  # noqa: PLR0913  (what was worked out of it before)
     store: Store,
     *,
@@ -319,7 +184,9 @@ def rewind(  # noqa: PLR0913  (what was worked out of it before)
         row = connection.execute(_FIND, (instance_id,)).fetchone()
         if row is None:
             raise not_found(instance_id)
-        n, _, _, source, holder, _ = row
+        n, status, source, failed_state, holder = row
+        if status == Status.READY and failed_state is not None:
+            raise being_cancelled(instance_id)
         children.refuse_part(connection, n, instance_id, verb="rewind")
         children.refuse_at_work(connection, n, instance_id)
         refuse_replaced(connection, n, instance_id)

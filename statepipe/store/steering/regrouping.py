@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from statepipe.model import Status
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups.lookup import Found
-from statepipe.store.steering import instances as steering
-from statepipe.store.steering.instances import Asked
+from statepipe.store.steering.asking import ASKED, Asked, ask
 from statepipe.store.walk import claims
 from statepipe.store.walk.claims import dead_workers
+from statepipe.wishes import KILL
 
 _NOW = """
 SELECT n, status, state, failed_state, definition, worker
@@ -21,11 +21,9 @@ SELECT n, status, state, failed_state, definition, worker
  WHERE n = ? AND id = ?
 """
 
-_UNFINISHED = """
-SELECT n, id, status, state, worker, request
-  FROM instance
- WHERE member_of = ? AND status IN ('ready', 'paused')
- ORDER BY n
+_UNFINISHED = f"""{ASKED}
+ WHERE i.member_of = ? AND i.status IN ('ready', 'paused')
+ ORDER BY i.n
 """
 
 
@@ -71,8 +69,8 @@ def cancel(store: Store, group: int, *, reason: str | None) -> tuple[list[str], 
     Cancel all unfinished partitions of a group.
 
     Returns:
-        The ids of those that are cancelled, and of those whose driver was asked to; those
-        that were asked before are in neither.
+        The ids of those that are cancelled, or are being cancelled, and of those whose driver
+        was asked to; those that were asked before are in neither.
     """
     dead = dead_workers(store, me=None)
     done: list[str] = []
@@ -80,10 +78,8 @@ def cancel(store: Store, group: int, *, reason: str | None) -> tuple[list[str], 
     with store.write() as connection:
         for row in connection.execute(_UNFINISHED, (group,)).fetchall():
             found = Asked(*row)
-            if found.request == "cancel":
+            if found.request in ("cancel", KILL) or found.is_being_cancelled:
                 continue
-            at_once = steering.ask(
-                store, connection, found, wish="cancel", dead=dead, reason=reason
-            )
+            at_once = ask(store, connection, found, wish="cancel", dead=dead, reason=reason)
             (done if at_once else asked).append(found.id)
     return done, asked

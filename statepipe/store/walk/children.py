@@ -16,7 +16,7 @@ until the parent is done, and with them the files.
 """
 
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from statepipe.errors import Busy, Refused
 from statepipe.model import Change, Family, NewChild, Stay, Taken
@@ -24,6 +24,7 @@ from statepipe.sqlite import sqlite3
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.walk import making
 from statepipe.store.walk.making import New
+from statepipe.wishes import KILL, Wish
 
 #: Of a parent's id that is part of its children's.
 _PARENT_CHARS_MAX: Final = 100
@@ -54,7 +55,8 @@ SELECT i.n, c.task, c.element, i.status, i.definition, i.worker
 """
 
 _UNFINISHED = """
-SELECT i.n, i.id, i.status, i.state, i.worker, i.request
+SELECT i.n, i.id, i.status, iif(i.forced AND i.request = 'cancel', 'kill', i.request),
+       i.status = 'ready' AND i.failed_state IS NOT NULL
   FROM child c
   JOIN instance i ON i.n = c.instance
  WHERE c.parent = ? AND i.status IN ('ready', 'paused')
@@ -66,7 +68,8 @@ _STOP = """
 UPDATE instance
    SET seq           = seq + 1,
        status        = 'ready',
-       request       = :wish,
+       request       = CASE :wish WHEN 'kill' THEN 'cancel' ELSE :wish END,
+       forced        = :wish = 'kill',
        wake_at_ms    = NULL,
        wake_delay_ms = NULL,
        wake_boot_ms  = NULL,
@@ -129,9 +132,8 @@ class Unfinished(NamedTuple):
     n: int
     id: str
     status: str
-    state: str
-    worker: int | None
     request: str | None
+    is_being_cancelled: bool
 
 
 def apply(connection: sqlite3.Connection, change: Change, family: Family) -> None:
@@ -171,12 +173,11 @@ def unfinished(connection: sqlite3.Connection, parent: int) -> list[Unfinished]:
     return [Unfinished(*row) for row in connection.execute(_UNFINISHED, (parent,))]
 
 
-def stop(
-    connection: sqlite3.Connection, parent: int, wish: Literal["cancel", "pause"], *, at_ms: int
-) -> None:
+def stop(connection: sqlite3.Connection, parent: int, wish: Wish, *, at_ms: int) -> None:
     """Ask the children that have not ended to stop, inside the caller's transaction."""
     for each in unfinished(connection, parent):
-        if each.request == "cancel" or (each.status, wish) == ("paused", "pause"):
+        is_ending = each.is_being_cancelled or each.request in ("cancel", KILL)
+        if (is_ending and wish != KILL) or (each.status, wish) == ("paused", "pause"):
             continue
         facts = {"n": each.n, "wish": wish, "now_ms": at_ms, "note": "its parent was asked to"}
         connection.execute(_STOP, facts)

@@ -27,7 +27,8 @@ from statepipe.store.walk.replays import refuse_replaced
 _SELECT = """
 SELECT i.n, i.id, d.machine, i.definition, i.params, i.created_at_ms, i.epoch, i.seq,
        i.generation, i.status, i.state, i.attempt, i.lost, i.batches, i.picture, i.failed_state,
-       i.error_class, i.error, i.entered_at_ms, i.request
+       i.error_class, i.error, i.entered_at_ms,
+       CASE WHEN i.forced AND i.request = 'cancel' THEN 'kill' ELSE i.request END
   FROM instance i
   JOIN definition d ON d.n = i.definition
  WHERE i.n = ?
@@ -84,7 +85,8 @@ UPDATE instance
        wake_delay_ms  = NULL,
        wake_boot_ms   = NULL,
        wake_boot_id   = NULL,
-       failed_state   = NULL,
+       -- one that is being cancelled goes on with that, and then rests where it was cancelled
+       failed_state   = CASE status WHEN 'ready' THEN failed_state END,
        error_class    = NULL,
        error          = NULL,
        request        = NULL,
@@ -99,7 +101,7 @@ JOURNAL_OF_STEERING = """
 INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, note,
                      ended)
 SELECT n, seq, epoch, generation, updated_at_ms, change, :event, :source, state, :note,
-       CASE change WHEN 'cancel' THEN 'cancelled' END
+       CASE WHEN change = 'cancel' AND finished_at_ms IS NOT NULL THEN 'cancelled' END
   FROM instance
  WHERE n = :n
 """

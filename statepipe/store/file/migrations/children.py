@@ -46,14 +46,16 @@ BEGIN
          change        = 'request'
    WHERE n = (SELECT parent FROM child WHERE instance = NEW.n)
      AND status = 'ready'
-     AND (generation, state) = (SELECT generation, state FROM child WHERE instance = NEW.n);
+     AND (generation, coalesce(failed_state, state))
+         = (SELECT generation, state FROM child WHERE instance = NEW.n);
   INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, note)
   SELECT n, seq, epoch, generation, updated_at_ms, change, 'child', state, state,
          NEW.id || ' is ' || NEW.status
     FROM instance
    WHERE n = (SELECT parent FROM child WHERE instance = NEW.n)
      AND status = 'ready'
-     AND (generation, state) = (SELECT generation, state FROM child WHERE instance = NEW.n);
+     AND (generation, coalesce(failed_state, state))
+         = (SELECT generation, state FROM child WHERE instance = NEW.n);
 END""",
     """
 CREATE VIEW children AS

@@ -1,0 +1,228 @@
+"""
+What people ask of an instance that has not ended: one transaction each.
+
+    request     cancel, kill or pause one by its id
+    ask         the same inside the caller's transaction
+
+An instance that a live process drives is not changed under it: the wish is written into
+`request`, which moves seq, so that the driver's next commit is refused as stale, it reads the
+row again and honours the wish. The order of transactions decides between done and cancelled.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from statepipe.errors import Refused
+from statepipe.model import CANCELLED_STATE, Status
+from statepipe.sqlite import sqlite3
+from statepipe.store.file.connection import Store
+from statepipe.store.metrics.counters import Counters
+from statepipe.store.walk import children
+from statepipe.store.walk.claims import (
+    JOURNAL_OF_STEERING,
+    dead_workers,
+    load_checkpoint,
+    not_found,
+)
+from statepipe.wishes import CANCELLING_STATE, KILL, Wish
+
+#: What `Asked` is made of.
+ASKED = """
+SELECT i.n, i.id, i.status, i.state, i.failed_state, i.worker,
+       CASE WHEN i.forced AND i.request = 'cancel' THEN 'kill' ELSE i.request END,
+       json_extract(d.body, '$.on_cancel') IS NOT NULL
+  FROM instance i
+  JOIN definition d ON d.n = i.definition
+"""
+
+_CANCEL = """
+UPDATE instance
+   SET seq            = seq + 1,
+       epoch          = epoch + 1,
+       status         = 'cancelled',
+       failed_state   = coalesce(failed_state, state),
+       state          = :cancelled,
+       worker         = NULL,
+       wake_at_ms     = NULL,
+       wake_delay_ms  = NULL,
+       wake_boot_ms   = NULL,
+       wake_boot_id   = NULL,
+       request        = NULL,
+       entered_at_ms  = :now_ms,
+       updated_at_ms  = :now_ms,
+       finished_at_ms = :now_ms,
+       change         = 'cancel'
+ WHERE n = :n
+"""
+
+# For whoever claims it: the work of its `on_cancel` is done like any other.
+_BEGIN_CANCELLING = """
+UPDATE instance
+   SET seq            = seq + 1,
+       epoch          = epoch + 1,
+       status         = 'ready',
+       failed_state   = state,
+       state          = :cancelling,
+       attempt        = 0,
+       lost           = 0,
+       worker         = NULL,
+       wake_at_ms     = NULL,
+       wake_delay_ms  = NULL,
+       wake_boot_ms   = NULL,
+       wake_boot_id   = NULL,
+       error_class    = NULL,
+       error          = NULL,
+       request        = NULL,
+       entered_at_ms  = :now_ms,
+       updated_at_ms  = :now_ms,
+       change         = 'cancel'
+ WHERE n = :n
+"""
+
+_PAUSE = """
+UPDATE instance
+   SET seq           = seq + 1,
+       epoch         = epoch + 1,
+       status        = 'paused',
+       worker        = NULL,
+       wake_at_ms    = NULL,
+       wake_delay_ms = NULL,
+       wake_boot_ms  = NULL,
+       wake_boot_id  = NULL,
+       request       = NULL,
+       updated_at_ms = :now_ms,
+       change        = 'pause'
+ WHERE n = :n
+"""
+
+_REQUEST = """
+UPDATE instance
+   SET seq           = seq + 1,
+       request       = CASE :wish WHEN 'kill' THEN 'cancel' ELSE :wish END,
+       forced        = :wish = 'kill',
+       updated_at_ms = :now_ms,
+       change        = 'request'
+ WHERE n = :n
+"""
+
+
+def request(store: Store, *, instance_id: str, wish: Wish, reason: str | None) -> bool:
+    """
+    Cancel, kill or pause an instance; return True if it is done, False if its driver was asked to.
+
+    A cancel is done, too, if the work of `on_cancel` is left to whoever claims the instance.
+
+    Raises:
+        NotFound: No such instance.
+        Refused: It has already finished, is about to, or is being cancelled.
+    """
+    dead = dead_workers(store, me=None)
+    with store.write() as connection:
+        found = _asked(connection, "id", instance_id)
+        if found is None:
+            raise not_found(instance_id)
+        return ask(store, connection, found, wish=wish, dead=dead, reason=reason)
+
+
+class Asked(NamedTuple):
+    """An instance that somebody asks something of."""
+
+    n: int
+    id: str
+    status: str
+    state: str
+    failed_state: str | None
+    holder: int | None
+    request: str | None
+    cleans: bool  # its machine has an `on_cancel`
+
+    @property
+    def is_being_cancelled(self) -> bool:
+        """True while its `on_cancel` is due or runs."""
+        return self.status == Status.READY and self.failed_state is not None
+
+
+def ask(
+    store: Store,
+    connection: sqlite3.Connection,
+    found: Asked,
+    *,
+    wish: Wish,
+    dead: Mapping[tuple[int, int], str],
+    reason: str | None,
+) -> bool:
+    """Do as `request`, inside the caller's transaction."""
+    if (refusal := _refusal(found, wish)) is not None:
+        raise refusal
+    driven = found.holder is not None and not any(number == found.holder for number, _ in dead)
+    cleans = wish == "cancel" and found.cleans
+    done = _PAUSE if wish == "pause" else _BEGIN_CANCELLING if cleans else _CANCEL
+    now_ms = store.clock.now_ms()
+    facts = {
+        "n": found.n,
+        "now_ms": now_ms,
+        "wish": wish,
+        "cancelled": CANCELLED_STATE,
+        "cancelling": CANCELLING_STATE,
+    }
+    connection.execute(_REQUEST if driven else done, facts)
+    connection.execute(
+        JOURNAL_OF_STEERING, {"n": found.n, "event": wish, "source": found.state, "note": reason}
+    )
+    if wish != "pause" and not driven:
+        _count_cancel(connection, found, event=wish, at_ms=now_ms)
+    if not driven:  # its driver asks them, with the change by which it obeys
+        for each in children.unfinished(connection, found.n):
+            child = _asked(connection, "n", each.n)
+            if child is not None and _refusal(child, wish) is None:
+                ask(store, connection, child, wish=wish, dead=dead, reason=reason)
+    return not driven
+
+
+def _asked(connection: sqlite3.Connection, column: str, value: int | str) -> Asked | None:
+    row = connection.execute(f"{ASKED} WHERE i.{column} = ?", (value,)).fetchone()
+    return row and Asked(*row)
+
+
+def _refusal(found: Asked, wish: Wish) -> Refused | None:
+    """Return why the wish would be in vain; None if it would not."""
+    if found.status in Status.FINISHED or found.status == Status.PAUSED == wish + "d":
+        return Refused(
+            f"instance {found.id!r} is already {found.status}",
+            meaning="nothing was changed",
+            next_step=f"statepipe inspect {found.id}",
+        )
+    if wish == KILL:
+        return None
+    if found.request in ("cancel", KILL) and found.request != wish:
+        # What was promised to one is not undone by another.
+        return Refused(
+            f"instance {found.id!r} is about to be cancelled",
+            meaning="nothing was changed; it ends at its next boundary",
+            next_step=f"statepipe inspect {found.id}",
+        )
+    return being_cancelled(found.id) if found.is_being_cancelled else None
+
+
+def being_cancelled(instance_id: str) -> Refused:
+    """Return the refusal of what cannot be done while an `on_cancel` is due or runs."""
+    return Refused(
+        f"instance {instance_id!r} is being cancelled: its on_cancel runs, or is about to",
+        meaning="nothing was changed; it ends when that has ended",
+        next_step=f"statepipe resume {instance_id}   # runs it here; or kill, which leaves it out",
+    )
+
+
+def _count_cancel(connection: sqlite3.Connection, found: Asked, *, event: str, at_ms: int) -> None:
+    now = load_checkpoint(connection, found.n)
+    counters = Counters()
+    counters.transition(now.machine, found.state, event, now.state)
+    if now.status == Status.CANCELLED:
+        counters.finished(
+            now.machine,
+            Status.CANCELLED,
+            instance=now.n,
+            at_ms=at_ms,
+            lived_ms=max(0, at_ms - now.created_at_ms),
+        )
+    counters.write(connection)
