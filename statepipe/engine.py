@@ -21,7 +21,14 @@ from typing import Any, Literal, Self
 
 from statepipe.clock import Clock, SystemClock
 from statepipe.config import Config
-from statepipe.errors import Busy, DefinitionChanged, NotFound, Refused, StatepipeError
+from statepipe.errors import (
+    BadParameter,
+    Busy,
+    DefinitionChanged,
+    NotFound,
+    Refused,
+    StatepipeError,
+)
 from statepipe.machine.definition import Machine
 from statepipe.model import Status
 from statepipe.observe import redact
@@ -36,6 +43,7 @@ from statepipe.runtime.steering.events import Sender
 from statepipe.runtime.steering.groups import Groups
 from statepipe.runtime.steering.replaying import Choice, replay
 from statepipe.runtime.steering.rewinding import put_back
+from statepipe.runtime.steering.setting import Setting, setting
 from statepipe.runtime.triggers.attending import attending
 from statepipe.runtime.triggers.steering import Triggers
 from statepipe.store.file.connection import Store
@@ -45,7 +53,7 @@ from statepipe.store.lookups.lookup import Found
 from statepipe.store.stage.directory import Stage, stage_directory
 from statepipe.store.stage.sweep import sweep_finished
 from statepipe.store.steering import asking
-from statepipe.store.walk import claims, workers
+from statepipe.store.walk import resuming, workers
 from statepipe.store.walk.claims import Scope
 from statepipe.wishes import Wish
 
@@ -175,6 +183,7 @@ class Engine(Sender):
         *,
         reason: str | None = None,
         definition: Adopt = "pinned",
+        params: Mapping[str, Any] | None = None,
         on_refusal: Callable[[str, StatepipeError], None] | None = None,
     ) -> dict[str, str]:
         """
@@ -187,19 +196,23 @@ class Engine(Sender):
             reason: Why, for the journal.
             definition: "pinned" refuses an instance whose machine has changed since;
                 "latest" goes on with the machine as it is now.
+            params: Values in place of those that each has; what came of the old ones stays.
             on_refusal: Told of an instance that cannot be resumed, while the others
                 are; without it, the first refusal is raised and nothing is driven.
 
         Raises:
             NotFound, DefinitionChanged: As `run`.
             Refused: One is done.
+            BadParameter: One of `params` is unknown, or of the wrong type.
             Busy: A live process drives one; the message names it.
         """
         taken = []
         for each in dict.fromkeys(ids):
             try:
-                taken.append(self._take_back(each, reason=reason, definition=definition))
-            except (NotFound, DefinitionChanged, Refused, Busy) as error:
+                taken.append(
+                    self._take_back(each, reason=reason, definition=definition, params=params)
+                )
+            except (NotFound, DefinitionChanged, Refused, Busy, BadParameter) as error:
                 if on_refusal is None:
                     if taken:
                         self._driver.let_all_go()
@@ -353,21 +366,37 @@ class Engine(Sender):
         return done
 
     def _take_back(
-        self, instance_id: str, *, reason: str | None, definition: Adopt, alone: bool = False
+        self,
+        instance_id: str,
+        *,
+        reason: str | None,
+        definition: Adopt,
+        alone: bool = False,
+        params: Mapping[str, Any] | None = None,
     ) -> Found:
         found = self._same_definition(self._find(instance_id), adopt=definition)
+        changed = None
+        if params:
+            changed = self._setting(found, params)
+            reason = changed.note(reason)
         loop = self._driver.loop()
         assert self._driver.worker is not None
-        checkpoint = claims.claim_resume(
+        checkpoint = resuming.claim_resume(
             self._store,
             self._driver.worker,
             instance_id=instance_id,
             reason=reason,
             definition=self._program(found.machine).definition,
             alone=alone,
+            params=changed and changed[:2],
         )
         loop.adopt(checkpoint)
         return found
+
+    def _setting(self, found: Found, given: Mapping[str, Any]) -> Setting:
+        before, partition = lookup.params_of(self._store.connection, found.n)
+        at_ms = self._clock.now_ms()
+        return setting(self.catalog, found.machine, before, given, partition=partition, at_ms=at_ms)
 
     def _drive(self, found: Sequence[Found]) -> dict[str, str]:
         numbers = frozenset(each.n for each in found)

@@ -3,7 +3,7 @@
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -11,17 +11,27 @@ import click
 
 from statepipe.cli.inspect import resume_plan
 from statepipe.cli.shared.groups import preview_group
-from statepipe.cli.shared.options import DEFINITION, command, confirm, duration_ms, instance_id
-from statepipe.cli.shared.places import open_reader
+from statepipe.cli.shared.options import (
+    DEFINITION,
+    command,
+    confirm,
+    duration_ms,
+    instance_id,
+    parsed_params,
+)
+from statepipe.cli.shared.places import config_here, open_reader
 from statepipe.cli.shared.render import Output, shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
 from statepipe.errors import StatepipeError
 from statepipe.model import Status
 from statepipe.runtime.steering.outlook import outlook
-from statepipe.store.lookups.listing import Filter
+from statepipe.store.lookups import lookup
+from statepipe.store.lookups.listing import Filter, Resumable
 from statepipe.store.reading import Reader
 from statepipe.units import plural
+
+_STAYS = "what came of the old value stays"
 
 
 @command(
@@ -31,6 +41,8 @@ from statepipe.units import plural
         "statepipe resume flights-20130208-1f2e3d4c",
         "statepipe resume --failed --machine flights --dry-run",
         "statepipe resume --failed --since 2h --canary 3 --yes --reason 'disk was full'",
+        "statepipe resume --failed --state loading --error Throttled --yes",
+        "statepipe resume ID --set limit:=10 --reason 'the page is smaller now'",
         "statepipe resume --all --yes",
         "statepipe resume --group flights_by_day-2013-02-04..2013-02-10",
     ],
@@ -46,6 +58,17 @@ from statepipe.units import plural
 @click.option("-m", "--machine", metavar="NAME", help="With --all or --failed: only of this one.")
 @click.option(
     "--since", metavar="DURATION", help='With --all or --failed: that changed since, "2h".'
+)
+@click.option("--state", metavar="STATE", help="With --all or --failed: that go on in this one.")
+@click.option(
+    "--error", metavar="CLASS", help="With --all or --failed: whose last error is of this class."
+)
+@click.option(
+    "--set",
+    "params",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="In place of the parameter it had: text, or KEY:=JSON; needs --reason.",
 )
 @click.option(
     "--group",
@@ -74,6 +97,9 @@ def resume(  # noqa: PLR0913  (one argument an option)
     failed: bool,
     machine: str | None,
     since: str | None,
+    state: str | None,
+    error: str | None,
+    params: tuple[str, ...],
     group: str | None,
     max_parallel: int | None,
     dry_run: bool,
@@ -91,8 +117,14 @@ def resume(  # noqa: PLR0913  (one argument an option)
     bulk = everything or failed
     chosen = (bool(ids), everything, failed, group is not None)
     _refuse_unclear(
-        chosen, narrows=bool(machine or since), canary=canary, max_parallel=max_parallel
+        chosen,
+        narrows=bool(machine or since or state or error),
+        canary=canary,
+        max_parallel=max_parallel,
     )
+    given = parsed_params(params)
+    if given and (group is not None or not (reason or dry_run)):
+        raise click.UsageError("--set goes with --reason, and not with --group")
     if group is not None:
         latest = definition == "latest"
         return _resume_group(
@@ -104,27 +136,32 @@ def resume(  # noqa: PLR0913  (one argument an option)
             max_parallel=max_parallel,
         )
     out = Session.current().out()
-    wanted = _wanted(machine=machine, failed=failed, since=since)
+    wanted = _wanted(machine=machine, failed=failed, since=since, state=state, error=error)
     with open_reader() as reader:
         if dry_run:
             if bulk:
-                _preview_bulk(out, reader, wanted)
+                _preview_bulk(out, reader, wanted, given)
             else:
-                _preview(out, reader, ids)
+                _preview(out, reader, ids, given)
             return 0
         if bulk:
-            ids = tuple(each.id for each in reader.resumable(wanted))
+            found = reader.resumable(wanted)
+            ids = tuple(each.id for each in found)
+            _changed_in_each(reader, found, given)  # refuses what no machine of them takes
     if not ids:
         out.note("nothing to resume")
         return 0
     if bulk:
         again = "the same command with --yes, or with --dry-run first"
-        confirm(f"resume {plural(len(ids), 'instance')}?", yes=yes, again=again)
+        sets = f", setting {', '.join(given)}" if given else ""
+        confirm(f"resume {plural(len(ids), 'instance')}{sets}?", yes=yes, again=again)
     # Here, because a preview must not wait for the engine to be imported.
     from statepipe.cli.shared.driving import driving  # noqa: PLC0415  (80 ms that --dry-run need not pay)
 
     with driving(create=False, detailed=detailed) as drivers:
-        take_back = partial(_resume, drivers, reason=reason, definition=definition, skips=bulk)
+        take_back = partial(
+            _resume, drivers, reason=reason, definition=definition, params=given, skips=bulk
+        )
         if canary is not None:
             code = take_back(ids[:canary])
             ids = ids[canary:]
@@ -134,11 +171,19 @@ def resume(  # noqa: PLR0913  (one argument an option)
         return take_back(ids)
 
 
-def _wanted(*, machine: str | None, failed: bool, since: str | None) -> Filter:
+def _wanted(
+    *, machine: str | None, failed: bool, since: str | None, state: str | None, error: str | None
+) -> Filter:
     since_ms = None
     if since is not None:
         since_ms = SystemClock().now_ms() - duration_ms(since, option="--since")
-    return Filter(machine=machine, failed=failed, since_ms=since_ms)
+    return Filter(
+        machine=machine,
+        failed=failed,
+        since_ms=since_ms,
+        states=() if state is None else (state,),
+        error=error,
+    )
 
 
 def _refuse_unclear(
@@ -149,7 +194,7 @@ def _refuse_unclear(
     if sum(chosen) != 1:
         raise click.UsageError("name instances, or give one of --all, --failed and --group")
     if narrows and not (everything or failed):
-        raise click.UsageError("--machine and --since go with --all or --failed")
+        raise click.UsageError("--machine, --since, --state and --error go with --all or --failed")
     if max_parallel is not None and not by_group:
         raise click.UsageError("--max-parallel goes with --group")
     if canary is not None and by_group:
@@ -179,6 +224,7 @@ def _resume(
     *,
     reason: str | None,
     definition: Literal["pinned", "latest"],
+    params: Mapping[str, Any],
     skips: bool,
 ) -> int:
     """
@@ -193,7 +239,11 @@ def _resume(
         refusals[type(error)].append(error)
 
     statuses = drivers.resume(
-        ids, reason=reason, definition=definition, on_refusal=note if skips else None
+        ids,
+        reason=reason,
+        definition=definition,
+        params=params,
+        on_refusal=note if skips else None,
     )
     for errors in refusals.values():
         left = plural(len(errors), "instance")
@@ -202,9 +252,11 @@ def _resume(
     return code or next((kind.exit_code for kind in refusals), 0)
 
 
-def _preview_bulk(out: Output, reader: Reader, wanted: Filter) -> None:
+def _preview_bulk(out: Output, reader: Reader, wanted: Filter, given: Mapping[str, Any]) -> None:
+    found = reader.resumable(wanted) if given or out.is_json else []
+    set_of = _changed_in_each(reader, found, given)
     if out.is_json:
-        out.values([each._asdict() for each in reader.resumable(wanted)])
+        out.values([each._asdict() for each in found])
         return
     counts = reader.resumable_counts(wanted)
     if not counts:
@@ -224,15 +276,18 @@ def _preview_bulk(out: Output, reader: Reader, wanted: Filter) -> None:
         ],
         cells=["count", "machine", "status", "state", "error"],
     )
+    for name, changed in set_of.items():
+        out.note(f"sets, for example of {name}: {changed}; {_STAYS}")
     out.note(f"{plural(counts.total(), 'instance')} would be resumed; nothing was changed")
 
 
-def _preview(out: Output, reader: Reader, ids: Sequence[str]) -> None:
+def _preview(out: Output, reader: Reader, ids: Sequence[str], given: Mapping[str, Any]) -> None:
     plans = []
     for name in ids:
         found = reader.inspect(name)
         ahead = outlook(found)
         skips, runs = resume_plan(found, ahead)
+        changed = _changed(reader, name, given)
         plans.append(
             {
                 "id": name,
@@ -240,6 +295,7 @@ def _preview(out: Output, reader: Reader, ids: Sequence[str]) -> None:
                 "runs": ahead.runs,
                 "from_batch": ahead.batch,
                 "skips": [leg.state for leg in ahead.legs if leg.place == "behind"],
+                "sets": changed,
             }
         )
         if out.is_json:
@@ -249,8 +305,39 @@ def _preview(out: Output, reader: Reader, ids: Sequence[str]) -> None:
         elif found.standing == "running" and found.holder is not None:
             out.say(f"{name} is driven by process {found.holder.pid}: a resume is refused")
         else:
-            out.say(f"{name}\n  skips {skips}\n  runs {runs}")
+            sets = f"\n  sets {changed}; {_STAYS}" if changed else ""
+            out.say(f"{name}\n  skips {skips}\n  runs {runs}{sets}")
     if out.is_json:
         out.values(plans)
     else:
         out.note(f"nothing was changed   next: statepipe resume {' '.join(map(shown_id, ids))}")
+
+
+def _changed_in_each(
+    reader: Reader, found: Sequence[Resumable], given: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return what --set changes of one instance of each machine, by its id."""
+    first = {each.machine: each.id for each in reversed(found)} if given else {}
+    return {name: _changed(reader, name, given) for name in first.values()}
+
+
+def _changed(reader: Reader, name: str, given: Mapping[str, Any]) -> str:
+    """Return what --set changes of an instance, in words; "" if nothing."""
+    if not given:
+        return ""
+    # Only --set needs the machine to be read.
+    from statepipe.runtime.catalog import Catalog  # noqa: PLC0415
+    from statepipe.runtime.steering.setting import setting  # noqa: PLC0415
+
+    with reader.moment() as connection:
+        found = lookup.find_instance(connection, name)
+        before, partition = lookup.params_of(connection, found.n)
+    changed = setting(
+        Catalog(config_here()),
+        found.machine,
+        before,
+        given,
+        partition=partition,
+        at_ms=reader.clock.now_ms(),
+    ).changed
+    return ", ".join(changed) or "what it has already"

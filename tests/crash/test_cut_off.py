@@ -31,7 +31,7 @@ from statepipe.store.file.opening import open_reader, open_store
 from statepipe.store.liveness import Worker
 from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
-from statepipe.store.walk import claims, workers
+from statepipe.store.walk import claims, resuming, workers
 from statepipe.store.walk.claims import Scope
 from statepipe.store.walk.committer import Committer, Verdict
 from statepipe.store.walk.workers import Identity
@@ -182,7 +182,7 @@ def taken_over(scene: Scene) -> None:
 
 def resumed(scene: Scene) -> None:
     """One instance, by its worker, with a fresh budget."""
-    claims.claim_resume(
+    resuming.claim_resume(
         scene.store, scene.worker, instance_id="a", reason="because", definition=None
     )
 

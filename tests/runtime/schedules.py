@@ -28,7 +28,7 @@ from statepipe.store.stage.directory import Stage
 from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
-from statepipe.store.walk import claims, workers
+from statepipe.store.walk import claims, resuming, workers
 from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock
 from tests.store import stores
@@ -246,7 +246,7 @@ class Schedule(Pools):
         statuses = self.statuses()
         for name, status in statuses.items():
             if status in (Status.PAUSED, Status.FAILED):
-                at = claims.claim_resume(
+                at = resuming.claim_resume(
                     self.store, self._worker, instance_id=name, reason=None, definition=None
                 )
                 self.loop.adopt(at)

@@ -26,7 +26,7 @@ from statepipe.store.metrics import recount
 from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
-from statepipe.store.walk import claims
+from statepipe.store.walk import resuming
 from tests.spec.promises import Instance
 from tests.spec.theatre import Theatre
 
@@ -196,7 +196,7 @@ class Promises(Theatre):
         elif instance.holder == process.worker.n:
             return  # its own, and lost by a fence it has not noticed: Engine waits for it
         answer = _answer(
-            claims.claim_resume,
+            resuming.claim_resume,
             process.store,
             process.worker,
             instance_id=instance.id,

@@ -16,7 +16,7 @@ from statepipe.store.liveness import Worker
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
-from statepipe.store.walk import claims, workers
+from statepipe.store.walk import claims, resuming, workers
 from statepipe.store.walk.claims import Scope
 from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock
@@ -72,7 +72,7 @@ def claimed(store: Store, worker: Worker, *, scope: Scope = ALL) -> list[Checkpo
 
 def resumed(store: Store, worker: Worker, instance: str = "a") -> Checkpoint:
     """Claim one instance by name."""
-    return claims.claim_resume(
+    return resuming.claim_resume(
         store, worker, instance_id=instance, reason="a test", definition=None
     )
 

@@ -10,7 +10,7 @@ from statepipe.store import liveness
 from statepipe.store.file.connection import Store
 from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
-from statepipe.store.walk import claims, workers
+from statepipe.store.walk import claims, resuming, workers
 from statepipe.store.walk.claims import Scope
 from statepipe.store.walk.committer import Committer, Verdict
 from statepipe.store.walk.workers import Identity
@@ -318,7 +318,7 @@ def test_resume_can_adopt_another_definition(tmp_path: Path) -> None:
     stores.created(store, "a")
     newer = steering.define(store, machine="m", version=2, digest="d2", body="{}")
 
-    at = claims.claim_resume(
+    at = resuming.claim_resume(
         store, stores.registered(store), instance_id="a", reason=None, definition=newer
     )
 

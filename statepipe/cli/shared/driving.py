@@ -125,6 +125,7 @@ class Drivers:
         *,
         reason: str | None,
         definition: Adopt,
+        params: Mapping[str, Any] | None,
         on_refusal: Callable[[str, StatepipeError], None] | None,
     ) -> dict[str, str]:
         """Resume instances, some at a time; return the statuses of those that were reached."""
@@ -134,7 +135,7 @@ class Drivers:
                 break
             some = ids[start : start + DRIVEN_AT_ONCE_MAX]
             statuses |= self.engine.resume(
-                some, reason=reason, definition=definition, on_refusal=on_refusal
+                some, reason=reason, definition=definition, params=params, on_refusal=on_refusal
             )
         return statuses
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from statepipe.clock import Clock
 from statepipe.errors import DefinitionChanged, InstanceExists, Refused
-from statepipe.io.plainjson import jsonable
 from statepipe.machine.tasks import Load
 from statepipe.model import Stay
 from statepipe.runtime.catalog import Catalog
@@ -21,8 +20,8 @@ from statepipe.runtime.picture import Picture
 from statepipe.runtime.program import Program
 from statepipe.runtime.steering.creating import inherited
 from statepipe.runtime.steering.rewinding import rewound
+from statepipe.runtime.steering.setting import changes_of
 from statepipe.runtime.steering.way import Passage
-from statepipe.store.codec import decode
 from statepipe.store.file.connection import Store
 from statepipe.store.stage.directory import Stage
 from statepipe.store.steering.copying import GIVEN, Given, Looked, create, free_id, look
@@ -190,12 +189,7 @@ class Copies:
         """Return the parameters of the copy, and what is changed of them, for the journal."""
         now_ms = self._clock.now_ms()
         encoded = inherited(self._catalog, looked.found.machine, looked.params, given, at_ms=now_ms)
-        before, after = decode(looked.params), decode(encoded)
-        return encoded, [
-            f"{name} {jsonable(before.get(name))} -> {jsonable(after[name])}"
-            for name in given
-            if before.get(name) != after[name]
-        ]
+        return encoded, changes_of(looked.params, encoded, given)
 
     def _make(self, looked: Looked, new: New, *, given: Given | None, new_id: str | None) -> str:
         store, stage = self._store_of()

@@ -96,7 +96,7 @@ SELECT {columns}
    AND (worker IS NULL OR worker IN ({dead}))
    AND n NOT IN (SELECT instance FROM replay WHERE replaced_by IS NOT NULL)
    AND root IS NULL
-   AND updated_at_ms >= :since_ms
+   AND updated_at_ms >= :since_ms{more}
  {group}
 """
 _RESUMABLE_FAILED = """
@@ -107,7 +107,7 @@ SELECT {columns}
    AND definition IN ({definitions})
    AND n NOT IN (SELECT instance FROM replay WHERE replaced_by IS NOT NULL)
    AND root IS NULL
-   AND updated_at_ms >= :since_ms
+   AND updated_at_ms >= :since_ms{more}
  {group}
 """
 _EACH = "definition, status, worker, coalesce(failed_state, state), error_class, id"
@@ -122,7 +122,8 @@ class Filter:
     Which instances a list shows.
 
     Attributes:
-        states: Only in one of these; empty means all that are not done.
+        states: Only in one of these, of a resume that would go on in one of these; empty means
+            all that are not done.
         machine: Only of this machine.
         failed: Only those that ended failed.
         stalled: Only those whose driver died.
@@ -131,6 +132,7 @@ class Filter:
         group: Only the partitions of this group, in their order, those that are done as well.
         parts_of: Only what does part of the work of this instance, in the order it began; without
             it and without `machine`, what does part of another one's work is not shown.
+        error: Only those whose last error is of this class; of a resume.
     """
 
     states: tuple[str, ...] = ()
@@ -141,6 +143,7 @@ class Filter:
     since_ms: int | None = None
     group: str | None = None
     parts_of: str | None = None
+    error: str | None = None
 
 
 class Listed(NamedTuple):
@@ -224,10 +227,7 @@ def _newest(
     """Return the numbers of the newest instances that match, newest first."""
     facts: dict[str, Any] = {"limit": limit, "since_ms": wanted.since_ms}
     more = "" if wanted.since_ms is None else " AND updated_at_ms >= :since_ms"
-    if wanted.states:
-        names = [f":state{n}" for n in range(len(wanted.states))]
-        facts |= {f"state{n}": state for n, state in enumerate(wanted.states)}
-        more += f" AND state IN ({', '.join(names)})"
+    more += _in_states("state", wanted.states, facts)
     if wanted.stalled and (wanted.failed or not dead):
         return []  # nothing is both: what is stalled has not ended
     definitions = _definitions(connection, wanted.machine)
@@ -268,6 +268,15 @@ def _definitions(
     ]
 
 
+def _in_states(where: str, states: Collection[str], facts: dict[str, Any]) -> str:
+    """Return the condition that `where` is one of `states`, if any; they go into `facts`."""
+    if not states:
+        return ""
+    names = {f"state{n}": state for n, state in enumerate(states)}
+    facts |= names
+    return f" AND {where} IN ({', '.join(f':{name}' for name in names)})"
+
+
 def _numbers(numbers: Collection[int]) -> str:
     return ", ".join(f"{n:d}" for n in numbers)
 
@@ -298,11 +307,14 @@ def _resumable(
 ) -> tuple[dict[int, str], list[tuple[Any, ...]]]:
     """Return the machines by number of definition, and the rows."""
     names = {number: name for number, name, _ in _definitions(connection, wanted.machine)}
+    facts: dict[str, Any] = {"since_ms": wanted.since_ms or 0, "error": wanted.error}
+    more = _in_states("coalesce(failed_state, state)", wanted.states, facts)
+    more += "" if wanted.error is None else " AND error_class = :error"
     sql = (_RESUMABLE_FAILED if wanted.failed else _RESUMABLE).format(
         columns=columns,
         definitions=", ".join(f"{n:d}" for n in names),
         dead=_numbers(dead),
+        more=more,
         group=group,
     )
-    facts = {"since_ms": wanted.since_ms or 0}
     return names, connection.execute(sql, facts).fetchall() if names else []

@@ -84,6 +84,13 @@ def facts(connection: sqlite3.Connection, n: int, *, first: int = 1, limit: int 
     return [Fact(*row) for row in found]
 
 
+def params_of(connection: sqlite3.Connection, n: int) -> tuple[bytes, str | None]:
+    """Return an instance's parameters, encoded, and the key of the partition that it is."""
+    sql = "SELECT params, partition FROM instance WHERE n = ?"
+    params, partition = connection.execute(sql, (n,)).fetchone()
+    return params, partition
+
+
 def newest_seq(connection: sqlite3.Connection, n: int, *, kind: str) -> int:
     """Return the seq of the newest row of one kind; there must be one."""
     sql = "SELECT max(seq) FROM journal WHERE instance = ? AND kind = ?"

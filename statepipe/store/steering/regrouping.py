@@ -11,7 +11,7 @@ from statepipe.model import Status
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups.lookup import Found
 from statepipe.store.steering.asking import ASKED, Asked, ask
-from statepipe.store.walk import claims
+from statepipe.store.walk import resuming
 from statepipe.store.walk.claims import dead_workers
 from statepipe.wishes import KILL
 
@@ -52,7 +52,7 @@ def take_back(
             *rests, worker = row
             if rests[1] != each.status or (worker is not None and worker not in dead):
                 continue
-            now = claims.take_back(
+            now = resuming.take_back(
                 store,
                 connection,
                 tuple(rests),

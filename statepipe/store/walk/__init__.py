@@ -2,6 +2,7 @@
 What the walk writes: who has the right to drive, and every change as one group commit.
 
     claims, workers, presence       who drives what
+    resuming        one instance, back to work
     committer       the group commit
     signals, emissions              events, and who rests for them
     resources       slots and permits, over all processes

@@ -2,8 +2,9 @@
 The right to drive an instance: epoch + 1, committed before anything is done.
 
     claim_ready     whatever is ready, of the machines or ids asked for
-    claim_resume    one instance by name, finished or not, with a fresh budget
-    take_back       the same in a transaction of the caller's
+    wished          what this worker holds and somebody asked something of
+
+One instance by name is claimed by `resuming`.
 
 There is no recovery mode: the statement that claims a new instance also claims
 one whose worker is dead. A timer fires by the boot clock on the boot that armed
@@ -14,15 +15,14 @@ start-up (R6 of docs/reliability.md).
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from statepipe.errors import Busy, NotFound, Refused
-from statepipe.model import Checkpoint, Status
+from statepipe.errors import Busy, NotFound
+from statepipe.model import Checkpoint
 from statepipe.sqlite import sqlite3
 from statepipe.store import liveness
 from statepipe.store.file.connection import Store
 from statepipe.store.liveness import Worker
 from statepipe.store.metrics.counters import Counters
-from statepipe.store.walk import children, workers
-from statepipe.store.walk.replays import refuse_replaced
+from statepipe.store.walk import workers
 
 _SELECT = """
 SELECT i.n, i.id, d.machine, i.definition, i.params, i.created_at_ms, i.epoch, i.seq,
@@ -68,32 +68,6 @@ UPDATE instance
        wake_boot_id  = NULL,
        updated_at_ms = :now_ms,
        change        = 'claim'
- WHERE n = :n
-"""
-
-_RESUME = """
-UPDATE instance
-   SET seq            = seq + 1,
-       epoch          = epoch + 1,
-       status         = 'ready',
-       definition     = coalesce(:definition, definition),
-       state          = :state,
-       attempt        = 0,
-       lost           = 0,
-       worker         = :worker,
-       wake_at_ms     = NULL,
-       wake_delay_ms  = NULL,
-       wake_boot_ms   = NULL,
-       wake_boot_id   = NULL,
-       -- one that is being cancelled goes on with that, and then rests where it was cancelled
-       failed_state   = CASE status WHEN 'ready' THEN failed_state END,
-       error_class    = NULL,
-       error          = NULL,
-       request        = NULL,
-       finished_at_ms = NULL,
-       entered_at_ms  = CASE WHEN state = :state THEN entered_at_ms ELSE :now_ms END,
-       updated_at_ms  = :now_ms,
-       change         = 'resume'
  WHERE n = :n
 """
 
@@ -158,107 +132,6 @@ def claim_ready(store: Store, worker: Worker, *, scope: Scope, limit: int) -> li
         taken = [_take(store, connection, worker, each, counters) for each in found]
         counters.write(connection)
         return taken
-
-
-def claim_resume(
-    store: Store,
-    worker: Worker,
-    *,
-    instance_id: str,
-    reason: str | None,
-    definition: int | None,
-    alone: bool = False,
-) -> Checkpoint:
-    """
-    Take one unfinished instance back to the state it rests in, or failed in, with a fresh budget.
-
-    Args:
-        store: The open store.
-        worker: Who will drive it.
-        instance_id: Which one.
-        reason: Why, for the journal.
-        definition: Number of the definition to adopt, or None to keep its own.
-        alone: True to leave its children as they are.
-
-    Raises:
-        NotFound: No such instance.
-        Refused: It is done.
-        Busy: A live process drives it; the message names it.
-    """
-    dead = dead_workers(store, me=worker)
-    with store.write() as connection:
-        row = connection.execute(
-            "SELECT n, status, state, failed_state, worker, definition FROM instance WHERE id = ?",
-            (instance_id,),
-        ).fetchone()
-        if row is None:
-            raise not_found(instance_id)
-        n, status, state, failed_state, holder, began_with = row
-        refuse_replaced(connection, n, instance_id)
-        if status == Status.DONE:
-            raise Refused(
-                f"instance {instance_id!r} is done",
-                meaning="nothing was changed; its data is loaded",
-                next_step=f"statepipe rewind {instance_id} --to STATE   # to do part of it again",
-            )
-        if holder not in (None, worker.n):
-            refuse_if_driven(connection, instance_id, holder=holder, dead=dead)
-        workers.keep(connection, worker, clock=store.clock)
-        rests = (n, status, state, failed_state, began_with)
-        return take_back(
-            store,
-            connection,
-            rests,
-            worker=worker.n,
-            reason=reason,
-            definition=definition,
-            alone=alone,
-        )
-
-
-def take_back(
-    store: Store,
-    connection: sqlite3.Connection,
-    rests: tuple[int, str, str, str | None, int],
-    *,
-    worker: int | None,
-    reason: str | None,
-    definition: int | None,
-    alone: bool = False,
-) -> Checkpoint:
-    """
-    Resume an instance inside the caller's transaction, for `worker`, or for whoever claims it.
-
-    So are its children that have not done their work, for whoever claims them, unless it is
-    taken back `alone`. `rests` is its number, status, state and failed state, and the number of
-    its definition.
-    """
-    n, status, state, failed_state, began_with = rests
-    target = failed_state if status in (Status.FAILED, Status.CANCELLED) else state
-    facts = {
-        "n": n,
-        "state": target,
-        "worker": worker,
-        "definition": definition,
-        "now_ms": store.clock.now_ms(),
-    }
-    connection.execute(_RESUME, facts)
-    event = "resume" if definition in (None, began_with) else "adopt"
-    connection.execute(
-        JOURNAL_OF_STEERING, {"n": n, "event": event, "source": state, "note": reason}
-    )
-    checkpoint = _load(connection, n)
-    counters = Counters()
-    cause = "manual" if event == "resume" else "migration"
-    counters.count("resumes", checkpoint.machine, label=cause)
-    if state != target:
-        counters.transition(checkpoint.machine, state, event, checkpoint.state)
-    counters.write(connection)
-    if alone:
-        return checkpoint
-    for child in children.to_take_back(connection, n, checkpoint.generation, checkpoint.state):
-        take_back(store, connection, child, worker=None, reason=reason, definition=None)
-    return checkpoint
 
 
 def wished(connection: sqlite3.Connection, worker: Worker) -> list[int]:

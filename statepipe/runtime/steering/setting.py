@@ -1,0 +1,90 @@
+"""
+Other parameters for an instance that is resumed.
+
+    Setting         what they were, what they become, and the words for the journal
+    setting         worked out for one instance, typed as its machine declares them
+    changes_of      what is changed of some parameters, a text each
+
+What came of the old value stays: staged batches, results, a plan to load. Only what is done from
+here on sees the new one.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from statepipe.errors import BadParameter, Refused
+from statepipe.io.plainjson import jsonable
+from statepipe.runtime.catalog import Catalog
+from statepipe.runtime.steering.creating import inherited
+from statepipe.store.codec import decode
+
+
+class Setting(NamedTuple):
+    """
+    The parameters of one instance, changed.
+
+    Attributes:
+        before: What they were, encoded; the row must still have it.
+        after: What they become, encoded.
+        changed: What that changes, a text each, such as "count 6 -> 2".
+    """
+
+    before: bytes
+    after: bytes
+    changed: tuple[str, ...]
+
+    def note(self, reason: str | None) -> str:
+        """Return what the journal says: the changes, and the reason."""
+        return ": ".join(filter(None, (", ".join(self.changed), reason)))
+
+
+def setting(
+    catalog: Catalog,
+    machine: str,
+    before: bytes,
+    given: Mapping[str, Any],
+    *,
+    partition: str | None,
+    at_ms: int,
+) -> Setting:
+    """
+    Return what becomes of the parameters of an instance.
+
+    Args:
+        catalog: Which knows its machine.
+        machine: The machine's name.
+        before: Its parameters, encoded.
+        given: The new values: text, or typed.
+        partition: The key of the partition that it is, None if it is none.
+        at_ms: The moment, for a date such as "today".
+
+    Raises:
+        BadParameter: One is unknown, or not of its type.
+        Refused: One says which partition it is.
+    """
+    how = catalog.machine(machine).partition
+    if partition is not None and how is not None:
+        for name in (how.param, how.until):
+            if name in given:
+                raise Refused(
+                    f'"{name}" says which partition the instance is: it is {partition}',
+                    meaning="nothing was changed",
+                    next_step=f"statepipe run {machine} --partition KEY   # another partition",
+                )
+    try:
+        after = inherited(catalog, machine, before, given, at_ms=at_ms)
+    except BadParameter as error:
+        raise BadParameter(
+            error.message, meaning="nothing was changed", next_step=error.next_step
+        ) from error
+    return Setting(before, after, tuple(changes_of(before, after, given)))
+
+
+def changes_of(before: bytes, after: bytes, names: Iterable[str]) -> list[str]:
+    """Return what is changed of the parameters `names`, a text each."""
+    old, new = decode(before), decode(after)
+    return [
+        f"{name} {jsonable(old.get(name))} -> {jsonable(new[name])}"
+        for name in names
+        if old.get(name) != new[name]
+    ]
