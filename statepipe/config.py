@@ -85,6 +85,8 @@ class Config:
         machines_dir: Where machine files and their functions are.
         store: The checkpoint store, absolute if `start` was.
         env: Name of the environment, or None.
+        environments: The names of all that the file declares.
+        owns_store: True if `store` is that environment's alone, and not what all share by default.
         layers: The settings by level, the weakest first.
         logging: Where log lines go, and what is secret.
         targets: Who is told of what, by the target's name, overlay included.
@@ -97,6 +99,8 @@ class Config:
     machines_dir: Path
     store: Path
     env: str | None
+    environments: tuple[str, ...]
+    owns_store: bool
     layers: tuple[Layer, ...]
     logging: LogSettings
     targets: Mapping[str, Target]
@@ -167,6 +171,8 @@ def load_config(
         machines_dir=root / "machines",
         store=place,
         env=chosen,
+        environments=tuple(values.get("env", ())),
+        owns_store=chosen is not None and (outside is not None or layers[-1].store is not None),
         layers=layers,
         logging=log_settings(
             [layer.logging for layer in layers], environ=environ, start=start, root=root

@@ -48,6 +48,7 @@ from statepipe.runtime.triggers.attending import attending
 from statepipe.runtime.triggers.steering import Triggers
 from statepipe.store.file.connection import Store
 from statepipe.store.file.opening import open_store
+from statepipe.store.file.stamp import Environment
 from statepipe.store.lookups import lookup
 from statepipe.store.lookups.lookup import Found
 from statepipe.store.stage.directory import Stage, stage_directory
@@ -353,7 +354,11 @@ class Engine(Sender):
 
     @cached_property
     def _store(self) -> Store:
-        return open_store(self._config.store, create=self._create, clock=self._clock)
+        config = self._config
+        environment = Environment(config.env, stamps=config.owns_store)
+        return open_store(
+            config.store, create=self._create, clock=self._clock, environment=environment
+        )
 
     @cached_property
     def _stage(self) -> Stage:

@@ -14,6 +14,7 @@ Every error statepipe raises on purpose: what happened, what it means, what to t
     ├── NoTransition                    exit 1; the state does not accept the event, or not now
     │   └── GuardError                  a guard could not be evaluated on the facts it was given
     ├── StoreUnusable                   exit 4; the checkpoint store cannot be used
+    │   ├── WrongEnvironment            it belongs to another environment than the process
     │   ├── StoreFull                   no space left; nothing was committed
     │   └── StoreInDoubt                a COMMIT failed in a way that tells neither yes nor no
     ├── DefinitionChanged               exit 5; the machine is not the one the instance began with
@@ -127,6 +128,10 @@ class StoreUnusable(StatepipeError):
     """The checkpoint store is missing, foreign, newer, damaged, replaced or read-only."""
 
     exit_code = 4
+
+
+class WrongEnvironment(StoreUnusable):
+    """The checkpoint store belongs to another environment than the process does."""
 
 
 class StoreFull(StoreUnusable):

@@ -25,7 +25,8 @@ def doctor() -> int:
     out = Session.current().out()
     severities = set()
     found = []
-    for check in examine(config_here().store, clock=SystemClock()):
+    config = config_here()
+    for check in examine(config.store, clock=SystemClock(), env=config.env):
         severities.add(check.severity)
         found.append(check._asdict())
         if not out.is_json:

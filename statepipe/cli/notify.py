@@ -8,7 +8,7 @@ from uuid import uuid4
 import click
 
 from statepipe.cli.shared.options import command
-from statepipe.cli.shared.places import config_here, open_reader
+from statepipe.cli.shared.places import config_here, open_reader, open_store
 from statepipe.cli.shared.render import Output, age, first_line, moment
 from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
@@ -21,7 +21,6 @@ from statepipe.observe.notices.letter import Letter, Undelivered
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.notices.post import Outcome, Post, address_of
 from statepipe.runtime.notices.stalled import Lookout
-from statepipe.store.file.opening import open_store
 from statepipe.store.walk import notices
 from statepipe.store.walk.notices import Listed
 from statepipe.suggest import did_you_mean
@@ -74,7 +73,7 @@ def send() -> int:
             meaning="nothing was sent",
             next_step='add a target: [notify.oncall] with url = "env:ONCALL_URL"',
         )
-    store = open_store(config.store, create=False, clock=SystemClock())
+    store = open_store()
     try:
         Lookout(store, config.targets, catalog=Catalog(config), env=config.env).look()
         notices.sweep(store)

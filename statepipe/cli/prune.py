@@ -8,13 +8,12 @@ from typing import Final
 import click
 
 from statepipe.cli.shared.options import command, confirm, duration_ms
-from statepipe.cli.shared.places import config_here
+from statepipe.cli.shared.places import open_reader, open_store
 from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
 from statepipe.model import Status
 from statepipe.store.care.prune import Which, prunable
 from statepipe.store.care.prune import prune as let_go
-from statepipe.store.file.opening import open_reader, open_store
 from statepipe.store.stage.directory import Stage, stage_directory
 from statepipe.units import plural
 
@@ -69,9 +68,8 @@ def prune(
         keep_last=keep_last,
         raw_only=raw,
     )
-    path = config_here().store
-    with closing(open_reader(path)) as reader:
-        found = prunable(reader, which)
+    with open_reader() as reader, reader.moment() as connection:
+        found = prunable(connection, which)
     total = sum(each.instances for each in found)
     if dry_run or not total:
         out.rows(
@@ -84,8 +82,8 @@ def prune(
     with_them = f" and {plural(rejected, 'record')} in quarantine" if rejected else ""
     whose = f"the raw data of {plural(total, 'instance')}" if raw else plural(total, "instance")
     confirm(f"delete {whose}{with_them}?", yes=yes, again=_AGAIN)
-    with closing(open_store(path, create=False, clock=clock)) as store:
-        stage = Stage(stage_directory(path, store_id=store.store_id))
+    with closing(open_store()) as store:
+        stage = Stage(stage_directory(store.path, store_id=store.store_id))
         gone = sum(let_go(store, stage, which))
     if out.is_json:
         out.value({"deleted": gone})

@@ -16,16 +16,14 @@ from typing import Any, Final, TypeVar
 import click
 
 from statepipe.cli.shared.options import command, confirm
-from statepipe.cli.shared.places import config_here
+from statepipe.cli.shared.places import config_here, open_reader, open_store
 from statepipe.cli.shared.render import moment
 from statepipe.cli.shared.session import Session
-from statepipe.clock import SystemClock
 from statepipe.errors import BadParameter, NotFound
 from statepipe.io.marks import is_nan
 from statepipe.io.plainjson import jsonable
 from statepipe.machine.loader import find_machine, load_machine
 from statepipe.machine.tasks import Run
-from statepipe.store.file.opening import open_reader, open_store
 from statepipe.store.walk import watermarks
 from statepipe.store.walk.watermarks import Move
 
@@ -89,8 +87,8 @@ def watermark() -> None:
 @click.option("--limit", type=click.IntRange(min=1), default=_LIMIT, show_default=True)
 def show(*, machine: str | None, limit: int) -> None:
     """Show the last moves of watermarks, newest first: the first one of a source counts."""
-    with closing(open_reader(config_here().store)) as reader:
-        moves = watermarks.moves(reader, machine=machine, limit=limit)
+    with open_reader() as reader, reader.moment() as connection:
+        moves = watermarks.moves(connection, machine=machine, limit=limit)
     Session.current().out().rows(
         ("N", "MACHINE", "STATE", "WATERMARK", "AT", "BY"),
         [_row(move) for move in moves],
@@ -116,8 +114,8 @@ def set_(
 ) -> None:
     """Put a watermark where you want it; the next instance of the machine starts there."""
     source = _source(machine, state)
-    with closing(open_reader(config_here().store)) as reader:
-        now = watermarks.current(reader, machine, source).value
+    with open_reader() as reader, reader.moment() as connection:
+        now = watermarks.current(connection, machine, source).value
     _put(machine, source, _typed(value, kind, now=now), now=now, reason=reason, yes=yes)
 
 
@@ -128,8 +126,8 @@ def set_(
 @_YES
 def rewind(*, machine: str, to: int, reason: str, yes: bool) -> None:
     """Put a watermark back to where it was."""
-    with closing(open_reader(config_here().store)) as reader:
-        moves = watermarks.moves(reader, machine=machine, limit=1_000_000)
+    with open_reader() as reader, reader.moment() as connection:
+        moves = watermarks.moves(connection, machine=machine, limit=1_000_000)
         found = next((move for move in moves if move.n == to), None)
         if found is None:
             raise NotFound(
@@ -137,7 +135,7 @@ def rewind(*, machine: str, to: int, reason: str, yes: bool) -> None:
                 meaning="nothing was changed",
                 next_step=f"statepipe watermark show {machine}",
             )
-        now = watermarks.current(reader, machine, found.state).value
+        now = watermarks.current(connection, machine, found.state).value
     _put(machine, found.state, found.value, now=now, reason=reason, yes=yes)
 
 
@@ -148,7 +146,7 @@ for _each in (show, set_, rewind):
 def _put(machine: str, state: str, value: Any, *, now: Any, reason: str, yes: bool) -> None:  # noqa: ANN401 plain data, PLR0913
     question = f"put the watermark of {machine}.{state} from {_said(now)} to {_said(value)}?"
     confirm(question, yes=yes)
-    with closing(open_store(config_here().store, create=False, clock=SystemClock())) as store:
+    with closing(open_store()) as store:
         watermarks.put(store, machine, state, value, reason=reason)
     Session.current().out().say(
         f"{machine}.{state} stands at {_said(value)}; instances that have begun are not moved"

@@ -24,6 +24,7 @@ from statepipe.sqlite import sqlite3
 from statepipe.store import liveness
 from statepipe.store.file.connection import translated
 from statepipe.store.file.opening import open_reader
+from statepipe.store.file.stamp import Environment
 from statepipe.store.lookups import groups, inspection, listing, lookup, lying, output, quarantine
 from statepipe.store.lookups.groups import Summary
 from statepipe.store.lookups.inspection import Inspection, find_number
@@ -94,6 +95,7 @@ class Reader:
     Args:
         path: The store's file.
         clock: Time; a test may own it.
+        environment: Whose process this is; None to let in whoever it is.
 
     Attributes:
         path: The store's file.
@@ -101,12 +103,15 @@ class Reader:
 
     Raises:
         StoreUnusable: Missing, a folder, empty, foreign, newer, or damaged.
+        WrongEnvironment: It belongs to another environment.
     """
 
-    def __init__(self, path: Path, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, path: Path, *, clock: Clock | None = None, environment: Environment | None = None
+    ) -> None:
         self.path = path
         self.clock = clock or SystemClock()
-        self._connection = open_reader(path)
+        self._connection = open_reader(path, environment=environment)
 
     def __enter__(self) -> Self:
         return self

@@ -30,6 +30,7 @@ from statepipe.figures import (
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import translated
 from statepipe.store.file.opening import open_reader
+from statepipe.store.file.stamp import Environment
 from statepipe.store.liveness import Worker, is_dead, workers
 from statepipe.store.questions import usage
 from statepipe.store.questions.usage import Rows
@@ -146,7 +147,14 @@ class _Rows(NamedTuple):
     uses: Rows
 
 
-def read_snapshot(path: Path, *, clock: Clock, exemplars: bool, most_ms: int) -> Snapshot:
+def read_snapshot(
+    path: Path,
+    *,
+    clock: Clock,
+    exemplars: bool,
+    most_ms: int,
+    environment: Environment | None = None,
+) -> Snapshot:
     """
     Return what the store at `path` says now.
 
@@ -155,9 +163,10 @@ def read_snapshot(path: Path, *, clock: Clock, exemplars: bool, most_ms: int) ->
         clock: For what is due, and who is dead.
         exemplars: True to look up the ids of instances that recent observations are of.
         most_ms: How long reading may take.
+        environment: Whose process this is; None to let in whoever it is.
 
     Raises:
-        StoreUnusable: As `open_reader`.
+        StoreUnusable, WrongEnvironment: As `open_reader`.
         Busy: It took longer than `most_ms`, or the store was locked for as long.
     """
     end_ms = clock.boot_ms() + most_ms
@@ -165,7 +174,8 @@ def read_snapshot(path: Path, *, clock: Clock, exemplars: bool, most_ms: int) ->
     def is_late() -> bool:
         return clock.boot_ms() > end_ms
 
-    with closing(open_reader(path, busy_ms=most_ms)) as connection:
+    reader = open_reader(path, busy_ms=most_ms, environment=environment)
+    with closing(reader) as connection:
         connection.set_progress_handler(is_late, _INSTRUCTIONS)
         try:
             connection.execute("BEGIN")

@@ -97,7 +97,7 @@ def test_many_get_another_parameter_at_once(failed: Project) -> None:
     [
         (
             ["one", "--set", "cuont=3", "--reason", "x"],
-            'has no parameter "cuont"; did you mean "count"?',
+            'parameter "cuont"; did you mean "count"?',
         ),
         (["one", "--set", "count=three", "--reason", "x"], 'parameter "count" of machine'),
         (["--failed", "--set", "extra=y", "--reason", "x", "--yes"], 'no parameter "extra"'),

@@ -28,6 +28,7 @@ from statepipe.observe.exporter import Exporter, Source
 from statepipe.observe.exposition import negotiated, render
 from statepipe.observe.server import Endpoint, address_of, tls_context
 from statepipe.observe.shape import Shape, shape_of
+from statepipe.store.file.stamp import Environment
 from statepipe.store.snapshot import file_sizes, read_snapshot
 
 #: Prometheus gives up after 10 s; all stores together are read in less.
@@ -56,7 +57,14 @@ def make_exporter(config: Config, stores: Sequence[str], *, out: Output) -> Expo
         [
             Source(
                 store=name,
-                read=partial(read_snapshot, path, clock=clock, most_ms=most_ms),
+                read=partial(
+                    read_snapshot,
+                    path,
+                    clock=clock,
+                    most_ms=most_ms,
+                    # Who names stores means them, be they of several environments.
+                    environment=None if name else Environment(config.env),
+                ),
                 size=partial(file_sizes, path),
                 shapes=machines.shapes if not several or path.absolute() == own else list,
                 targets=list(config.targets) if not several or path.absolute() == own else (),
@@ -144,11 +152,7 @@ class ProjectMachines:
             return [error]
 
     def _shape(self, machine: Machine) -> Shape:
-        declared = {
-            state.name: self._declared(machine, state)
-            for state in machine.states
-            if state.task is not None
-        }
+        declared = {state.name: self._declared(machine, state) for state in machine.acting}
         # No series depends on what a contract says, so none is read.
         form = canonical(machine, contract_digests=defaultdict(str))
         return shape_of(form, declared=declared)

@@ -8,7 +8,11 @@ import os
 from pathlib import Path
 
 from statepipe.cli.shared.session import Session
+from statepipe.clock import SystemClock
 from statepipe.config import Config, load_config
+from statepipe.store.file import opening
+from statepipe.store.file.connection import Store
+from statepipe.store.file.stamp import Environment
 from statepipe.store.reading import Reader
 
 
@@ -29,12 +33,33 @@ def config_here() -> Config:
     )
 
 
+def environment_of(config: Config) -> Environment:
+    """Return whose process this is."""
+    return Environment(config.env, stamps=config.owns_store)
+
+
 def open_reader() -> Reader:
     """
     Open the store for looking.
 
     Raises:
         DefinitionError: As `config_here`.
-        StoreUnusable: As `Reader`.
+        StoreUnusable, WrongEnvironment: As `Reader`.
     """
-    return Reader(config_here().store)
+    config = config_here()
+    return Reader(config.store, environment=environment_of(config))
+
+
+def open_store() -> Store:
+    """
+    Open the store for writing; it must be there.
+
+    Raises:
+        DefinitionError: As `config_here`.
+        StoreUnusable, WrongEnvironment, Busy: As `opening.open_store`.
+    """
+    config = config_here()
+    environment = environment_of(config)
+    return opening.open_store(
+        config.store, create=False, clock=SystemClock(), environment=environment
+    )

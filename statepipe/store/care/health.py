@@ -22,6 +22,7 @@ from statepipe.store.file import disk
 from statepipe.store.file.connection import translated
 from statepipe.store.file.opening import open_reader
 from statepipe.store.file.place import file_system
+from statepipe.store.file.stamp import stamp_of
 from statepipe.store.stage.directory import Stage, stage_directory
 
 #: "error": a promise is broken. "unusable": the store cannot be used at all.
@@ -72,8 +73,8 @@ class Check(NamedTuple):
     fix: str = ""
 
 
-def examine(path: Path, *, clock: Clock) -> Iterator[Check]:
-    """Give each check of the store at `path` as soon as it is made."""
+def examine(path: Path, *, clock: Clock, env: str | None = None) -> Iterator[Check]:
+    """Give each check of the store at `path` as soon as it is made; `env` is the one given."""
     yield _library()
     try:
         connection = open_reader(path)
@@ -82,6 +83,7 @@ def examine(path: Path, *, clock: Clock) -> Iterator[Check]:
         return
     try:
         yield from _file(path, connection)
+        yield _environment(stamp_of(connection), env)
         yield from _content(connection)
         store_id = connection.execute("SELECT store_id FROM store").fetchone()[0]
         yield from _stage(connection, Stage(stage_directory(path, store_id=store_id)))
@@ -97,6 +99,15 @@ def examine(path: Path, *, clock: Clock) -> Iterator[Check]:
         connection.close()
     yield _lock(path)
     yield from _disk(path)
+
+
+def _environment(owner: str | None, given: str | None) -> Check:
+    if owner is None:
+        return Check("environment", "ok", "none: the store belongs to no environment")
+    if owner == given:
+        return Check("environment", "ok", owner)
+    found = f"the store belongs to {owner}; every command but this one refuses it"
+    return Check("environment", "warning", found, f"statepipe --env {owner} …")
 
 
 def _library() -> Check:

@@ -15,11 +15,12 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from statepipe.clock import Clock, SystemClock
-from statepipe.errors import StoreUnusable
+from statepipe.errors import StoreUnusable, WrongEnvironment
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import BUSY_MS, Store, translated
 from statepipe.store.file.place import make_empty, refuse_bad_place, unusable
 from statepipe.store.file.schema import APPLICATION_ID, SCHEMA_VERSION, ensure_schema, version_of
+from statepipe.store.file.stamp import Environment, refuse_other, stamp
 from statepipe.store.file.upgrade import keep_a_copy
 from statepipe.store.liveness import is_dead, workers
 
@@ -41,7 +42,9 @@ _PRAGMAS: dict[str, str | int] = {
 }
 
 
-def open_store(path: Path, *, create: bool, clock: Clock) -> Store:
+def open_store(
+    path: Path, *, create: bool, clock: Clock, environment: Environment | None = None
+) -> Store:
     """
     Open the store for writing.
 
@@ -49,10 +52,12 @@ def open_store(path: Path, *, create: bool, clock: Clock) -> Store:
         path: The store's file.
         create: Make it, and its folder, if it is missing; otherwise that is an error.
         clock: Time, for waits and the creation date.
+        environment: Whose process this is; None to let in whoever it is.
 
     Raises:
         StoreUnusable: Missing, a folder, empty, on a network file system, not a
             statepipe store, of a newer release, read-only, or damaged.
+        WrongEnvironment: It belongs to another environment.
         Busy: Another process keeps it locked.
     """
     refuse_bad_place(path, create=create, write=True)
@@ -62,12 +67,16 @@ def open_store(path: Path, *, create: bool, clock: Clock) -> Store:
     connection = _connect(path, mode="rw")
     try:
         _refuse_foreign(connection, path, create=create)
+        if environment is not None and version_of(connection) == SCHEMA_VERSION:
+            refuse_other(connection, path, environment)
         _set_pragmas(connection, path)
         keep_a_copy(connection, path, clock=clock)
         ensure_schema(connection, store_id=uuid4().hex, clock=clock)
         store = Store(path, connection, clock=clock)
         if unclean:
             _recover(store)
+        if environment is not None:
+            stamp(store, environment)
     except sqlite3.Error as error:
         connection.close()
         raise translated(error, path=path) from error
@@ -77,33 +86,42 @@ def open_store(path: Path, *, create: bool, clock: Clock) -> Store:
     return store
 
 
-def open_reader(path: Path, *, busy_ms: int = BUSY_MS) -> sqlite3.Connection:
+def open_reader(
+    path: Path, *, busy_ms: int = BUSY_MS, environment: Environment | None = None
+) -> sqlite3.Connection:
     """
     Open the store for looking only; imports nothing heavy and changes nothing.
 
     Args:
         path: The store's file.
         busy_ms: How long to wait where another process keeps it locked.
+        environment: As for `open_store`; looking stamps nothing.
 
     Raises:
-        StoreUnusable: As `open_store`.
+        StoreUnusable, WrongEnvironment: As `open_store`.
     """
     refuse_bad_place(path, create=False)
     try:
-        return _reader(path, mode="ro", busy_ms=busy_ms)
+        return _reader(path, mode="ro", busy_ms=busy_ms, environment=environment)
+    except WrongEnvironment:
+        raise
     except StoreUnusable:
         # SQLite wants to make a -shm file even to read, and a full or read-only disk
         # has no place for it. Where no WAL lies, nobody writes: the file is all there is.
         if _leftover_wal(path):
             raise
-        return _reader(path, mode="ro&immutable=1", busy_ms=busy_ms)
+        return _reader(path, mode="ro&immutable=1", busy_ms=busy_ms, environment=environment)
 
 
-def _reader(path: Path, *, mode: str, busy_ms: int) -> sqlite3.Connection:
+def _reader(
+    path: Path, *, mode: str, busy_ms: int, environment: Environment | None
+) -> sqlite3.Connection:
     connection = _connect(path, mode=mode, busy_ms=busy_ms)
     try:
         _refuse_foreign(connection, path, create=False)
         _refuse_older(connection, path)
+        if environment is not None:
+            refuse_other(connection, path, environment)
         connection.execute("PRAGMA query_only = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
     except sqlite3.Error as error:
