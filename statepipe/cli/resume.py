@@ -116,45 +116,29 @@ def resume(  # noqa: PLR0913  (one argument an option)
     """
     bulk = everything or failed
     chosen = (bool(ids), everything, failed, group is not None)
-    _refuse_unclear(
-        chosen,
-        narrows=bool(machine or since or state or error),
-        canary=canary,
-        max_parallel=max_parallel,
-    )
+    narrows = bool(machine or since or state or error)
+    _refuse_unclear(chosen, narrows=narrows, canary=canary, max_parallel=max_parallel)
     given = parsed_params(params)
     if given and (group is not None or not (reason or dry_run)):
         raise click.UsageError("--set goes with --reason, and not with --group")
     if group is not None:
-        latest = definition == "latest"
         return _resume_group(
             group,
             dry_run=dry_run,
             reason=reason,
-            adopts=latest,
+            adopts=definition == "latest",
             detailed=detailed,
             max_parallel=max_parallel,
         )
-    out = Session.current().out()
     wanted = _wanted(machine=machine, failed=failed, since=since, state=state, error=error)
-    with open_reader() as reader:
-        if dry_run:
-            if bulk:
-                _preview_bulk(out, reader, wanted, given)
-            else:
-                _preview(out, reader, ids, given)
-            return 0
-        if bulk:
-            found = reader.resumable(wanted)
-            ids = tuple(each.id for each in found)
-            _changed_in_each(reader, found, given)  # refuses what no machine of them takes
-    if not ids:
-        out.note("nothing to resume")
+    if dry_run:
+        _say_first(wanted if bulk else ids, given)
         return 0
     if bulk:
-        again = "the same command with --yes, or with --dry-run first"
-        sets = f", setting {', '.join(given)}" if given else ""
-        confirm(f"resume {plural(len(ids), 'instance')}{sets}?", yes=yes, again=again)
+        ids = _agreed(wanted, given, yes=yes)
+    if not ids:
+        Session.current().out().note("nothing to resume")
+        return 0
     # Here, because a preview must not wait for the engine to be imported.
     from statepipe.cli.shared.driving import driving  # noqa: PLC0415  (80 ms that --dry-run need not pay)
 
@@ -162,13 +146,34 @@ def resume(  # noqa: PLR0913  (one argument an option)
         take_back = partial(
             _resume, drivers, reason=reason, definition=definition, params=given, skips=bulk
         )
-        if canary is not None:
-            code = take_back(ids[:canary])
-            ids = ids[canary:]
-            if code != 0:
-                out.note(f"the canary did not end well; {len(ids):,} are left as they are")
-                return code
+        code = 0 if canary is None else take_back(ids[:canary])
+        ids = ids[canary or 0 :]
+        if code != 0:
+            drivers.out.note(f"the canary did not end well; {len(ids):,} are left as they are")
+            return code
         return take_back(ids)
+
+
+def _agreed(wanted: Filter, given: Mapping[str, Any], *, yes: bool) -> tuple[str, ...]:
+    """Return what a bulk resume takes, if a person agrees to it."""
+    with open_reader() as reader:
+        found = reader.resumable(wanted)
+        _changed_in_each(reader, found, given)  # refuses what no machine of them takes
+    if found:
+        again = "the same command with --yes, or with --dry-run first"
+        sets = f", setting {', '.join(given)}" if given else ""
+        confirm(f"resume {plural(len(found), 'instance')}{sets}?", yes=yes, again=again)
+    return tuple(each.id for each in found)
+
+
+def _say_first(chosen: Filter | Sequence[str], given: Mapping[str, Any]) -> None:
+    """Say what would be resumed, and change nothing."""
+    out = Session.current().out()
+    with open_reader() as reader:
+        if isinstance(chosen, Filter):
+            _preview_bulk(out, reader, chosen, given)
+        else:
+            _preview(out, reader, chosen, given)
 
 
 def _wanted(
