@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "check": ("check", "Prove what can be proved of machines before they run."),
     "doctor": ("doctor", "Examine the store, its files and who holds them."),
     "emit": ("signal", "Send an event to all who wait for it, or are started by it."),
+    "expand": ("expand", "The machines that templates make."),
     "fork": ("copies", "A new instance, from a state that another one was in."),
     "graph": ("graph", "Draw a machine, for Mermaid or Graphviz."),
     "history": ("history", "The journal of an instance."),

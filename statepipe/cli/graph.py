@@ -53,7 +53,7 @@ def graph(
         show(out, definition, since_ms=since_ms)
         return
     current = None if instance is None else _state_of(instance, machine)
-    # "cancelled" is in no machine; what was cancelled is where it would go on.
+    # "cancelled" and "cancelling" are in no machine; what was cancelled is where it would go on.
     text = (mermaid if form == "mermaid" else dot)(definition, current)
     if out.is_json:
         out.value({"machine": machine, "format": form, "current": current, "text": text})
@@ -70,4 +70,5 @@ def _state_of(instance: str, machine: str) -> str:
             meaning="nothing was drawn",
             next_step=f"statepipe graph {found.machine} --instance {instance}",
         )
-    return found.resume_state if found.status == "cancelled" else found.state
+    ended = found.status == "cancelled" or found.is_being_cancelled
+    return found.resume_state if ended else found.state

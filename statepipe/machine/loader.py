@@ -9,7 +9,6 @@ The loader only says which key holds what; whether a value makes sense is checke
 definition itself, and its refusal is passed on with the file and the key in front.
 """
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -27,18 +26,18 @@ from statepipe.machine.reading import (
     known,
     names_of,
     needed,
+    parsed,
     retry_of,
     table_of,
     text_of,
 )
 from statepipe.machine.tasktables import CHILD, LOAD, SOURCE, TASKS, VALIDATE, task_of
+from statepipe.machine.template import expanded, members, template_of, templates
 from statepipe.machine.triggers.reading import triggers_of
 from statepipe.model import INVALID, OK
 from statepipe.policy import STATE_KEYS
 from statepipe.suggest import did_you_mean
 from statepipe.wishes import CANCELLING_STATE
-
-FILE_BYTES_MAX: Final = 1_000_000
 
 _COMMON: Final = (
     *("machine", "version", "why", "deadline", "notify", "params", "partition"),
@@ -80,9 +79,13 @@ def load_machine(path: Path) -> Machine:
         NotFound: If there is no such file.
         DefinitionError: If it is no TOML, has an unknown key, or describes no sound machine.
     """
+    template = template_of(path)
+    if template is not None:
+        values = expanded(template, path)
+        with at(f"{template} with {path}"):
+            return _machine(values)
     with at(str(path)):
-        values = _parsed(path)
-        machine = _machine(values)
+        machine = _machine(parsed(path))
         if machine.name != path.stem:
             raise refusal(
                 f'machine is "{machine.name}", but the file is called "{path.name}"',
@@ -98,6 +101,7 @@ def find_machine(name: str, machines_dir: Path) -> Path:
     Raises:
         UsageError: If `name` is no name of a machine; a path, for example.
         NotFound: If there is no such file.
+        DefinitionError: If there are two.
     """
     try:
         check_name("machine", name)
@@ -108,8 +112,15 @@ def find_machine(name: str, machines_dir: Path) -> Path:
             next_step="statepipe run NAME   # the file is machines/NAME.toml",
         ) from None
     path = machines_dir / f"{name}.toml"
-    if path.is_file():
-        return path
+    found = [path] if path.is_file() else []
+    found += [each for each in _from_templates(machines_dir) if each.stem == name]
+    if len(found) > 1:
+        raise refusal(
+            f'machine "{name}" is there twice: {found[0]} and {found[1]}',
+            next_step="give one of the files another name",
+        )
+    if found:
+        return found[0]
     if path.exists():
         raise NotFound(
             f"{path} is not a file",
@@ -125,43 +136,21 @@ def find_machine(name: str, machines_dir: Path) -> Path:
 
 
 def list_machines(machines_dir: Path) -> list[str]:
-    """Return the names of the machines that have a file in `machines_dir`, sorted."""
-    names = []
+    """Return the names of the machines in `machines_dir`, those of templates as well, sorted."""
+    names = {path.stem for path in _from_templates(machines_dir)}
     for path in machines_dir.glob("*.toml"):
         try:
             check_name("machine", path.stem)
         except DefinitionError:
             continue  # a TOML file of another kind: no machine can have its name
         if path.is_file():
-            names.append(path.stem)
+            names.add(path.stem)
     return sorted(names)
 
 
-def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
-    except FileNotFoundError:
-        raise NotFound(
-            f"there is no file {path}", meaning="nothing was run", next_step=f"write {path}"
-        ) from None
-    except OSError as error:
-        raise refusal(
-            f"cannot be read: {error.strerror}", next_step="make it a file that you may read"
-        ) from None
-    if len(data) > FILE_BYTES_MAX:
-        raise refusal(
-            f"is larger than {FILE_BYTES_MAX:,} bytes", next_step="is this a machine file?"
-        )
-    try:
-        return tomllib.loads(data.decode())
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise refusal(f"is not UTF-8 (line {line})", next_step="save it as UTF-8") from None
-    except RecursionError:
-        raise refusal("is nested too deep", next_step="is this a machine file?") from None
-    except ValueError as error:
-        raise refusal(f"is not TOML: {error}", next_step="correct it there") from None
+def _from_templates(machines_dir: Path) -> Iterator[Path]:
+    for template in templates(machines_dir):
+        yield from members(template)
 
 
 def _machine(values: Mapping[str, Any]) -> Machine:

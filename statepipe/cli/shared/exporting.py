@@ -23,6 +23,7 @@ from statepipe.machine.definition import Machine, State
 from statepipe.machine.digest import canonical
 from statepipe.machine.loader import find_machine, list_machines, load_machine
 from statepipe.machine.taskmachine import task_machines
+from statepipe.machine.template import files_of
 from statepipe.observe.access import read_users
 from statepipe.observe.exporter import Exporter, Source
 from statepipe.observe.exposition import negotiated, render
@@ -128,7 +129,9 @@ class ProjectMachines:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._known: dict[Path, tuple[tuple[int, int], list[Shape | StatepipeError]]] = {}
+        self._known: dict[
+            Path, tuple[tuple[tuple[int, int], ...], list[Shape | StatepipeError]]
+        ] = {}
 
     def shapes(self) -> list[Shape | StatepipeError]:
         """Return what each file implies, or what is wrong with it; read only if it changed."""
@@ -137,8 +140,8 @@ class ProjectMachines:
         return [shape for path in paths for shape in self._shapes(path)]
 
     def _shapes(self, path: Path) -> list[Shape | StatepipeError]:
-        found = path.stat()
-        version = (found.st_mtime_ns, found.st_size)
+        files = [each.stat() for each in files_of(path)]
+        version = tuple((each.st_mtime_ns, each.st_size) for each in files)
         known = self._known.get(path)
         if known is None or known[0] != version:
             known = self._known[path] = (version, self._read(path))
