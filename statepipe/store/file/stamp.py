@@ -68,7 +68,8 @@ def stamp(store: Store, environment: Environment) -> None:
     if environment.stamps and environment.name and stamp_of(store.connection) is None:
         with store.write() as connection:
             connection.execute(_STAMP, {"name": environment.name})
-        refuse_other(store.connection, store.path, environment)
+    # Also if it was stamped when we looked: of two that make a store one is the first.
+    refuse_other(store.connection, store.path, environment)
 
 
 def restamp(store: Store, name: str | None) -> None:
