@@ -1,0 +1,118 @@
+"""A state with several tasks whose instance is cancelled or killed: what ends, and when."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from statepipe.machine.definition import State
+from statepipe.machine.taskgraph import Child, Graph
+from statepipe.machine.tasks import Run
+from statepipe.model import Task
+from tests.runtime.families import THREAD, Scene, acting, machine_of, task, working
+
+SOON_S = 30
+
+
+class Told:
+    """What the tasks and the cleanup say, in their order; a slow task tells when it has begun."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.entered = threading.Event()
+
+    def slow(self, it: Task) -> None:
+        """Work until asked to stop, and a little longer."""
+        self.entered.set()
+        while not it.cancelled:
+            threading.Event().wait(0.01)
+        self.said.append("stopped")
+        it.heartbeat()
+
+    def cleanup(self, it: Task) -> None:
+        """Say where it was cancelled."""
+        self.said.append(f"cleaned {it.state}")
+
+    @property
+    def on_cancel(self) -> State:
+        """The state of a machine's `on_cancel`."""
+        return State(name="cancelling", task=Run(function=self.cleanup), settings=THREAD)
+
+
+def driven(scene: Scene) -> threading.Thread:
+    """Drive a new instance in a thread of its own."""
+    driver = threading.Thread(target=scene.run)
+    driver.start()
+    return driver
+
+
+def test_a_cancel_cleans_up_when_its_tasks_have_ended(tmp_path: Path) -> None:
+    """What still works could leave behind more than was cleaned."""
+    told = Told()
+    graph = Graph(tasks=(task("slow", told.slow), task("next", told.slow, "slow")))
+    scene = Scene(tmp_path, machine_of(working(graph), on_cancel=told.on_cancel))
+    driver = driven(scene)
+    assert told.entered.wait(SOON_S)
+    with scene.engine() as other:
+        assert other.cancel("i", reason="enough"), "nobody drives the parent"
+        driver.join(SOON_S)
+
+    assert scene.children() == {"i/work.slow": "cancelled"}
+    # A thread is abandoned when it is asked to stop, so its last word may come late.
+    assert "cleaned work" in told.said
+    rows = scene.ask(
+        "SELECT i.id, j.event, j.target FROM journal j JOIN instance i ON i.n = j.instance"
+        " WHERE j.source <> j.target AND j.kind <> 'create' ORDER BY j.n"
+    )
+    assert rows == [
+        ("i", "cancel", "cancelling"),
+        ("i/work.slow", "cancel", "cancelled"),
+        ("i", "ok", "cancelled"),
+    ]
+    assert scene.ask("SELECT status, failed_state FROM instance WHERE id = 'i'") == [
+        ("cancelled", "work")
+    ]
+    assert scene.sound()
+
+
+def test_a_kill_reaches_the_tasks_and_leaves_the_cleanup_out(tmp_path: Path) -> None:
+    """All at once; a resume takes them back."""
+    told = Told()
+    graph = Graph(tasks=(task("slow", told.slow),))
+    scene = Scene(tmp_path, machine_of(working(graph), on_cancel=told.on_cancel))
+    driver = driven(scene)
+    assert told.entered.wait(SOON_S)
+    with scene.engine() as other:
+        assert other.kill("i")
+    driver.join(SOON_S)
+
+    assert scene.children() == {"i/work.slow": "cancelled"}
+    killed = "SELECT i.id FROM journal j JOIN instance i ON i.n = j.instance"
+    killed += " WHERE j.kind = 'cancel' AND j.event = 'kill' ORDER BY 1"
+    assert scene.ask(killed) == [("i",), ("i/work.slow",)]
+    assert "cleaned work" not in told.said
+    assert scene.sound()
+
+
+@pytest.mark.parametrize("wish", ["cancel", "kill"])
+def test_another_machine_cleans_up_for_itself(tmp_path: Path, wish: str) -> None:
+    """First the one that does the work, then the one that it works for; a kill leaves out both."""
+    inner, outer = Told(), Told()
+    child = machine_of(acting("a", inner.slow), name="child", on_cancel=inner.on_cancel)
+    parent = machine_of(working(Child(machine="child")), on_cancel=outer.on_cancel)
+    scene = Scene(tmp_path, parent, child)
+    driver = driven(scene)
+    assert inner.entered.wait(SOON_S)
+    with scene.engine() as other:
+        assert other.cancel("i") if wish == "cancel" else other.kill("i")
+    driver.join(SOON_S)
+    with scene.engine() as other:
+        other.work(until_idle=True)
+
+    assert set(scene.children().values()) == {"cancelled"}
+    assert scene.ask("SELECT status FROM instance WHERE id = 'i'") == [("cancelled",)]
+    assert ("cleaned a" in inner.said) == ("cleaned work" in outer.said) == (wish == "cancel")
+    if wish == "cancel":
+        ends = scene.ask("SELECT instance FROM journal WHERE ended = 'cancelled' ORDER BY n")
+        assert ends == [(2,), (1,)]
+    assert scene.sound()
