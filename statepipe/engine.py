@@ -37,6 +37,7 @@ from statepipe.runtime.driver import Driver
 from statepipe.runtime.driving.observers import Log, Observer, Observers
 from statepipe.runtime.driving.pools import Pools
 from statepipe.runtime.program import Program
+from statepipe.runtime.steering.asking import Asker
 from statepipe.runtime.steering.copies import Copies
 from statepipe.runtime.steering.creating import IfExists, create
 from statepipe.runtime.steering.events import Sender
@@ -53,15 +54,13 @@ from statepipe.store.lookups import lookup
 from statepipe.store.lookups.lookup import Found
 from statepipe.store.stage.directory import Stage, stage_directory
 from statepipe.store.stage.sweep import sweep_finished
-from statepipe.store.steering import asking
 from statepipe.store.walk import resuming, workers
 from statepipe.store.walk.claims import Scope
-from statepipe.wishes import Wish
 
 Adopt = Literal["pinned", "latest"]
 
 
-class Engine(Sender):
+class Engine(Sender, Asker):
     """
     One process's access to a store and its machines. For one thread. Opening it runs nothing.
 
@@ -257,25 +256,6 @@ class Engine(Sender):
         known = self._definitions_of(self.catalog.names())
         return lookup.ready_of_others(self._store.connection, known)
 
-    def cancel(self, instance_id: str, *, reason: str | None = None) -> bool:
-        """
-        Cancel an unfinished instance; return False if its driver was asked to and will.
-
-        Of a machine with `on_cancel` it is now in `cancelling`: `run`, or a worker, runs that.
-
-        Raises:
-            NotFound, Refused: No such instance, or it has already finished.
-        """
-        return self._ask(instance_id, "cancel", reason=reason)
-
-    def kill(self, instance_id: str, *, reason: str | None = None) -> bool:
-        """End an instance by force: without grace, and without `on_cancel`; else as `cancel`."""
-        return self._ask(instance_id, "kill", reason=reason)
-
-    def pause(self, instance_id: str, *, reason: str | None = None) -> bool:
-        """Let an instance rest at its next boundary until it is resumed; else as `cancel`."""
-        return self._ask(instance_id, "pause", reason=reason)
-
     def rewind(
         self, instance_id: str, *, to: str, reason: str | None = None, definition: Adopt = "pinned"
     ) -> None:
@@ -363,12 +343,6 @@ class Engine(Sender):
     @cached_property
     def _stage(self) -> Stage:
         return Stage(stage_directory(self._config.store, store_id=self._store.store_id))
-
-    def _ask(self, instance_id: str, wish: Wish, *, reason: str | None) -> bool:
-        done = asking.request(self._store, instance_id=instance_id, wish=wish, reason=reason)
-        fulfilled = "pause" if wish == "pause" else "cancel"
-        self._observers.asked(self._store, instance_id, kind=fulfilled if done else "request")
-        return done
 
     def _take_back(
         self,
