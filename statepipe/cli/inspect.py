@@ -77,6 +77,8 @@ def resume_plan(found: Inspection, ahead: Outlook) -> tuple[str, str]:
     if ahead.runs is None:
         return "everything: it is done", "nothing"
     skips = [leg.state for leg in ahead.legs if leg.place == "behind"]
+    if found.is_being_cancelled:
+        return "all else", f"on_cancel ({found.form['on_cancel']}), and it is cancelled"
     if ahead.batch:
         of = f" of {ahead.total:,}" if ahead.total is not None else ""
         skips.append(f"{plural(ahead.batch, 'batch')}{of} in {ahead.runs}")
@@ -91,7 +93,8 @@ def resume_plan(found: Inspection, ahead: Outlook) -> tuple[str, str]:
 
 def _head(out: Output, found: Inspection, *, now_ms: int) -> None:
     # Colours are ours, the rest is escaped word by word.
-    where = f"in {found.failed_state}" if found.failed_state else f"in {found.state}"
+    where = f"in {found.failed_state or found.state}"
+    where = f"and being cancelled {where}" if found.is_being_cancelled else where
     out.raw(
         f"{escape(found.id)}  {escape(found.machine)} v{found.version}"
         f"  {out.paint(found.standing)} {escape(where) if found.status != 'done' else ''}".rstrip()

@@ -114,7 +114,8 @@ def _row(each: Listed, *, now_ms: int) -> dict[str, Any]:
 def _why(each: Listed, *, now_ms: int) -> str:
     said = []
     if each.failed_state:
-        said.append(f"in {each.failed_state}")
+        is_ending = each.finished_at_ms is None
+        said.append(f"{'being cancelled ' if is_ending else ''}in {each.failed_state}")
     if each.error_class:
         said.append(f"{each.error_class}: {first_line(each.error)}")
     if each.standing == "waiting" and each.wake_at_ms is not None:

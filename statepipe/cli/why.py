@@ -61,6 +61,7 @@ def _head(out: Output, known: Evidence) -> None:
     # Colours are ours, the rest is escaped word by word.
     found = known.found
     where = "" if found.status == Status.DONE else escape(f"in {found.failed_state or found.state}")
+    where = f"and being cancelled {where}" if found.is_being_cancelled else where
     name = f"{escape(found.id)}  {escape(found.machine)} v{found.version}"
     out.raw(f"{name}  {out.paint(found.standing)} {where}".rstrip())
 

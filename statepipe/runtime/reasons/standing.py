@@ -174,6 +174,7 @@ def _ready(known: Evidence) -> list[Reason]:
     row = known.journal.rows[-1]
     reason = f": {row.note}" if row.note else ""
     said = {
+        "cancel": "nobody has begun its on_cancel",
         "create": f"it was created and nobody has driven it yet{reason}",
         "interrupt": f"its driver was stopped in order and let it go{reason}",
         "rewind": f"somebody put it back from {row.source} to {row.target}{reason}",

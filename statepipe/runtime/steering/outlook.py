@@ -75,6 +75,9 @@ def outlook(found: Inspection) -> Outlook:
     ]
     if done:
         return Outlook((*legs, _ahead(states, found.state)), None, 0, None)
+    if found.is_being_cancelled:  # a resume goes on with that, and leaves the rest
+        work, tally = f"run {found.form['on_cancel']}", _tally(found, found.state, found.generation)
+        return Outlook((*legs, Leg(found.state, "here", work, tally, None)), found.state, 0, None)
     total = _total(found, here, picture)
     tally = _tally(found, here, found.generation)
     legs.append(Leg(here, "here", _work(states.get(here, {})), tally, total))
