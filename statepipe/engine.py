@@ -36,7 +36,7 @@ from statepipe.runtime.catalog import Catalog, new_id
 from statepipe.runtime.driver import Driver
 from statepipe.runtime.driving.observers import Log, Observer, Observers
 from statepipe.runtime.driving.pools import Pools
-from statepipe.runtime.program import Program
+from statepipe.runtime.program import Program, definitions_of
 from statepipe.runtime.steering.asking import Asker
 from statepipe.runtime.steering.copies import Copies
 from statepipe.runtime.steering.creating import IfExists, create
@@ -44,7 +44,7 @@ from statepipe.runtime.steering.events import Sender
 from statepipe.runtime.steering.groups import Groups
 from statepipe.runtime.steering.replaying import Choice, replay
 from statepipe.runtime.steering.rewinding import put_back
-from statepipe.runtime.steering.setting import Setting, setting
+from statepipe.runtime.steering.setting import setting
 from statepipe.runtime.triggers.attending import attending
 from statepipe.runtime.triggers.steering import Triggers
 from statepipe.store.file.connection import Store
@@ -242,7 +242,7 @@ class Engine(Sender, Asker):
         """
         names = self.catalog.names() if machines is None else list(machines)
         programs = [self._program(name) for name in names]
-        definitions = self._definitions_of(names)
+        definitions = definitions_of(names, self._program)
         sweep_finished(self._stage, self._store.connection)
         loop = self._driver.loop()
         with attending(
@@ -253,7 +253,7 @@ class Engine(Sender, Asker):
 
     def left_alone(self) -> dict[str, int]:
         """Return by machine how many ready instances began with a definition no machine has now."""
-        known = self._definitions_of(self.catalog.names())
+        known = definitions_of(self.catalog.names(), self._program)
         return lookup.ready_of_others(self._store.connection, known)
 
     def rewind(
@@ -356,7 +356,7 @@ class Engine(Sender, Asker):
         found = self._same_definition(self._find(instance_id), adopt=definition)
         changed = None
         if params:
-            changed = self._setting(found, params)
+            changed = setting(self._store, self.catalog, found, params)
             reason = changed.note(reason)
         loop = self._driver.loop()
         assert self._driver.worker is not None
@@ -371,11 +371,6 @@ class Engine(Sender, Asker):
         )
         loop.adopt(checkpoint)
         return found
-
-    def _setting(self, found: Found, given: Mapping[str, Any]) -> Setting:
-        before, partition = lookup.params_of(self._store.connection, found.n)
-        at_ms = self._clock.now_ms()
-        return setting(self.catalog, found.machine, before, given, partition=partition, at_ms=at_ms)
 
     def _drive(self, found: Sequence[Found]) -> dict[str, str]:
         numbers = frozenset(each.n for each in found)
@@ -393,17 +388,6 @@ class Engine(Sender, Asker):
             for child in self._programs[name].children:
                 self._program(child)
         return self._programs[name]
-
-    def _definitions_of(self, names: Iterable[str]) -> frozenset[int]:
-        """Return the definitions of these machines, and of those that do part of their work."""
-        known: dict[str, int] = {}
-        asked = list(names)
-        while asked:
-            if (name := asked.pop()) not in known:
-                program = self._program(name)
-                known[name] = program.definition
-                asked += program.children
-        return frozenset(known.values())
 
     def _find(self, instance_id: str) -> Found:
         return lookup.find_instance(self._store.connection, instance_id)

@@ -332,12 +332,12 @@ def _changed(reader: Reader, name: str, given: Mapping[str, Any]) -> str:
         return ""
     # Only --set needs the machine to be read.
     from statepipe.runtime.catalog import Catalog  # noqa: PLC0415
-    from statepipe.runtime.steering.setting import setting  # noqa: PLC0415
+    from statepipe.runtime.steering.setting import changed  # noqa: PLC0415
 
     with reader.moment() as connection:
         found = lookup.find_instance(connection, name)
         before, partition = lookup.params_of(connection, found.n)
-    changed = setting(
+    now = changed(
         Catalog(config_here()),
         found.machine,
         before,
@@ -345,4 +345,4 @@ def _changed(reader: Reader, name: str, given: Mapping[str, Any]) -> str:
         partition=partition,
         at_ms=reader.clock.now_ms(),
     ).changed
-    return ", ".join(changed) or "what it has already"
+    return ", ".join(now) or "what it has already"

@@ -2,10 +2,11 @@
 A machine made ready to be driven: rules compiled, policies merged, calls prepared.
 
     Program         one machine, by the number of its definition in the store
+    definitions_of  the numbers of some, with those that do part of their work
     Part            one acting state of it: what runs there, under which policy
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
@@ -93,6 +94,18 @@ class Program:
         partitioned = self.table.machine.partition is not None
         object.__setattr__(self, "delivers", partitioned or marked)
         object.__setattr__(self, "cleans", self.table.machine.on_cancel is not None)
+
+
+def definitions_of(names: Iterable[str], program_of: Callable[[str], Program]) -> frozenset[int]:
+    """Return the definitions of these machines, and of those that do part of their work."""
+    known: dict[str, int] = {}
+    asked = list(names)
+    while asked:
+        if (name := asked.pop()) not in known:
+            program = program_of(name)
+            known[name] = program.definition
+            asked += program.children
+    return frozenset(known.values())
 
 
 def _plain_moves(table: Table, parts: Mapping[str, Part]) -> dict[tuple[str, str], PlainMove]:

@@ -53,6 +53,7 @@ COMMANDS_OF_A_STORE = (
     ["staged", "ls"],
     ["stats", "numbers"],
     ["trace", "export", "one"],
+    ["triggers", "ls"],
     ["watermark", "show"],
     ["metrics", "verify"],
 )

@@ -3,6 +3,7 @@ Other parameters for an instance that is resumed.
 
     Setting         what they were, what they become, and the words for the journal
     setting         worked out for one instance, typed as its machine declares them
+    changed         the same for parameters that were read
     changes_of      what is changed of some parameters, a text each
 
 What came of the old value stays: staged batches, results, a plan to load. Only what is done from
@@ -17,6 +18,9 @@ from statepipe.io.plainjson import jsonable
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.steering.creating import inherited
 from statepipe.store.codec import decode
+from statepipe.store.file.connection import Store
+from statepipe.store.lookups import lookup
+from statepipe.store.lookups.lookup import Found
 
 
 class Setting(NamedTuple):
@@ -38,7 +42,14 @@ class Setting(NamedTuple):
         return ": ".join(filter(None, (", ".join(self.changed), reason)))
 
 
-def setting(
+def setting(store: Store, catalog: Catalog, found: Found, given: Mapping[str, Any]) -> Setting:
+    """Return what becomes of the parameters of an instance, now; raises as `changed`."""
+    before, partition = lookup.params_of(store.connection, found.n)
+    at_ms = store.clock.now_ms()
+    return changed(catalog, found.machine, before, given, partition=partition, at_ms=at_ms)
+
+
+def changed(
     catalog: Catalog,
     machine: str,
     before: bytes,
