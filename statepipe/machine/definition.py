@@ -285,14 +285,17 @@ class Machine:
         )
 
     def _check_keys(self) -> None:
-        always = [each.name for each in self.params if each.required or each.default is not None]
+        has = [each for each in self.params if each.required or each.default is not None]
+        always = {each.name: each.type for each in has}
         for state in self.states:
             if isinstance(state.task, Child):
                 state.task.refuse_unknown(state.name, self.params)
+            if isinstance(state.task, Wait) and state.task.until is not None:
+                state.task.until.check_types(always)
             for name in state.task.params if isinstance(state.task, Wait) else ():
                 if name not in always:
                     raise refusal(
-                        f'states.{state.name}.wait.key: there is no parameter "{name}" that'
+                        f'states.{state.name}.wait: there is no parameter "{name}" that'
                         f" every instance has{did_you_mean(name, always)}",
                         next_step=f"those are {', '.join(always) or 'none'}",
                     )

@@ -5,6 +5,7 @@ What a state's table says of its task, as a value: Run, Validate, Load, Wait, Gr
     task_of     the table, to the task
 """
 
+import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -16,6 +17,7 @@ from statepipe.machine.names import refusal
 from statepipe.machine.reading import at, duration_of, known, needed, table_of, text_of
 from statepipe.machine.taskgraph import Child, Graph
 from statepipe.machine.tasks import AnyTask, Load, Run
+from statepipe.machine.until import Until
 from statepipe.machine.waits import Wait
 from statepipe.machine.watermark import Incremental
 
@@ -93,27 +95,31 @@ def _load(table: Mapping[str, Any]) -> Load:
 
 
 def _wait(table: Mapping[str, Any]) -> Wait:
-    known(table, ("event", "key", "dataset", "timeout", "for"))
-    if sum(key in table for key in ("event", "dataset", "for")) != 1:
+    known(table, ("event", "key", "dataset", "timeout", "for", "until", "tz"))
+    asks = [key for key in ("event", "dataset", "for") if key in table]
+    if (len(asks) != 1 and (asks or "until" not in table)) or ("for" in asks and "until" in table):
         raise refusal(
-            "must have one of event, dataset and for",
-            next_step='{ event = "approved", timeout = "2d" }, or { for = "10m" }',
+            "must have one of event, dataset, until and for, or until with one of the first two",
+            next_step='{ event = "approved", timeout = "2d" }, { until = "06:00" }'
+            ' or { for = "10m" }',
         )
-    if "for" in table:
+    until = _until(table)
+    if asks in ([], ["for"]):
         if extra := [key for key in ("timeout", "key") if key in table]:
-            raise refusal("for is its own end", next_step=f"remove {extra[0]}")
-        return Wait(ms=duration_of("for", table["for"]) or 0)
-    if "timeout" not in table:
+            key = "for" if asks else "until"
+            raise refusal(f"{key} is its own end", next_step=f"remove {extra[0]}")
+        return Wait(ms=duration_of("for", table.get("for")) or 0, until=until)
+    if until is None and "timeout" not in table:
         raise refusal(
             "has no timeout: it could wait for ever",
-            next_step='{ event = …, timeout = "2d" }',
+            next_step='{ event = …, timeout = "2d" }, or { event = …, until = "18:00" }',
         )
-    ms = duration_of("timeout", table["timeout"]) or 0
+    ms = duration_of("timeout", table.get("timeout")) or 0
     if "dataset" in table:
         if "key" in table:
             raise refusal("key belongs to an event", next_step="remove key")
         dataset, key = dataset_of(table["dataset"])
-        return Wait(dataset=dataset, key=key, ms=ms)
+        return Wait(dataset=dataset, key=key, ms=ms, until=until)
     named = table["event"]
     events = [named] if isinstance(named, str) else named
     if not isinstance(events, list) or not events:
@@ -122,7 +128,18 @@ def _wait(table: Mapping[str, Any]) -> Wait:
             next_step='event = "approved"',
         )
     key = text_of("key", table.get("key", ""))
-    return Wait(events=tuple(events), ms=ms, key=key)
+    return Wait(events=tuple(events), ms=ms, until=until, key=key)
+
+
+def _until(table: Mapping[str, Any]) -> Until | None:
+    if "until" not in table:
+        if "tz" in table:
+            raise refusal("tz is of a moment, and there is none", next_step='until = "06:00"')
+        return None
+    value = table["until"]
+    if isinstance(value, dt.date | dt.time):  # TOML has moments of its own
+        value = value.isoformat()
+    return Until(text=text_of("until", value), tz=text_of("tz", table.get("tz", "UTC")))
 
 
 def _incremental(value: object) -> Incremental | None:

@@ -284,7 +284,7 @@ class Catalog:
                 call = {"work": "children", "brood": brood}
             case Wait() as wait:
                 call = {"work": "wait", "events": wait.events, "wait_ms": wait.ms}
-                call |= {"key_of": wait.key_of if wait.key else None}
+                call |= {"key_of": wait.key_of if wait.key else None, "until": wait.until}
                 call |= {"dataset": wait.dataset and wait.dataset.name}
         return Part(
             work=call["work"],

@@ -49,10 +49,10 @@ _STATUS_OF_END: Final = {
 
 
 class Pause(NamedTuple):
-    """When an instance that rests is looked at again, by both clocks."""
+    """When an instance that rests is looked at again, by both clocks; see `clock.WALL`."""
 
     wake_at_ms: int
-    delay_ms: int
+    delay_ms: int | None
     wake_boot_ms: int
     boot_id: str
 

@@ -14,6 +14,7 @@ start-up (R6 of docs/reliability.md).
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from statepipe.clock import WALL
 from statepipe.errors import Busy, NotFound, Refused
 from statepipe.model import Checkpoint, Status
 from statepipe.sqlite import sqlite3
@@ -33,7 +34,7 @@ SELECT i.n, i.id, d.machine, i.definition, i.params, i.created_at_ms, i.epoch, i
  WHERE i.n = ?
 """
 
-# Three ways to be ready, each by an index of its own. The placeholders are for
+# Several ways to be ready, each by an index of its own. The placeholders are for
 # lists of numbers made by us: never for text that came from outside.
 _FREE = """
 SELECT n, updated_at_ms FROM instance
@@ -45,9 +46,14 @@ SELECT n, wake_at_ms FROM instance
  WHERE wake_boot_id = :boot_id AND wake_boot_ms <= :boot_ms{scope}
  LIMIT :limit
 """
+_TIMER_WALL = """
+SELECT n, wake_at_ms FROM instance
+ WHERE wake_boot_id = :wall AND wake_boot_ms <= :now_ms{scope}
+ LIMIT :limit
+"""
 _TIMER_OTHER_BOOT = """
 SELECT n, wake_at_ms FROM instance
- WHERE (wake_boot_id < :boot_id OR wake_boot_id > :boot_id)
+ WHERE (wake_boot_id < :boot_id OR wake_boot_id > :boot_id AND wake_boot_id < :wall)
    AND (wake_at_ms <= :now_ms OR wake_delay_ms <= :boot_ms){scope}
  LIMIT :limit
 """
@@ -116,9 +122,13 @@ _NEXT_TIMER = """
 SELECT min(due)
   FROM (SELECT min(wake_boot_ms) AS due FROM instance WHERE wake_boot_id = :boot_id{scope}
          UNION ALL
+        SELECT :boot_ms + max(0, min(wake_boot_ms) - :now_ms)
+          FROM instance
+         WHERE wake_boot_id = :wall{scope}
+         UNION ALL
         SELECT :boot_ms + max(0, min(min(wake_at_ms - :now_ms, wake_delay_ms - :boot_ms)))
           FROM instance
-         WHERE (wake_boot_id < :boot_id OR wake_boot_id > :boot_id){scope})
+         WHERE (wake_boot_id < :boot_id OR wake_boot_id > :boot_id AND wake_boot_id < :wall){scope})
 """
 
 # In a state that waits nothing is attempted.
@@ -339,7 +349,7 @@ def _find_ready(
     facts = {**_moment(store), "limit": limit}
     within = _scope_sql(scope)
     found: list[_Ready] = []
-    for sql in (_FREE, _TIMER_THIS_BOOT, _TIMER_OTHER_BOOT):
+    for sql in (_FREE, _TIMER_THIS_BOOT, _TIMER_WALL, _TIMER_OTHER_BOOT):
         rows = store.connection.execute(sql.format(scope=within), facts)
         found.extend(_Ready(n, since_ms, None, sql is not _FREE) for n, since_ms in rows)
     for (worker, _), name in dead.items():
@@ -351,7 +361,8 @@ def _find_ready(
 
 def _moment(store: Store) -> dict[str, Any]:
     clock = store.clock
-    return {"boot_id": clock.boot_id, "boot_ms": clock.boot_ms(), "now_ms": clock.now_ms()}
+    boot = {"boot_id": clock.boot_id, "boot_ms": clock.boot_ms()}
+    return {**boot, "now_ms": clock.now_ms(), "wall": WALL}
 
 
 def _scope_sql(scope: Scope) -> str:
