@@ -341,6 +341,17 @@ class Notice(NamedTuple):
     at_ms: int
 
 
+class JobFact(NamedTuple):
+    """What a change says of the job that its instance has elsewhere; see `store.walk.jobs`."""
+
+    handle: Blob | None = None  # it was submitted, and this is its name; None: it was polled
+    can_stop: bool = False
+    boot_ms: int = 0  # when, by the boot clock
+    boot_id: str = ""
+    over: bool = False  # it has ended
+    stopping: bool = False  # nobody waits for it any longer
+
+
 class Attachment(NamedTuple):
     """What some changes carry besides: rows of other tables, in the same transaction."""
 
@@ -356,6 +367,7 @@ class Attachment(NamedTuple):
     wait: tuple[int | None, str | None, tuple[str, ...]] | None = None  # see `emissions`
     family: "Family | None" = None  # and what becomes of its children
     delivers: tuple[str, str] | None = None  # a partition that is done with it: see `datasets`
+    job: JobFact | None = None
 
 
 class Taken(NamedTuple):

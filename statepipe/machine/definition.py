@@ -135,7 +135,7 @@ class State:
         if (self.task is None) == (self.final is None):
             raise refusal(
                 f'state "{self.name}" must have one of run, contract, load, wait,'
-                " tasks, machine, final",
+                " job, tasks, machine, final",
                 next_step='run = "module:function", or final = "success"',
             )
         says = self.on or self.retry is not None or self.settings or self.uses

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.jobs import Job
 from statepipe.machine.judging import Validate
 from statepipe.machine.names import reference_of
 from statepipe.machine.taskgraph import Child, Graph, GraphTask
@@ -98,10 +99,8 @@ def _task(task: AnyTask, contract_digests: Mapping[str, str]) -> dict[str, Any]:
         return {"run": task.reference, **mark}
     if isinstance(task, Validate):
         return _judge(task, contract_digests)
-    if isinstance(task, Wait):
-        # How long is policy: it may change between a crash and a resume.
-        of = {"dataset": task.dataset.name} if task.dataset else {}
-        return {"wait": list(task.events)} | ({"key": task.key} if task.key else {}) | of
+    if isinstance(task, Job | Wait):
+        return _rest(task)
     if isinstance(task, Graph):
         return {"tasks": {each.name: _graph_task(each) for each in task.tasks}}
     if isinstance(task, Child):
@@ -116,6 +115,14 @@ def _task(task: AnyTask, contract_digests: Mapping[str, str]) -> dict[str, Any]:
         sha256 = contract_digests[task.contract]
         said["made_from"] = {"contract": task.contract, "sha256": sha256}
     return said
+
+
+def _rest(task: Job | Wait) -> dict[str, Any]:
+    # How long, how often and how it is stopped is policy: it may change before a resume.
+    if isinstance(task, Job):
+        return {"job": reference_of(task.submit), "poll": reference_of(task.poll)}
+    of = {"dataset": task.dataset.name} if task.dataset else {}
+    return {"wait": list(task.events)} | ({"key": task.key} if task.key else {}) | of
 
 
 def _graph_task(task: GraphTask) -> dict[str, Any]:
@@ -259,7 +266,7 @@ def _judge_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
 def _task_said(task: Mapping[str, Any]) -> str:
     if "tasks" in task:
         return f"the tasks {', '.join(task['tasks'])}"
-    words = ("run", "contract", "load", "wait", "machine")
+    words = ("run", "contract", "load", "wait", "job", "machine")
     said = next(f"{key} {task[key]!r}" for key in words if key in task)
     return f"{said} with watermark {task['watermark']!r}" if "watermark" in task else said
 
@@ -297,6 +304,8 @@ _TASK_WORDS = {
     "machine": "the child machine",
     "params": "what is given to the child machine",
     "dataset": "the dataset",
+    "job": "the function that submits",
+    "poll": "the function that polls",
     "table": "the table",
     "key": "the key",
     "mode": "the mode",

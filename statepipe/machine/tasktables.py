@@ -1,5 +1,5 @@
 """
-What a state's table says of its task, as a value: Run, Validate, Load, Wait, Graph or Child.
+What a state's table says of its task, as a value: Run, Validate, Load, Job, Wait, Graph or Child.
 
     TASKS       the keys that say what runs; a state has one of them
     task_of     the table, to the task
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from statepipe.machine.datasets import dataset_of
 from statepipe.machine.graphtables import graph_of
+from statepipe.machine.jobs import JOB_KEYS, Job
 from statepipe.machine.judging import Validate
 from statepipe.machine.names import refusal
 from statepipe.machine.reading import at, duration_of, known, needed, table_of, text_of
@@ -62,6 +63,11 @@ def _waits(table: Mapping[str, Any]) -> Wait:
         return _wait(table_of(None, table["wait"]))
 
 
+def _job_of(table: Mapping[str, Any]) -> Job:
+    with at("job"):
+        return _job(table_of(None, table["job"]))
+
+
 def _tasks(table: Mapping[str, Any]) -> Graph:
     return graph_of(table["tasks"])
 
@@ -92,6 +98,21 @@ def _load(table: Mapping[str, Any]) -> Load:
                 for word in ("mode", "columns", "effect", "body")
             },
         )
+
+
+def _job(table: Mapping[str, Any]) -> Job:
+    known(table, JOB_KEYS)
+    needed(table, ("submit", "poll"))
+    cancel, times = table.get("cancel"), {}
+    for key in ("every", "timeout"):
+        if key in table:
+            times[f"{key}_ms"] = duration_of(key, table[key]) or 0
+    return Job(
+        submit=text_of("submit", table["submit"]),
+        poll=text_of("poll", table["poll"]),
+        cancel=None if cancel is None else text_of("cancel", cancel),
+        **times,
+    )
 
 
 def _wait(table: Mapping[str, Any]) -> Wait:
@@ -161,6 +182,7 @@ _READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], AnyTask]]] = {
     "contract": _validate,
     "load": _load,
     "wait": _waits,
+    "job": _job_of,
     "tasks": _tasks,
     "machine": _child,
 }

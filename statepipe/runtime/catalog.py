@@ -27,6 +27,7 @@ from statepipe.machine.alerts import Alerts, alerts_of, alerts_of_task, named_ta
 from statepipe.machine.childchecks import check_children
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.digest import canonical, describe_changes, digest
+from statepipe.machine.jobs import Job
 from statepipe.machine.judging import Validate
 from statepipe.machine.loader import find_machine, list_machines, load_machine
 from statepipe.machine.names import check_name, refusal
@@ -43,6 +44,7 @@ from statepipe.policy import Policy
 from statepipe.runtime.brood import ChildKind, brood_of, children_of
 from statepipe.runtime.program import Part, Program
 from statepipe.runtime.tasks.functions import Kind, kind_of, refuse_missing, resolve
+from statepipe.runtime.tasks.jobcalls import job_call
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups.lookup import Found, definition_body
@@ -264,11 +266,7 @@ class Catalog:
         }
         match state.task:
             case Run() as run:
-                function = run.function
-                if policy.executor == "process" and not isinstance(function, str):
-                    function = _importable(run, machine=machine, state=state)
-                if isinstance(function, str):
-                    refuse_missing(function, self._config.machines_dir)
+                function = self._named(run, policy=policy, machine=machine, state=state)
                 call |= {"work": "run", "function": function, "drift": run.actions}
                 call |= {"incremental": run.watermark and run.watermark.to_dict()}
             case Validate() as judge:
@@ -282,6 +280,9 @@ class Catalog:
                 kinds = partial(self._kind, store=store, stage_dir=stage_dir)
                 brood = brood_of(machine, state, kinds, self.bound, timeout_ms=within_ms)
                 call = {"work": "children", "brood": brood}
+            case Job() as job:
+                named = partial(self._named, policy=policy, machine=machine, state=state)
+                call |= {"work": "job", **job_call(job, named)}
             case Wait() as wait:
                 call = {"work": "wait", "events": wait.events, "wait_ms": wait.ms}
                 call |= {"key_of": wait.key_of if wait.key else None, "until": wait.until}
@@ -307,6 +308,17 @@ class Catalog:
         parent = self.machine(named.machine)
         task = graph_task(parent, named)
         return alerts_of_task(task, parent, targets, store=store.store_id, env=env)
+
+    def _named(
+        self, run: Run, *, policy: Policy, machine: Machine, state: State
+    ) -> str | Callable[..., Any]:
+        """Return a function as its executor needs it; refuse one that is not there."""
+        function = run.function
+        if policy.executor == "process" and not isinstance(function, str):
+            function = _importable(run, machine=machine, state=state)
+        if isinstance(function, str):
+            refuse_missing(function, self._config.machines_dir)
+        return function
 
     def _contract(self, judge: Validate) -> dict[str, Any]:
         folder = self._config.machines_dir

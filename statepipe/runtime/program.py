@@ -16,7 +16,7 @@ from statepipe.model import Status
 from statepipe.policy import Policy
 from statepipe.resources import Resource
 
-Work = Literal["run", "validate", "load", "wait", "children"]
+Work = Literal["run", "validate", "load", "wait", "job", "children"]
 
 #: What needs no executor: nothing is called.
 RESTING: Final = ("wait", "children")

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from statepipe.errors import Fenced, TaskCancelled
 from statepipe.runtime.driving import attempt as attempts
+from statepipe.runtime.driving import jobs
 from statepipe.runtime.driving.attempt import CANCELLED_ATTEMPT
 from statepipe.runtime.driving.deadlines import Deadlines
 from statepipe.runtime.driving.drive import Drive
@@ -99,6 +100,8 @@ class Calls:
         drive.attempt_id += 1
         drive.began_boot_ms = drive.heard_boot_ms = self._clock.boot_ms()
         call = attempts.call_of(drive, self._store)
+        if drive.part.work == "job":
+            call |= jobs.call_of(drive, self._store)
         whose = (drive.n, drive.epoch, drive.generation, drive.state, drive.attempt + 1)
         task = Captured(self._outbox, whose, perform)
         policy = drive.part.policy

@@ -15,6 +15,7 @@ from statepipe.errors import StatepipeError
 from statepipe.machine.definition import FAILED_STATE
 from statepipe.model import ERROR, Attachment, Change
 from statepipe.observe import redact
+from statepipe.runtime.driving import jobs
 from statepipe.runtime.driving.announcing import with_notices
 from statepipe.runtime.driving.attempt import CANCELLED_ATTEMPT
 from statepipe.runtime.driving.changes import Pause, moved, released, retry_later, steered
@@ -45,6 +46,10 @@ def outcome(
         took_ms: How long the attempt took; None if it did not begin.
     """
     at_ms = clock.now_ms()
+    if drive.part.work == "job":
+        if (going_on := jobs.goes_on(drive, ended, worker=worker, clock=clock)) is not None:
+            return going_on
+        ended = jobs.judged(drive, ended, clock=clock)
     if drive.wish == "cancel":
         return steered(drive, at_ms=at_ms), None
     if ended is CANCELLED_ATTEMPT:
@@ -57,7 +62,10 @@ def outcome(
         pause = _pause(drive, ended.failure, clock=clock, rng=rng)
         change = retry_later(drive, ended, pause, at_ms=at_ms, took_ms=took_ms)
         return change, None
-    return arrival(drive, ended, worker=worker, at_ms=at_ms, took_ms=took_ms)
+    change, attachment = arrival(drive, ended, worker=worker, at_ms=at_ms, took_ms=took_ms)
+    if drive.part.work == "job" and (fact := jobs.fact_of(drive, ended)) is not None:
+        attachment = (attachment or Attachment(drive.stay, drive.state))._replace(job=fact)
+    return change, attachment
 
 
 def arrival(
@@ -81,7 +89,7 @@ def farewell(drive: Drive, *, reason: str, at_ms: int) -> Change:
 
 def _is_worth_another_try(drive: Drive, failure: Failure, *, clock: Clock) -> bool:
     policy = drive.part.policy
-    if "DeadlineExceeded" in failure.names or not policy.retries(failure.names):
+    if jobs.GIVES_UP & set(failure.names) or not policy.retries(failure.names):
         return False
     if drive.attempt + 1 >= policy.max_attempts:
         return False

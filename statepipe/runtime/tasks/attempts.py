@@ -11,7 +11,7 @@ The worker's side of an attempt: run one task, ask for each commit, report how i
 `perform` runs in a worker process, a thread, or the loop's own thread, and knows nothing
 of which. What it gets and gives:
 
-    call    work ("run", "validate", "load"), who and where it is, `next`: the first batch
+    call    work ("run", "validate", "load", "job"), who and where it is, `next`: the first batch
             that is not committed, `cursor`: where the last committed one ended,
             `records` and `rejected`: how many this stay has committed
     ask     {"ask": "next" | "input" | "plan" | "shape", …} -> the answer; "batch" | "loaded":
@@ -39,7 +39,7 @@ from statepipe.io.streams import read_stream
 from statepipe.model import OK, Batch, Outcome, Record, Task
 from statepipe.runtime import failure
 from statepipe.runtime.executors import cancellation
-from statepipe.runtime.tasks import asynchronous, builtin
+from statepipe.runtime.tasks import asynchronous, builtin, jobs
 from statepipe.runtime.tasks.acquiring import acquire
 from statepipe.runtime.tasks.functions import kind_of, resolve
 from statepipe.runtime.tasks.staging import Ask, Input, Staging, beat
@@ -77,6 +77,9 @@ def perform(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
         work = call["work"]
         if work == "run":
             return _run(call, ask)
+        if work == "job":
+            function, _ = _function(call["function"], call["machines_dir"])
+            return jobs.brought(call, _awaited(function(*jobs.arguments(call, _task(call, ask)))))
         return builtin.validate(call, ask) if work == "validate" else builtin.load(call, ask)
     except SchemaDrift as error:
         return {"failed": failure.describe(error), "drifts": [list(each) for each in error.drifts]}

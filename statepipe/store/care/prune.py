@@ -89,6 +89,7 @@ _DELETE: Final = tuple(
         ("plan", "instance"),
         ("signal", "instance"),
         ("awaiting", "instance"),
+        ("job", "instance"),
         ("journal", "instance"),
         ("instance", "n"),
     )
