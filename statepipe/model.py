@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from statepipe.drift import Drift, Seen
+from statepipe.jobfacts import JobFact
 
 Record = dict[str, Any]
 
@@ -98,6 +99,8 @@ class Task:
             adapt, it may change with each batch.
         log: A logger named after machine and state.
         idempotency_key: `instance:generation:state:task:batch`, for effects outside.
+        callback_token: Lets an outside system tell the state that waits next that it is done: by
+            `statepipe callback`, over HTTP, or by `Engine.callback`. None if no such state follows.
         item: Of a task that is done for each element of a list (`foreach`), the element.
         skipped: Of a task in a graph, the names of those it needs that have no result, because
             they were skipped or failed.
@@ -115,6 +118,7 @@ class Task:
     batch_size: int
     log: logging.Logger
     idempotency_key: str
+    callback_token: str | None = field(default=None, repr=False)
     item: Any = None
     skipped: tuple[str, ...] = ()
     _beat: Callable[[], None] = field(repr=False)
@@ -339,17 +343,6 @@ class Notice(NamedTuple):
     instance: str | None
     body: str
     at_ms: int
-
-
-class JobFact(NamedTuple):
-    """What a change says of the job that its instance has elsewhere; see `store.walk.jobs`."""
-
-    handle: Blob | None = None  # it was submitted, and this is its name; None: it was polled
-    can_stop: bool = False
-    boot_ms: int = 0  # when, by the boot clock
-    boot_id: str = ""
-    over: bool = False  # it has ended
-    stopping: bool = False  # nobody waits for it any longer
 
 
 class Attachment(NamedTuple):

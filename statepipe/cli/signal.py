@@ -1,7 +1,8 @@
 """
-`statepipe signal ID EVENT`, `statepipe emit EVENT --key K`: what is waited for has happened.
+`statepipe signal`, `emit` and `callback`: what is waited for has happened.
 """
 
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -79,6 +80,36 @@ def emit(*, event: str, key: str, params: tuple[str, ...], reason: str | None) -
         if emitted.starts:
             said += f"; {', '.join(emitted.starts)} starts one   next: statepipe worker"
         out.say(said)
+
+
+@command(
+    "callback",
+    examples=[
+        "statepipe callback TOKEN",
+        "statepipe callback TOKEN approved -p by=ada",
+        "statepipe callback - < token-file   # where others can see what runs",
+    ],
+)
+@click.argument("token", metavar="TOKEN")
+@click.argument("event", metavar="[EVENT]", required=False)
+@_PARAMS
+@_REASON
+def callback(*, token: str, event: str | None, params: tuple[str, ...], reason: str | None) -> None:
+    """Tell the state that waits behind a task what its task.callback_token stands for; once."""
+    given = parsed_params(params)
+    if token == "-":  # noqa: S105  (standard input)
+        token = sys.stdin.read()
+    with _engine() as engine:
+        called = engine.callback(token, event, given, reason=reason)
+    out, name = Session.current().out(), shown_id(called.instance)
+    if out.is_json:
+        said = {"id": called.instance, "event": called.event, "awaited": called.is_awaited}
+        out.value({**said, "repeated": called.is_repeated})
+    elif called.is_repeated:
+        out.say(f"{called.instance} was told of {called.event} by this token before; once counts")
+    else:
+        next_ = "resume" if called.is_awaited else "inspect"
+        out.say(f"{called.instance} was told of {called.event}   next: statepipe {next_} {name}")
 
 
 @contextmanager

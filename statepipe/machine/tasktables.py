@@ -19,7 +19,7 @@ from statepipe.machine.reading import at, duration_of, known, needed, table_of, 
 from statepipe.machine.taskgraph import Child, Graph
 from statepipe.machine.tasks import AnyTask, Load, Run
 from statepipe.machine.until import Until
-from statepipe.machine.waits import Wait
+from statepipe.machine.waits import CALLBACK, Wait
 from statepipe.machine.watermark import Incremental
 
 #: What a load says.
@@ -116,7 +116,8 @@ def _job(table: Mapping[str, Any]) -> Job:
 
 
 def _wait(table: Mapping[str, Any]) -> Wait:
-    known(table, ("event", "key", "dataset", "timeout", "for", "until", "tz"))
+    known(table, ("event", "key", "dataset", "callback", "timeout", "for", "until", "tz"))
+    table = _called_back(table)
     asks = [key for key in ("event", "dataset", "for") if key in table]
     if (len(asks) != 1 and (asks or "until" not in table)) or ("for" in asks and "until" in table):
         raise refusal(
@@ -150,6 +151,18 @@ def _wait(table: Mapping[str, Any]) -> Wait:
         )
     key = text_of("key", table.get("key", ""))
     return Wait(events=tuple(events), ms=ms, until=until, key=key)
+
+
+def _called_back(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the table of a wait for a callback as one for events: for that of its own name."""
+    if "callback" not in table:
+        return table
+    if table["callback"] is not True or "key" in table:
+        raise refusal(
+            "callback is true, and what calls back knows its instance: there is no key",
+            next_step='{ callback = true, timeout = "2d" }',
+        )
+    return {"event": CALLBACK, **{key: table[key] for key in table if key != "callback"}}
 
 
 def _until(table: Mapping[str, Any]) -> Until | None:

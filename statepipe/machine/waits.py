@@ -22,6 +22,10 @@ from statepipe.suggest import did_you_mean
 OURS: Final = (OK, ERROR, TIMEOUT, CANCEL)
 
 
+#: The event of a callback that names no other.
+CALLBACK: Final = "callback"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
     """

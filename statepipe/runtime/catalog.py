@@ -293,6 +293,7 @@ class Catalog:
             policy_digest=policy.digest,
             call=call,
             uses=tuple(self._config.resources[each] for each in sorted(state.uses)),
+            calls_back=_comes_before_a_wait(machine, state),
         )
 
     def _kind(self, name: str, *, store: Store, stage_dir: Path) -> ChildKind:
@@ -377,6 +378,14 @@ def new_id(machine: str, *, at_ms: int, rng: random.Random) -> str:
     """Return an id nobody else has: machine, day, and something drawn."""
     day = datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%Y%m%d")
     return f"{machine}-{day}-{rng.getrandbits(32):08x}"
+
+
+def _comes_before_a_wait(machine: Machine, state: State) -> bool:
+    """Return True if a function runs in `state` that a wait for events may follow."""
+    if not isinstance(state.task, Run | Job):
+        return False
+    following = [machine.state(each.target).task for each in state.on]
+    return any(isinstance(task, Wait) and bool(task.events) for task in following)
 
 
 def _importable(run: Run, *, machine: Machine, state: State) -> str:

@@ -33,6 +33,7 @@ class Part:
         policy_digest: Names `policy` in the journal.
         call: The part of every call to `perform` that does not change.
         uses: The resources that each attempt needs, sorted by name.
+        calls_back: True if a state that waits for events may come next: its task has a token.
     """
 
     work: Work
@@ -40,6 +41,7 @@ class Part:
     policy_digest: str
     call: Mapping[str, Any]
     uses: tuple[Resource, ...] = ()
+    calls_back: bool = False
 
 
 class PlainMove(NamedTuple):

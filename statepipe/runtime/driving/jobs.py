@@ -14,7 +14,8 @@ the submission and that commit submits again, with the same `task.idempotency_ke
 from typing import Any, Final
 
 from statepipe.clock import Clock
-from statepipe.model import TIMEOUT, Attachment, Change, JobFact
+from statepipe.jobfacts import JobFact
+from statepipe.model import TIMEOUT, Attachment, Change
 from statepipe.runtime.driving.changes import Pause, rested, steered, submitted
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.endings import Ended, Failure

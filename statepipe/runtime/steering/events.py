@@ -3,6 +3,7 @@ What people and programs tell instances that wait: written down, then told to wh
 
     Sender.signal   an event to one instance
     Sender.emit     an event to all who wait for it with a key, and to what it starts
+    Sender.callback an event by a token, as outside systems send it
 """
 
 from abc import ABC, abstractmethod
@@ -15,9 +16,12 @@ from statepipe.errors import NotFound, StatepipeError
 from statepipe.machine.waits import Wait
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.observers import Observers
+from statepipe.runtime.steering.callbacks import allowed
 from statepipe.runtime.triggers.listening import Listening
 from statepipe.store.file.connection import Store
-from statepipe.store.walk import emissions, signals
+from statepipe.store.tokens import signer_of
+from statepipe.store.walk import callbacks, emissions, signals
+from statepipe.store.walk.callbacks import Called
 from statepipe.store.walk.emissions import Emitted
 from statepipe.suggest import did_you_mean
 
@@ -74,6 +78,36 @@ class Sender(ABC):
         for n, seq in emitted.woken:
             self._observers.journaled(self._store, n, seq)
         return emitted._replace(starts=() if emitted.repeats else tuple(starts))
+
+    def callback(
+        self,
+        token: str,
+        event: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        *,
+        reason: str | None = None,
+    ) -> Called:
+        """
+        Tell the state that waits behind a task what the bearer of its token says; once.
+
+        Args:
+            token: As `task.callback_token` gave it.
+            event: One that the state waits for; None if there is only one.
+            params: What goes with it, plain data: the state's result.
+            reason: Why, for the journal.
+
+        Raises:
+            BadToken: It is none of this store's.
+            NotFound, Refused, BadParameter, ValueRefused: As `store.callbacks.call_back`.
+        """
+        store = self._store
+        whose = signer_of(store.path).read(token)
+        called = callbacks.call_back(
+            store, whose, event, params or {}, reason=reason, judge=allowed
+        )
+        if not called.is_repeated:
+            self._observers.journaled(store, called.n, called.seq)
+        return called
 
     def _refuse_unknown(self, event: str, known: set[str]) -> None:
         if event not in known:

@@ -303,6 +303,7 @@ def _task(call: Mapping[str, Any], ask: Ask) -> Task:
         batch_size=call["batch_size"],
         log=log,
         idempotency_key=_key(call, call["next"]),
+        callback_token=call.get("callback_token"),
         item=given["item"],
         skipped=tuple(given["skipped"]),
         _read=partial(_read, call, ask, given),

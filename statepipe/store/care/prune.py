@@ -90,6 +90,7 @@ _DELETE: Final = tuple(
         ("signal", "instance"),
         ("awaiting", "instance"),
         ("job", "instance"),
+        ("callback", "instance"),
         ("journal", "instance"),
         ("instance", "n"),
     )

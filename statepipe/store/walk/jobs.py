@@ -18,7 +18,8 @@ from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 from statepipe.errors import BadParameter
-from statepipe.model import Change, JobFact, Stay
+from statepipe.jobfacts import JobFact
+from statepipe.model import Change, Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store import liveness
 from statepipe.store.codec import encode

@@ -2,6 +2,8 @@
 Events that are sent to instances: kept until the wait they are for, taken once.
 
     send        write one down, and wake the instance if it waits for it; one transaction
+    deliver     the same inside the caller's transaction
+    refuse_ended    who takes no events any more
     first       the oldest that an instance has not taken, of some events
     kept        the names of all that it has not taken
     encoded     the parameters of an event as the store keeps them
@@ -106,13 +108,8 @@ def send(
         n, status, state, asked, machine, body = row
         waits = awaited(json.loads(body))
         _refuse_unknown(event, waits, machine=machine)
-        _refuse_ended(instance_id, "about to be cancelled" if asked == "cancel" else status)
-        if connection.execute(_COUNT, (n,)).fetchone()[0] >= KEPT_MAX:
-            raise Refused(
-                f"instance {instance_id!r} has {KEPT_MAX:,} events that it has not taken yet",
-                meaning="nothing was changed; those are kept",
-                next_step=f"statepipe why {instance_id}",
-            )
+        refuse_ended(instance_id, "about to be cancelled" if asked == "cancel" else status)
+        _refuse_many(connection, n, instance_id)
         is_awaited = event in waits.get(state, ())
         facts = {
             "n": n,
@@ -122,12 +119,23 @@ def send(
             "wakes": is_awaited,
             "now_ms": store.clock.now_ms(),
         }
-        ((seq,),) = connection.execute(WAKE, facts).fetchall()
-        note = event if reason is None else f"{event}: {reason}"
-        said = {"n": n, "event": "signal", "source": state, "note": note}
-        connection.execute(JOURNAL_OF_STEERING, said)
-        connection.execute(_INSERT, {**facts, "seq": seq})
-    return Sent(n, seq, is_awaited)
+        return deliver(connection, facts, state=state)
+
+
+def deliver(connection: sqlite3.Connection, facts: Mapping[str, Any], *, state: str) -> Sent:
+    """
+    Write down an event that was sent to an instance in `state`, inside the caller's transaction.
+
+    `facts` are its `n`, the `event`, `params` as `encoded`, a `reason` or None, `wakes`: if the
+    instance rests for it, and `now_ms`.
+    """
+    n, event, reason = facts["n"], facts["event"], facts["reason"]
+    ((seq,),) = connection.execute(WAKE, facts).fetchall()
+    note = event if reason is None else f"{event}: {reason}"
+    said = {"n": n, "event": "signal", "source": state, "note": note}
+    connection.execute(JOURNAL_OF_STEERING, said)
+    connection.execute(_INSERT, {**facts, "seq": seq})
+    return Sent(n, seq, facts["wakes"])
 
 
 def encoded(event: str, params: Mapping[str, Any]) -> bytes:
@@ -184,7 +192,17 @@ def _refuse_unknown(event: str, waits: Mapping[str, Collection[str]], *, machine
         )
 
 
-def _refuse_ended(instance_id: str, status: str) -> None:
+def _refuse_many(connection: sqlite3.Connection, n: int, instance_id: str) -> None:
+    if connection.execute(_COUNT, (n,)).fetchone()[0] >= KEPT_MAX:
+        raise Refused(
+            f"instance {instance_id!r} has {KEPT_MAX:,} events that it has not taken yet",
+            meaning="nothing was changed; those are kept",
+            next_step=f"statepipe why {instance_id}",
+        )
+
+
+def refuse_ended(instance_id: str, status: str) -> None:
+    """Refuse an instance that takes no events any more: one that is neither ready nor paused."""
     if status in (Status.READY, Status.PAUSED):
         return
     resume = f"statepipe resume {instance_id}   # then send it again"
