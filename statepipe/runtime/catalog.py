@@ -24,6 +24,7 @@ from typing import Any
 from statepipe.config import Config, refuse_unknown_overrides, resolve_policy, resolve_timeout
 from statepipe.errors import DefinitionChanged, DefinitionError, NotFound, UsageError
 from statepipe.machine.alerts import Alerts, alerts_of, alerts_of_task, named_targets
+from statepipe.machine.callbacks import calls_back
 from statepipe.machine.childchecks import check_children
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.digest import canonical, describe_changes, digest
@@ -293,7 +294,7 @@ class Catalog:
             policy_digest=policy.digest,
             call=call,
             uses=tuple(self._config.resources[each] for each in sorted(state.uses)),
-            calls_back=_comes_before_a_wait(machine, state),
+            calls_back=calls_back(machine, state),
         )
 
     def _kind(self, name: str, *, store: Store, stage_dir: Path) -> ChildKind:
@@ -378,14 +379,6 @@ def new_id(machine: str, *, at_ms: int, rng: random.Random) -> str:
     """Return an id nobody else has: machine, day, and something drawn."""
     day = datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%Y%m%d")
     return f"{machine}-{day}-{rng.getrandbits(32):08x}"
-
-
-def _comes_before_a_wait(machine: Machine, state: State) -> bool:
-    """Return True if a function runs in `state` that a wait for events may follow."""
-    if not isinstance(state.task, Run | Job):
-        return False
-    following = [machine.state(each.target).task for each in state.on]
-    return any(isinstance(task, Wait) and bool(task.events) for task in following)
 
 
 def _importable(run: Run, *, machine: Machine, state: State) -> str:

@@ -182,6 +182,7 @@ def _call(job: Job, part: Part, whose: Mapping[str, Any], picture: Picture) -> d
         "visit": job.visit,
         "cursor": None,
         "results": picture.results,
+        "given": None,
         "mark": None,
         "replays": picture.replays,
         "next": job.number,
