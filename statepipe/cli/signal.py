@@ -40,11 +40,15 @@ def signal(*, instance: str, event: str, params: tuple[str, ...], reason: str | 
     """Send an event to an instance; if it does not wait for it yet, it is kept until then."""
     given = parsed_params(params)
     with _engine() as engine:
-        is_awaited = engine.signal(instance, event, given, reason=reason)
+        sent = engine.send(instance, event, given, reason=reason)
     out, name = Session.current().out(), shown_id(instance)
     if out.is_json:
-        out.value({"id": instance, "event": event, "awaited": is_awaited})
-    elif is_awaited:
+        said = {"id": instance, "event": event, "awaited": sent.is_awaited}
+        out.value({**said, "late": sent.late} if sent.late else said)
+    elif sent.late:
+        became = "kept apart" if sent.late == "quarantine" else "dropped"
+        out.say(f"{event} came too late for {instance}, and was {became}; it is counted")
+    elif sent.is_awaited:
         out.say(f"{instance} was sent {event}   next: statepipe resume {name}   # or: a worker")
     else:
         out.say(
@@ -72,7 +76,10 @@ def emit(*, event: str, key: str, params: tuple[str, ...], reason: str | None) -
     out, woken = Session.current().out(), len(emitted.woken)
     if out.is_json:
         facts = {"event": event, "key": key, "woken": woken, "repeats": emitted.repeats}
-        out.value({**facts, "starts": list(emitted.starts)})
+        facts |= {"starts": list(emitted.starts)}
+        out.value({**facts, "differs": True} if emitted.differs else facts)
+    elif emitted.differs:
+        out.say(f"{event} of {key} was emitted before, with other parameters; those stay")
     elif emitted.repeats:
         out.say(f"{event} of {key} was emitted before; what went with it then stays")
     else:

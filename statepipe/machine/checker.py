@@ -65,6 +65,7 @@ def check(
             policies=policies,
         ),
         *_jobs(machine, functions=functions),
+        *_schemas(machine, contracts=contracts),
         *_partitions(machine, functions=functions),
         *_events(machine),
         *_reachability(machine),
@@ -194,6 +195,15 @@ def _jobs(machine: Machine, *, functions: Callable[[Run], str]) -> Iterator[Find
                 f"{key} = {said} does not take {given.replace(', ', ' and ')}",
                 f"def {said.rpartition(':')[2]}({given})",
             )
+
+
+def _schemas(machine: Machine, *, contracts: Callable[[str], object]) -> Iterator[Finding]:
+    """The schemas of events can be read."""
+    for path in (rule.schema for rule in machine.events if rule.schema is not None):
+        try:
+            contracts(path)
+        except DefinitionError as refused:
+            yield error(None, refused.message, refused.next_step)
 
 
 def _role(kind: str) -> Role:

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
 from statepipe.errors import NotFound
+from statepipe.machine.events import EventRule, refuse_unawaited
 from statepipe.machine.guards import Guard
 from statepipe.machine.judging import Validate
 from statepipe.machine.names import (
@@ -230,6 +231,7 @@ class Machine:
         why: What it is for, for people.
         notify: Targets of `statepipe.toml` that are told of it, each of what its `on` says.
         triggers: What starts instances of it by itself.
+        events: What is said of the events that its states wait for.
 
     Raises:
         DefinitionError: If a name is bad or used twice, or a target is unknown.
@@ -245,6 +247,7 @@ class Machine:
     why: str = ""
     notify: tuple[str, ...] = ()
     triggers: tuple[Trigger, ...] = ()
+    events: tuple[EventRule, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the whole, then complete it."""
@@ -259,6 +262,9 @@ class Machine:
         check_names("notify", self.notify)
         check_once("state", [state.name for state in self.states])
         check_once("parameter", [param.name for param in self.params])
+        check_once("event", [rule.event for rule in self.events])
+        waits = [state.task for state in self.states if isinstance(state.task, Wait)]
+        refuse_unawaited(self.events, {event for wait in waits for event in wait.events})
         if len(self.states) > STATES_MAX:
             raise refusal(f"more than {STATES_MAX} states", next_step="split the machine")
         object.__setattr__(self, "states", _completed(self.states))

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.events import rules_form
 from statepipe.machine.jobs import Job
 from statepipe.machine.judging import Validate
 from statepipe.machine.names import reference_of
@@ -56,6 +57,7 @@ def canonical(machine: Machine, *, contract_digests: Mapping[str, str]) -> dict[
             for param in machine.params
         },
         "states": {state.name: _state(state, contract_digests) for state in machine.states},
+        **rules_form(machine.events),
     }
 
 
@@ -74,9 +76,16 @@ def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str
     ]
     said += _compared("parameter", old["params"], new["params"], _param_changes)
     said += _compared("state", old["states"], new["states"], _state_changes)
+    said += _compared(
+        "schema of event", old.get("events", {}), new.get("events", {}), _rule_changes
+    )
     if not said and digest(old) != digest(new):
         said.append("the definition is written down in another form")
     return said
+
+
+def _rule_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [f'the schema of event "{name}" was {old["schema"]!r} and is {new["schema"]!r}']
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - any JSON value

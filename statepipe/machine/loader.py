@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from statepipe.errors import DefinitionError, NotFound, UsageError
 from statepipe.machine.definition import FAILED_STATE, Machine, State, Transition
+from statepipe.machine.events import event_rules
 from statepipe.machine.names import check_name, refusal
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
@@ -40,7 +41,7 @@ FILE_BYTES_MAX: Final = 1_000_000
 
 _COMMON: Final = (
     *("machine", "version", "why", "deadline", "notify", "params", "partition"),
-    "triggers",
+    *("triggers", "events"),
 )
 _LONG: Final = ("initial", "states")
 #: The states of the short form, in order: the key, and the state it becomes.
@@ -194,6 +195,7 @@ def _machine(values: Mapping[str, Any]) -> Machine:
         why=text_of("why", values.get("why", "")),
         notify=names_of("notify", values, example="oncall"),
         triggers=triggers_of(values.get("triggers", {})),
+        events=event_rules(values.get("events", {})),
     )
 
 

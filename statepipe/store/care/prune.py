@@ -91,6 +91,7 @@ _DELETE: Final = tuple(
         ("awaiting", "instance"),
         ("job", "instance"),
         ("callback", "instance"),
+        ("late_event", "instance"),
         ("journal", "instance"),
         ("instance", "n"),
     )

@@ -178,6 +178,7 @@ class Inspection:
         key: The key of the events that it rests for, or rested for last; None without one.
         part_of: The instance of which it does part of the work; None if it is one of its own.
         parts: What does part of its work, of the state it is in or was in last.
+        late: The events that came too late to be kept, the oldest first.
         job: The last job that it had elsewhere; None if it had none.
     """
 
@@ -223,6 +224,7 @@ class Inspection:
     key: str | None
     part_of: str | None
     parts: tuple[Part, ...]
+    late: tuple[str, ...]
     job: Elsewhere | None
 
     @property
@@ -305,6 +307,7 @@ def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -
         key=emissions.key_of(connection, n),
         part_of=children.parent_of(connection, n),
         parts=tuple(parts.of(connection, n)),
+        late=signals.late_ones(connection, n),
         job=elsewhere(connection, n, status=facts["status"]),
     )
 

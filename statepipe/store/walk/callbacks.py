@@ -1,6 +1,7 @@
 """
 Callbacks: an event that an outside system sends by a token, once, to the state that waits next.
 
+    expected    what one would bring
     call_back   write one down, unless its token was used; one transaction
     Standing    where the instance stands, for whoever judges the token
 """
@@ -100,31 +101,60 @@ def call_back(
     """
     given = encoded(event or "callback", params)
     with store.write() as connection:
-        row = connection.execute(_FIND, (whose.instance,)).fetchone()
-        if row is None:
-            raise not_found(whose.instance)
-        n, status, asked, state, generation, picture, body = row
+        n, used = _found(connection, whose)
         stay = {"n": n, **whose._asdict()}
-        used = connection.execute(_USED, stay).fetchone()
         if used is not None:
             return _again(connection, stay, used, event=event, given=given)
-        refuse_ended(whose.instance, "about to be cancelled" if asked == "cancel" else status)
-        form = json.loads(body)
-        came_from = connection.execute(_CAME_FROM, (n, state)).fetchone()
-        waits = awaited(form)
-        standing = Standing(state, generation, came_from and came_from[0], picture, form, waits)
+        standing = _standing(connection, whose)
         said = _chosen(event, judge(whose, standing))
         facts = {
             "n": n,
             "event": said,
             "params": given,
             "reason": reason or f"called back for {whose.state}",
-            "wakes": said in waits.get(state, ()),
+            "wakes": said in standing.waits.get(standing.state, ()),
             "now_ms": store.clock.now_ms(),
         }
-        sent = deliver(connection, facts, state=state)
+        sent = deliver(connection, facts, state=standing.state)
         connection.execute(_USE, {**stay, "seq": sent.seq})
     return Called(whose.instance, said, sent.is_awaited, is_repeated=False, n=n, seq=sent.seq)
+
+
+def expected(
+    store: Store, whose: Pass, event: str | None, *, judge: Judge
+) -> tuple[str, str] | None:
+    """
+    Return the machine, and the event that a callback would bring it; None if it was brought.
+
+    Raises as `call_back`, which looks again.
+    """
+    connection = store.connection
+    if _found(connection, whose)[1] is not None:
+        return None
+    standing = _standing(connection, whose)
+    return standing.form["machine"], _chosen(event, judge(whose, standing))
+
+
+def _found(
+    connection: sqlite3.Connection, whose: Pass
+) -> tuple[int, tuple[int, str, bytes] | None]:
+    """Return the instance's number, and what its token was used for."""
+    row = connection.execute(_FIND, (whose.instance,)).fetchone()
+    if row is None:
+        raise not_found(whose.instance)
+    stay = {"n": row[0], **whose._asdict()}
+    return row[0], connection.execute(_USED, stay).fetchone()
+
+
+def _standing(connection: sqlite3.Connection, whose: Pass) -> Standing:
+    n, status, asked, state, generation, picture, body = connection.execute(
+        _FIND, (whose.instance,)
+    ).fetchone()
+    refuse_ended(whose.instance, "about to be cancelled" if asked == "cancel" else status)
+    came_from = connection.execute(_CAME_FROM, (n, state)).fetchone()
+    form = json.loads(body)
+    before = came_from and came_from[0]
+    return Standing(state, generation, before, picture, form, awaited(form))
 
 
 def _again(
