@@ -20,7 +20,12 @@ EVERY_MS = 30_000
 
 @dataclass
 class Cluster:
-    """What is known of the jobs there; `answers` are given to polls, the last one for ever."""
+    """
+    What is known of the jobs there.
+
+    `answers` are given to polls, the last one for ever; an exception is raised, and what can be
+    called is asked.
+    """
 
     keys: list[str] = field(default_factory=list)
     polled: list[Any] = field(default_factory=list)
@@ -48,7 +53,7 @@ def poll(task: Task, handle: dict[str, Any]) -> Any:  # noqa: ANN401 as a test h
     answer = cluster.answers.pop(0) if len(cluster.answers) > 1 else cluster.answers[0]
     if isinstance(answer, Exception):
         raise answer
-    return answer
+    return answer() if callable(answer) else answer
 
 
 def cancel(task: Task, handle: dict[str, Any]) -> None:

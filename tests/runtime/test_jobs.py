@@ -246,6 +246,27 @@ def test_a_cancel_that_comes_with_the_submission_stops_that_job(tmp_path: Path) 
     assert scene.is_sound()
 
 
+@pytest.mark.parametrize("wish", ["cancel", "pause"])
+def test_a_wish_that_comes_with_a_poll_is_honoured(tmp_path: Path, wish: str) -> None:
+    """The poll says that the job goes on; the instance does not."""
+    scene = scene_of(tmp_path)
+    other = scene.other()
+
+    def wished() -> None:
+        assert not getattr(other, wish)("i")
+
+    cluster.answers = [wished]
+    scene.turn()
+
+    assert scene.rests()[:2] == (
+        ("cancelled", "cancelled") if wish == "cancel" else ("asking", "paused")
+    )
+    assert stop_lost(scene) == (1 if wish == "cancel" else 0)
+    assert rows(scene)[0][:2] == (0, 1)
+    other.close()
+    assert scene.is_sound()
+
+
 def test_a_rewind_submits_anew_and_stops_the_old_one(tmp_path: Path) -> None:
     """The old job is one of a generation that nobody waits for."""
     scene = scene_of(tmp_path)
