@@ -58,12 +58,8 @@ def goes_on(
     if ended.job == SUBMITTED:
         can_stop = drive.part.call["job"]["cancel"] is not None
         fact = JobFact(ended.value, can_stop, clock.boot_ms(), clock.boot_id)
-        # What was submitted is written down whatever is wished: only so can it be stopped.
-        change = (
-            steered(drive, at_ms=at_ms)
-            if drive.wish in ("cancel", "pause")
-            else submitted(drive, worker=worker, at_ms=at_ms)
-        )
+        # Whatever is wished is honoured after it: a job that is not written down cannot be stopped.
+        change = submitted(drive, worker=worker, at_ms=at_ms)
         return change, Attachment(drive.stay, drive.state, job=fact)
     if ended.job != LATER or _is_late(drive, clock=clock):
         return None
