@@ -44,7 +44,7 @@ from statepipe.notify import refuse_unknown
 from statepipe.policy import Policy
 from statepipe.runtime.brood import ChildKind, brood_of, children_of
 from statepipe.runtime.program import Part, Program
-from statepipe.runtime.tasks.functions import Kind, kind_of, refuse_missing, resolve
+from statepipe.runtime.tasks.functions import Kind, importable, kind_of, refuse_missing, resolve
 from statepipe.runtime.tasks.jobcalls import job_call
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
@@ -317,7 +317,7 @@ class Catalog:
         """Return a function as its executor needs it; refuse one that is not there."""
         function = run.function
         if policy.executor == "process" and not isinstance(function, str):
-            function = _importable(run, machine=machine, state=state)
+            function = importable(run.reference, of=f"{machine.name}.{state.name}")
         if isinstance(function, str):
             refuse_missing(function, self._config.machines_dir)
         return function
@@ -379,17 +379,6 @@ def new_id(machine: str, *, at_ms: int, rng: random.Random) -> str:
     """Return an id nobody else has: machine, day, and something drawn."""
     day = datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%Y%m%d")
     return f"{machine}-{day}-{rng.getrandbits(32):08x}"
-
-
-def _importable(run: Run, *, machine: Machine, state: State) -> str:
-    """Return the name by which a worker process can import a function given as itself."""
-    if "<" in run.reference or run.reference.startswith("__main__:"):
-        raise DefinitionError(
-            f"{run.reference} of {machine.name}.{state.name} cannot be imported by a process",
-            meaning="nothing was run or changed",
-            next_step='give "module:function", or settings={"executor": "thread"}',
-        )
-    return run.reference
 
 
 def _changed(found: Found, changes: Sequence[str], *, adoptable: bool) -> DefinitionChanged:
