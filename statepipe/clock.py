@@ -1,14 +1,18 @@
 """
 Time as an input: the wall clock people read, and the boot clock that leases and timers trust.
 
-The wall clock may jump either way, so nothing is ever decided by it while the
-machine stays up (R10 of docs/reliability.md). The boot clock counts through suspend
-and belongs to one boot, which `boot_id` names.
+The wall clock may jump either way, so nothing but a wait until a moment, which it alone
+can tell, is ever decided by it while the machine stays up (R10 of docs/reliability.md). The
+boot clock counts through suspend and belongs to one boot, which `boot_id` names.
 """
 
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+#: Stands for a boot where a timer is set by the wall clock: a wait until a moment. No boot is
+#: called so, and it sorts after all of them.
+WALL: Final = "wall"
 
 
 class Clock(Protocol):

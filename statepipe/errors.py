@@ -7,6 +7,7 @@ Every error statepipe raises on purpose: what happened, what it means, what to t
     │   ├── BadParameter                a parameter is unknown, missing or of the wrong type
     │   ├── InstanceExists              the id is taken
     │   │   └── InstancePruned          the id was taken, and its instance is gone
+    │   ├── BadToken                    a callback's token is none of this store's
     │   └── Refused                     the instance's state does not allow the request
     ├── NotFound                        exit 3; no such machine, instance or state
     ├── NotDelivered                    exit 1; a notice did not reach its target
@@ -94,6 +95,10 @@ class InstanceExists(UsageError):
 
 class InstancePruned(InstanceExists):
     """An instance with this id was in the store and was pruned; ids are not given twice."""
+
+
+class BadToken(UsageError):
+    """The token of a callback was not made by this store, or not wholly handed on."""
 
 
 class Refused(UsageError):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from statepipe.drift import Drift, Seen
+from statepipe.jobfacts import JobFact
 from statepipe.wishes import Wish
 
 Record = dict[str, Any]
@@ -99,6 +100,8 @@ class Task:
             adapt, it may change with each batch.
         log: A logger named after machine and state.
         idempotency_key: `instance:generation:state:task:batch`, for effects outside.
+        callback_token: Lets an outside system tell the state that waits next that it is done: by
+            `statepipe callback`, over HTTP, or by `Engine.callback`. None if no such state follows.
         item: Of a task that is done for each element of a list (`foreach`), the element.
         skipped: Of a task in a graph, the names of those it needs that have no result, because
             they were skipped or failed.
@@ -116,6 +119,7 @@ class Task:
     batch_size: int
     log: logging.Logger
     idempotency_key: str
+    callback_token: str | None = field(default=None, repr=False)
     item: Any = None
     skipped: tuple[str, ...] = ()
     _beat: Callable[[], None] = field(repr=False)
@@ -357,6 +361,7 @@ class Attachment(NamedTuple):
     wait: tuple[int | None, str | None, tuple[str, ...]] | None = None  # see `emissions`
     family: "Family | None" = None  # and what becomes of its children
     delivers: tuple[str, str] | None = None  # a partition that is done with it: see `datasets`
+    job: JobFact | None = None
 
 
 class Taken(NamedTuple):

@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "cancel": ("steer", "End an unfinished instance; it can be resumed."),
     "check": ("check", "Prove what can be proved of machines before they run."),
     "doctor": ("doctor", "Examine the store, its files and who holds them."),
+    "callback": ("signal", "Tell a state that waits what a task's token stands for."),
     "emit": ("signal", "Send an event to all who wait for it, or are started by it."),
     "expand": ("expand", "The machines that templates make."),
     "fork": ("copies", "A new instance, from a state that another one was in."),

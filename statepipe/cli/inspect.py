@@ -104,6 +104,8 @@ def _head(out: Output, found: Inspection, *, now_ms: int) -> None:
         "params": " ".join(f"{k}={jsonable(v)}" for k, v in found.params.items()),
         "driver": _driver(found),
         "waits": _waits(found, now_ms=now_ms),
+        "late": f"{', '.join(found.late)}; too late to be taken" if found.late else "",
+        "job": _job(found, now_ms=now_ms),
         "batches": _sizes(found),
         "asked": f"{found.request}, not yet honoured" if found.request else "",
         "sent": f"{', '.join(found.signals)}; not taken yet" if found.signals else "",
@@ -146,7 +148,19 @@ def _waits(found: Inspection, *, now_ms: int) -> str:
     if found.awaits is not None:
         what = f"for {told(found.awaits, found.key)}; " if found.awaits else ""
         return f"{what}its time is up {wakes}, at {moment(found.wake_at_ms)}"
-    return f"attempt {found.attempt + 1} {wakes}, at {moment(found.wake_at_ms)}"
+    what = "polls its job" if found.is_polling else f"attempt {found.attempt + 1}"
+    return f"{what} {wakes}, at {moment(found.wake_at_ms)}"
+
+
+def _job(found: Inspection, *, now_ms: int) -> str:
+    job = found.job
+    if job is None:
+        return ""
+    said = [f"{_cursor(job.handle)} of {job.state}, {job.standing}"]
+    said.append(f"submitted {age(job.submitted_at_ms, now_ms=now_ms)}")
+    if job.polled_at_ms is not None:
+        said.append(f"{plural(job.polls, 'poll')}, the last {age(job.polled_at_ms, now_ms=now_ms)}")
+    return "; ".join([*said, *([job.note] if job.note else [])])
 
 
 def _sizes(found: Inspection) -> str:
@@ -292,6 +306,8 @@ def _facts(found: Inspection, ahead: Outlook) -> dict[str, Any]:
         "awaits": None if found.awaits is None else list(found.awaits),
         "key": None if found.awaits is None else found.key,
         "sent": list(found.signals),
+        "late": list(found.late),
+        "job": found.job and {**found.job._asdict(), "handle": jsonable(found.job.handle)},
         "driver": found.holder and found.holder._asdict(),
         "cause": failure and {**failure._asdict(), "at": moment(failure.at_ms)},
         "has_output": found.has_output,

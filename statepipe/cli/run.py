@@ -155,6 +155,7 @@ def start(
         "statepipe worker --machine flights --concurrency 4",
         "statepipe worker --until-idle",
         "statepipe worker --metrics-listen 127.0.0.1:9464",
+        "statepipe worker --callbacks-listen 127.0.0.1:8765",
         "statepipe worker --log-format json",
     ],
 )
@@ -170,7 +171,10 @@ def start(
 @click.option("--metrics-tls-cert", metavar="FILE", help="As of `metrics serve`.")
 @click.option("--metrics-tls-key", metavar="FILE", help="As of `metrics serve`.")
 @click.option("--metrics-auth-file", metavar="FILE", help="As of `metrics serve`.")
-def worker(
+@click.option("--callbacks-listen", metavar="HOST:PORT", help="Take callbacks meanwhile.")
+@click.option("--callbacks-tls-cert", metavar="FILE", help="Certificate chain, PEM.")
+@click.option("--callbacks-tls-key", metavar="FILE", help="Its key, PEM.")
+def worker(  # noqa: PLR0913  (one argument an option)
     *,
     machines: tuple[str, ...],
     concurrency: int | None,
@@ -180,12 +184,16 @@ def worker(
     metrics_tls_cert: str | None,
     metrics_tls_key: str | None,
     metrics_auth_file: str | None,
+    callbacks_listen: str | None,
+    callbacks_tls_cert: str | None,
+    callbacks_tls_key: str | None,
 ) -> int:
     """Drive whatever is ready, new or left behind by a dead process, until SIGTERM."""
     guards = (metrics_tls_cert, metrics_tls_key, metrics_auth_file)
     with (
         driving(create=_starts_itself(), detailed=detailed, concurrency=concurrency) as drivers,
         _watched(metrics_listen, *guards),
+        _called_back(callbacks_listen, callbacks_tls_cert, callbacks_tls_key),
     ):
         return drivers.work(machines, until_idle=until_idle)
 
@@ -216,6 +224,18 @@ def _watched(
     exporter = make_exporter(config_here(), (), out=out)
     with open_endpoint(exporter, listen, cert=cert, key=key, auth_file=auth_file) as endpoint:
         out.note(f"serving {endpoint.url}/metrics")
+        yield
+
+
+@contextmanager
+def _called_back(listen: str | None, cert: str | None, key: str | None) -> Generator[None]:
+    if listen is None and not (cert or key):
+        yield
+        return
+    # http.server and ssl take 40 ms, for those alone who serve.
+    from statepipe.cli.shared.callbacks import taking  # noqa: PLC0415
+
+    with taking(listen, cert, key):
         yield
 
 

@@ -1,7 +1,8 @@
 """
-`statepipe signal ID EVENT`, `statepipe emit EVENT --key K`: what is waited for has happened.
+`statepipe signal`, `emit` and `callback`: what is waited for has happened.
 """
 
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -39,11 +40,15 @@ def signal(*, instance: str, event: str, params: tuple[str, ...], reason: str | 
     """Send an event to an instance; if it does not wait for it yet, it is kept until then."""
     given = parsed_params(params)
     with _engine() as engine:
-        is_awaited = engine.signal(instance, event, given, reason=reason)
+        sent = engine.send(instance, event, given, reason=reason)
     out, name = Session.current().out(), shown_id(instance)
     if out.is_json:
-        out.value({"id": instance, "event": event, "awaited": is_awaited})
-    elif is_awaited:
+        said = {"id": instance, "event": event, "awaited": sent.is_awaited}
+        out.value({**said, "late": sent.late} if sent.late else said)
+    elif sent.late:
+        became = "kept apart" if sent.late == "quarantine" else "dropped"
+        out.say(f"{event} came too late for {instance}, and was {became}; it is counted")
+    elif sent.is_awaited:
         out.say(f"{instance} was sent {event}   next: statepipe resume {name}   # or: a worker")
     else:
         out.say(
@@ -71,7 +76,10 @@ def emit(*, event: str, key: str, params: tuple[str, ...], reason: str | None) -
     out, woken = Session.current().out(), len(emitted.woken)
     if out.is_json:
         facts = {"event": event, "key": key, "woken": woken, "repeats": emitted.repeats}
-        out.value({**facts, "starts": list(emitted.starts)})
+        facts |= {"starts": list(emitted.starts)}
+        out.value({**facts, "differs": True} if emitted.differs else facts)
+    elif emitted.differs:
+        out.say(f"{event} of {key} was emitted before, with other parameters; those stay")
     elif emitted.repeats:
         out.say(f"{event} of {key} was emitted before; what went with it then stays")
     else:
@@ -79,6 +87,36 @@ def emit(*, event: str, key: str, params: tuple[str, ...], reason: str | None) -
         if emitted.starts:
             said += f"; {', '.join(emitted.starts)} starts one   next: statepipe worker"
         out.say(said)
+
+
+@command(
+    "callback",
+    examples=[
+        "statepipe callback TOKEN",
+        "statepipe callback TOKEN approved -p by=ada",
+        "statepipe callback - < token-file   # where others can see what runs",
+    ],
+)
+@click.argument("token", metavar="TOKEN")
+@click.argument("event", metavar="[EVENT]", required=False)
+@_PARAMS
+@_REASON
+def callback(*, token: str, event: str | None, params: tuple[str, ...], reason: str | None) -> None:
+    """Tell the state that waits behind a task what its task.callback_token stands for; once."""
+    given = parsed_params(params)
+    if token == "-":  # noqa: S105  (standard input)
+        token = sys.stdin.read()
+    with _engine() as engine:
+        called = engine.callback(token, event, given, reason=reason)
+    out, name = Session.current().out(), shown_id(called.instance)
+    if out.is_json:
+        said = {"id": called.instance, "event": called.event, "awaited": called.is_awaited}
+        out.value({**said, "repeated": called.is_repeated})
+    elif called.is_repeated:
+        out.say(f"{called.instance} was told of {called.event} by this token before; once counts")
+    else:
+        next_ = "resume" if called.is_awaited else "inspect"
+        out.say(f"{called.instance} was told of {called.event}   next: statepipe {next_} {name}")
 
 
 @contextmanager

@@ -19,7 +19,9 @@ from statepipe.machine.childchecks import check_children
 from statepipe.machine.definition import FAILED_STATE, Machine, State
 from statepipe.machine.findings import Finding, Role, error, warning
 from statepipe.machine.graphchecks import check_graph
+from statepipe.machine.jobs import Job
 from statepipe.machine.judging import Validate
+from statepipe.machine.names import reference_of
 from statepipe.machine.paths import graph_of, one_cycle, reached, reversed_graph
 from statepipe.machine.taskgraph import Child, Graph
 from statepipe.machine.taskmachine import task_machines
@@ -63,6 +65,8 @@ def check(
             policies=policies,
         ),
         *_cleanup(machine, functions=functions, policies=policies),
+        *_jobs(machine, functions=functions),
+        *_schemas(machine, contracts=contracts),
         *_partitions(machine, functions=functions),
         *_events(machine),
         *_reachability(machine),
@@ -106,7 +110,7 @@ def _tasks(
                     machine, state.name, state.task, functions=functions, policies=policies
                 )
                 yield from wrong
-            elif isinstance(state.task, Wait | Child):
+            elif isinstance(state.task, Wait | Job | Child):
                 roles[state.name] = "call"
             else:
                 roles[state.name] = "sink"
@@ -194,6 +198,35 @@ def _judge(
                 f"{function}, the upcaster of version {version}, is no function of one record",
                 f"def {function.rpartition(':')[2]}(record), which returns the newer record",
             )
+
+
+def _jobs(machine: Machine, *, functions: Callable[[Run], str]) -> Iterator[Finding]:
+    """The functions of a job take the task, all but the first of them the handle as well."""
+    jobs = [(state.name, state.task) for state in machine.states if isinstance(state.task, Job)]
+    for name, key, function in (
+        (name, *each) for name, job in jobs for each in job.functions.items()
+    ):
+        said, given = reference_of(function), "task" if key == "submit" else "task, handle"
+        try:
+            kind = functions(Run(function=function))
+        except DefinitionError as refused:
+            yield error(name, refused.message, refused.next_step)
+            continue
+        if kind != ("call" if key == "submit" else "map"):
+            yield error(
+                name,
+                f"{key} = {said} does not take {given.replace(', ', ' and ')}",
+                f"def {said.rpartition(':')[2]}({given})",
+            )
+
+
+def _schemas(machine: Machine, *, contracts: Callable[[str], object]) -> Iterator[Finding]:
+    """The schemas of events can be read."""
+    for path in (rule.schema for rule in machine.events if rule.schema is not None):
+        try:
+            contracts(path)
+        except DefinitionError as refused:
+            yield error(None, refused.message, refused.next_step)
 
 
 def _role(kind: str) -> Role:

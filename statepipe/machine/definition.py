@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, get_args
 
 from statepipe.errors import NotFound
 from statepipe.machine.cleanup import refuse_misfit_cleanup
+from statepipe.machine.events import EventRule, refuse_unawaited
 from statepipe.machine.guards import Guard
 from statepipe.machine.judging import Validate
 from statepipe.machine.names import (
@@ -136,7 +137,7 @@ class State:
         if (self.task is None) == (self.final is None):
             raise refusal(
                 f'state "{self.name}" must have one of run, contract, load, wait,'
-                " tasks, machine, final",
+                " job, tasks, machine, final",
                 next_step='run = "module:function", or final = "success"',
             )
         says = self.on or self.retry is not None or self.settings or self.uses
@@ -232,6 +233,7 @@ class Machine:
         notify: Targets of `statepipe.toml` that are told of it, each of what its `on` says.
         triggers: What starts instances of it by itself.
         on_cancel: What runs when an instance is cancelled, before it rests; see `machine.cleanup`.
+        events: What is said of the events that its states wait for.
 
     Raises:
         DefinitionError: If a name is bad or used twice, or a target is unknown.
@@ -248,6 +250,7 @@ class Machine:
     notify: tuple[str, ...] = ()
     triggers: tuple[Trigger, ...] = ()
     on_cancel: State | None = None
+    events: tuple[EventRule, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the whole, then complete it."""
@@ -262,6 +265,9 @@ class Machine:
         check_names("notify", self.notify)
         check_once("state", [state.name for state in self.states])
         check_once("parameter", [param.name for param in self.params])
+        check_once("event", [rule.event for rule in self.events])
+        waits = [state.task for state in self.states if isinstance(state.task, Wait)]
+        refuse_unawaited(self.events, {event for wait in waits for event in wait.events})
         if len(self.states) > STATES_MAX:
             raise refusal(f"more than {STATES_MAX} states", next_step="split the machine")
         object.__setattr__(self, "states", _completed(self.states))
@@ -296,14 +302,17 @@ class Machine:
         return (*(each for each in self.states if each.task is not None), *cleanup)
 
     def _check_keys(self) -> None:
-        always = [each.name for each in self.params if each.required or each.default is not None]
+        has = [each for each in self.params if each.required or each.default is not None]
+        always = {each.name: each.type for each in has}
         for state in self.states:
             if isinstance(state.task, Child):
                 state.task.refuse_unknown(state.name, self.params)
+            if isinstance(state.task, Wait) and state.task.until is not None:
+                state.task.until.check_types(always)
             for name in state.task.params if isinstance(state.task, Wait) else ():
                 if name not in always:
                     raise refusal(
-                        f'states.{state.name}.wait.key: there is no parameter "{name}" that'
+                        f'states.{state.name}.wait: there is no parameter "{name}" that'
                         f" every instance has{did_you_mean(name, always)}",
                         next_step=f"those are {', '.join(always) or 'none'}",
                     )

@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.events import rules_form
+from statepipe.machine.jobs import Job
 from statepipe.machine.judging import Validate
 from statepipe.machine.names import reference_of
 from statepipe.machine.taskgraph import Child, Graph, GraphTask
@@ -56,6 +58,7 @@ def canonical(machine: Machine, *, contract_digests: Mapping[str, str]) -> dict[
         },
         "states": {state.name: _state(state, contract_digests) for state in machine.states},
         **_on_cancel(machine),
+        **rules_form(machine.events),
     }
 
 
@@ -74,9 +77,16 @@ def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str
     ]
     said += _compared("parameter", old["params"], new["params"], _param_changes)
     said += _compared("state", old["states"], new["states"], _state_changes)
+    said += _compared(
+        "schema of event", old.get("events", {}), new.get("events", {}), _rule_changes
+    )
     if not said and digest(old) != digest(new):
         said.append("the definition is written down in another form")
     return said
+
+
+def _rule_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [f'the schema of event "{name}" was {old["schema"]!r} and is {new["schema"]!r}']
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - any JSON value
@@ -105,10 +115,8 @@ def _task(task: AnyTask, contract_digests: Mapping[str, str]) -> dict[str, Any]:
         return {"run": task.reference, **mark}
     if isinstance(task, Validate):
         return _judge(task, contract_digests)
-    if isinstance(task, Wait):
-        # How long is policy: it may change between a crash and a resume.
-        of = {"dataset": task.dataset.name} if task.dataset else {}
-        return {"wait": list(task.events)} | ({"key": task.key} if task.key else {}) | of
+    if isinstance(task, Job | Wait):
+        return _rest(task)
     if isinstance(task, Graph):
         return {"tasks": {each.name: _graph_task(each) for each in task.tasks}}
     if isinstance(task, Child):
@@ -123,6 +131,14 @@ def _task(task: AnyTask, contract_digests: Mapping[str, str]) -> dict[str, Any]:
         sha256 = contract_digests[task.contract]
         said["made_from"] = {"contract": task.contract, "sha256": sha256}
     return said
+
+
+def _rest(task: Job | Wait) -> dict[str, Any]:
+    # How long, how often and how it is stopped is policy: it may change before a resume.
+    if isinstance(task, Job):
+        return {"job": reference_of(task.submit), "poll": reference_of(task.poll)}
+    of = {"dataset": task.dataset.name} if task.dataset else {}
+    return {"wait": list(task.events)} | ({"key": task.key} if task.key else {}) | of
 
 
 def _graph_task(task: GraphTask) -> dict[str, Any]:
@@ -266,7 +282,7 @@ def _judge_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
 def _task_said(task: Mapping[str, Any]) -> str:
     if "tasks" in task:
         return f"the tasks {', '.join(task['tasks'])}"
-    words = ("run", "contract", "load", "wait", "machine")
+    words = ("run", "contract", "load", "wait", "job", "machine")
     said = next(f"{key} {task[key]!r}" for key in words if key in task)
     return f"{said} with watermark {task['watermark']!r}" if "watermark" in task else said
 
@@ -304,6 +320,8 @@ _TASK_WORDS = {
     "machine": "the child machine",
     "params": "what is given to the child machine",
     "dataset": "the dataset",
+    "job": "the function that submits",
+    "poll": "the function that polls",
     "table": "the table",
     "key": "the key",
     "mode": "the mode",

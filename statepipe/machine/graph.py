@@ -12,6 +12,7 @@ import re
 from statepipe.effects import effect_of, is_http
 from statepipe.errors import NotFound
 from statepipe.machine.definition import Machine, State
+from statepipe.machine.jobs import Job
 from statepipe.machine.taskgraph import Child, Graph, GraphTask
 from statepipe.machine.tasks import Load, Run
 from statepipe.machine.waits import Wait
@@ -143,7 +144,10 @@ def _shown(state: State) -> str:
         if task.dataset is not None:
             events = f"a {task.dataset.kind} of {task.dataset.machine}"
         what = f"for {events}, at most " if events else ""
-        return f"{state.name} (waits {what}{format_duration(task.ms)})"
+        until = task.until and f"until {task.until.text} {task.until.tz}"
+        return f"{state.name} (waits {what}{until or format_duration(task.ms)})"
+    if isinstance(task, Job):
+        return f"{state.name} (a job elsewhere, at most {format_duration(task.timeout_ms)})"
     if isinstance(task, Child):
         return f"{state.name} (machine {task.machine})"
     effect = task.effect if isinstance(task, Run | Load) else ""

@@ -17,6 +17,7 @@ from typing import Any, Final
 from statepipe.errors import DefinitionError, NotFound, UsageError
 from statepipe.machine.cleanup import CLEANUP_KEYS
 from statepipe.machine.definition import FAILED_STATE, Machine, State, Transition
+from statepipe.machine.events import event_rules
 from statepipe.machine.names import check_name, refusal
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
@@ -41,8 +42,7 @@ from statepipe.wishes import CANCELLING_STATE
 
 _COMMON: Final = (
     *("machine", "version", "why", "deadline", "notify", "params", "partition"),
-    "triggers",
-    "on_cancel",
+    *("triggers", "events", "on_cancel"),
 )
 _LONG: Final = ("initial", "states")
 #: The states of the short form, in order: the key, and the state it becomes.
@@ -187,6 +187,7 @@ def _machine(values: Mapping[str, Any]) -> Machine:
         notify=names_of("notify", values, example="oncall"),
         triggers=triggers_of(values.get("triggers", {})),
         on_cancel=_on_cancel(values.get("on_cancel")),
+        events=event_rules(values.get("events", {})),
     )
 
 

@@ -1,9 +1,10 @@
 """
-What may run in an acting state: the author's function, a contract, a load; others, or a wait.
+What an acting state does: the author's function, a contract, a load, a job; others, or a wait.
 
     Run         the author's function
     Validate    records are judged by a contract; see `judging`
     Load        records go to a destination; exactly once, unless it is HTTP
+    Job         a job that is done elsewhere; see `jobs`
     Wait        nothing runs until an event or a time comes; see `waits`
     Graph       several tasks that need each other's results; see `taskgraph`
     Child       another machine; see `taskgraph`
@@ -16,6 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from statepipe.drift import ACTIONS, KINDS
 from statepipe.effects import BODIES, EFFECTS, Auth, contradiction
+from statepipe.machine.jobs import Job
 from statepipe.machine.judging import Validate
 from statepipe.machine.names import (
     check_auth,
@@ -167,4 +169,4 @@ class Load:
         object.__setattr__(self, "columns", columns)
 
 
-AnyTask: TypeAlias = Run | Validate | Load | Wait | Graph | Child
+AnyTask: TypeAlias = Run | Validate | Load | Job | Wait | Graph | Child

@@ -1,22 +1,25 @@
 """
-What a state's table says of its task, as a value: Run, Validate, Load, Wait, Graph or Child.
+What a state's table says of its task, as a value: Run, Validate, Load, Job, Wait, Graph or Child.
 
     TASKS       the keys that say what runs; a state has one of them
     task_of     the table, to the task
 """
 
+import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from statepipe.machine.datasets import dataset_of
 from statepipe.machine.graphtables import graph_of
+from statepipe.machine.jobs import JOB_KEYS, Job
 from statepipe.machine.judging import Validate
 from statepipe.machine.names import refusal
 from statepipe.machine.reading import at, duration_of, known, needed, table_of, text_of
 from statepipe.machine.taskgraph import Child, Graph
 from statepipe.machine.tasks import AnyTask, Load, Run
-from statepipe.machine.waits import Wait
+from statepipe.machine.until import Until
+from statepipe.machine.waits import CALLBACK, Wait
 from statepipe.machine.watermark import Incremental
 
 #: What a load says.
@@ -60,6 +63,11 @@ def _waits(table: Mapping[str, Any]) -> Wait:
         return _wait(table_of(None, table["wait"]))
 
 
+def _job_of(table: Mapping[str, Any]) -> Job:
+    with at("job"):
+        return _job(table_of(None, table["job"]))
+
+
 def _tasks(table: Mapping[str, Any]) -> Graph:
     return graph_of(table["tasks"])
 
@@ -92,28 +100,48 @@ def _load(table: Mapping[str, Any]) -> Load:
         )
 
 
+def _job(table: Mapping[str, Any]) -> Job:
+    known(table, JOB_KEYS)
+    needed(table, ("submit", "poll"))
+    cancel, times = table.get("cancel"), {}
+    for key in ("every", "timeout"):
+        if key in table:
+            times[f"{key}_ms"] = duration_of(key, table[key]) or 0
+    return Job(
+        submit=text_of("submit", table["submit"]),
+        poll=text_of("poll", table["poll"]),
+        cancel=None if cancel is None else text_of("cancel", cancel),
+        **times,
+    )
+
+
 def _wait(table: Mapping[str, Any]) -> Wait:
-    known(table, ("event", "key", "dataset", "timeout", "for"))
-    if sum(key in table for key in ("event", "dataset", "for")) != 1:
+    known(table, ("event", "key", "dataset", "callback", "timeout", "for", "until", "tz"))
+    table = _called_back(table)
+    asks = [key for key in ("event", "dataset", "for") if key in table]
+    if (len(asks) != 1 and (asks or "until" not in table)) or ("for" in asks and "until" in table):
         raise refusal(
-            "must have one of event, dataset and for",
-            next_step='{ event = "approved", timeout = "2d" }, or { for = "10m" }',
+            "must have one of event, dataset, until and for, or until with one of the first two",
+            next_step='{ event = "approved", timeout = "2d" }, { until = "06:00" }'
+            ' or { for = "10m" }',
         )
-    if "for" in table:
+    until = _until(table)
+    if asks in ([], ["for"]):
         if extra := [key for key in ("timeout", "key") if key in table]:
-            raise refusal("for is its own end", next_step=f"remove {extra[0]}")
-        return Wait(ms=duration_of("for", table["for"]) or 0)
-    if "timeout" not in table:
+            key = "for" if asks else "until"
+            raise refusal(f"{key} is its own end", next_step=f"remove {extra[0]}")
+        return Wait(ms=duration_of("for", table.get("for")) or 0, until=until)
+    if until is None and "timeout" not in table:
         raise refusal(
             "has no timeout: it could wait for ever",
-            next_step='{ event = …, timeout = "2d" }',
+            next_step='{ event = …, timeout = "2d" }, or { event = …, until = "18:00" }',
         )
-    ms = duration_of("timeout", table["timeout"]) or 0
+    ms = duration_of("timeout", table.get("timeout")) or 0
     if "dataset" in table:
         if "key" in table:
             raise refusal("key belongs to an event", next_step="remove key")
         dataset, key = dataset_of(table["dataset"])
-        return Wait(dataset=dataset, key=key, ms=ms)
+        return Wait(dataset=dataset, key=key, ms=ms, until=until)
     named = table["event"]
     events = [named] if isinstance(named, str) else named
     if not isinstance(events, list) or not events:
@@ -122,7 +150,30 @@ def _wait(table: Mapping[str, Any]) -> Wait:
             next_step='event = "approved"',
         )
     key = text_of("key", table.get("key", ""))
-    return Wait(events=tuple(events), ms=ms, key=key)
+    return Wait(events=tuple(events), ms=ms, until=until, key=key)
+
+
+def _called_back(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the table of a wait for a callback as one for events: for that of its own name."""
+    if "callback" not in table:
+        return table
+    if table["callback"] is not True or "key" in table:
+        raise refusal(
+            "callback is true, and what calls back knows its instance: there is no key",
+            next_step='{ callback = true, timeout = "2d" }',
+        )
+    return {"event": CALLBACK, **{key: table[key] for key in table if key != "callback"}}
+
+
+def _until(table: Mapping[str, Any]) -> Until | None:
+    if "until" not in table:
+        if "tz" in table:
+            raise refusal("tz is of a moment, and there is none", next_step='until = "06:00"')
+        return None
+    value = table["until"]
+    if isinstance(value, dt.date | dt.time):  # TOML has moments of its own
+        value = value.isoformat()
+    return Until(text=text_of("until", value), tz=text_of("tz", table.get("tz", "UTC")))
 
 
 def _incremental(value: object) -> Incremental | None:
@@ -144,6 +195,7 @@ _READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], AnyTask]]] = {
     "contract": _validate,
     "load": _load,
     "wait": _waits,
+    "job": _job_of,
     "tasks": _tasks,
     "machine": _child,
 }

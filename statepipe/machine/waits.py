@@ -1,5 +1,5 @@
 """
-A state that waits: for one of some events, a dataset, or a duration; always with an end.
+A state that waits: for some event, a dataset, a duration, or until a moment; always with an end.
 
     Wait            what it waits for, and how long at most
     Wait.key_of     which key of an event it is for, of one instance
@@ -13,12 +13,17 @@ from typing import Any, Final
 from statepipe.machine.datasets import Dataset, in_utc
 from statepipe.machine.filling import filled, has_braces, params_in, said
 from statepipe.machine.names import check_names, check_once, check_text, refusal
+from statepipe.machine.until import Until
 from statepipe.model import CANCEL, ERROR, OK, TIMEOUT
 from statepipe.policy import DURATION_MS_MAX
 from statepipe.suggest import did_you_mean
 
 #: Events that no one can send: the engine raises them itself.
 OURS: Final = (OK, ERROR, TIMEOUT, CANCEL)
+
+
+#: The event of a callback that names no other.
+CALLBACK: Final = "callback"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +33,8 @@ class Wait:
 
     Attributes:
         events: Names of the events it waits for; () if it waits for a duration.
-        ms: How long it waits at most, in milliseconds, or exactly, if for no event.
+        ms: How long it waits at most, in milliseconds, or exactly, if for no event; 0 with `until`.
+        until: The moment until which it waits at most, or exactly, if for no event; or None.
         key: Text with parameters in it, such as "{params.day}": an event that is emitted with
             that key is for it as well; "" if it is only for what is sent to the instance.
         dataset: Another machine's data that it waits for instead, of which `key` says what.
@@ -38,7 +44,8 @@ class Wait:
     """
 
     events: tuple[str, ...] = ()
-    ms: int
+    ms: int = 0
+    until: Until | None = None
     key: str = ""
     dataset: Dataset | None = None
 
@@ -51,8 +58,11 @@ class Wait:
                 f'"{ours[0]}" cannot be waited for: it is no event that somebody sends',
                 next_step='wait for a name of your own, for example "approved"',
             )
-        if type(self.ms) is not int or not 0 < self.ms <= DURATION_MS_MAX:
-            key = "timeout" if self.events or self.dataset else "for"
+        key = "timeout" if self.events or self.dataset else "for"
+        if self.until is not None:
+            if self.ms:
+                raise refusal("until is its own end", next_step=f"remove {key}")
+        elif type(self.ms) is not int or not 0 < self.ms <= DURATION_MS_MAX:
             raise refusal(
                 f"{key} is {self.ms!r} ms, outside 1 ms..365 days", next_step=f'{key} = "2d"'
             )
@@ -72,8 +82,8 @@ class Wait:
 
     @property
     def params(self) -> tuple[str, ...]:
-        """The parameters that its key names."""
-        return params_in(self.key)
+        """The parameters that its key and its moment name."""
+        return (*params_in(self.key), *(self.until.params if self.until else ()))
 
     def key_of(self, params: Mapping[str, Any]) -> str:
         """Return the key with an instance's parameters in it."""

@@ -65,12 +65,13 @@ def sentence(fact: Fact) -> str:
     """Return what happened, for people: "monday: extracting -> validating, ok, 12ms"."""
     moved = fact.source not in ("", fact.target)
     waits = fact.kind == "interrupt" and fact.event == "wait"
-    kind = "waits" if waits else fact.kind
+    submits = fact.kind == "interrupt" and fact.event == "submit"
+    kind = "waits" if waits else "job submitted" if submits else fact.kind
     where = f"{fact.source} -> {fact.target}" if moved else f"{kind} in {fact.target}"
     if moved and fact.kind != "move":
         where = f"{fact.kind}, {where}"
     said = [where]
-    if fact.event != fact.kind and not waits:
+    if fact.event != fact.kind and not waits and not submits:
         said.append(fact.event)
     if fact.note is not None:
         said.append(fact.note)

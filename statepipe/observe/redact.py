@@ -8,7 +8,7 @@ What must not be seen: secrets, replaced by `***` before anything is stored, wri
 
 Two kinds are replaced: the values that were hidden, also as URLs, JSON, `repr` and base64
 spell them, and what looks like a secret wherever it stands: the user and password of a
-URL, an Authorization header, a bearer token, `password=…` and its like.
+URL, an Authorization header, a bearer token, that of a callback, `password=…` and its like.
 A text is redacted whole and cut afterwards: a secret that is cut in two is not found.
 """
 
@@ -65,6 +65,12 @@ _LOOKS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
             re.IGNORECASE,
         ),
         rf"\1\2\4{MASK}\3\5",
+    ),
+    (
+        # What lets an outside system call back, as `statepipe.store.tokens` makes it.
+        ("cb1.",),
+        re.compile(r"(cb1\.)[\w-]+\.[\w-]{20,}"),
+        rf"\1{MASK}",
     ),
     (
         ("token=",),

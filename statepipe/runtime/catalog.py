@@ -24,9 +24,11 @@ from typing import Any
 from statepipe.config import Config, refuse_unknown_overrides, resolve_policy, resolve_timeout
 from statepipe.errors import DefinitionChanged, DefinitionError, NotFound, UsageError
 from statepipe.machine.alerts import Alerts, alerts_of, alerts_of_task, named_targets
+from statepipe.machine.callbacks import calls_back
 from statepipe.machine.childchecks import check_children
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.digest import canonical, describe_changes, digest
+from statepipe.machine.jobs import Job
 from statepipe.machine.judging import Validate
 from statepipe.machine.loader import find_machine, list_machines, load_machine
 from statepipe.machine.names import check_name, refusal
@@ -42,7 +44,8 @@ from statepipe.notify import refuse_unknown
 from statepipe.policy import Policy
 from statepipe.runtime.brood import ChildKind, brood_of, children_of
 from statepipe.runtime.program import Part, Program
-from statepipe.runtime.tasks.functions import Kind, kind_of, refuse_missing, resolve
+from statepipe.runtime.tasks.functions import Kind, importable, kind_of, refuse_missing, resolve
+from statepipe.runtime.tasks.jobcalls import job_call
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups.lookup import Found, definition_body
@@ -262,11 +265,7 @@ class Catalog:
         }
         match state.task:
             case Run() as run:
-                function = run.function
-                if policy.executor == "process" and not isinstance(function, str):
-                    function = _importable(run, machine=machine, state=state)
-                if isinstance(function, str):
-                    refuse_missing(function, self._config.machines_dir)
+                function = self._named(run, policy=policy, machine=machine, state=state)
                 is_cleanup = state is machine.on_cancel
                 call |= {"task": "on_cancel"} if is_cleanup else {}
                 call |= {"work": "cancel" if is_cleanup else "run", "function": function}
@@ -283,9 +282,12 @@ class Catalog:
                 kinds = partial(self._kind, store=store, stage_dir=stage_dir)
                 brood = brood_of(machine, state, kinds, self.bound, timeout_ms=within_ms)
                 call = {"work": "children", "brood": brood}
+            case Job() as job:
+                named = partial(self._named, policy=policy, machine=machine, state=state)
+                call |= {"work": "job", **job_call(job, named)}
             case Wait() as wait:
                 call = {"work": "wait", "events": wait.events, "wait_ms": wait.ms}
-                call |= {"key_of": wait.key_of if wait.key else None}
+                call |= {"key_of": wait.key_of if wait.key else None, "until": wait.until}
                 call |= {"dataset": wait.dataset and wait.dataset.name}
         return Part(
             work=call["work"],
@@ -293,6 +295,7 @@ class Catalog:
             policy_digest=policy.digest,
             call=call,
             uses=tuple(self._config.resources[each] for each in sorted(state.uses)),
+            calls_back=calls_back(machine, state),
         )
 
     def _kind(self, name: str, *, store: Store, stage_dir: Path) -> ChildKind:
@@ -308,6 +311,17 @@ class Catalog:
         parent = self.machine(named.machine)
         task = graph_task(parent, named)
         return alerts_of_task(task, parent, targets, store=store.store_id, env=env)
+
+    def _named(
+        self, run: Run, *, policy: Policy, machine: Machine, state: State
+    ) -> str | Callable[..., Any]:
+        """Return a function as its executor needs it; refuse one that is not there."""
+        function = run.function
+        if policy.executor == "process" and not isinstance(function, str):
+            function = importable(run.reference, of=f"{machine.name}.{state.name}")
+        if isinstance(function, str):
+            refuse_missing(function, self._config.machines_dir)
+        return function
 
     def _contract(self, judge: Validate) -> dict[str, Any]:
         folder = self._config.machines_dir
@@ -366,17 +380,6 @@ def new_id(machine: str, *, at_ms: int, rng: random.Random) -> str:
     """Return an id nobody else has: machine, day, and something drawn."""
     day = datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%Y%m%d")
     return f"{machine}-{day}-{rng.getrandbits(32):08x}"
-
-
-def _importable(run: Run, *, machine: Machine, state: State) -> str:
-    """Return the name by which a worker process can import a function given as itself."""
-    if "<" in run.reference or run.reference.startswith("__main__:"):
-        raise DefinitionError(
-            f"{run.reference} of {machine.name}.{state.name} cannot be imported by a process",
-            meaning="nothing was run or changed",
-            next_step='give "module:function", or settings={"executor": "thread"}',
-        )
-    return run.reference
 
 
 def _changed(found: Found, changes: Sequence[str], *, adoptable: bool) -> DefinitionChanged:

@@ -94,6 +94,8 @@ class Driver:
                 self._loop.stop(self._stop_reason)
         for program in self._programs.values():
             self._loop.learn(program)
+        assert self._attendants is not None, "it came with the loop"
+        self._attendants.learn(self._programs)
         return self._loop
 
     def drive(self, scope: Scope, rests: Callable[[], bool]) -> None:

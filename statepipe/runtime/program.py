@@ -17,7 +17,7 @@ from statepipe.model import Status
 from statepipe.policy import Policy
 from statepipe.resources import Resource
 
-Work = Literal["run", "validate", "load", "wait", "children", "cancel"]
+Work = Literal["run", "validate", "load", "wait", "job", "children", "cancel"]
 
 #: What needs no executor: nothing is called.
 RESTING: Final = ("wait", "children")
@@ -34,6 +34,7 @@ class Part:
         policy_digest: Names `policy` in the journal.
         call: The part of every call to `perform` that does not change.
         uses: The resources that each attempt needs, sorted by name.
+        calls_back: True if a state that waits for events may come next: its task has a token.
     """
 
     work: Work
@@ -41,6 +42,7 @@ class Part:
     policy_digest: str
     call: Mapping[str, Any]
     uses: tuple[Resource, ...] = ()
+    calls_back: bool = False
 
 
 class PlainMove(NamedTuple):

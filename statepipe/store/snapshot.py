@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from statepipe.clock import Clock
+from statepipe.clock import WALL, Clock
 from statepipe.errors import Busy
 from statepipe.figures import (
     QUEUE_COUNTED_MAX,
@@ -104,12 +104,19 @@ SELECT count(*), :now_ms - :boot_ms + min(wake_boot_ms)
          WHERE wake_boot_id = :boot_id AND wake_boot_ms <= :boot_ms
          LIMIT :most)
 """
+_DUE_BY_WALL = """
+SELECT count(*), min(wake_boot_ms)
+  FROM (SELECT wake_boot_ms
+          FROM instance INDEXED BY instance_timer
+         WHERE wake_boot_id = :wall AND wake_boot_ms <= :now_ms
+         LIMIT :most)
+"""
 # As they are claimed: when the wall clock has passed them, or one delay after start-up.
 _DUE_OTHER_BOOT = """
 SELECT count(*), min(min(wake_at_ms, :now_ms))
   FROM (SELECT wake_at_ms, wake_delay_ms
           FROM instance INDEXED BY instance_timer
-         WHERE wake_boot_id IS NOT NULL AND wake_boot_id <> :boot_id
+         WHERE wake_boot_id IS NOT NULL AND wake_boot_id <> :boot_id AND wake_boot_id < :wall
          LIMIT :most)
  WHERE wake_at_ms <= :now_ms OR wake_delay_ms <= :boot_ms
 """
@@ -208,6 +215,7 @@ def _read(
         "now_ms": clock.now_ms(),
         "boot_ms": clock.boot_ms(),
         "boot_id": clock.boot_id,
+        "wall": WALL,
     }
     facts = {**moment, "most": QUEUE_COUNTED_MAX, "head": _HEAD_OF_QUEUE}
 
@@ -236,7 +244,7 @@ def _read(
         machine_of=dict(rows(_DEFINITIONS)),
         held=rows(_HELD),
         free=(rows(_FREE)[0][0], rows(_FREE_SINCE)[0][0]),
-        due=[*rows(_DUE_THIS_BOOT), *rows(_DUE_OTHER_BOOT)],
+        due=[*rows(_DUE_THIS_BOOT), *rows(_DUE_BY_WALL), *rows(_DUE_OTHER_BOOT)],
         workers=workers(connection),
         pending=dict(rows(_PENDING)),
         watermarks=watermarks.moments(connection),

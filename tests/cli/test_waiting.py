@@ -206,3 +206,21 @@ def test_an_emit_says_whom_it_reached(asks: Project) -> None:
     assert "somebody emitted approved of all of 2026-07-01" in asks.call("why", "one").out
     assert asks.call("resume", "one").code == 0
     assert asks.call("metrics", "verify").code == 0
+
+
+def test_an_event_that_comes_too_late_is_counted(asks: Project) -> None:
+    """Whoever sends it is told what became of it, and so is whoever looks."""
+    file = asks.root / "machines" / "asks.toml"
+    text = file.read_text(encoding="utf-8")
+    ruled = text + '\n[events.rejected]\nlate = "quarantine"\n'
+    file.write_text(ruled, encoding="utf-8")
+    asks.call("start", "asks", "--id", "one")
+    asks.call("signal", "one", "approved")
+    assert asks.call("resume", "one").code == 0
+
+    late = asks.call("signal", "one", "rejected", "--reason", "too dear")
+
+    assert late.code == 0
+    assert "rejected came too late for one, and was kept apart; it is counted" in late.out
+    assert "late        rejected; too late to be taken" in asks.call("inspect", "one").out
+    assert asks.call("inspect", "one", "-o", "json").json["late"] == ["rejected"]

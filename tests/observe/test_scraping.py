@@ -21,7 +21,8 @@ from statepipe.machine.tasks import Run
 from statepipe.model import Task
 from statepipe.observe.exporter import Exporter, Source
 from statepipe.observe.exposition import render
-from statepipe.observe.server import Address, Endpoint
+from statepipe.observe.listening import Address
+from statepipe.observe.server import Endpoint
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
 from statepipe.store.file.opening import open_store

@@ -15,14 +15,8 @@ import pytest
 from statepipe.clock import SystemClock
 from statepipe.errors import UsageError
 from statepipe.observe.access import Users
-from statepipe.observe.server import (
-    CONNECTIONS_MAX,
-    Address,
-    Endpoint,
-    Scrape,
-    address_of,
-    tls_context,
-)
+from statepipe.observe.listening import CONNECTIONS_MAX, Address, address_of, tls_context
+from statepipe.observe.server import Endpoint, Scrape
 from tests.observe.scenery import tls_files
 
 LOOPBACK = Address("127.0.0.1", 0)

@@ -12,7 +12,7 @@ from statepipe.store.file.connection import Store
 from statepipe.store.file.migrations import figures, first_release
 from statepipe.store.file.schema import SCHEMA_VERSION, ensure_schema
 from statepipe.store.stage import rows as staged
-from statepipe.store.walk import claims
+from statepipe.store.walk import claims, timers
 from statepipe.store.walk.claims import Scope
 from statepipe.store.walk.committer import Committer
 from statepipe.testing import ManualClock
@@ -245,14 +245,15 @@ def test_the_schema_is_made_once(store: Store) -> None:
     assert store.connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
 
 
-FACTS = {"boot_id": "b", "boot_ms": 1, "now_ms": 1, "limit": 1, "n": 1}
+FACTS = {"boot_id": "b", "boot_ms": 1, "wall": "w", "now_ms": 1, "limit": 1, "n": 1}
 #: Of everything, and as a worker of two machines asks.
 SCOPES = ("", claims._scope_sql(Scope(definitions=frozenset({1, 2}))))
 HOT = [
     *((claims._FREE.format(scope=scope), "instance_free") for scope in SCOPES),
-    *((claims._TIMER_THIS_BOOT.format(scope=scope), "instance_timer") for scope in SCOPES),
-    *((claims._TIMER_OTHER_BOOT.format(scope=scope), "instance_timer") for scope in SCOPES),
-    *((claims._NEXT_TIMER.format(scope=scope), "instance_timer") for scope in SCOPES),
+    *((timers.THIS_BOOT.format(scope=scope), "instance_timer") for scope in SCOPES),
+    *((timers.BY_WALL.format(scope=scope), "instance_timer") for scope in SCOPES),
+    *((timers.OTHER_BOOT.format(scope=scope), "instance_timer") for scope in SCOPES),
+    *((timers.NEXT.format(scope=scope), "instance_timer") for scope in SCOPES),
     *((claims._HELD_BY_DEAD.format(dead=1, scope=scope), "instance_held") for scope in SCOPES),
     ("SELECT n FROM instance WHERE worker = 1 AND request IS NOT NULL", "instance_held"),
     ("SELECT 1 FROM journal WHERE instance = 1 ORDER BY seq", "journal_instance_seq"),

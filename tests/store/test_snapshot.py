@@ -217,7 +217,7 @@ def test_ids_are_of_recent_observations_and_bounded(store: Store, clock: ManualC
 @pytest.mark.parametrize("name", QUERIES)
 def test_no_query_walks_through_all_instances(store: Store, name: str) -> None:
     """Instances are found by an index of those that matter; the tables of figures are small."""
-    facts = {"now_ms": 1, "boot_ms": 1, "boot_id": "b", "most": 1, "head": 1}
+    facts = {"now_ms": 1, "boot_ms": 1, "boot_id": "b", "wall": "w", "most": 1, "head": 1}
 
     plan = store.connection.execute(f"EXPLAIN QUERY PLAN {QUERIES[name]}", facts).fetchall()
 

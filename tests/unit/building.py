@@ -10,8 +10,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.jobs import Job
 from statepipe.machine.judging import Validate
 from statepipe.machine.loader import load_machine
+from statepipe.machine.names import reference_of
 from statepipe.machine.taskgraph import Child, Graph, GraphTask
 from statepipe.machine.tasks import AnyTask, Load, Run
 from statepipe.machine.waits import Wait
@@ -203,12 +205,19 @@ def as_toml(machine: Machine) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _rest_keys(task: Wait | Job) -> dict[str, Any]:
+    if isinstance(task, Wait):
+        return {"wait": {"event": list(task.events), "timeout": f"{task.ms}ms"}}
+    times = {"every": f"{task.every_ms}ms", "timeout": f"{task.timeout_ms}ms"}
+    return {"job": {**{key: reference_of(f) for key, f in task.functions.items()}, **times}}
+
+
 def _keys(task: AnyTask | None) -> dict[str, Any]:
     """Return the keys of a state that say what its task is; none if it has none."""
     if task is None:
         return {}
-    if isinstance(task, Wait):
-        return {"wait": {"event": list(task.events), "timeout": f"{task.ms}ms"}}
+    if isinstance(task, Wait | Job):
+        return _rest_keys(task)
     if isinstance(task, Load):
         words = ("to", "table", "mode", "contract", "columns", "effect", "body")
         keys = {word: getattr(task, word) for word in words if getattr(task, word)}

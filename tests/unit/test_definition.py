@@ -63,7 +63,7 @@ def test_a_function_may_be_given_itself() -> None:
         (lambda: acting("a", to("failed", most=2)), 'max_visits bounds loops, and "failed"'),
         (
             lambda: State(name="a"),
-            'state "a" must have one of run, contract, load, wait, tasks, machine, final',
+            'state "a" must have one of run, contract, load, wait, job, tasks, machine, final',
         ),
         (
             lambda: State(name="a", task=Run(function="m:f"), settings={"retries": 3}),

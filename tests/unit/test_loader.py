@@ -180,7 +180,7 @@ def test_error_and_timeout_lead_to_failed_unless_something_certain_is_said(
         (
             'run = "orders:extract"',
             'run = "m:f"\ntasks.a = { run = "m:g" }',
-            ": states.extracting: must have exactly one of run, contract, load, wait, tasks",
+            ": states.extracting: must have exactly one of run, contract, load, wait, job, tasks",
         ),
         (
             'run = "orders:extract"',

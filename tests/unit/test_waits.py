@@ -66,8 +66,12 @@ def test_a_file_says_what_python_says(tmp_path: Path) -> None:
     ("old", "new", "told"),
     [
         (', timeout = "2d"', "", "states.approval: wait: has no timeout"),
-        ('for = "10m"', "", "states.cooling: wait: must have one of event, dataset and for"),
-        ('for = "10m"', 'for = "10m", event = "x"', "must have one of event, dataset and for"),
+        ('for = "10m"', "", "states.cooling: wait: must have one of event, dataset, until and for"),
+        (
+            'for = "10m"',
+            'for = "10m", event = "x"',
+            "must have one of event, dataset, until",
+        ),
         ('for = "10m"', 'for = "10m", timeout = "1h"', "for is its own end"),
         ('for = "10m"', 'for = "soon"', "'soon' is not a duration"),
         ('for = "10m"', 'for = "0s"', "for is 0 ms, outside"),

@@ -27,7 +27,8 @@ from statepipe.machine.template import files_of
 from statepipe.observe.access import read_users
 from statepipe.observe.exporter import Exporter, Source
 from statepipe.observe.exposition import negotiated, render
-from statepipe.observe.server import Endpoint, address_of, tls_context
+from statepipe.observe.listening import address_of, tls_of
+from statepipe.observe.server import Endpoint
 from statepipe.observe.shape import Shape, shape_of
 from statepipe.store.file.stamp import Environment
 from statepipe.store.snapshot import file_sizes, read_snapshot
@@ -99,12 +100,6 @@ def open_endpoint(
     Raises:
         UsageError: The address cannot be listened on, or a file cannot be used.
     """
-    if (cert is None) != (key is None):
-        raise UsageError(
-            "a certificate needs its key, and a key its certificate",
-            meaning="nothing was served",
-            next_step="--tls-cert CHAIN.pem --tls-key KEY.pem",
-        )
 
     def scrape(accept: str) -> tuple[str, bytes]:
         form = negotiated(accept)
@@ -114,7 +109,7 @@ def open_endpoint(
     return Endpoint(
         address_of(listen),
         scrape,
-        tls=tls_context(Path(cert), Path(key)) if cert and key else None,
+        tls=tls_of(cert, key),
         users=read_users(Path(auth_file)) if auth_file else None,
     )
 

@@ -153,4 +153,6 @@ def _line(drive: Drive, change: Change, stay: _Stay, *, kind: str) -> str:
     verb = "" if kind == "move" else f"{kind} "
     if kind == "interrupt" and detail is not None and change.event == "wait":
         verb, said = "waits in ", [detail.note] if detail.note else []
+    if kind == "interrupt" and change.event == "submit":
+        verb, said = "job submitted in ", []
     return f"{moment(change.at_ms)}  {drive.id}  {verb}{where}  {', '.join(said)}".rstrip()

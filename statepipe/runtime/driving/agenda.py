@@ -7,7 +7,8 @@ there is a reason, and never later than the next instance that waits for its tim
 
 from typing import Final
 
-from statepipe.clock import Clock
+from statepipe.clock import WALL, Clock
+from statepipe.model import Detail
 
 #: How often the store is asked for ready instances, dead workers and wishes.
 POLL_MS: Final = 200
@@ -56,6 +57,14 @@ class Agenda:
         if wake_ms is not None:
             self.next_timer_ms = min(self.next_timer_ms or wake_ms, wake_ms)
             self._look_at_ms = min(self._look_at_ms, wake_ms)
+
+    def rests(self, detail: Detail | None) -> None:
+        """Look no later than when an instance that was put to rest is due, if it ever is."""
+        if detail is not None and detail.wake_boot_ms is not None:
+            wake_ms = detail.wake_boot_ms
+            if detail.wake_boot_id == WALL:
+                wake_ms += self._clock.boot_ms() - self._clock.now_ms()
+            self.wake_at(wake_ms)
 
     def renews(self, *, lease_ms: int) -> bool:
         """Return True if the lease is to be renewed now, as it is three times in `lease_ms`."""

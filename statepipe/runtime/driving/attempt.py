@@ -199,6 +199,7 @@ def ended_of(future: Future[Mapping[str, Any]]) -> Ended:
             result["rejected"] or None,
             None,
             result.get("note"),
+            job=result.get("job"),
         )
     names = tuple(failed["names"])
     if names[0] == TaskCancelled.__name__:

@@ -19,11 +19,12 @@ another instance waits for its place.
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final
 
 from statepipe.errors import Fenced, TaskCancelled
 from statepipe.runtime.driving import attempt as attempts
+from statepipe.runtime.driving import jobs
 from statepipe.runtime.driving.attempt import CANCELLED_ATTEMPT
 from statepipe.runtime.driving.deadlines import Deadlines
 from statepipe.runtime.driving.drive import Drive
@@ -36,6 +37,7 @@ from statepipe.runtime.output.streams import Beside, Captured
 from statepipe.runtime.tasks.attempts import perform
 from statepipe.store.file.connection import Store
 from statepipe.store.stage import rows as staged
+from statepipe.store.tokens import Pass, Signer, signer_of
 
 #: Stands for the future of an inline attempt while it runs: `submit` returns after its end.
 UNDER_WAY: Final[Future[Mapping[str, Any]]] = Future()
@@ -99,6 +101,10 @@ class Calls:
         drive.attempt_id += 1
         drive.began_boot_ms = drive.heard_boot_ms = self._clock.boot_ms()
         call = attempts.call_of(drive, self._store)
+        if drive.part.work == "job":
+            call |= jobs.call_of(drive, self._store)
+        if drive.part.calls_back:
+            call["callback_token"] = self._signer.token(Pass(drive.id, *drive.stay))
         whose = (drive.n, drive.epoch, drive.generation, drive.state, drive.attempt + 1)
         task = Captured(self._outbox, whose, perform)
         policy = drive.part.policy
@@ -115,6 +121,10 @@ class Calls:
         drive.future = self._submit(drive, task, call)
         self._deadlines.watch(drive)
         return None
+
+    @cached_property
+    def _signer(self) -> Signer:
+        return signer_of(self._store.path)
 
     def answer(self, question: Question) -> Any:  # noqa: ANN401  (plain data of any type)
         """Return the answer to a question that needs no commit."""

@@ -5,6 +5,7 @@ What each thing that can happen to an instance becomes: one `Change`, ready to c
     retry_later   the attempt failed and will be tried again
     batched       a batch was staged, or loaded
     rested        it waits: for an event, or for its time
+    submitted     a job was begun elsewhere
     released      nothing happened, but this process lets go (a graceful stop)
     steered       a cancel, a kill or a pause that was asked for is honoured
     cleaned       the machine's `on_cancel` has ended, and with it the cancelled instance
@@ -51,10 +52,10 @@ _STATUS_OF_END: Final = {
 
 
 class Pause(NamedTuple):
-    """When an instance that rests is looked at again, by both clocks."""
+    """When an instance that rests is looked at again, by both clocks; see `clock.WALL`."""
 
     wake_at_ms: int
-    delay_ms: int
+    delay_ms: int | None
     wake_boot_ms: int
     boot_id: str
 
@@ -224,6 +225,12 @@ def rested(drive: Drive, pause: Pause, *, note: str | None, at_ms: int) -> Chang
         note=note,
     )
     return _resting(drive, event="wait", at_ms=at_ms, detail=detail)
+
+
+def submitted(drive: Drive, *, worker: int, at_ms: int) -> Change:
+    """Return the change that makes a job elsewhere part of the checkpoint; its driver goes on."""
+    detail = _unchanged(drive, kind="interrupt")._replace(worker=worker, attempt=0, lost=0)
+    return _resting(drive, event="submit", at_ms=at_ms, detail=detail)
 
 
 def released(drive: Drive, *, reason: str, at_ms: int) -> Change:

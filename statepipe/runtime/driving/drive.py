@@ -38,6 +38,9 @@ class Drive:
         waited_ms: How long it has waited for resources, as far as no change has said it.
         due_at_ms: When its timer was to ring, by the wall clock that armed it, if it was
             claimed because it rang and has not moved since; else None.
+        job_ends_boot_ms: When the job that its attempt polls has had its time; None if it
+            polls none.
+        polls: How often that job was polled before.
     """
 
     __slots__ = (
@@ -56,6 +59,7 @@ class Drive:
         "generation",
         "heard_boot_ms",
         "id",
+        "job_ends_boot_ms",
         "lost",
         "n",
         "params",
@@ -64,6 +68,7 @@ class Drive:
         "picture",
         "picture_bytes",
         "places",
+        "polls",
         "program",
         "seq",
         "state",
@@ -85,6 +90,8 @@ class Drive:
         self.places: tuple[int, ...] = ()
         self.waited_ms = 0
         self.due_at_ms = checkpoint.due_at_ms
+        self.job_ends_boot_ms: int | None = None
+        self.polls = 0
         self.refresh(checkpoint)
 
     def refresh(self, checkpoint: Checkpoint) -> None:

@@ -35,6 +35,7 @@ class Ended(NamedTuple):
         failure: Why it failed, None if it did not.
         note: Why it raised that event, for people; None if there is nothing to say.
         drifts: What halted it, if that was a source whose records changed their shape.
+        job: "submitted" or "later" if it began a job elsewhere, or found it still going on.
     """
 
     event: str
@@ -45,6 +46,7 @@ class Ended(NamedTuple):
     failure: Failure | None
     note: str | None = None
     drifts: tuple[Drift, ...] = ()
+    job: str | None = None
 
     @property
     def is_plain(self) -> bool:

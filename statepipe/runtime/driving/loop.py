@@ -376,7 +376,7 @@ class Loop:
             self._agenda.look_again()  # who rests for it may have been woken
         elif not self._agenda.saw_all or not self.drives:
             self._agenda.look_at_once()  # there is room for what is ready and not yet claimed
-        self._agenda.wake_at(change.detail and change.detail.wake_boot_ms)
+        self._agenda.rests(change.detail)
         is_done = change.status == Status.DONE
         if is_done and (drive.picture.input is not None or drive.program.children):
             # Its rows went with the commit: row first, file after, and never a hole.

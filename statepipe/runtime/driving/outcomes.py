@@ -15,6 +15,7 @@ from statepipe.errors import StatepipeError
 from statepipe.machine.definition import FAILED_STATE
 from statepipe.model import ERROR, Attachment, Change
 from statepipe.observe import redact
+from statepipe.runtime.driving import jobs
 from statepipe.runtime.driving.announcing import with_notices
 from statepipe.runtime.driving.attempt import CANCELLED_ATTEMPT
 from statepipe.runtime.driving.changes import Pause, cleaned, moved, released, retry_later, steered
@@ -44,22 +45,48 @@ def outcome(
         rng: For jitter.
         took_ms: How long the attempt took; None if it did not begin.
     """
-    at_ms = clock.now_ms()
+    if drive.part.work == "job":
+        if (going_on := jobs.goes_on(drive, ended, worker=worker, clock=clock)) is not None:
+            return going_on
+        ended = jobs.judged(drive, ended, clock=clock)
+    obeyed = _obeyed(drive, ended, at_ms=clock.now_ms())
+    return obeyed or _ended(drive, ended, worker=worker, clock=clock, rng=rng, took_ms=took_ms)
+
+
+def _obeyed(drive: Drive, ended: Ended, *, at_ms: int) -> tuple[Change, None] | None:
+    """Return the change by which a wish is honoured, however the attempt ended; None without."""
     if drive.must_end:
         return steered(drive, at_ms=at_ms), None
-    if ended is CANCELLED_ATTEMPT:
-        if drive.wish is not None:
-            return farewell(drive, reason="asked to stop", at_ms=at_ms), None
-        ended = _failed(Failure(("TaskCancelled", "TaskError"), "the task says it was cancelled"))
+    if ended is CANCELLED_ATTEMPT and drive.wish is not None:
+        return farewell(drive, reason="asked to stop", at_ms=at_ms), None
     if drive.wish == "pause" and ended.failure is not None:
         return steered(drive, at_ms=at_ms), None
+    return None
+
+
+def _ended(
+    drive: Drive,
+    ended: Ended,
+    *,
+    worker: int,
+    clock: Clock,
+    rng: random.Random,
+    took_ms: int | None,
+) -> tuple[Change, Attachment | None]:
+    """Return what the end of an attempt brings that nobody wished: another try, or a move."""
+    at_ms = clock.now_ms()
+    if ended is CANCELLED_ATTEMPT:
+        ended = _failed(Failure(("TaskCancelled", "TaskError"), "the task says it was cancelled"))
     if ended.failure is not None and _is_worth_another_try(drive, ended.failure, clock=clock):
         pause = _pause(drive, ended.failure, clock=clock, rng=rng)
         change = retry_later(drive, ended, pause, at_ms=at_ms, took_ms=took_ms)
         return change, None
     if drive.part.work == "cancel":
         return cleaned(drive, ended, at_ms=at_ms, took_ms=took_ms), None
-    return arrival(drive, ended, worker=worker, at_ms=at_ms, took_ms=took_ms)
+    change, attachment = arrival(drive, ended, worker=worker, at_ms=at_ms, took_ms=took_ms)
+    if drive.part.work == "job" and (fact := jobs.fact_of(drive, ended)) is not None:
+        attachment = (attachment or Attachment(drive.stay, drive.state))._replace(job=fact)
+    return change, attachment
 
 
 def arrival(
@@ -83,7 +110,7 @@ def farewell(drive: Drive, *, reason: str, at_ms: int) -> Change:
 
 def _is_worth_another_try(drive: Drive, failure: Failure, *, clock: Clock) -> bool:
     policy = drive.part.policy
-    if "DeadlineExceeded" in failure.names or not policy.retries(failure.names):
+    if jobs.GIVES_UP & set(failure.names) or not policy.retries(failure.names):
         return False
     if drive.attempt + 1 >= policy.max_attempts:
         return False

@@ -6,7 +6,7 @@ A state in which nothing runs: how long it still rests, its rest, and the move t
     move        the move by an event that no attempt has raised
 """
 
-from statepipe.clock import Clock
+from statepipe.clock import WALL, Clock
 from statepipe.model import Attachment, Change
 from statepipe.runtime.driving.changes import Pause, rested
 from statepipe.runtime.driving.drive import Drive
@@ -26,13 +26,21 @@ def left_ms(drive: Drive, wait_ms: int, *, clock: Clock) -> int:
     return min(wait_ms, wait_ms - (at_ms - drive.entered_at_ms))
 
 
-def rest(drive: Drive, for_ms: int, *, note: str | None, clock: Clock) -> Change:
-    """Return the change that lets it rest for so long, or until the deadline of its machine."""
-    now_boot_ms = clock.boot_ms()
+def rest(
+    drive: Drive, for_ms: int, *, note: str | None, clock: Clock, moment_ms: int | None = None
+) -> Change:
+    """
+    Return the change that lets it rest for so long, or until the deadline of its machine.
+
+    Of a rest until a moment, `moment_ms`, `for_ms` is how far away that seems to be.
+    """
+    now_boot_ms, at_ms = clock.boot_ms(), clock.now_ms()
+    left_ms = for_ms
     if drive.ends_boot_ms is not None:  # which was not over just now
-        for_ms = max(0, min(for_ms, drive.ends_boot_ms - now_boot_ms))
-    at_ms = clock.now_ms()
-    pause = Pause(at_ms + for_ms, for_ms, now_boot_ms + for_ms, clock.boot_id)
+        left_ms = max(0, min(for_ms, drive.ends_boot_ms - now_boot_ms))
+    pause = Pause(at_ms + left_ms, left_ms, now_boot_ms + left_ms, clock.boot_id)
+    if moment_ms is not None and left_ms == for_ms:
+        pause = Pause(moment_ms, None, moment_ms, WALL)
     return rested(drive, pause, note=note, at_ms=at_ms)
 
 

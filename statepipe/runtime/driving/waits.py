@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from statepipe.clock import Clock
-from statepipe.model import OK, TIMEOUT, Attachment, Change
+from statepipe.model import ERROR, OK, TIMEOUT, Attachment, Change
 from statepipe.runtime.driving import resting
 from statepipe.runtime.driving.drive import Drive
-from statepipe.runtime.driving.endings import Ended
+from statepipe.runtime.driving.endings import Ended, Failure
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
 from statepipe.store.walk import datasets, emissions, signals
@@ -35,7 +35,7 @@ def turn(drive: Drive, store: Store, *, worker: int) -> Turn:
 
     An event that was committed before the time was noticed to be up wins over it.
     """
-    events, wait_ms = drive.part.call["events"], drive.part.call["wait_ms"]
+    events = drive.part.call["events"]
     signal = signals.first(store.connection, drive.n, events) if events else None
     if signal is not None:
         said = f": {signal.reason}" if signal.reason else ""
@@ -53,26 +53,58 @@ def turn(drive: Drive, store: Store, *, worker: int) -> Turn:
         said = f": {fact.reason}" if fact.reason else ""
         ended = _ended(fact.event, fact.params, f"it was emitted for {key}{said}")
         return _moved(drive, ended, worker=worker, clock=store.clock)
-    left_ms = resting.left_ms(drive, wait_ms, clock=store.clock)
-    if left_ms > 0:
-        rest = _rest(drive, left_ms, events, key=key, clock=store.clock)
+    try:
+        end = _end(drive, clock=store.clock)
+    except ValueError as error:
+        failure = Failure(("BadParameter", "StatepipeError", "Exception"), str(error))
+        ended = Ended(ERROR, None, False, None, None, failure)  # noqa: FBT003  (by position)
+        return _moved(drive, ended, worker=worker, clock=store.clock)
+    if end.left_ms > 0:
+        rest = _rest(drive, end, events, key=key, clock=store.clock)
         # Without a key as well: it may have rested with one in another state, and been taken back.
         rests_for = (None, key, events if key else ())
         return Turn(rest, Attachment(drive.stay, drive.state, wait=rests_for))
     if dataset:
-        note = f"{datasets.told(dataset, key)} was not there within {format_duration(wait_ms)}"
+        note = f"{datasets.told(dataset, key)} was not there {end.said}"
         ended = _ended(TIMEOUT, None, note)
     elif events:
         asked_for = " or ".join(repr(event) for event in events)
-        ended = _ended(TIMEOUT, None, f"no {asked_for} came within {format_duration(wait_ms)}")
+        ended = _ended(TIMEOUT, None, f"no {asked_for} came {end.said}")
     else:
-        ended = _ended(OK, None, f"waited {format_duration(wait_ms)}")
+        ended = _ended(OK, None, f"waited {end.said.removeprefix('within ')}")
     return _moved(drive, ended, worker=worker, clock=store.clock)
 
 
-def _rest(drive: Drive, for_ms: int, events: Sequence[str], *, key: str, clock: Clock) -> Change:
-    note = f"for {emissions.told(events, key)}" if events else None
-    return resting.rest(drive, for_ms, note=note, clock=clock)
+class _End(NamedTuple):
+    """How long it still waits; the moment, if until one; and what is said of its end."""
+
+    left_ms: int
+    moment_ms: int | None
+    said: str
+
+
+def _end(drive: Drive, *, clock: Clock) -> _End:
+    """
+    Return when it ends.
+
+    A moment is told by the wall clock alone. It follows from when the state was entered, which
+    is committed, so it is the same for whoever looks.
+
+    Raises:
+        ValueError: Its moment is none, or too far away.
+    """
+    until, wait_ms = drive.part.call["until"], drive.part.call["wait_ms"]
+    if until is None:
+        left_ms = resting.left_ms(drive, wait_ms, clock=clock)
+        return _End(left_ms, None, f"within {format_duration(wait_ms)}")
+    moment_ms = until.moment(drive.params, after_ms=drive.entered_at_ms)
+    return _End(moment_ms - clock.now_ms(), moment_ms, f"until {until.shown(moment_ms)}")
+
+
+def _rest(drive: Drive, end: _End, events: Sequence[str], *, key: str, clock: Clock) -> Change:
+    said = [f"for {emissions.told(events, key)}"] if events else []
+    note = " ".join([*said, *([] if end.moment_ms is None else [end.said])]) or None
+    return resting.rest(drive, end.left_ms, note=note, clock=clock, moment_ms=end.moment_ms)
 
 
 def _moved(

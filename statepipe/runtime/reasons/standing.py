@@ -12,7 +12,7 @@ from statepipe.runtime.reasons import parts
 from statepipe.runtime.reasons.drivers import demise, named, nobody
 from statepipe.runtime.reasons.reason import Reason, because, error_text
 from statepipe.runtime.reasons.trying import governing, not_again, pause
-from statepipe.runtime.reasons.waiting import size, waits
+from statepipe.runtime.reasons.waiting import OVERDUE_MS, polling, size, waits
 from statepipe.runtime.steering.outlook import outlook
 from statepipe.store.questions.evidence import Evidence, Row
 from statepipe.store.walk.datasets import is_name, told
@@ -21,8 +21,6 @@ from statepipe.wishes import CANCELLING_STATE, KILL
 
 #: What is written down of an instance that is asked for something, or driven.
 _ASKING: Final = ("request", "claim", "resume")
-#: A wake-up time that has passed for longer than this is overdue: nobody looks.
-_OVERDUE_MS: Final = 2_000
 
 
 def reasons(known: Evidence, *, now_ms: int) -> list[Reason]:
@@ -85,12 +83,14 @@ def _waiting(known: Evidence, *, now_ms: int) -> list[Reason]:
         return _resting(known, found.awaits, wake_at_ms=found.wake_at_ms, now_ms=now_ms)
     if (at_work := parts.at_work(known)) is not None:
         return at_work
+    if found.is_polling and not found.attempt:
+        return polling(known, now_ms=now_ms)
     row = _last(known, "retry")
     if row is None:
         return [because("due", "it waits for its time", at_ms=found.wake_at_ms)]
     policy = governing(known, row)
     of = f" of {policy.max_attempts}" if policy else ""
-    overdue = now_ms - found.wake_at_ms > _OVERDUE_MS
+    overdue = now_ms - found.wake_at_ms > OVERDUE_MS
     said = [
         because(
             "due",
@@ -112,7 +112,7 @@ def _resting(
     known: Evidence, events: tuple[str, ...], *, wake_at_ms: int, now_ms: int
 ) -> list[Reason]:
     """Return what an instance in a state that waits is there for."""
-    state, overdue = known.found.state, now_ms - wake_at_ms > _OVERDUE_MS
+    state, overdue = known.found.state, now_ms - wake_at_ms > OVERDUE_MS
     key = known.found.key
     if events and is_name(events[0]):
         text = f"it waits in {state} for {told(events[0], key or '')} to be there; at most until"

@@ -64,6 +64,8 @@ def _steered(row: Row) -> str:
     reason = f": {row.note}" if row.note else ""
     if row.event == "wait" and row.kind == "interrupt":
         return f"it began to wait in {row.target}{f' {row.note}' if row.note else ''}"
+    if row.event == "submit" and row.kind == "interrupt":
+        return f"a job of {row.target} was submitted elsewhere"
     if row.event == "signal" and row.kind == "request":
         return f"somebody sent it {row.note}"
     if row.event == "emit" and row.kind == "request":

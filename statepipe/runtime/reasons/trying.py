@@ -89,6 +89,8 @@ def _by_class(error: str, policy: Policy) -> Reason | None:
     """Return why an error of this class is never tried again, whatever the policy's list."""
     if error == "DeadlineExceeded":
         return because("deadline", "the machine's deadline had passed; after it nothing is tried")
+    if error == "JobTimeout":
+        return because("job_timeout", "the job had had its time; after it no poll is tried")
     if error == "WorkerLost":
         return because(
             "lost",

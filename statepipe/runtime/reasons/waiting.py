@@ -1,20 +1,27 @@
 """
-What an instance waits for before its attempt begins: a slot, a permit, room.
+What an instance waits for before its attempt begins: a slot, a permit, room, a job elsewhere.
 
     waits       what it has asked for and does not have; [] if it waits for nothing
+    polling     which job elsewhere it waits for
     size        what its batches should hold now, if that is not what the policy says
 """
 
+from typing import Final
+
 from statepipe.runtime.picture import Picture
-from statepipe.runtime.reasons.drivers import named
+from statepipe.runtime.reasons.drivers import named, nobody
 from statepipe.runtime.reasons.reason import Reason, because
 from statepipe.store.questions.evidence import Evidence
 from statepipe.store.questions.usage import Use, User
 from statepipe.store.walk.resources import STAGING
-from statepipe.units import format_duration
+from statepipe.units import format_duration, plural
 
+#: A wake-up time that has passed for longer than this is overdue: nobody looks.
+OVERDUE_MS: Final = 2_000
 #: So many of those that hold a slot are named.
 _NAMED_MAX = 5
+#: So much of a handle is shown.
+_HANDLE_CHARS_MAX = 120
 
 
 def waits(known: Evidence) -> list[Reason]:
@@ -25,6 +32,20 @@ def waits(known: Evidence) -> list[Reason]:
             if use.instance == known.found.id:
                 said.append(_waits(user, use, before=before))
     return said
+
+
+def polling(known: Evidence, *, now_ms: int) -> list[Reason]:
+    """Return which job an instance that rests between two polls waits for."""
+    job, wake_at_ms = known.found.job, known.found.wake_at_ms
+    assert job is not None, "it is polled"
+    assert wake_at_ms is not None, "what waits has a time"
+    text = f"its job {str(job.handle)[:_HANDLE_CHARS_MAX]} goes on elsewhere, submitted"
+    said = [because("job", text, at_ms=job.submitted_at_ms, polls=job.polls)]
+    if job.polled_at_ms is not None:
+        polls = plural(job.polls, "poll")
+        said.append(because("polled", f"{polls} said so, the last", at_ms=job.polled_at_ms))
+    said.append(because("next_poll", "it is polled again", at_ms=wake_at_ms))
+    return [*said, *(nobody(known) if now_ms - wake_at_ms > OVERDUE_MS else [])]
 
 
 def size(known: Evidence) -> list[Reason]:

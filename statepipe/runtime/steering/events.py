@@ -1,8 +1,9 @@
 """
 What people and programs tell instances that wait: written down, then told to who listens.
 
-    Sender.signal   an event to one instance
+    Sender.signal   an event to one instance; Sender.send tells more of what came of it
     Sender.emit     an event to all who wait for it with a key, and to what it starts
+    Sender.callback an event by a token, as outside systems send it
 """
 
 from abc import ABC, abstractmethod
@@ -15,10 +16,16 @@ from statepipe.errors import NotFound, StatepipeError
 from statepipe.machine.waits import Wait
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.observers import Observers
+from statepipe.runtime.steering.callbacks import allowed
+from statepipe.runtime.steering.judging import judged
 from statepipe.runtime.triggers.listening import Listening
 from statepipe.store.file.connection import Store
-from statepipe.store.walk import emissions, signals
+from statepipe.store.lookups.lookup import find_instance
+from statepipe.store.tokens import signer_of
+from statepipe.store.walk import callbacks, emissions, signals
+from statepipe.store.walk.callbacks import Called
 from statepipe.store.walk.emissions import Emitted
+from statepipe.store.walk.signals import Sent
 from statepipe.suggest import did_you_mean
 
 
@@ -43,11 +50,32 @@ class Sender(ABC):
         """
         Send an event; return False if the instance does not wait for it yet, and keeps it.
 
-        Raises as `store.signals.send`.
+        Raises as `send`.
         """
-        sent = signals.send(self._store, instance_id, event, params or {}, reason=reason)
-        self._observers.journaled(self._store, sent.instance, sent.seq)
-        return sent.is_awaited
+        return self.send(instance_id, event, params, reason=reason).is_awaited
+
+    def send(
+        self,
+        instance_id: str,
+        event: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        reason: str | None = None,
+    ) -> Sent:
+        """
+        Send an event as `signal`, and return all that came of it: it may have been late.
+
+        Raises:
+            BadParameter: The parameters break the schema that the machine has for the event.
+            StatepipeError: As `store.signals.send`.
+        """
+        store, given = self._store, params or {}
+        found = find_instance(store.connection, instance_id)
+        late = judged(self.catalog, found.machine, event, given, store=store)
+        sent = signals.send(store, instance_id, event, given, reason=reason, late=late)
+        if sent.late is None:
+            self._observers.journaled(store, sent.instance, sent.seq)
+        return sent
 
     def emit(
         self,
@@ -69,11 +97,47 @@ class Sender(ABC):
         known = emissions.known(self._store.connection) | self._listening.events
         if event not in known:  # files are read only if it is of a machine without instances yet
             self._refuse_unknown(event, known | self._awaited())
+        for machine in emissions.judges(self._store.connection, event):
+            judged(self.catalog, machine, event, params or {}, store=self._store)
         starts = self._listening.seen(self._store, event)
         emitted = emissions.emit(self._store, event, key, params or {}, reason=reason)
         for n, seq in emitted.woken:
             self._observers.journaled(self._store, n, seq)
         return emitted._replace(starts=() if emitted.repeats else tuple(starts))
+
+    def callback(
+        self,
+        token: str,
+        event: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        *,
+        reason: str | None = None,
+    ) -> Called:
+        """
+        Tell the state that waits behind a task what the bearer of its token says; once.
+
+        Args:
+            token: As `task.callback_token` gave it.
+            event: One that the state waits for; None if there is only one.
+            params: What goes with it, plain data: the state's result.
+            reason: Why, for the journal.
+
+        Raises:
+            BadToken: It is none of this store's.
+            BadParameter: What goes with it breaks the schema that the machine has for the event.
+            NotFound, Refused, BadParameter, ValueRefused: As `store.callbacks.call_back`.
+        """
+        store = self._store
+        whose = signer_of(store.path).read(token)
+        brings = callbacks.expected(store, whose, event, judge=allowed)
+        if brings is not None:
+            judged(self.catalog, *brings, params or {}, store=store)
+        called = callbacks.call_back(
+            store, whose, event, params or {}, reason=reason, judge=allowed
+        )
+        if not called.is_repeated:
+            self._observers.journaled(store, called.n, called.seq)
+        return called
 
     def _refuse_unknown(self, event: str, known: set[str]) -> None:
         if event not in known:

@@ -120,7 +120,7 @@ def _total(found: Inspection, state: str, picture: Picture) -> int | None:
 
 
 #: What handles no batches itself.
-_NO_BATCHES: Final = ("wait", "tasks", "machine")
+_NO_BATCHES: Final = ("wait", "job", "tasks", "machine")
 
 
 def _tally(found: Inspection, state: str, generation: int) -> Tally:
@@ -142,6 +142,7 @@ def _work(state: Mapping[str, Any]) -> str:
 
 _SAID: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "run": lambda task: f"run {task['run']}",
+    "job": lambda task: f"job {task['job']}",
     "contract": lambda task: f"contract {task['contract']}",
     "tasks": lambda task: f"tasks {', '.join(task['tasks'])}",
     "machine": lambda task: f"machine {task['machine']}",

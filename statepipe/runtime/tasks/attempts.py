@@ -11,8 +11,8 @@ The worker's side of an attempt: run one task, ask for each commit, report how i
 `perform` runs in a worker process, a thread, or the loop's own thread, and knows nothing
 of which. What it gets and gives:
 
-    call    work ("run", "validate", "load", "cancel"), who and where it is, `next`: the first batch
-            that is not committed, `cursor`: where the last committed one ended,
+    call    work (one of `_WORK`), who and where it is, `next`: the first batch that is not
+            committed, `cursor`: where the last committed one ended,
             `records` and `rejected`: how many this stay has committed
     ask     {"ask": "next" | "input" | "plan" | "shape", …} -> the answer; "batch" | "loaded":
             to commit; "share" | "turn" | "join": with others at the same input; "permit": of a
@@ -39,7 +39,7 @@ from statepipe.io.streams import read_stream
 from statepipe.model import OK, Batch, Outcome, Record, Task
 from statepipe.runtime import failure
 from statepipe.runtime.executors import cancellation
-from statepipe.runtime.tasks import asynchronous, builtin
+from statepipe.runtime.tasks import asynchronous, builtin, jobs
 from statepipe.runtime.tasks.acquiring import acquire
 from statepipe.runtime.tasks.functions import kind_of, resolve
 from statepipe.runtime.tasks.staging import Ask, Input, Staging, beat
@@ -74,12 +74,7 @@ def perform(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
     the attempt has a process to itself.
     """
     try:
-        work = call["work"]
-        if work == "run":
-            return _run(call, ask)
-        if work == "cancel":
-            return _clean(call, ask)
-        return builtin.validate(call, ask) if work == "validate" else builtin.load(call, ask)
+        return _WORK[call["work"]](call, ask)
     except SchemaDrift as error:
         return {"failed": failure.describe(error), "drifts": [list(each) for each in error.drifts]}
     except SystemExit as error:
@@ -121,6 +116,21 @@ def _clean(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
     if hasattr(got, "__next__") or hasattr(got, "__anext__"):
         raise Fatal("on_cancel is a function of the task alone, and makes no batches")
     return dict(_NOTHING)
+
+
+def _job(call: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
+    """Submit work that is done elsewhere, or ask how it stands."""
+    function, _ = _function(call["function"], call["machines_dir"])
+    return jobs.brought(call, _awaited(function(*jobs.arguments(call, _task(call, ask)))))
+
+
+_WORK: Final[Mapping[str, Callable[[Mapping[str, Any], Ask], dict[str, Any]]]] = {
+    "run": _run,
+    "validate": builtin.validate,
+    "load": builtin.load,
+    "job": _job,
+    "cancel": _clean,
+}
 
 
 # ---- sources --------------------------------------------------------------------------
@@ -311,6 +321,7 @@ def _task(call: Mapping[str, Any], ask: Ask) -> Task:
         batch_size=call["batch_size"],
         log=log,
         idempotency_key=_key(call, call["next"]),
+        callback_token=call.get("callback_token"),
         item=given["item"],
         skipped=tuple(given["skipped"]),
         _read=partial(_read, call, ask, given),

@@ -3,6 +3,7 @@ From the text "flights:extract" to the author's function, and what kind of task 
 
     resolve     import the function, from exactly the file beside the machine if there is one
     kind_of     "source", "map" or "call", read from the signature alone
+    importable  the name of a function that is given as itself
     refuse_missing      see that the module is there, importing nothing
 
 Importing runs the author's module; only text of a machine file that the operator
@@ -84,6 +85,22 @@ def resolve(ref: str, machines_dir: Path) -> Callable[..., Any]:
             next_step="name a function in the machine's file",
         )
     return typing.cast(Callable[..., Any], found)
+
+
+def importable(reference: str, *, of: str) -> str:
+    """
+    Return the name by which a worker process can import a function that is given as itself.
+
+    Raises:
+        DefinitionError: It has none; the message says that the function is `of` a state.
+    """
+    if "<" in reference or reference.startswith("__main__:"):
+        raise DefinitionError(
+            f"{reference} of {of} cannot be imported by a process",
+            meaning="nothing was run or changed",
+            next_step='give "module:function", or settings={"executor": "thread"}',
+        )
+    return reference
 
 
 def refuse_missing(ref: str, machines_dir: Path) -> None:

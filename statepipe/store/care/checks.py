@@ -82,6 +82,21 @@ SELECT kind || ' ' || key || ' of ' || d.machine || ': is there, and its rows sa
  WHERE d.is_there AND coalesce(i.status, g.status, 'done') <> 'done'
 """,
     """
+SELECT 'jobs of ' || i.id || ' in ' || j.state || ': have gaps, or more than one is waited for'
+  FROM job j
+  JOIN instance i ON i.n = j.instance
+ GROUP BY j.instance, j.generation, j.state, j.visit
+HAVING max(j.number) + 1 <> count(*)
+    OR sum(j.over_at_ms IS NULL AND j.stopping = 0) > 1
+""",
+    """
+SELECT 'instance ' || i.id || ': is done, and its job in ' || j.state || ' is waited for'
+  FROM job j
+  JOIN instance i ON i.n = j.instance
+ WHERE i.status = 'done' AND j.generation = i.generation AND j.over_at_ms IS NULL
+   AND j.stopping = 0
+""",
+    """
 SELECT 'group ' || g.id || ': is ' || g.status || ' and ' || coalesce(g.completeness, 'nothing')
        || ', its instances say otherwise'
   FROM instance_group g

@@ -89,6 +89,9 @@ _DELETE: Final = tuple(
         ("plan", "instance"),
         ("signal", "instance"),
         ("awaiting", "instance"),
+        ("job", "instance"),
+        ("callback", "instance"),
+        ("late_event", "instance"),
         ("journal", "instance"),
         ("instance", "n"),
     )

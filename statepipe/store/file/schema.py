@@ -18,6 +18,7 @@ from statepipe.store.file.migrations import (
     figures,
     first_release,
     groups,
+    jobs,
     limits,
     replays,
     shapes,
@@ -60,6 +61,7 @@ def ensure_schema(connection: sqlite3.Connection, *, store_id: str, clock: Clock
             *(figures, shapes, groups, replays, copies, limits, signals, children, triggers),
             datasets,
             steering,
+            jobs,
         )
         for statement in (each for module in later for each in module.STATEMENTS):
             db.execute(statement)

@@ -22,6 +22,7 @@ from statepipe.sqlite import sqlite3
 from statepipe.store import liveness
 from statepipe.store.codec import decode
 from statepipe.store.lookups import copies, output, parts, triggers
+from statepipe.store.lookups.elsewhere import Elsewhere, elsewhere
 from statepipe.store.lookups.parts import Part
 from statepipe.store.stage import rows as staged
 from statepipe.store.walk import children, datasets, emissions, signals
@@ -178,6 +179,8 @@ class Inspection:
         key: The key of the events that it rests for, or rested for last; None without one.
         part_of: The instance of which it does part of the work; None if it is one of its own.
         parts: What does part of its work, of the state it is in or was in last.
+        late: The events that came too late to be kept, the oldest first.
+        job: The last job that it had elsewhere; None if it had none.
     """
 
     n: int
@@ -222,6 +225,8 @@ class Inspection:
     key: str | None
     part_of: str | None
     parts: tuple[Part, ...]
+    late: tuple[str, ...]
+    job: Elsewhere | None
 
     @property
     def standing(self) -> str:
@@ -241,6 +246,12 @@ class Inspection:
     def resume_state(self) -> str:
         """The state a resume takes it to."""
         return self.failed_state or self.state
+
+    @property
+    def is_polling(self) -> bool:
+        """True if it rests between two polls of a job elsewhere."""
+        job = self.job
+        return self.standing == "waiting" and job is not None and job.standing == "going on"
 
     @property
     def awaits(self) -> tuple[str, ...] | None:
@@ -302,6 +313,8 @@ def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -
         key=emissions.key_of(connection, n),
         part_of=children.parent_of(connection, n),
         parts=tuple(parts.of(connection, n)),
+        late=signals.late_ones(connection, n),
+        job=elsewhere(connection, n, status=facts["status"]),
     )
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
-from statepipe.model import Staged, Stay
+from statepipe.model import Plan, Staged, Stay
 from statepipe.sqlite import sqlite3
 
 # A state has one task, of its own name; without it the key would be searched by half.
@@ -89,6 +89,18 @@ _ALL_FILES = """
 SELECT file FROM batch  WHERE file IS NOT NULL
  UNION ALL
 SELECT file FROM reject WHERE file IS NOT NULL
+"""
+
+_INSERT_PLAN = """
+INSERT INTO plan (instance, generation, state, visit, number, source_generation, source_state,
+                  source_visit, source_task, records, sha256)
+SELECT instance, :generation, :state, :visit, number, generation, state, visit, task, records,
+       sha256
+  FROM batch
+ WHERE instance = :instance
+   AND generation = :source_generation
+   AND state = :source_state
+   AND visit = :source_visit
 """
 
 
@@ -201,3 +213,21 @@ def bytes_in_flight(connection: sqlite3.Connection, *, without: Collection[int])
     """
     size: int = connection.execute(_IN_FLIGHT, (json.dumps(sorted(without)),)).fetchone()[0]
     return size
+
+
+def insert_plan(connection: sqlite3.Connection, instance: int, plan: Plan) -> None:
+    """Fix what a stay will load, inside the caller's transaction."""
+    generation, state, visit = plan.stay
+    source_generation, source_state, source_visit = plan.source
+    connection.execute(
+        _INSERT_PLAN,
+        {
+            "instance": instance,
+            "generation": generation,
+            "state": state,
+            "visit": visit,
+            "source_generation": source_generation,
+            "source_state": source_state,
+            "source_visit": source_visit,
+        },
+    )

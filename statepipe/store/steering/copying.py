@@ -24,9 +24,9 @@ from statepipe.store.lookups.lookup import Found
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.stage.directory import Stage
 from statepipe.store.stage.lock import filling
+from statepipe.store.stage.rows import insert_plan
 from statepipe.store.walk import making
 from statepipe.store.walk.claims import load_checkpoint
-from statepipe.store.walk.committer import insert_plan
 from statepipe.store.walk.making import New
 from statepipe.store.walk.replays import origin_of
 

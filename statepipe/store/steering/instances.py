@@ -14,7 +14,7 @@ from statepipe.store.file.connection import Store
 from statepipe.store.lookups import groups
 from statepipe.store.lookups.groups import NewGroup
 from statepipe.store.metrics.counters import Counters
-from statepipe.store.stage.rows import has_batches
+from statepipe.store.stage.rows import has_batches, insert_plan
 from statepipe.store.steering.asking import being_cancelled
 from statepipe.store.walk import children, datasets
 from statepipe.store.walk.claims import (
@@ -24,7 +24,6 @@ from statepipe.store.walk.claims import (
     not_found,
     refuse_if_driven,
 )
-from statepipe.store.walk.committer import insert_plan
 from statepipe.store.walk.making import New, insert
 from statepipe.store.walk.replays import refuse_replaced, refuse_replayed
 

@@ -21,8 +21,8 @@ from statepipe.store.lookups import lookup, quarantine
 from statepipe.store.lookups.lookup import Found
 from statepipe.store.lookups.quarantine import Row
 from statepipe.store.metrics.counters import Counters
+from statepipe.store.stage.rows import insert_plan
 from statepipe.store.walk.claims import load_checkpoint, not_found
-from statepipe.store.walk.committer import insert_plan
 from statepipe.store.walk.making import New, free_id, insert
 from statepipe.store.walk.replays import replaceable
 

@@ -13,7 +13,7 @@ start-up (R6 of docs/reliability.md).
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from statepipe.errors import Busy, NotFound
 from statepipe.model import Checkpoint
@@ -22,7 +22,7 @@ from statepipe.store import liveness
 from statepipe.store.file.connection import Store
 from statepipe.store.liveness import Worker
 from statepipe.store.metrics.counters import Counters
-from statepipe.store.walk import workers
+from statepipe.store.walk import timers, workers
 
 _SELECT = """
 SELECT i.n, i.id, d.machine, i.definition, i.params, i.created_at_ms, i.epoch, i.seq,
@@ -34,22 +34,11 @@ SELECT i.n, i.id, d.machine, i.definition, i.params, i.created_at_ms, i.epoch, i
  WHERE i.n = ?
 """
 
-# Three ways to be ready, each by an index of its own. The placeholders are for
+# Several ways to be ready, each by an index of its own. The placeholders are for
 # lists of numbers made by us: never for text that came from outside.
 _FREE = """
 SELECT n, updated_at_ms FROM instance
  WHERE status = 'ready' AND worker IS NULL AND wake_at_ms IS NULL{scope}
- LIMIT :limit
-"""
-_TIMER_THIS_BOOT = """
-SELECT n, wake_at_ms FROM instance
- WHERE wake_boot_id = :boot_id AND wake_boot_ms <= :boot_ms{scope}
- LIMIT :limit
-"""
-_TIMER_OTHER_BOOT = """
-SELECT n, wake_at_ms FROM instance
- WHERE (wake_boot_id < :boot_id OR wake_boot_id > :boot_id)
-   AND (wake_at_ms <= :now_ms OR wake_delay_ms <= :boot_ms){scope}
  LIMIT :limit
 """
 _HELD_BY_DEAD = """
@@ -86,15 +75,6 @@ INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, sourc
 SELECT n, seq, epoch, generation, updated_at_ms, 'claim', :event, state, state, :note, :waited_ms
   FROM instance
  WHERE n = :n
-"""
-
-_NEXT_TIMER = """
-SELECT min(due)
-  FROM (SELECT min(wake_boot_ms) AS due FROM instance WHERE wake_boot_id = :boot_id{scope}
-         UNION ALL
-        SELECT :boot_ms + max(0, min(min(wake_at_ms - :now_ms, wake_delay_ms - :boot_ms)))
-          FROM instance
-         WHERE (wake_boot_id < :boot_id OR wake_boot_id > :boot_id){scope})
 """
 
 # In a state that waits nothing is attempted.
@@ -142,8 +122,8 @@ def wished(connection: sqlite3.Connection, worker: Worker) -> list[int]:
 
 def next_timer_boot_ms(store: Store, *, scope: Scope) -> int | None:
     """Return when, by this boot's clock, the next waiting instance is due; None if none waits."""
-    sql = _NEXT_TIMER.format(scope=_scope_sql(scope))
-    due: int | None = store.connection.execute(sql, _moment(store)).fetchone()[0]
+    sql = timers.NEXT.format(scope=_scope_sql(scope))
+    due: int | None = store.connection.execute(sql, timers.moment(store.clock)).fetchone()[0]
     return due
 
 
@@ -211,10 +191,10 @@ class _Ready(NamedTuple):
 def _find_ready(
     store: Store, *, dead: dict[tuple[int, int], str], scope: Scope, limit: int
 ) -> list[_Ready]:
-    facts = {**_moment(store), "limit": limit}
+    facts = {**timers.moment(store.clock), "limit": limit}
     within = _scope_sql(scope)
     found: list[_Ready] = []
-    for sql in (_FREE, _TIMER_THIS_BOOT, _TIMER_OTHER_BOOT):
+    for sql in (_FREE, timers.THIS_BOOT, timers.BY_WALL, timers.OTHER_BOOT):
         rows = store.connection.execute(sql.format(scope=within), facts)
         found.extend(_Ready(n, since_ms, None, sql is not _FREE) for n, since_ms in rows)
     for (worker, _), name in dead.items():
@@ -222,11 +202,6 @@ def _find_ready(
         rows = store.connection.execute(sql, facts)
         found.extend(_Ready(n, None, name) for n, _since_ms in rows)
     return found[:limit]
-
-
-def _moment(store: Store) -> dict[str, Any]:
-    clock = store.clock
-    return {"boot_id": clock.boot_id, "boot_ms": clock.boot_ms(), "now_ms": clock.now_ms()}
 
 
 def _scope_sql(scope: Scope) -> str:

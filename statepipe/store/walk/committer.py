@@ -17,12 +17,12 @@ from enum import Enum
 from itertools import compress
 from typing import Protocol
 
-from statepipe.model import Attachment, Change, Detail, Plan, Rejects, Staged, Status, Stay
+from statepipe.model import Attachment, Change, Detail, Rejects, Staged, Status, Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
 from statepipe.store.metrics.counters import Counters
-from statepipe.store.stage.rows import give_back
-from statepipe.store.walk import children, datasets, emissions, notices, shapes
+from statepipe.store.stage.rows import give_back, insert_plan
+from statepipe.store.walk import children, datasets, emissions, jobs, notices, shapes
 
 # A plain move, in 8 values: ?1 n, ?2 epoch, ?3 seq, ?4 state, ?5 at_ms, ?6 event,
 # ?7 took_ms, ?8 policy. The journal takes the rest from the row, before it is updated.
@@ -149,17 +149,6 @@ UPDATE plan
    AND loaded IS NULL
 """
 
-_PLAN = """
-INSERT INTO plan (instance, generation, state, visit, number, source_generation, source_state,
-                  source_visit, source_task, records, sha256)
-SELECT instance, :generation, :state, :visit, number, generation, state, visit, task, records,
-       sha256
-  FROM batch
- WHERE instance = :instance
-   AND generation = :source_generation
-   AND state = :source_state
-   AND visit = :source_visit
-"""
 
 _POLICY = "INSERT INTO policy (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHING"
 
@@ -356,8 +345,15 @@ def _attach(connection: sqlite3.Connection, change: Change, attachment: Attachme
         datasets.record(connection, change, attachment)
     if attachment.notices:
         notices.insert(connection, attachment.notices)
-    if not emissions.keep_wait(connection, change, attachment):
+    if not _keep_rest(connection, change, attachment):
         raise _SomeoneFencedError  # it was emitted since the rest was decided
+
+
+def _keep_rest(connection: sqlite3.Connection, change: Change, attachment: Attachment) -> bool:
+    """Write down what it rests for, or did: a job, events; False if it must not rest."""
+    if attachment.job:
+        jobs.keep(connection, change, attachment.stay, attachment.job)
+    return emissions.keep_wait(connection, change, attachment)
 
 
 def _insert_staged(
@@ -377,21 +373,3 @@ def _insert_rejects(
 ) -> None:
     *facts, reasons, schema = rejects
     connection.execute(_REJECT, (*whose, *facts, json.dumps(dict(reasons)), schema))
-
-
-def insert_plan(connection: sqlite3.Connection, instance: int, plan: Plan) -> None:
-    """Fix what a stay will load, inside the caller's transaction."""
-    generation, state, visit = plan.stay
-    source_generation, source_state, source_visit = plan.source
-    connection.execute(
-        _PLAN,
-        {
-            "instance": instance,
-            "generation": generation,
-            "state": state,
-            "visit": visit,
-            "source_generation": source_generation,
-            "source_state": source_state,
-            "source_visit": source_visit,
-        },
-    )

@@ -6,6 +6,7 @@ Events that are emitted to whoever waits for them: one row an event and key, for
     keep_wait   what a change says of a wait, in the transaction of the change
     told        what an instance rests for, in words
     key_of      the key of the events that an instance rests for
+    judges      the machines that say what shape an event has
     known       the events that stored definitions wait for with a key, or triggers listen to
     since       what was emitted of one event after another one
     newest      the number of the last emit
@@ -32,7 +33,7 @@ _EMIT = """
 INSERT INTO emitted (event, key, params, reason, emitted_at_ms)
 VALUES (:event, :key, :params, :reason, :now_ms)
     ON CONFLICT (event, key) DO UPDATE SET repeats = repeats + 1
-RETURNING repeats
+RETURNING repeats, params IS NOT :params
 """
 
 _RESTING = """
@@ -69,6 +70,12 @@ SELECT n, event, key, params, emitted_at_ms
  LIMIT ?
 """
 
+_SCHEMAS = """
+SELECT DISTINCT d.machine
+  FROM definition d, json_each(d.body, '$.events') e
+ WHERE e.key = ?
+"""
+
 _REST = "INSERT INTO awaiting (event, key, instance) VALUES (?, ?, ?)"
 
 
@@ -96,6 +103,7 @@ class Emitted(NamedTuple):
     repeats: int
     woken: tuple[tuple[int, int], ...]  # numbers of instances, and seqs
     starts: tuple[str, ...] = ()  # triggers that start an instance for it, with their machines
+    differs: bool = False  # something else went with it then, and stays
 
 
 def emit(
@@ -122,10 +130,10 @@ def emit(
         "now_ms": store.clock.now_ms(),
     }
     with store.write() as connection:
-        ((repeats,),) = connection.execute(_EMIT, facts).fetchall()
+        ((repeats, differs),) = connection.execute(_EMIT, facts).fetchall()
         resting = connection.execute(_RESTING, (event, key)).fetchall() if not repeats else []
         woken = [_wake(connection, n, state, facts) for n, state in resting]
-    return Emitted(repeats, tuple(woken))
+    return Emitted(repeats, tuple(woken), differs=bool(differs))
 
 
 def first(connection: sqlite3.Connection, key: str, events: Collection[str]) -> Fact | None:
@@ -181,6 +189,11 @@ def newest(connection: sqlite3.Connection) -> int:
     """Return the number of the last emit; 0 if nothing was ever emitted."""
     n: int = connection.execute("SELECT coalesce(max(n), 0) FROM emitted").fetchone()[0]
     return n
+
+
+def judges(connection: sqlite3.Connection, event: str) -> list[str]:
+    """Return the machines of the store that say what shape `event` has."""
+    return [machine for (machine,) in connection.execute(_SCHEMAS, (event,))]
 
 
 def _wake(

@@ -2,7 +2,10 @@
 Events that are sent to instances: kept until the wait they are for, taken once.
 
     send        write one down, and wake the instance if it waits for it; one transaction
+    deliver     the same inside the caller's transaction
+    refuse_ended    who takes no events any more
     first       the oldest that an instance has not taken, of some events
+    late_ones   the names of those that came too late
     kept        the names of all that it has not taken
     encoded     the parameters of an event as the store keeps them
     take        it was taken, in the transaction of the move that answers it
@@ -56,6 +59,19 @@ INSERT INTO signal (instance, seq, event, params, reason, sent_at_ms)
 VALUES (:n, :seq, :event, :params, :reason, :now_ms)
 """
 
+_LATE = """
+INSERT INTO late_event (instance, event, params, reason, sent_at_ms, became)
+VALUES (:n, :event, :params, :reason, :now_ms, :became)
+"""
+
+_ENDED = """
+SELECT 1
+  FROM journal j
+  JOIN instance i ON i.n = j.instance AND i.generation = j.generation
+ WHERE j.instance = ? AND j.kind = 'move' AND j.source IN ({states})
+ LIMIT 1
+"""
+
 _FIRST = """
 SELECT n, event, params, reason
   FROM signal
@@ -79,18 +95,33 @@ class Signal(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """Where a signal was written down: the journal's row, and whether it is waited for now."""
+    """
+    Where a signal was written down: the journal's row, and whether it is waited for now.
+
+    `late` says what became of one that came too late for the instance to keep it: nothing of
+    the instance moved then, and `seq` is 0. Else None.
+    """
 
     instance: int
     seq: int
     is_awaited: bool
+    late: str | None = None
 
 
 def send(
-    store: Store, instance_id: str, event: str, params: Mapping[str, Any], *, reason: str | None
+    store: Store,
+    instance_id: str,
+    event: str,
+    params: Mapping[str, Any],
+    *,
+    reason: str | None,
+    late: str = "accept",
 ) -> Sent:
     """
     Write down that `event` was sent to an instance; it takes it in the wait that is for it.
+
+    One that comes after a wait for it has ended, while none goes on, is late: `late` says what
+    becomes of it, "accept", "quarantine" or "drop".
 
     Raises:
         NotFound: No such instance, or no wait of its machine is for such an event.
@@ -106,28 +137,37 @@ def send(
         n, status, state, asked, machine, body = row
         waits = awaited(json.loads(body))
         _refuse_unknown(event, waits, machine=machine)
-        _refuse_ended(instance_id, "about to be cancelled" if asked == "cancel" else status)
-        if connection.execute(_COUNT, (n,)).fetchone()[0] >= KEPT_MAX:
-            raise Refused(
-                f"instance {instance_id!r} has {KEPT_MAX:,} events that it has not taken yet",
-                meaning="nothing was changed; those are kept",
-                next_step=f"statepipe why {instance_id}",
-            )
-        is_awaited = event in waits.get(state, ())
         facts = {
             "n": n,
             "event": event,
             "params": given,
             "reason": reason,
-            "wakes": is_awaited,
+            "wakes": event in waits.get(state, ()),
             "now_ms": store.clock.now_ms(),
         }
-        ((seq,),) = connection.execute(WAKE, facts).fetchall()
-        note = event if reason is None else f"{event}: {reason}"
-        said = {"n": n, "event": "signal", "source": state, "note": note}
-        connection.execute(JOURNAL_OF_STEERING, said)
-        connection.execute(_INSERT, {**facts, "seq": seq})
-    return Sent(n, seq, is_awaited)
+        if late != "accept" and _is_late(connection, facts, waits):
+            kept = given if late == "quarantine" else None
+            connection.execute(_LATE, {**facts, "params": kept, "became": late})
+            return Sent(n, 0, is_awaited=False, late=late)
+        refuse_ended(instance_id, "about to be cancelled" if asked == "cancel" else status)
+        _refuse_many(connection, n, instance_id)
+        return deliver(connection, facts, state=state)
+
+
+def deliver(connection: sqlite3.Connection, facts: Mapping[str, Any], *, state: str) -> Sent:
+    """
+    Write down an event that was sent to an instance in `state`, inside the caller's transaction.
+
+    `facts` are its `n`, the `event`, `params` as `encoded`, a `reason` or None, `wakes`: if the
+    instance rests for it, and `now_ms`.
+    """
+    n, event, reason = facts["n"], facts["event"], facts["reason"]
+    ((seq,),) = connection.execute(WAKE, facts).fetchall()
+    note = event if reason is None else f"{event}: {reason}"
+    said = {"n": n, "event": "signal", "source": state, "note": note}
+    connection.execute(JOURNAL_OF_STEERING, said)
+    connection.execute(_INSERT, {**facts, "seq": seq})
+    return Sent(n, seq, facts["wakes"])
 
 
 def encoded(event: str, params: Mapping[str, Any]) -> bytes:
@@ -159,6 +199,12 @@ def kept(connection: sqlite3.Connection, n: int) -> tuple[str, ...]:
     return tuple(event for (event,) in connection.execute(_KEPT, (n,)))
 
 
+def late_ones(connection: sqlite3.Connection, n: int) -> tuple[str, ...]:
+    """Return the events that came too late for an instance to be kept, the oldest first."""
+    sql = "SELECT event FROM late_event WHERE instance = ? ORDER BY n"
+    return tuple(event for (event,) in connection.execute(sql, (n,)))
+
+
 def take(connection: sqlite3.Connection, n: int, *, seq: int) -> None:
     """Note that signal number `n` was taken by the move `seq`, inside the caller's transaction."""
     taken = connection.execute(_TAKE, (seq, n)).rowcount
@@ -184,7 +230,30 @@ def _refuse_unknown(event: str, waits: Mapping[str, Collection[str]], *, machine
         )
 
 
-def _refuse_ended(instance_id: str, status: str) -> None:
+def _is_late(
+    connection: sqlite3.Connection,
+    facts: Mapping[str, Any],
+    waits: Mapping[str, Collection[str]],
+) -> bool:
+    """Return True if a wait for the event has ended, since the last rewind, and none goes on."""
+    if facts["wakes"]:
+        return False
+    states = [name for name, events in waits.items() if facts["event"] in events]
+    sql = _ENDED.format(states=", ".join("?" * len(states)))
+    return connection.execute(sql, (facts["n"], *states)).fetchone() is not None
+
+
+def _refuse_many(connection: sqlite3.Connection, n: int, instance_id: str) -> None:
+    if connection.execute(_COUNT, (n,)).fetchone()[0] >= KEPT_MAX:
+        raise Refused(
+            f"instance {instance_id!r} has {KEPT_MAX:,} events that it has not taken yet",
+            meaning="nothing was changed; those are kept",
+            next_step=f"statepipe why {instance_id}",
+        )
+
+
+def refuse_ended(instance_id: str, status: str) -> None:
+    """Refuse an instance that takes no events any more: one that is neither ready nor paused."""
     if status in (Status.READY, Status.PAUSED):
         return
     resume = f"statepipe resume {instance_id}   # then send it again"

@@ -4,6 +4,9 @@ Part of migration 0002, schema version 2: what instances are sent while they wai
     signal      one row an event that somebody sent to an instance
     emitted     one row an event and key that somebody emitted to whoever waits for it
     awaiting    who rests for which event and key
+    late_event  one row an event that came after the wait for it had ended, if it is not kept for
+                the next
+    callback    one row a stay whose token was used: for which signal
     signals     what instances were sent, for people
 """
 
@@ -44,6 +47,32 @@ CREATE TABLE awaiting (
 ) STRICT, WITHOUT ROWID""",
     # what an instance rests for, when it moves on
     "CREATE INDEX awaiting_instance ON awaiting (instance)",
+    """
+CREATE TABLE late_event (
+  n          INTEGER PRIMARY KEY,
+  instance   INTEGER NOT NULL REFERENCES instance (n),
+  event      TEXT    NOT NULL CHECK (length(event) BETWEEN 1 AND 64),
+  params     BLOB    CHECK (length(params) <= 65536),
+  reason     TEXT,
+  sent_at_ms INTEGER NOT NULL,
+  became     TEXT    NOT NULL CHECK (became IN ('quarantine', 'drop'))
+) STRICT""",
+    "CREATE INDEX late_event_instance ON late_event (instance)",
+    """
+CREATE TABLE callback (
+  instance   INTEGER NOT NULL REFERENCES instance (n),
+  generation INTEGER NOT NULL,
+  state      TEXT    NOT NULL,
+  visit      INTEGER NOT NULL,
+  seq        INTEGER NOT NULL,
+  repeats    INTEGER NOT NULL DEFAULT 0 CHECK (repeats >= 0),
+  PRIMARY KEY (instance, generation, state, visit)
+) STRICT, WITHOUT ROWID""",
+    """
+CREATE VIEW late_events AS
+SELECT i.id, l.event, l.reason, datetime(l.sent_at_ms / 1000, 'unixepoch') AS sent, l.became
+  FROM late_event l
+  JOIN instance i ON i.n = l.instance""",
     """
 CREATE VIEW signals AS
 SELECT i.id, s.event, s.reason, datetime(s.sent_at_ms / 1000, 'unixepoch') AS sent, s.taken_seq
