@@ -31,8 +31,8 @@ from statepipe.store.file.opening import open_reader, open_store
 from statepipe.store.liveness import Worker
 from statepipe.store.steering import instances as steering
 from statepipe.store.walk import claims, workers
-from statepipe.store.walk.claims import Scope
 from statepipe.store.walk.committer import Committer, Verdict
+from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock, violations
 

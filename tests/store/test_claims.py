@@ -9,9 +9,9 @@ from statepipe.errors import Busy, NotFound, Refused
 from statepipe.store import liveness
 from statepipe.store.file.connection import Store
 from statepipe.store.steering import instances as steering
-from statepipe.store.walk import claims, workers
-from statepipe.store.walk.claims import Scope
+from statepipe.store.walk import claims, ready, workers
 from statepipe.store.walk.committer import Committer, Verdict
+from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
@@ -54,7 +54,7 @@ def test_no_more_are_claimed_than_asked_for(tmp_path: Path) -> None:
 
     got = claims.claim_ready(store, stores.registered(store), scope=stores.ALL, limit=3)
 
-    assert [at.id for at in got] == ["c", "d", "a"]
+    assert [at.id for at in got] == ["a", "b", "c"]
 
 
 def test_a_scope_names_the_instances_and_definitions_that_may_be_claimed(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_the_wall_clock_may_jump_while_a_timer_waits(tmp_path: Path, jump_ms: in
 
     clock.set_wall(clock.now_ms() + jump_ms)
     assert stores.claimed(store, worker) == []
-    assert claims.next_timer_boot_ms(store, scope=stores.ALL) == clock.boot_ms() + 10_000
+    assert ready.next_timer_boot_ms(store, scope=stores.ALL) == clock.boot_ms() + 10_000
     clock.advance(10_000)
     assert len(stores.claimed(store, worker)) == 1
 
@@ -117,7 +117,7 @@ def test_after_a_reboot_a_timer_fires_when_the_wall_clock_has_passed_it(tmp_path
     worker = stores.registered(store)
 
     assert stores.claimed(store, worker) == []
-    assert claims.next_timer_boot_ms(store, scope=stores.ALL) == clock.boot_ms() + 1_000
+    assert ready.next_timer_boot_ms(store, scope=stores.ALL) == clock.boot_ms() + 1_000
     clock.advance(1_000)
     assert len(stores.claimed(store, worker)) == 1
 
@@ -132,7 +132,7 @@ def test_after_a_reboot_a_timer_waits_at_most_one_delay(tmp_path: Path) -> None:
 
     clock.advance(8_999)  # a boot begins at 1,000 ms here
     assert stores.claimed(store, worker) == []
-    assert claims.next_timer_boot_ms(store, scope=stores.ALL) == clock.boot_ms() + 1
+    assert ready.next_timer_boot_ms(store, scope=stores.ALL) == clock.boot_ms() + 1
     clock.advance(1)
     assert len(stores.claimed(store, worker)) == 1
 
@@ -142,7 +142,7 @@ def test_no_timer_is_told_of_when_none_waits(tmp_path: Path) -> None:
     store = stores.opened(tmp_path)
     stores.created(store, "a")
 
-    assert claims.next_timer_boot_ms(store, scope=stores.ALL) is None
+    assert ready.next_timer_boot_ms(store, scope=stores.ALL) is None
 
 
 # ---- takeover -------------------------------------------------------------------------
@@ -321,6 +321,7 @@ def test_resume_can_adopt_another_definition(tmp_path: Path) -> None:
         store, stores.registered(store), instance_id="a", reason=None, definition=newer
     )
 
+    assert at is not None
     assert at.definition == newer
 
 

@@ -67,6 +67,7 @@ class Drive:
         "picture_bytes",
         "places",
         "polls",
+        "priority",
         "program",
         "seq",
         "state",
@@ -96,6 +97,7 @@ class Drive:
         """Copy the row as it was just read."""
         self.n = checkpoint.n
         self.id = checkpoint.id
+        self.priority = checkpoint.priority
         self.created_at_ms = checkpoint.created_at_ms
         self.epoch = checkpoint.epoch
         self.seq = checkpoint.seq

@@ -24,6 +24,7 @@ from statepipe.store.file.migrations import (
     shapes,
     signals,
     triggers,
+    turns,
 )
 from statepipe.store.metrics.recount import fill
 
@@ -60,6 +61,7 @@ def ensure_schema(connection: sqlite3.Connection, *, store_id: str, clock: Clock
             *(figures, shapes, groups, replays, copies, limits, signals, children, triggers),
             datasets,
             jobs,
+            turns,
         )
         for statement in (each for module in later for each in module.STATEMENTS):
             db.execute(statement)

@@ -7,4 +7,5 @@ The schema's history: one module a migration, each kept as it shipped.
     shapes          part of it: the shapes of sources
     replays         part of it: rejected records that are sent through again
     copies          part of it: instances that were made of another one
+    turns           part of it: priorities, queues, and keys that only so many have at a time
 """
