@@ -41,6 +41,8 @@ from statepipe.model import Batch as Batch
 from statepipe.model import Outcome as Outcome
 from statepipe.model import Task as Task
 from statepipe.policy import Policy as Policy
+from statepipe.sharing import Concurrency as Concurrency
+from statepipe.sharing import Sharing as Sharing
 from statepipe.store.lookups.listing import Filter as Filter
 from statepipe.store.reading import Reader as Reader
 

@@ -29,6 +29,7 @@ from statepipe.overrides import (
 )
 from statepipe.policy import Policy, policy_fields
 from statepipe.resources import Resource, merged_resources, resource_fields, staged_bytes
+from statepipe.sharing import sharing_fields
 from statepipe.suggest import did_you_mean
 from statepipe.tables import known, refusal, table
 from statepipe.tasknames import task_of
@@ -57,6 +58,7 @@ class Layer:
         store: The store as written there, or None.
         policies: Fields of each policy, by the policy's name.
         machines: Overrides, by machine and state; those of a task by the machine it becomes.
+        sharing: Fields of a Sharing, by machine.
         logging: What it says of log lines.
         notify: Fields of each target of notifications, by the target's name.
         resources: Fields of each resource, by the resource's name.
@@ -68,6 +70,7 @@ class Layer:
     store: str | None
     policies: Mapping[str, Mapping[str, Any]]
     machines: Overrides
+    sharing: Mapping[str, Mapping[str, Any]]
     logging: Mapping[str, Any]
     notify: Mapping[str, Mapping[str, Any]]
     resources: Mapping[str, Mapping[str, Any]]
@@ -380,6 +383,10 @@ def _layer(values: Mapping[str, Any], *, where: str, prefix: str) -> Layer:
             for name in policies
         },
         machines=overrides_of(machines, where=at),
+        sharing={
+            name: sharing_fields(table(machines, name, where=at), where=f"{at}machines.{name}: ")
+            for name in machines
+        },
         logging=log_fields(table(values, "logging", where=where), where=f"{at}logging"),
         notify={
             name: target_fields(table(notify, name, where=at), where=f"{at}notify.{name}")

@@ -6,7 +6,7 @@ The engine: what the command line and Python programs drive instances with.
     Engine.resume     take unfinished instances back to work, and drive them
     Engine.retry      the same for one task of one
     Engine.work       drive whatever is ready, until told to stop
-    Engine.cancel, Engine.kill, Engine.pause, Engine.rewind
+    Engine.cancel, Engine.kill, Engine.pause, Engine.unpause, Engine.rewind
     Engine.signal, Engine.emit, Engine.replay
     Engine.copies     instances made of another one: restart, fork
     Engine.groups     the same for partitions that belong together
@@ -14,10 +14,10 @@ The engine: what the command line and Python programs drive instances with.
 """
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property, partial
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from statepipe.clock import Clock, SystemClock
 from statepipe.config import Config
@@ -36,17 +36,18 @@ from statepipe.runtime.catalog import Catalog, new_id
 from statepipe.runtime.driver import Driver
 from statepipe.runtime.driving.observers import Log, Observer, Observers
 from statepipe.runtime.driving.pools import Pools
-from statepipe.runtime.program import Program, definitions_of
+from statepipe.runtime.program import Program, with_children
+from statepipe.runtime.sharing import scope_of
+from statepipe.runtime.steering.again import Adopt, Again
 from statepipe.runtime.steering.asking import Asker
 from statepipe.runtime.steering.copies import Copies
 from statepipe.runtime.steering.creating import IfExists, create
 from statepipe.runtime.steering.events import Sender
 from statepipe.runtime.steering.groups import Groups
-from statepipe.runtime.steering.replaying import Choice, replay
-from statepipe.runtime.steering.rewinding import put_back
 from statepipe.runtime.steering.setting import setting
 from statepipe.runtime.triggers.attending import attending
 from statepipe.runtime.triggers.steering import Triggers
+from statepipe.sharing import DEFAULT_QUEUE
 from statepipe.store.file.connection import Store
 from statepipe.store.file.opening import open_store
 from statepipe.store.file.stamp import Environment
@@ -55,12 +56,11 @@ from statepipe.store.lookups.lookup import Found
 from statepipe.store.stage.directory import Stage, stage_directory
 from statepipe.store.stage.sweep import sweep_finished
 from statepipe.store.walk import resuming, workers
-from statepipe.store.walk.claims import Scope
+from statepipe.store.walk.ready import Scope
+from statepipe.store.walk.workers import Serves
 
-Adopt = Literal["pinned", "latest"]
 
-
-class Engine(Sender, Asker):
+class Engine(Sender, Asker, Again):
     """
     One process's access to a store and its machines. For one thread. Opening it runs nothing.
 
@@ -130,9 +130,12 @@ class Engine(Sender, Asker):
         instance_id: str | None = None,
         if_exists: IfExists = "fail",
         reason: str | None = None,
+        priority: int | None = None,
     ) -> str | None:
         """
         Create an instance at rest in the machine's initial state; return its id.
+
+        None if it is not made because of its key (`concurrency`, with `behavior = "skip"`).
 
         Args:
             machine: Name of the machine.
@@ -141,10 +144,12 @@ class Engine(Sender, Asker):
             if_exists: If the id is taken: "fail", "attach" (return the id, whatever
                 it is doing) or "skip" (return None).
             reason: Why, for the journal.
+            priority: In place of the machine's, -100..100; the higher goes first.
 
         Raises:
             NotFound, DefinitionError: No such machine, or it is wrong.
             BadParameter: A parameter is unknown, missing or of the wrong type.
+            Busy: As many of the machine are ready as may be (`ready_max`).
             InstanceExists: The id is taken and `if_exists` is "fail".
         """
         at_ms = self._clock.now_ms()
@@ -157,9 +162,12 @@ class Engine(Sender, Asker):
             make_id=lambda: new_id(machine, at_ms=at_ms, rng=self._rng),
             if_exists=if_exists,
             reason=reason,
+            priority=priority,
         )
         if made.n is not None:
             self._observers.journaled(self._store, made.n, seq=1)
+        for each, done in made.cancelled.items():
+            self._observers.asked(self._store, each, kind="cancel" if done else "request")
         return made.id
 
     def run(self, ids: Sequence[str]) -> dict[str, str]:
@@ -232,56 +240,38 @@ class Engine(Sender, Asker):
             self._take_back(instance_id, reason=reason, definition="pinned", alone=True)
         return self._drive([whole, *taken])
 
-    def work(self, machines: Iterable[str] | None = None, *, until_idle: bool = False) -> None:
+    def work(
+        self,
+        machines: Iterable[str] | None = None,
+        *,
+        queues: Collection[str] = (DEFAULT_QUEUE,),
+        until_idle: bool = False,
+        turned: Callable[[], None] | None = None,
+    ) -> None:
         """
         Drive whatever is ready, and start what triggers ask for, until `stop`. Raises as `run`.
 
         Args:
             machines: Only instances of these; None for all machines there are.
+            queues: Only while they are in states of these.
             until_idle: Return once nothing is ready and nothing is to be tried again.
+            turned: Called with each turn of the loop: whoever waits for it sees that it lives.
         """
-        names = self.catalog.names() if machines is None else list(machines)
+        names = tuple(self.catalog.names() if machines is None else machines)
         programs = [self._program(name) for name in names]
-        definitions = definitions_of(names, self._program)
+        driven = with_children(names, self._program)
         sweep_finished(self._stage, self._store.connection)
-        loop = self._driver.loop()
+        loop = self._driver.loop(serves=Serves(names, tuple(sorted(queues))))
         with attending(
             self._store, programs, observers=self._observers, rng=self._rng, stop=self.stop
         ):
-            loop.limit_to(Scope(definitions=definitions))
-            self._driver.turn(lambda: until_idle and loop.is_idle)
+            loop.limit_to(scope_of(driven, queues))
+            self._driver.turn(lambda: until_idle and loop.is_idle, turned=turned)
 
     def left_alone(self) -> dict[str, int]:
         """Return by machine how many ready instances began with a definition no machine has now."""
-        known = definitions_of(self.catalog.names(), self._program)
+        known = [each.definition for each in with_children(self.catalog.names(), self._program)]
         return lookup.ready_of_others(self._store.connection, known)
-
-    def rewind(
-        self, instance_id: str, *, to: str, reason: str | None = None, definition: Adopt = "pinned"
-    ) -> None:
-        """
-        Put an instance back to rest in a state it was in before, in a new generation.
-
-        Raises as `runtime.rewinding.put_back`, and DefinitionChanged as `resume`.
-        """
-        found = self._find(instance_id)
-        if definition == "pinned":
-            self._same_definition(found, adopt="pinned")
-        put_back(self._store, found, self._program(found.machine), to=to, reason=reason)
-        self._observers.journaled(self._store, found.n, found.seq + 1)
-
-    def replay(self, instance_id: str, choice: Choice | None = None, *, reason: str) -> list[str]:
-        """
-        Make instances that send rejected records through once more; return their ids.
-
-        `run` or a worker drives them. Raises as `runtime.replaying.replay`.
-        """
-        made = replay(
-            self._store, instance_id, choice, stage=self._stage, catalog=self.catalog, reason=reason
-        )
-        for each in made:
-            self._observers.journaled(self._store, each.n, seq=1)
-        return [each.id for each in made]
 
     @cached_property
     def copies(self) -> Copies:
@@ -365,11 +355,13 @@ class Engine(Sender, Asker):
             self._driver.worker,
             instance_id=instance_id,
             reason=reason,
-            definition=self._program(found.machine).definition,
+            definition=(program := self._program(found.machine)).definition,
             alone=alone,
             params=changed and changed[:2],
+            limit=program.limit,
         )
-        loop.adopt(checkpoint)
+        if checkpoint is not None:  # else it waits for its turn, and is claimed then
+            loop.adopt(checkpoint)
         return found
 
     def _drive(self, found: Sequence[Found]) -> dict[str, str]:

@@ -238,6 +238,7 @@ class Checkpoint(NamedTuple):
     error: str | None
     entered_at_ms: int
     request: str | None  # one of `statepipe.wishes`, asked for
+    priority: int = 0
     due_at_ms: int | None = None  # when its timer was to ring, if that is why it was claimed
 
 
@@ -245,10 +246,9 @@ class Change(NamedTuple):
     """
     One move of one instance, refused unless its row still has `epoch` and `seq`.
 
-    Binding a value to SQL costs as much as the work SQLite then does with it, so what
-    every change says comes first and is bound as it is, and the rest is a `Detail`. A
-    change without one is the plain move that most are: the task is done, another state
-    is entered, nothing was learned.
+    Binding a value to SQL costs as much as the work SQLite then does with it, so what every
+    change says comes first and is bound as it is, and the rest is a `Detail`. Most have none:
+    the task is done, another state is entered, nothing was learned.
     """
 
     n: int

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from statepipe.policy import policy_fields
+from statepipe.sharing import SHARING_KEYS, queue_name
 from statepipe.suggest import did_you_mean
 from statepipe.tables import known, refusal, table
 from statepipe.tasknames import task_machine_name, task_of
@@ -33,10 +34,12 @@ class Override:
     Attributes:
         retry: Fields of a policy from its `retry`: the name of a policy, or an inline table.
         fields: Fields of a policy from its other keys; they win over `retry`.
+        queue: Whose workers drive an instance that is in it; None if it does not say.
     """
 
     retry: str | Mapping[str, Any] | None
     fields: Mapping[str, Any]
+    queue: str | None = None
 
 
 Overrides = Mapping[str, Mapping[str, Override]]
@@ -59,7 +62,7 @@ def overrides_of(machines: Mapping[str, Any], *, where: str) -> Overrides:
     for machine in machines:
         at = f"{where}machines.{machine}"
         said = table(machines, machine, where=where)
-        known(said, ("states",), where=at)
+        known(said, ("states", *SHARING_KEYS), where=at)
         states = table(said, "states", where=at)
         found[machine] = {}
         for state in states:
@@ -154,5 +157,10 @@ def _override(values: Mapping[str, Any], *, where: str) -> Override:
         )
     if isinstance(retry, Mapping):
         policy_fields(retry, where=f"{where}.retry")
-    own = {key: value for key, value in values.items() if key != "retry"}
-    return Override(retry=retry, fields=policy_fields(own, where=where))
+    own = {key: value for key, value in values.items() if key not in ("retry", "queue")}
+    queue = values.get("queue")
+    return Override(
+        retry=retry,
+        fields=policy_fields(own, where=where),
+        queue=None if queue is None else queue_name(f"{where}: queue", queue),
+    )

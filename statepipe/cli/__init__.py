@@ -70,10 +70,12 @@ COMMANDS: Final = {
     "top": ("top", "How the machines are doing, live."),
     "trace": ("trace", "Instances as traces, for OpenTelemetry."),
     "triggers": ("triggers", "What starts instances by itself: schedules, events."),
+    "unpause": ("unpause", "Let a paused instance go on."),
     "wait": ("wait", "Until instances rest; whoever drives them."),
     "watermark": ("watermark", "How far each machine has loaded; put it elsewhere."),
     "why": ("why", "Why an instance ran, waits, failed or rests."),
     "worker": ("run", "Drive whatever is ready."),
+    "workers": ("workers", "Who drives instances, and whether each lives."),
 }
 
 #: Other names that people's fingers know.

@@ -7,7 +7,7 @@ import click
 from statepipe.cli.shared.driving import Drivers, driving
 from statepipe.cli.shared.options import DEFINITION, command, instance_id, parsed_params
 from statepipe.cli.shared.render import shown_id
-from statepipe.engine import Adopt
+from statepipe.runtime.steering.again import Adopt
 
 _ID = click.argument("instance", metavar="ID", callback=instance_id)
 _SET = click.option(

@@ -10,19 +10,26 @@ import click
 
 from statepipe.cli.shared.driving import Drivers, driving
 from statepipe.cli.shared.options import command, instance_id, parsed_params
-from statepipe.cli.shared.places import config_here
+from statepipe.cli.shared.places import config_here, open_reader
 from statepipe.cli.shared.render import shown_id
 from statepipe.cli.shared.session import Session
-from statepipe.errors import UsageError
+from statepipe.errors import DefinitionError, NotFound, UsageError
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.steering.creating import IfExists
 from statepipe.runtime.triggers.listening import Listening
+from statepipe.sharing import DEFAULT_QUEUE, PRIORITY_MAX, queue_name
 
 _PARAM = click.option(
     "-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="Text, or KEY:=JSON."
 )
 _ID = click.option(
     "--id", "name", metavar="ID", callback=instance_id, help="Its id; one is made otherwise."
+)
+_PRIORITY = click.option(
+    "--priority",
+    type=click.IntRange(-PRIORITY_MAX, PRIORITY_MAX),
+    metavar="N",
+    help="The higher goes first; the machine's, or 0, otherwise.",
 )
 _REASON = click.option("--reason", metavar="TEXT", help="Why, for the journal.")
 _IF_EXISTS = click.option(
@@ -44,6 +51,17 @@ _GROUP = click.option(
 )
 
 
+def _queues(
+    _context: click.Context, _option: click.Parameter, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    for name in names:
+        try:
+            queue_name("--queue", name)
+        except DefinitionError as error:
+            raise click.UsageError(f"{error.message}: {error.next_step}") from None
+    return names
+
+
 class _Wanted(NamedTuple):
     """What is to be created, as the options of `run` and `start` say it."""
 
@@ -53,6 +71,7 @@ class _Wanted(NamedTuple):
     partitions: tuple[str, ...]  # none for an instance of its own
     if_exists: IfExists
     reason: str | None
+    priority: int | None
 
 
 @command(
@@ -74,6 +93,7 @@ class _Wanted(NamedTuple):
     "--max-parallel", type=click.IntRange(1, 1_024), metavar="N", help="Partitions at a time."
 )
 @_IF_EXISTS
+@_PRIORITY
 @_REASON
 @click.option("--detailed", is_flag=True, help="Say every batch.")
 def run(  # noqa: PLR0913  (one argument an option)
@@ -85,6 +105,7 @@ def run(  # noqa: PLR0913  (one argument an option)
     group: str | None,
     max_parallel: int | None,
     if_exists: IfExists,
+    priority: int | None,
     reason: str | None,
     detailed: bool,
 ) -> int:
@@ -95,7 +116,7 @@ def run(  # noqa: PLR0913  (one argument an option)
     """
     _refuse_mixed(name, partitions, group, max_parallel)
     given = parsed_params(params)
-    wanted = _Wanted(machine, given, name or group, partitions, if_exists, reason)
+    wanted = _Wanted(machine, given, name or group, partitions, if_exists, reason, priority)
     with driving(
         create=True, detailed=detailed, brief=bool(partitions), concurrency=max_parallel
     ) as drivers:
@@ -120,6 +141,7 @@ def run(  # noqa: PLR0913  (one argument an option)
 @_PARTITION
 @_GROUP
 @_IF_EXISTS
+@_PRIORITY
 @_REASON
 def start(
     *,
@@ -129,12 +151,13 @@ def start(
     partitions: tuple[str, ...],
     group: str | None,
     if_exists: IfExists,
+    priority: int | None,
     reason: str | None,
 ) -> None:
     """Create an instance of MACHINE, or a group, and print its id; a worker drives it."""
     _refuse_mixed(name, partitions, group, None)
     given = parsed_params(params)
-    wanted = _Wanted(machine, given, name or group, partitions, if_exists, reason)
+    wanted = _Wanted(machine, given, name or group, partitions, if_exists, reason, priority)
     with driving(create=True) as drivers:
         made = _create(drivers, wanted)
     if made is None:
@@ -153,6 +176,7 @@ def start(
     examples=[
         "statepipe worker",
         "statepipe worker --machine flights --concurrency 4",
+        "statepipe worker --queue heavy --concurrency 1",
         "statepipe worker --until-idle",
         "statepipe worker --metrics-listen 127.0.0.1:9464",
         "statepipe worker --callbacks-listen 127.0.0.1:8765",
@@ -161,6 +185,14 @@ def start(
 )
 @click.option(
     "-m", "--machine", "machines", multiple=True, metavar="NAME", help="Only this; repeat."
+)
+@click.option(
+    "--queue",
+    "queues",
+    multiple=True,
+    metavar="NAME",
+    callback=_queues,
+    help=f"Only states of this queue; repeat. {DEFAULT_QUEUE!r} otherwise.",
 )
 @click.option("--concurrency", type=click.IntRange(1, 1_024), help="Instances at a time.")
 @click.option(
@@ -177,6 +209,7 @@ def start(
 def worker(  # noqa: PLR0913  (one argument an option)
     *,
     machines: tuple[str, ...],
+    queues: tuple[str, ...],
     concurrency: int | None,
     until_idle: bool,
     detailed: bool,
@@ -195,7 +228,7 @@ def worker(  # noqa: PLR0913  (one argument an option)
         _watched(metrics_listen, *guards),
         _called_back(callbacks_listen, callbacks_tls_cert, callbacks_tls_key),
     ):
-        return drivers.work(machines, until_idle=until_idle)
+        return drivers.work(machines, queues=queues, until_idle=until_idle)
 
 
 def _starts_itself() -> bool:
@@ -258,6 +291,7 @@ def _create(drivers: Drivers, wanted: _Wanted) -> str | None:
             group_id=name,
             if_exists=wanted.if_exists,
             reason=wanted.reason,
+            priority=wanted.priority,
         )
     else:
         made = engine.create(
@@ -266,10 +300,31 @@ def _create(drivers: Drivers, wanted: _Wanted) -> str | None:
             instance_id=name,
             if_exists=wanted.if_exists,
             reason=wanted.reason,
+            priority=wanted.priority,
         )
     if made is None:
-        which = f"next: statepipe inspect {shown_id(name)}" if name else ""
-        drivers.out.note(f"{name or 'the group'} exists; nothing was done   {which}".rstrip())
+        drivers.out.note(_nothing_made(wanted))
         if drivers.out.is_json:
             drivers.out.values([])
     return made
+
+
+def _is_there(name: str) -> bool:
+    with open_reader() as reader:
+        try:
+            reader.inspect(name)
+        except NotFound:
+            return False
+    return True
+
+
+def _nothing_made(wanted: _Wanted) -> str:
+    """Say why nothing was made: it exists, or its key is taken."""
+    name = wanted.name
+    which = f"next: statepipe inspect {shown_id(name)}" if name else ""
+    if wanted.partitions or (name is not None and _is_there(name)):
+        return f"{name or 'the group'} exists; nothing was done   {which}".rstrip()
+    return (
+        f"nothing was made: as many instances of {wanted.machine} as its concurrency allows have"
+        f" this key   next: statepipe ls --machine {wanted.machine}"
+    )

@@ -17,10 +17,11 @@ from statepipe.cli.shared.options import DEFINITION, command, confirm, instance_
 from statepipe.cli.shared.places import config_here, open_reader
 from statepipe.cli.shared.render import shown_id
 from statepipe.cli.shared.session import Session
-from statepipe.engine import Adopt, Engine
+from statepipe.engine import Engine
 from statepipe.errors import DefinitionChanged, Refused
 from statepipe.model import Status
 from statepipe.runtime.catalog import Catalog
+from statepipe.runtime.steering.again import Adopt
 from statepipe.runtime.steering.rewinding import rewound
 from statepipe.runtime.steering.way import Passage
 from statepipe.store.lookups.inspection import Inspection

@@ -6,8 +6,7 @@ What is proved of a machine before it runs, as far as the whole graph must be se
 Proved when the machine is built, so never found here: targets are known, guards parse,
 names are names. Proved by construction: `cancel` from everywhere, a timeout in every
 acting state (a policy without one cannot be written), `failed` as the last resort of
-`error` and `timeout`. The rest is here. What needs a disk or an import is asked through
-five callables, which raise DefinitionError.
+`error` and `timeout`. What needs a disk or an import is asked through five callables.
 """
 
 from collections.abc import Callable, Iterator
@@ -52,7 +51,7 @@ def check(
         policies: Resolves the policy of a state of the machine, or of one that a task becomes.
         machines: Gives another machine by its name.
 
-    Each of the five raises DefinitionError if it cannot, the last one also NotFound.
+    Each raises DefinitionError if it cannot, the last one also NotFound.
     """
     roles: dict[str, Role] = {}
     findings = [

@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from statepipe.errors import DefinitionError, NotFound
+from statepipe.filling import params_in
 from statepipe.machine.definition import Machine
-from statepipe.machine.filling import params_in
 from statepipe.machine.findings import Finding, error
 from statepipe.machine.parameter import Param
 from statepipe.machine.scalars import convert

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-from statepipe.machine.filling import said
+from statepipe.filling import said
 from statepipe.machine.names import check_name, check_one_of, refusal
 from statepipe.machine.partition import Partition, key_of
 from statepipe.machine.reading import known, needed, table_of, text_of

@@ -13,7 +13,7 @@ state gets `error` and `timeout` to `failed` unless its author says otherwise. `
 leads to `cancelled` from everywhere; neither is written down.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
@@ -40,6 +40,7 @@ from statepipe.machine.triggers.trigger import Trigger, refuse_unfit
 from statepipe.machine.waits import Wait, refuse_misfit
 from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, INVALID, TIMEOUT
 from statepipe.policy import DURATION_MS_MAX
+from statepipe.sharing import Sharing, queue_name
 from statepipe.suggest import did_you_mean
 
 FinalKind = Literal["success", "failure"]
@@ -110,6 +111,7 @@ class State:
         notify: If it is final, the targets of `statepipe.toml` that are told of an
             instance that ends here.
         uses: Resources of `statepipe.toml` that each attempt of its task needs.
+        queue: Whose workers drive an instance that is in it; None for the machine's.
     """
 
     name: str
@@ -120,6 +122,7 @@ class State:
     settings: Mapping[str, Any] = field(default_factory=dict)
     notify: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
+    queue: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a state that is neither acting nor final, or both."""
@@ -140,11 +143,11 @@ class State:
                 " job, tasks, machine, final",
                 next_step='run = "module:function", or final = "success"',
             )
-        says = self.on or self.retry is not None or self.settings or self.uses
+        says = self.on or self.retry is not None or self.settings or self.uses or self.queue
         if self.final is not None and says:
             raise refusal(
                 f'state "{self.name}" is final: nothing runs in it and nothing leads out',
-                next_step="remove on, retry, uses and the settings of the task, or remove final",
+                next_step="remove on, retry, uses, queue and the settings of the task, or final",
             )
         if self.notify and self.final is None:
             raise refusal(
@@ -153,6 +156,8 @@ class State:
             )
         check_names("notify", self.notify)
         check_names("uses", self.uses)
+        if self.queue is not None:
+            queue_name("queue", self.queue)
         check_once("uses: resource", list(self.uses))
         check_policy(self.settings, self.retry, where=f'state "{self.name}"')
         self._check_limits()
@@ -234,6 +239,7 @@ class Machine:
         triggers: What starts instances of it by itself.
         on_cancel: What runs when an instance is cancelled, before it rests; see `machine.cleanup`.
         events: What is said of the events that its states wait for.
+        sharing: How its instances share workers, unless `statepipe.toml` says otherwise.
 
     Raises:
         DefinitionError: If a name is bad or used twice, or a target is unknown.
@@ -251,6 +257,7 @@ class Machine:
     triggers: tuple[Trigger, ...] = ()
     on_cancel: State | None = None
     events: tuple[EventRule, ...] = ()
+    sharing: Sharing = field(default_factory=Sharing)
 
     def __post_init__(self) -> None:
         """Check the whole, then complete it."""
@@ -301,21 +308,33 @@ class Machine:
         cleanup = () if self.on_cancel is None else (self.on_cancel,)
         return (*(each for each in self.states if each.task is not None), *cleanup)
 
+    def refuse_keys(self, place: str, names: Collection[str]) -> None:
+        """
+        Refuse parameters in `place` that not every instance has.
+
+        Raises:
+            DefinitionError: There is one.
+        """
+        always = [each.name for each in self.params if each.required or each.default is not None]
+        for name in names:
+            if name not in always:
+                raise refusal(
+                    f'{place}: there is no parameter "{name}" that'
+                    f" every instance has{did_you_mean(name, always)}",
+                    next_step=f"those are {', '.join(always) or 'none'}",
+                )
+
     def _check_keys(self) -> None:
         has = [each for each in self.params if each.required or each.default is not None]
-        always = {each.name: each.type for each in has}
         for state in self.states:
             if isinstance(state.task, Child):
                 state.task.refuse_unknown(state.name, self.params)
             if isinstance(state.task, Wait) and state.task.until is not None:
-                state.task.until.check_types(always)
-            for name in state.task.params if isinstance(state.task, Wait) else ():
-                if name not in always:
-                    raise refusal(
-                        f'states.{state.name}.wait: there is no parameter "{name}" that'
-                        f" every instance has{did_you_mean(name, always)}",
-                        next_step=f"those are {', '.join(always) or 'none'}",
-                    )
+                state.task.until.check_types({each.name: each.type for each in has})
+            if isinstance(state.task, Wait):
+                self.refuse_keys(f"states.{state.name}.wait", state.task.params)
+        if self.sharing.concurrency is not None:
+            self.refuse_keys("concurrency.key", self.sharing.concurrency.params)
 
     def _check_names(self) -> None:
         self._check_keys()

@@ -37,12 +37,14 @@ from statepipe.machine.template import expanded, members, template_of, templates
 from statepipe.machine.triggers.reading import triggers_of
 from statepipe.model import INVALID, OK
 from statepipe.policy import STATE_KEYS
+from statepipe.sharing import SHARING_KEYS, Sharing, sharing_fields
 from statepipe.suggest import did_you_mean
 from statepipe.wishes import CANCELLING_STATE
 
 _COMMON: Final = (
     *("machine", "version", "why", "deadline", "notify", "params", "partition"),
     *("triggers", "events", "on_cancel"),
+    *SHARING_KEYS,
 )
 _LONG: Final = ("initial", "states")
 #: The states of the short form, in order: the key, and the state it becomes.
@@ -53,15 +55,7 @@ _SHORT: Final = {
     "load": "loading",
 }
 _STATE: Final = (
-    *TASKS,
-    *VALIDATE,
-    *SOURCE,
-    *CHILD,
-    "final",
-    "on",
-    "retry",
-    "notify",
-    "uses",
+    *(*TASKS, *VALIDATE, *SOURCE, *CHILD, "final", "on", "retry", "notify", "uses", "queue"),
     *STATE_KEYS,
 )
 #: What a line of the short form may say, where that is more than a function.
@@ -188,6 +182,7 @@ def _machine(values: Mapping[str, Any]) -> Machine:
         triggers=triggers_of(values.get("triggers", {})),
         on_cancel=_on_cancel(values.get("on_cancel")),
         events=event_rules(values.get("events", {})),
+        sharing=Sharing(**sharing_fields(values, where="")),
     )
 
 
@@ -224,7 +219,7 @@ def _short_state(key: str, value: object) -> dict[str, Any]:
     if isinstance(value, str):
         return {"run": value}
     table = dict(table_of(None, value))
-    extra = (*STATE_KEYS, "retry", "uses")
+    extra = (*STATE_KEYS, "retry", "uses", "queue")
     if key == "load" and "run" not in table:
         known(table, (*LOAD, *extra, "run"))
         return {"load": {k: table.pop(k) for k in LOAD if k in table}, **table}
@@ -265,6 +260,7 @@ def _built_state(name: str, table: Mapping[str, Any]) -> State:
         settings={key: table[key] for key in STATE_KEYS if key in table},
         notify=names_of("notify", table, example="oncall"),
         uses=names_of("uses", table, example="crm-api"),
+        queue=table.get("queue"),
     )
 
 

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from statepipe.effects import EFFECTS
-from statepipe.machine.filling import filled, has_braces, params_in
+from statepipe.filling import filled, has_braces, params_in
 from statepipe.machine.foreach import ELEMENTS_MAX, Foreach
 from statepipe.machine.names import (
     check_function,

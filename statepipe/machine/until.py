@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from statepipe.machine.filling import filled, has_braces, params_in
+from statepipe.filling import filled, has_braces, params_in
 from statepipe.machine.names import check_text, refusal
 from statepipe.policy import DURATION_MS_MAX
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from statepipe.errors import BadParameter, DefinitionError
+from statepipe.filling import filled, params_in
 from statepipe.machine.datasets import Dataset, in_utc
 from statepipe.machine.definition import Machine
-from statepipe.machine.filling import filled, params_in
 from statepipe.machine.findings import Finding
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition, chosen

@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from statepipe.filling import filled, has_braces, params_in, said
 from statepipe.machine.datasets import Dataset, in_utc
-from statepipe.machine.filling import filled, has_braces, params_in, said
 from statepipe.machine.names import check_names, check_once, check_text, refusal
 from statepipe.machine.until import Until
 from statepipe.model import CANCEL, ERROR, OK, TIMEOUT

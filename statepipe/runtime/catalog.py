@@ -44,6 +44,7 @@ from statepipe.notify import refuse_unknown
 from statepipe.policy import Policy
 from statepipe.runtime.brood import ChildKind, brood_of, children_of
 from statepipe.runtime.program import Part, Program
+from statepipe.runtime.sharing import queues_of, sharing_of
 from statepipe.runtime.tasks.functions import Kind, importable, kind_of, refuse_missing, resolve
 from statepipe.runtime.tasks.jobcalls import job_call
 from statepipe.store.codec import encode
@@ -52,6 +53,7 @@ from statepipe.store.lookups.lookup import Found, definition_body
 from statepipe.store.stage.directory import INLINE_BYTES_MAX
 from statepipe.store.steering.instances import define
 from statepipe.store.walk.resources import declare
+from statepipe.store.walk.routes import route
 from statepipe.tasknames import task_of
 
 
@@ -139,6 +141,7 @@ class Catalog:
             )
         refuse_unknown(named_targets(machine), self._config.targets, where=f"machine {name}")
         refuse_undeclared(machine, self._config.resources)
+        sharing_of(self._config, machine)
         return machine
 
     def bound(self, name: str, given: Mapping[str, Any], *, at_ms: int) -> bytes:
@@ -185,8 +188,8 @@ class Catalog:
             state.name: self._part(machine, state, store=store, stage_dir=stage_dir)
             for state in machine.acting
         }
-        form = self.form(machine)
         declare(store, {each for part in parts.values() for each in part.uses})
+        form = self.form(machine)
         number = define(
             store,
             machine=name,
@@ -194,6 +197,7 @@ class Catalog:
             digest=digest(form),
             body=json.dumps(form, sort_keys=True),
         )
+        whole = (task := task_of(name)) and (self.machine(task.machine), task.state)
         return Program(
             name=name,
             definition=number,
@@ -206,6 +210,8 @@ class Catalog:
             deadline_ms=machine.deadline_ms,
             alerts=self._alerts(machine, store),
             children=children_of(machine),
+            sharing=sharing_of(self._config, machine),
+            queues=route(store, number, queues_of(self._config, machine, whole)),
         )
 
     def kind_of(self, run: Run) -> Kind:

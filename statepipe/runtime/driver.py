@@ -23,8 +23,8 @@ from statepipe.store.file.connection import Store
 from statepipe.store.liveness import Worker
 from statepipe.store.stage.directory import Stage
 from statepipe.store.walk import workers
-from statepipe.store.walk.claims import Scope
-from statepipe.store.walk.workers import Identity
+from statepipe.store.walk.ready import Scope
+from statepipe.store.walk.workers import Identity, Serves
 
 
 class Driver:
@@ -70,12 +70,12 @@ class Driver:
         self._attendants: Attendants | None = None
         self._stop_reason: str | None = None
 
-    def loop(self) -> Loop:
-        """Return the loop; the first time, register this process as a worker."""
+    def loop(self, *, serves: Serves | None = None) -> Loop:
+        """Return the loop; the first time, register this process as a worker, of what it serves."""
         if self._loop is None:
             store, stage = self._store_of()
             self.worker = workers.register(
-                store, Identity.of_this_process(), slots=self._in_flight_max
+                store, Identity.of_this_process(), slots=self._in_flight_max, serves=serves
             )
             self._attendants = Attendants(
                 store, self.worker, config=self._config, catalog=self._catalog
@@ -112,13 +112,21 @@ class Driver:
         loop.let_all_go()
         self.turn(lambda: not loop.drives)
 
-    def turn(self, is_over: Callable[[], bool]) -> None:
-        """Turn the wheel until `is_over`, or until everything was let go after a `stop`."""
+    def turn(
+        self, is_over: Callable[[], bool], *, turned: Callable[[], None] | None = None
+    ) -> None:
+        """
+        Turn the wheel until `is_over`, or until everything was let go after a `stop`.
+
+        `turned` is called with each turn, also while everything is let go.
+        """
         loop = self.loop()
         store, _ = self._store_of()
         with store.translating():
             while not is_over() and (self._stop_reason is None or loop.drives):
                 loop.tick(wait_ms=POLL_MS)
+                if turned is not None:
+                    turned()
             loop.settle()
 
     def stop(self, reason: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from statepipe.model import Stay
+from statepipe.model import Reached, Stay
 from statepipe.store.codec import decode, encode
 
 
@@ -138,6 +138,14 @@ class Picture(NamedTuple):
     def visit(self, state: str) -> int:
         """Return the number of the current visit to `state`, from 1."""
         return self.visits.get(state, 1)
+
+    def reached(self) -> tuple[Reached, ...]:
+        """Return how far the sources of an instance that is done have come; see `watermarks`."""
+        return tuple(
+            Reached(state, mark.since, mark.reached)
+            for state, mark in self.marks.items()
+            if mark.reached is not None
+        )
 
     def marked(self, state: str, mark: Mark) -> "Picture":
         """Return the picture in which the source in `state` has come to `mark`."""

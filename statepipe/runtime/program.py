@@ -2,7 +2,7 @@
 A machine made ready to be driven: rules compiled, policies merged, calls prepared.
 
     Program         one machine, by the number of its definition in the store
-    definitions_of  the numbers of some, with those that do part of their work
+    with_children   some machines, and those that do part of their work
     Part            one acting state of it: what runs there, under which policy
 """
 
@@ -16,6 +16,7 @@ from statepipe.machine.tasks import Run
 from statepipe.model import Status
 from statepipe.policy import Policy
 from statepipe.resources import Resource
+from statepipe.sharing import Sharing
 
 Work = Literal["run", "validate", "load", "wait", "job", "children", "cancel"]
 
@@ -65,6 +66,8 @@ class Program:
         policies: Bodies (JSON) of the parts' policies, by digest.
         deadline_ms: How long an instance may take in all, None for no bound.
         alerts: Who is told of what its instances do; None if nobody is.
+        sharing: How its instances share workers, merged.
+        queues: The queue of each acting state.
         plain: Moves worked out beforehand, by state and event; nearly all there are.
         keeps: States whose staged batches are not given back when an instance is done.
         children: The machines that its children are instances of.
@@ -80,6 +83,8 @@ class Program:
     deadline_ms: int | None
     alerts: Alerts | None = None
     children: tuple[str, ...] = ()
+    sharing: Sharing = field(default_factory=Sharing)
+    queues: Mapping[str, str] = field(default_factory=dict)
     plain: Mapping[tuple[str, str], PlainMove] = field(init=False)
     keeps: tuple[str, ...] = field(init=False)
     delivers: bool = field(init=False)
@@ -97,17 +102,22 @@ class Program:
         object.__setattr__(self, "delivers", partitioned or marked)
         object.__setattr__(self, "cleans", self.table.machine.on_cancel is not None)
 
+    @property
+    def limit(self) -> int | None:
+        """How many of its instances may have one key at a time, None for any number."""
+        concurrency = self.sharing.concurrency
+        return None if concurrency is None else concurrency.limit
 
-def definitions_of(names: Iterable[str], program_of: Callable[[str], Program]) -> frozenset[int]:
-    """Return the definitions of these machines, and of those that do part of their work."""
-    known: dict[str, int] = {}
+
+def with_children(names: Iterable[str], program_of: Callable[[str], Program]) -> list[Program]:
+    """Return these machines ready to be driven, and those that do part of their work."""
+    known: dict[str, Program] = {}
     asked = list(names)
     while asked:
         if (name := asked.pop()) not in known:
-            program = program_of(name)
-            known[name] = program.definition
-            asked += program.children
-    return frozenset(known.values())
+            known[name] = program_of(name)
+            asked += known[name].children
+    return list(known.values())
 
 
 def _plain_moves(table: Table, parts: Mapping[str, Part]) -> dict[tuple[str, str], PlainMove]:

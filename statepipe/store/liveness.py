@@ -14,7 +14,7 @@ from statepipe.sqlite import sqlite3
 
 _WORKERS = """
 SELECT n, name, host, pid, pid_started, pid_space, boot_id, lease_ms, beat, deadline_boot_ms,
-       stopped_at_ms, slots
+       stopped_at_ms, slots, serves, started_at_ms
   FROM worker
 """
 
@@ -38,6 +38,8 @@ class Worker(NamedTuple):
     deadline_boot_ms: int
     stopped_at_ms: int | None
     slots: int  # how many instances it drives at most
+    serves: str | None  # what it drives, as JSON; None if only what it was given
+    started_at_ms: int
 
 
 def workers(connection: sqlite3.Connection) -> list[Worker]:

@@ -8,8 +8,8 @@ from statepipe.engine import Engine
 from statepipe.resources import Resource
 from statepipe.store.file.opening import open_store
 from statepipe.store.walk import claims, resources, workers
-from statepipe.store.walk.claims import Scope
 from statepipe.store.walk.presence import Absent
+from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.resources import End, Want
 from statepipe.store.walk.workers import Identity
 from tests.cli.project import CONFIG, Project

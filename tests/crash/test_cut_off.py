@@ -32,8 +32,8 @@ from statepipe.store.liveness import Worker
 from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
 from statepipe.store.walk import claims, resuming, workers
-from statepipe.store.walk.claims import Scope
 from statepipe.store.walk.committer import Committer, Verdict
+from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock, violations
 

@@ -28,7 +28,8 @@ from statepipe.store.stage.directory import Stage
 from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
-from statepipe.store.walk import claims, resuming, workers
+from statepipe.store.walk import resuming, workers
+from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock
 from tests.store import stores
@@ -152,7 +153,7 @@ class Schedule(Pools):
         catalog = Catalog(config, [_machine(parallel=rng.choice([2, 3, 5]))])
         program = catalog.program("m", self.store, stage_dir=stage.directory)
         self.loop.learn(program)
-        self.loop.limit_to(claims.Scope())
+        self.loop.limit_to(Scope())
         made = [NewInstance(name, encode({})) for name in self._batches]
         definition = program.definition
         steering.create(
@@ -249,6 +250,7 @@ class Schedule(Pools):
                 at = resuming.claim_resume(
                     self.store, self._worker, instance_id=name, reason=None, definition=None
                 )
+                assert at is not None
                 self.loop.adopt(at)
         return {Status.DONE, Status.CANCELLED}.issuperset(statuses.values())
 

@@ -96,7 +96,7 @@ def test_without_room_nothing_new_begins_and_what_has_begun_goes_on(tmp_path: Pa
         first = created(engine, 1)
         loop = engine._driver.loop()
         ids = [*first, *(str(engine.create("m", instance_id=f"j{n}")) for n in range(3))]
-        loop._in_flight_max = 1
+        loop._claiming._in_flight_max = 1
         assert set(engine.run(ids).values()) == {"done"}
 
     assert max(map(len, overlap)) == 1

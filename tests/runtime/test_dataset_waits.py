@@ -19,7 +19,7 @@ from statepipe.model import Task
 from statepipe.runtime.driving.group import Group
 from statepipe.store.care.prune import Which, prune
 from statepipe.store.walk import watermarks
-from statepipe.store.walk.claims import Scope
+from statepipe.store.walk.ready import Scope
 from statepipe.testing import ManualClock, violations
 from tests.runtime.waiting import HOUR_MS, INLINE, leads
 from tests.store import stores

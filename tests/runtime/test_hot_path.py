@@ -83,6 +83,7 @@ def drive(of: Program, n: int, state: str) -> Drive:
     facts: dict[str, Any] = dict.fromkeys(Checkpoint._fields)
     facts |= {"n": n, "id": f"i{n}", "params": b"\x80", "state": state, "epoch": 1, "seq": 1}
     facts |= {"generation": 1, "attempt": 0, "lost": 0, "batches": 0, "entered_at_ms": 0}
+    facts["priority"] = 0
     return Drive(Checkpoint(**facts), of)
 
 

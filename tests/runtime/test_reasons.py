@@ -10,7 +10,7 @@ import pytest
 from statepipe.errors import NotFound, Throttled
 from statepipe.model import Outcome, Task
 from statepipe.store import liveness
-from statepipe.store.walk import claims
+from statepipe.store.walk.ready import Scope
 from tests.runtime.scene import Function, Scene, nothing, raising, texts
 
 
@@ -184,7 +184,7 @@ def test_a_takeover_says_from_whom(scene: Scene) -> None:
         found = engines[-1]._find("i")
         loop = engines[-1]._driver.loop()
         loop.learn(engines[-1]._program("m"))
-        loop.limit_to(claims.Scope(instances=frozenset({found.n})))
+        loop.limit_to(Scope(instances=frozenset({found.n})))
         loop._claim()
         scene.clock.advance(30_000)
     said: list[dict[str, str]] = []

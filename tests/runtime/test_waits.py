@@ -12,7 +12,7 @@ from statepipe.store.codec import encode
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
 from statepipe.store.walk import signals
-from statepipe.store.walk.claims import Scope
+from statepipe.store.walk.ready import Scope
 from tests.runtime.waiting import ASKING, HOUR_MS, Waiting, machine, seen
 
 

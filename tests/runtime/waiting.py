@@ -16,7 +16,7 @@ from statepipe.machine.parameter import Param
 from statepipe.machine.tasks import Run
 from statepipe.machine.waits import Wait
 from statepipe.model import Task
-from statepipe.store.walk.claims import Scope
+from statepipe.store.walk.ready import Scope
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
 

@@ -28,7 +28,7 @@ from statepipe.store.file.connection import Store
 from statepipe.store.file.opening import open_store
 from statepipe.store.stage.directory import Stage
 from statepipe.store.walk import workers
-from statepipe.store.walk.claims import Scope
+from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock
 from tests.spec import promises

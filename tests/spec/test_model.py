@@ -61,13 +61,14 @@ class Promises(Theatre):
         """Create an instance."""
         assert self.cli is not None
         name = f"i{len(self.instances)}"
-        (n,) = steering.create(
+        made = steering.create(
             self.cli,
             machine="model",
             definition=1,
             initial="extracting",
             instances=[NewInstance(name, encode({}))],
         )
+        (n,) = made.numbers
         self.instances[n] = Instance(name, n)
         self.seen += 1
 

@@ -17,7 +17,7 @@ from statepipe.store.metrics.counters import Counters
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
 from statepipe.store.walk import claims, resuming, workers
-from statepipe.store.walk.claims import Scope
+from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock
 
@@ -62,7 +62,8 @@ def created(store: Store, *ids: str) -> list[int]:
     """Create instances of a machine `m`, at rest in `s0`; return their numbers."""
     definition = steering.define(store, machine="m", version=1, digest="d1", body="{}")
     new = [NewInstance(each, encode({})) for each in ids]
-    return steering.create(store, machine="m", definition=definition, initial="s0", instances=new)
+    made = steering.create(store, machine="m", definition=definition, initial="s0", instances=new)
+    return [*made.numbers]
 
 
 def claimed(store: Store, worker: Worker, *, scope: Scope = ALL) -> list[Checkpoint]:
@@ -72,9 +73,11 @@ def claimed(store: Store, worker: Worker, *, scope: Scope = ALL) -> list[Checkpo
 
 def resumed(store: Store, worker: Worker, instance: str = "a") -> Checkpoint:
     """Claim one instance by name."""
-    return resuming.claim_resume(
+    checkpoint = resuming.claim_resume(
         store, worker, instance_id=instance, reason="a test", definition=None
     )
+    assert checkpoint is not None
+    return checkpoint
 
 
 def plain(at: Checkpoint, target: str, *, status: str = "ready", at_ms: int = 1) -> Change:

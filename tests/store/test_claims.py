@@ -10,9 +10,9 @@ from statepipe.store import liveness
 from statepipe.store.file.connection import Store
 from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
-from statepipe.store.walk import claims, resuming, workers
-from statepipe.store.walk.claims import Scope
+from statepipe.store.walk import claims, ready, resuming, workers
 from statepipe.store.walk.committer import Committer, Verdict
+from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
@@ -55,7 +55,7 @@ def test_no_more_are_claimed_than_asked_for(tmp_path: Path) -> None:
 
     got = claims.claim_ready(store, stores.registered(store), scope=stores.ALL, limit=3)
 
-    assert [at.id for at in got] == ["c", "d", "a"]
+    assert [at.id for at in got] == ["a", "b", "c"]
 
 
 def test_a_scope_names_the_instances_and_definitions_that_may_be_claimed(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_the_wall_clock_may_jump_while_a_timer_waits(tmp_path: Path, jump_ms: in
 
     clock.set_wall(clock.now_ms() + jump_ms)
     assert stores.claimed(store, worker) == []
-    assert claims.next_timer_boot_ms(store, scope=stores.ALL) == clock.boot_ms() + 10_000
+    assert ready.next_timer_boot_ms(store, scope=stores.ALL) == clock.boot_ms() + 10_000
     clock.advance(10_000)
     assert len(stores.claimed(store, worker)) == 1
 
@@ -118,7 +118,7 @@ def test_after_a_reboot_a_timer_fires_when_the_wall_clock_has_passed_it(tmp_path
     worker = stores.registered(store)
 
     assert stores.claimed(store, worker) == []
-    assert claims.next_timer_boot_ms(store, scope=stores.ALL) == clock.boot_ms() + 1_000
+    assert ready.next_timer_boot_ms(store, scope=stores.ALL) == clock.boot_ms() + 1_000
     clock.advance(1_000)
     assert len(stores.claimed(store, worker)) == 1
 
@@ -133,7 +133,7 @@ def test_after_a_reboot_a_timer_waits_at_most_one_delay(tmp_path: Path) -> None:
 
     clock.advance(8_999)  # a boot begins at 1,000 ms here
     assert stores.claimed(store, worker) == []
-    assert claims.next_timer_boot_ms(store, scope=stores.ALL) == clock.boot_ms() + 1
+    assert ready.next_timer_boot_ms(store, scope=stores.ALL) == clock.boot_ms() + 1
     clock.advance(1)
     assert len(stores.claimed(store, worker)) == 1
 
@@ -143,7 +143,7 @@ def test_no_timer_is_told_of_when_none_waits(tmp_path: Path) -> None:
     store = stores.opened(tmp_path)
     stores.created(store, "a")
 
-    assert claims.next_timer_boot_ms(store, scope=stores.ALL) is None
+    assert ready.next_timer_boot_ms(store, scope=stores.ALL) is None
 
 
 # ---- takeover -------------------------------------------------------------------------
@@ -322,6 +322,7 @@ def test_resume_can_adopt_another_definition(tmp_path: Path) -> None:
         store, stores.registered(store), instance_id="a", reason=None, definition=newer
     )
 
+    assert at is not None
     assert at.definition == newer
 
 

@@ -21,9 +21,9 @@ from statepipe.store.stage.directory import Stage, stage_directory
 from statepipe.store.steering import asking, regrouping
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
-from statepipe.store.walk import claims
-from statepipe.store.walk.claims import Scope
+from statepipe.store.walk import claims, ready
 from statepipe.store.walk.committer import Committer, Verdict
+from statepipe.store.walk.ready import Scope
 from statepipe.testing import violations
 from tests.store import stores
 
@@ -76,7 +76,7 @@ class Scene:
 def grouped(store: Store, name: str, total: int, *, tolerated: int = 0) -> list[int]:
     """Create a group of `total` instances; return their numbers."""
     definition = steering.define(store, machine="m", version=1, digest="d1", body='{"states": {}}')
-    return steering.create(
+    made = steering.create(
         store,
         machine="m",
         definition=definition,
@@ -84,6 +84,7 @@ def grouped(store: Store, name: str, total: int, *, tolerated: int = 0) -> list[
         instances=[NewInstance(f"{name}/{n}", encode({}), str(n)) for n in range(total)],
         group=NewGroup(name, str(tolerated), tolerated),
     )
+    return [*made.numbers]
 
 
 @pytest.fixture
@@ -357,7 +358,7 @@ def test_ten_thousand_partitions_are_made_in_one_transaction_and_listed_by_index
     group = groups.known(store.connection, "g")
     for sql in (
         "SELECT 1 FROM instance WHERE member_of = 1 AND status = 'ready'",
-        claims._FREE.format(scope=claims._scope_sql(Scope(group=group.n))),
+        ready._FREE.format(scope=ready.scope_sql(Scope(group=group.n))),
         groups._COUNTS,
     ):
         bound = {"limit": 1} if ":limit" in sql else (1,) * sql.count("?")

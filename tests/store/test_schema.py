@@ -12,9 +12,9 @@ from statepipe.store.file.connection import Store
 from statepipe.store.file.migrations import figures, first_release
 from statepipe.store.file.schema import SCHEMA_VERSION, ensure_schema
 from statepipe.store.stage import rows as staged
-from statepipe.store.walk import claims, timers
-from statepipe.store.walk.claims import Scope
+from statepipe.store.walk import ready, timers
 from statepipe.store.walk.committer import Committer
+from statepipe.store.walk.ready import Scope
 from statepipe.testing import ManualClock
 from tests.store import stores
 
@@ -48,6 +48,15 @@ REFUSED = [
     "UPDATE worker SET beat = -1",
     "INSERT INTO instance SELECT 9, 'a' {rest}",
     "UPDATE instance SET seq = seq + 1, id = '' WHERE id = 'a'",
+    "UPDATE instance SET seq = seq + 1, priority = 101 WHERE id = 'a'",
+    "UPDATE instance SET seq = seq + 1, concurrency_key = '' WHERE id = 'a'",
+    "UPDATE instance SET seq = seq + 1, awaits_turn = 1 WHERE id = 'a'",
+    (
+        "UPDATE instance SET seq = seq + 1, awaits_turn = 1, concurrency_key = 'm:k', worker = 1"
+        " WHERE id = 'a'"
+    ),
+    "INSERT INTO route VALUES (1, 's0', '')",
+    "INSERT INTO route VALUES (99, 's0', 'heavy')",
     "UPDATE instance SET seq = seq + 1, id = printf('%0201d', 1) WHERE id = 'a'",
     "UPDATE instance SET seq = seq + 1, definition = 99 WHERE id = 'a'",
     "UPDATE instance SET seq = seq + 1, worker = 99 WHERE id = 'a'",
@@ -141,7 +150,8 @@ _REST = {
     "rest": ", definition, params, created_at_ms, epoch, seq, generation, status, state, attempt,"
     " lost, batches, picture, worker, wake_at_ms, wake_delay_ms, wake_boot_ms, wake_boot_id,"
     " failed_state, error_class, error, entered_at_ms, updated_at_ms, finished_at_ms, request,"
-    " change, member_of, partition, root, forced FROM instance WHERE id = 'b'",
+    " change, member_of, partition, root, {columns} FROM instance"
+    " WHERE id = 'b'",
     "reject": ", generation, state, visit, task, number, epoch, records, bytes, sha256, file, body,"
     " reasons, arrow_schema FROM reject",
     "journal": ", epoch, generation, at_ms, kind, event, source, target, task, attempt, took_ms,"
@@ -245,16 +255,34 @@ def test_the_schema_is_made_once(store: Store) -> None:
     assert store.connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
 
 
-FACTS = {"boot_id": "b", "boot_ms": 1, "wall": "w", "now_ms": 1, "limit": 1, "n": 1}
-#: Of everything, and as a worker of two machines asks.
-SCOPES = ("", claims._scope_sql(Scope(definitions=frozenset({1, 2}))))
+FACTS = {"boot_id": "b", "boot_ms": 1, "now_ms": 1, "limit": 1, "n": 1, "key": "k", "dead": 1}
+FACTS |= {"other": "c", "elsewhere": "[]", "wall": "w"}
+#: Of everything, as a worker of two machines asks, and as one of some queues.
+SCOPES = (
+    "",
+    ready.scope_sql(Scope(definitions=frozenset({1, 2}))),
+    ready.scope_sql(Scope(definitions=frozenset({1, 2}), elsewhere=frozenset({(1, "s0")}))),
+)
+OF_SCOPES = [
+    (timers.THIS_BOOT, "instance_timer "),
+    (timers.BY_WALL, "instance_timer "),
+    (timers.PASSED, "instance_timer_wall"),
+    (timers.DELAYED, "instance_timer_delay"),
+    (timers.NEXT_HERE, "instance_timer "),
+    (timers.NEXT_BY_WALL, "instance_timer "),
+    (timers.NEXT_PASSED, "instance_timer_wall"),
+    (timers.NEXT_DELAYED, "instance_timer_delay"),
+    (ready._TRIES_AGAIN, "instance_timer"),
+    (ready._AWAITS_KEY, "instance_key_awaited"),
+    (ready._HELD_BY_DEAD, "instance_held"),
+]
 HOT = [
-    *((claims._FREE.format(scope=scope), "instance_free") for scope in SCOPES),
-    *((timers.THIS_BOOT.format(scope=scope), "instance_timer") for scope in SCOPES),
-    *((timers.BY_WALL.format(scope=scope), "instance_timer") for scope in SCOPES),
-    *((timers.OTHER_BOOT.format(scope=scope), "instance_timer") for scope in SCOPES),
-    *((timers.NEXT.format(scope=scope), "instance_timer") for scope in SCOPES),
-    *((claims._HELD_BY_DEAD.format(dead=1, scope=scope), "instance_held") for scope in SCOPES),
+    *((sql.format(scope=scope), index) for sql, index in OF_SCOPES for scope in SCOPES),
+    (ready._LINE, "instance_turn ((priority,definition,state)<(?,?,?))"),
+    (ready._IN_LINE, "instance_turn (priority=? AND definition=? AND state=?)"),
+    (ready._KEY, "instance_key_awaited"),
+    (ready._HELD, "instance_key_held"),
+    (timers._OTHER_BOOT, "instance_timer"),
     ("SELECT n FROM instance WHERE worker = 1 AND request IS NOT NULL", "instance_held"),
     ("SELECT 1 FROM journal WHERE instance = 1 ORDER BY seq", "journal_instance_seq"),
     (staged._ONE, "PRIMARY KEY"),

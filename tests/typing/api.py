@@ -13,6 +13,7 @@ from statepipe import (
     After,
     Arriving,
     Batch,
+    Concurrency,
     Emitted,
     Engine,
     Fatal,
@@ -24,6 +25,7 @@ from statepipe import (
     Reject,
     Run,
     Schedule,
+    Sharing,
     SqlLimits,
     State,
     Task,
@@ -76,6 +78,7 @@ orders = Machine(
     name="orders",
     initial="extracting",
     params=(Param(name="day", type="date", default="today"),),
+    sharing=Sharing(priority=5, concurrency=Concurrency(key="{params.day}")),
     partition=Partition(by="date", tolerate="5%"),
     triggers=(
         Trigger(name="nightly", on=Schedule(cron="0 3 * * *", catchup="last")),

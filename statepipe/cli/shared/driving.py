@@ -23,10 +23,14 @@ from statepipe.cli.shared.places import config_here, open_reader
 from statepipe.cli.shared.progress import Progress
 from statepipe.cli.shared.render import Output, first_line, shown_id
 from statepipe.cli.shared.session import Session
-from statepipe.engine import Adopt, Engine
+from statepipe.cli.shared.systemd import Systemd
+from statepipe.clock import SystemClock
+from statepipe.engine import Engine
 from statepipe.errors import StatepipeError
 from statepipe.model import Status
 from statepipe.runtime.driving.pools import Pools
+from statepipe.runtime.steering.again import Adopt
+from statepipe.sharing import DEFAULT_QUEUE
 from statepipe.store.reading import Reader
 from statepipe.units import plural
 
@@ -144,14 +148,20 @@ class Drivers:
         statuses = self.engine.retry(instance_id, part_id, reason=reason)
         return {instance_id: statuses[instance_id]}
 
-    def work(self, machines: Sequence[str], *, until_idle: bool) -> int:
+    def work(self, machines: Sequence[str], *, queues: Sequence[str], until_idle: bool) -> int:
         """Drive whatever is ready and return the exit code."""
+        systemd = Systemd(os.environ, clock=SystemClock())
         for machine, count in self.engine.left_alone().items():
             self.out.note(
                 f"{plural(count, 'instance')} of {machine} left alone: the machine is not the one"
                 f" they began with   next: statepipe resume --all --machine {machine} --dry-run"
             )
-        self.engine.work(machines or None, until_idle=until_idle)
+        self.engine.work(
+            machines or None,
+            queues=queues or (DEFAULT_QUEUE,),
+            until_idle=until_idle,
+            turned=lambda: systemd.turned(stopping=self.is_stopped),
+        )
         self._progress.close()
         ended = self._progress.ended
         self.out.say(

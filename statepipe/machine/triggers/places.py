@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from statepipe.machine.filling import said
+from statepipe.filling import said
 
 _PLACE: Final = re.compile(r"\{([^{}]*)\}")
 

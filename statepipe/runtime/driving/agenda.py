@@ -13,6 +13,9 @@ from statepipe.model import Detail
 #: How often the store is asked for ready instances, dead workers and wishes.
 POLL_MS: Final = 200
 
+#: How often, whether another process has written: some microseconds, and then it is asked at once.
+GLANCE_MS: Final = 50
+
 
 class Agenda:
     """
@@ -25,7 +28,7 @@ class Agenda:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._look_at_ms = self._renew_at_ms = 0
+        self._look_at_ms = self._renew_at_ms = self._glance_at_ms = 0
         self.next_timer_ms: int | None = None
         self.saw_all = False
 
@@ -33,6 +36,14 @@ class Agenda:
     def is_due(self) -> bool:
         """True if it is time to look."""
         return self._clock.boot_ms() >= self._look_at_ms
+
+    def glances(self) -> bool:
+        """Return True if it is time for a glance, which is then noted."""
+        now_ms = self._clock.boot_ms()
+        if now_ms < self._glance_at_ms:
+            return False
+        self._glance_at_ms = now_ms + GLANCE_MS
+        return True
 
     def look_later(self) -> None:
         """Note that the loop looks now."""
@@ -76,5 +87,6 @@ class Agenda:
 
     def patience_ms(self, other_ms: int | None) -> int:
         """Return how long to wait without being late, be it for `other_ms`, in milliseconds."""
-        soonest = self._look_at_ms if other_ms is None else min(self._look_at_ms, other_ms)
+        soonest = min(self._look_at_ms, self._glance_at_ms)
+        soonest = soonest if other_ms is None else min(soonest, other_ms)
         return max(0, soonest - self._clock.boot_ms())

@@ -27,7 +27,6 @@ from statepipe.model import (
     Detail,
     Loaded,
     Plan,
-    Reached,
     Staged,
     Status,
     Stay,
@@ -92,7 +91,7 @@ def moved(
         attachment = _planned(drive, learned, target)
     status = Status.READY if final is None else _STATUS_OF_END[final]
     if status == Status.DONE and (learned.input is not None or drive.program.children):
-        reached, keeps = _reached(learned), drive.program.keeps
+        reached, keeps = learned.reached(), drive.program.keeps
         attachment = Attachment(drive.stay, source, releases=True, keeps=keeps, reached=reached)
     detail = None
     if (
@@ -332,15 +331,6 @@ def _learned(drive: Drive, ended: Ended, target: str) -> Picture:
         visits[target] = seen + 1
     given = drive.stay if ended.produced else before.input
     return before._replace(results=results, visits=visits, input=given)
-
-
-def _reached(picture: Picture) -> tuple[Reached, ...]:
-    """Return how far the sources of an instance that is done have come; see `watermarks`."""
-    return tuple(
-        Reached(state, mark.since, mark.reached)
-        for state, mark in picture.marks.items()
-        if mark.reached is not None
-    )
 
 
 def _planned(drive: Drive, picture: Picture, target: str) -> Attachment:

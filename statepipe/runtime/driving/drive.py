@@ -69,6 +69,7 @@ class Drive:
         "picture_bytes",
         "places",
         "polls",
+        "priority",
         "program",
         "seq",
         "state",
@@ -98,6 +99,7 @@ class Drive:
         """Copy the row as it was just read."""
         self.n = checkpoint.n
         self.id = checkpoint.id
+        self.priority = checkpoint.priority
         self.created_at_ms = checkpoint.created_at_ms
         self.epoch = checkpoint.epoch
         self.seq = checkpoint.seq

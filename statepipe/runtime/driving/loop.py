@@ -8,13 +8,10 @@ One thread owns the store and turns this wheel:
     drain         outcomes and staged batches come back, and are decided (`outcomes.py`)
     commit        everything that became ready, as one transaction with one fsync
     acknowledge   memory, waiting tasks, observers: after the commit, never before
-
-There is no recovery mode: `claim` takes a new instance and one whose worker died by
-the same statement, and both go on at `dispatch` from the last commit.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from statepipe.errors import StatepipeError, TaskCancelled
@@ -25,6 +22,7 @@ from statepipe.runtime.driving.announcing import with_notices
 from statepipe.runtime.driving.attempt import commit_of, mark_of
 from statepipe.runtime.driving.calls import Calls
 from statepipe.runtime.driving.changes import batched
+from statepipe.runtime.driving.claiming import OTHER_QUEUE, Claiming
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.endings import Ended
 from statepipe.runtime.driving.group import GROUP_MAX, LINGER_MS, Entry, Group, refused
@@ -35,6 +33,7 @@ from statepipe.runtime.driving.permits import Permits
 from statepipe.runtime.driving.pools import Pools
 from statepipe.runtime.driving.sizing import size_of
 from statepipe.runtime.driving.waiting import Waiting
+from statepipe.runtime.driving.wishing import heed, let_go
 from statepipe.runtime.output.capture import Outbox
 from statepipe.runtime.output.streams import nobody
 from statepipe.runtime.program import RESTING, Program
@@ -43,8 +42,8 @@ from statepipe.store.liveness import Worker
 from statepipe.store.stage.directory import Stage
 from statepipe.store.stage.sweep import sweep, sweep_family
 from statepipe.store.walk import claims, workers
-from statepipe.store.walk.claims import Scope
 from statepipe.store.walk.committer import Verdict
+from statepipe.store.walk.ready import Scope
 
 
 class Loop:
@@ -80,7 +79,6 @@ class Loop:
     ) -> None:
         self.drives: dict[int, Drive] = {}
         self.fenced: list[str] = []
-        self._scope = Scope(instances=frozenset())
         self._store = store
         self._clock = store.clock
         self._worker = worker
@@ -88,11 +86,18 @@ class Loop:
         self._pools = pools
         self._stage = stage
         self._rng = rng
-        self._in_flight_max = in_flight_max
         self._observers = observers
         self._outbox = Outbox(self._clock)
         self._agenda = Agenda(self._clock)
         self._permits = Permits(store, worker, self._agenda, staged_bytes_max=staged_bytes_max)
+        self._claiming = Claiming(
+            store,
+            worker,
+            self._agenda,
+            self._permits,
+            drives=self.drives,
+            in_flight_max=in_flight_max,
+        )
         self._group = Group(store, self._outbox, self._permits)
         self._inbox = Inbox()
         self._waiting = Waiting(pools.slots, self._permits)
@@ -115,6 +120,7 @@ class Loop:
             Busy, StoreUnusable: As `Committer.commit`. Nobody was told that anything is
                 committed; the loop must not be used again.
         """
+        self._claiming.glance()
         if self._agenda.is_due:
             self._claim()
             if not self.drives:
@@ -134,8 +140,7 @@ class Loop:
 
     def limit_to(self, scope: Scope) -> None:
         """Claim from now on what is in `scope`, and look for it at once."""
-        self._scope = scope
-        self._agenda.look_again()
+        self._claiming.limit_to(scope, self._programs)
 
     def adopt(self, checkpoint: Checkpoint) -> None:
         """Drive an instance that this worker has just claimed."""
@@ -169,8 +174,7 @@ class Loop:
     @property
     def is_idle(self) -> bool:
         """True if nothing is driven, and nothing in scope is to be tried again."""
-        agenda, store = self._agenda, self._store
-        return not self.drives and agenda.saw_all and not claims.tries_again(store, self._scope)
+        return self._claiming.is_idle
 
     # Claim
 
@@ -183,37 +187,22 @@ class Loop:
             self.let_all_go()
             return
         self._notice_wishes()
-        limit = min(self._in_flight_max - len(self.drives) + self._permits.beside, GROUP_MAX)
-        agenda.forget_timers()  # without room, nobody can be woken
-        if limit > 0:
-            claimed = claims.claim_ready(self._store, self._worker, scope=self._scope, limit=limit)
-            for checkpoint in claimed:
-                self.adopt(checkpoint)
-            if len(claimed) == limit:  # there may be more, ready and not yet claimed
-                agenda.look_at_once()
-            agenda.wake_at(claims.next_timer_boot_ms(self._store, scope=self._scope))
-            agenda.saw_all = len(claimed) < limit
+        for checkpoint in self._claiming.claim():
+            self.adopt(checkpoint)
         if not self.drives:
             self._store.checkpoint_wal(above_bytes=0)
 
     def _notice_wishes(self) -> None:
         """See what other processes asked of our instances; costs nothing if none wrote."""
-        if not self._store.others_wrote() and not self._asked:
+        if not self._claiming.others_wrote() and not self._asked:
             return
         self._asked = False
-        for n in claims.wished(self._store.connection, self._worker):
-            drive = self.drives.get(n)
-            # With a change under way its commit finds out that the row moved.
-            if drive is not None and not drive.pending and self._reread(drive):
-                self._waiting.hurry(drive)
+        numbers = claims.wished(self._store.connection, self._worker)
+        heed(map(self.drives.get, numbers), self._waiting, reread=self._reread)
 
     def let_all_go(self) -> None:
         """Let every instance go at its next boundary; it is, once `drives` is empty."""
-        for drive in self.drives.values():
-            drive.wish = drive.wish or "stop"
-            self._waiting.hurry(drive)
-            # A pause waits for the next boundary; an end does not wait for a pause.
-            self._calls.ask_to_stop(drive)
+        let_go(self.drives.values(), self._waiting, self._calls)
 
     # Dispatch
 
@@ -222,7 +211,8 @@ class Loop:
             if drive.wish is None:
                 self._act(drive)
             else:
-                change = farewell(drive, reason=self._stopping or "", at_ms=self._clock.now_ms())
+                at_ms = self._clock.now_ms()
+                change = farewell(drive, reason=self._stopping or OTHER_QUEUE, at_ms=at_ms)
                 self._group.add(Entry(drive, change, None), None)
 
     def _act(self, drive: Drive) -> None:
@@ -312,11 +302,9 @@ class Loop:
         self._fresh -= self._calls.tally(message)
         if self.drives.get(drive.n) is not drive or drive.attempt_id != message.attempt_id:
             message.capture.end()
-            return
-        if drive.pending:
+        elif drive.pending:
             self._inbox.keep(message)
-            return
-        if (ended := self._calls.ended(message)) is None:
+        elif (ended := self._calls.ended(message)) is None:
             self._calls.hear_due(drive)
         else:
             self._conclude(drive, ended, message)
@@ -365,6 +353,7 @@ class Loop:
                 message.refuse()
             self._calls.hear_due(drive)
         elif change.status == Status.READY and (detail is None or detail.worker is not None):
+            self._claiming.hand_over(drive)
             self._waiting.put(drive)
         else:
             self._let_go(drive, change)
@@ -372,20 +361,17 @@ class Loop:
 
     def _let_go(self, drive: Drive, change: Change) -> None:
         del self.drives[drive.n]
-        if self._families or drive.program.delivers:
-            self._agenda.look_again()  # who rests for it may have been woken
-        elif not self._agenda.saw_all or not self.drives:
-            self._agenda.look_at_once()  # there is room for what is ready and not yet claimed
+        # Who rests for its end, as a parent or for its data, may be ready now.
+        self._claiming.gave_room(wakes=self._families or drive.program.delivers)
         self._agenda.rests(change.detail)
         is_done = change.status == Status.DONE
         if is_done and (drive.picture.input is not None or drive.program.children):
             # Its rows went with the commit: row first, file after, and never a hole.
-            n, name, epoch = drive.n, drive.id, drive.epoch
-            sweep_family(self._stage, self._store.connection, n=n, instance_id=name, epoch=epoch)
+            self._sweep(drive, sweep_family)
 
-    def _sweep(self, drive: Drive) -> None:
-        n, name, epoch = drive.n, drive.id, drive.epoch
-        sweep(self._stage, self._store.connection, n=n, instance_id=name, epoch=epoch)
+    def _sweep(self, drive: Drive, sweeps: Callable[..., None] = sweep) -> None:
+        facts: dict[str, Any] = {"n": drive.n, "instance_id": drive.id, "epoch": drive.epoch}
+        sweeps(self._stage, self._store.connection, **facts)
 
     def _again(self, entry: Entry) -> None:
         """Decide once more, now that the row was read again: somebody asked for something."""

@@ -1,21 +1,22 @@
 """
 The instances that rest and wait for their turn to be called.
 
-    Waiting.put, Waiting.hurry     at the end, or at the front
+    Waiting.put, Waiting.hurry     until its turn comes, or at the front
     Waiting.forget                 not at all
     Waiting.next                   whose turn it is, None while every executor is full
     Waiting.wants                  does anybody wait for an executor of this kind?
 
-What needs a slot, a permit or room for its batches waits with `permits.py` meanwhile.
+Whose turn it is, is `turns.py`'s subject. What needs a slot, a permit or room for its batches
+waits with `permits.py` meanwhile.
 """
 
-from collections import deque
 from collections.abc import Iterable
 
 from statepipe.policy import ExecutorKind
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.permits import Permits
 from statepipe.runtime.driving.pools import Pools
+from statepipe.runtime.driving.turns import Turns
 from statepipe.runtime.program import RESTING
 
 
@@ -29,33 +30,28 @@ class Waiting:
 
     def __init__(self, kinds: Iterable[ExecutorKind], permits: Permits) -> None:
         self.permits = permits
-        self._queues: dict[ExecutorKind, deque[Drive]] = {kind: deque() for kind in kinds}
+        self._queues: dict[ExecutorKind, Turns] = {kind: Turns() for kind in kinds}
 
     def put(self, drive: Drive) -> None:
         """Let `drive` wait; in front if what it wants needs no executor."""
         queue = self._queues[drive.part.policy.executor]
         if _needs_room(drive):
-            queue.append(drive)
+            queue.put(drive)
         else:
-            queue.appendleft(drive)
+            queue.hurry(drive)
 
     def hurry(self, drive: Drive) -> None:
         """Move `drive` to the front if it waits and has a wish by now."""
         queue = self._queues[drive.part.policy.executor]
         if drive.wish is None:
             return
-        if self.permits.let_go(drive):
-            queue.appendleft(drive)
-        elif drive in queue:
-            queue.remove(drive)
-            queue.appendleft(drive)
+        if self.permits.let_go(drive) or queue.forget(drive):
+            queue.hurry(drive)
 
     def forget(self, drive: Drive) -> None:
         """Keep `drive` no longer, wherever it waits: it was taken over."""
         self.permits.forget(drive)
-        queue = self._queues[drive.part.policy.executor]
-        if drive in queue:
-            queue.remove(drive)
+        self._queues[drive.part.policy.executor].forget(drive)
 
     def wants(self, kind: ExecutorKind) -> bool:
         """Return True if somebody waits for an executor of this kind."""
@@ -67,8 +63,8 @@ class Waiting:
         if permits.keeps_any and (drive := permits.next(pools)) is not None:
             return drive
         for kind, queue in self._queues.items():
-            while queue and (pools.has_room(kind) or not _needs_room(queue[0])):
-                drive = queue.popleft()
+            while queue and (pools.has_room(kind) or not _needs_room(queue.first)):
+                drive = queue.take()
                 if not _needs_room(drive) or not permits.stops(drive):
                     return drive
         return permits.next(pools) if permits.keeps_any else None

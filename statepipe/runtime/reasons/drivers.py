@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from statepipe.machine.digest import describe_changes
+from statepipe.runtime.reasons import turns
 from statepipe.runtime.reasons.reason import Reason, because
 from statepipe.store.liveness import Death
 from statepipe.store.questions.evidence import Driver, Evidence
@@ -36,11 +37,12 @@ def demise(death: Death) -> str:
 def nobody(known: Evidence) -> list[Reason]:
     """Return why nobody drives an instance that is ready, due, or left behind."""
     alive = [driver for driver in known.drivers if driver.death is None]
-    said = _changed(known)
+    said = [*turns.key(known), *_changed(known)]
     if not alive:
         said.append(because("no_worker", "no process that drives instances is alive", alive=0))
+        said += turns.queue(known, alive)
     elif not said:
-        said.append(_left_alone(alive))
+        said += turns.queue(known, alive) or [_left_alone(alive)]
     return said
 
 

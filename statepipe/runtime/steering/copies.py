@@ -18,7 +18,7 @@ from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.picture import Picture
 from statepipe.runtime.program import Program
-from statepipe.runtime.steering.creating import inherited
+from statepipe.runtime.steering.creating import inherited, new_instance
 from statepipe.runtime.steering.rewinding import rewound
 from statepipe.runtime.steering.setting import changes_of
 from statepipe.runtime.steering.way import Passage
@@ -95,7 +95,7 @@ class Copies:
             note=_note(looked, changed, reason),
             partition=looked.partition,
         )
-        return self._make(looked, new, given=None, new_id=new_id)
+        return self._make(looked, _shared(new, program), given=None, new_id=new_id)
 
     def fork(
         self,
@@ -155,7 +155,7 @@ class Copies:
             partition=looked.partition,
             picture=picture,
         )
-        return self._make(looked, new, given=given, new_id=new_id)
+        return self._make(looked, _shared(new, program), given=given, new_id=new_id)
 
     def _look(self, instance_id: str, *, verb: str) -> Looked:
         store, _ = self._store_of()
@@ -228,6 +228,12 @@ def _given(
         loads=Stay(1, at, known.visit(at)) if loads else None,
     )
     return known._replace(input=known.input._replace(generation=GIVEN)).write(), given
+
+
+def _shared(new: New, program: Program) -> New:
+    """Return `new` with the key and the priority that its parameters give it."""
+    as_made = new_instance(program, new.id, new.params)
+    return new._replace(priority=as_made.priority, key=as_made.key)
 
 
 def _note(looked: Looked, changed: list[str], reason: str | None) -> str:

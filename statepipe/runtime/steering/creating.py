@@ -2,18 +2,23 @@
 Creating an instance of a machine, whose id may be taken.
 
     create      at rest in the machine's initial state
+    new_instance, terms_of    what the store needs to know of it
     inherited   parameters of an instance that is made of another one
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from statepipe.errors import InstanceExists, InstancePruned
+from statepipe.errors import BadParameter, InstanceExists, InstancePruned
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.program import Program
+from statepipe.sharing import KEY_CHARS_MAX, PRIORITY_MAX
 from statepipe.store.codec import decode
 from statepipe.store.file.connection import Store
 from statepipe.store.steering import instances as steering
+from statepipe.store.steering.admission import Terms
+from statepipe.store.steering.instances import NewInstance
 
 IfExists = Literal["fail", "attach", "skip"]
 
@@ -23,12 +28,14 @@ class Created(NamedTuple):
     What became of it.
 
     Attributes:
-        n: Number of the new instance; None if there already is one of that id.
+        n: Number of the new instance; None if there already is one of that id, or of its key.
         id: Its id, or that of the one that is there; None if that one is to be skipped.
+        cancelled: Ids of those that had its key and were cancelled, and whether that is done.
     """
 
     n: int | None
     id: str | None
+    cancelled: Mapping[str, bool] = MappingProxyType({})
 
 
 def create(
@@ -40,18 +47,20 @@ def create(
     make_id: Callable[[], str],
     if_exists: IfExists,
     reason: str | None,
+    priority: int | None = None,
 ) -> Created:
     """Create an instance at rest in the machine's initial state; as `Engine.create`."""
     while True:
         name = instance_id or make_id()
         try:
-            (n,) = steering.create(
+            made = steering.create(
                 store,
                 machine=program.name,
                 definition=program.definition,
                 initial=program.table.machine.initial,
-                instances=[steering.NewInstance(name, params)],
+                instances=[new_instance(program, name, params, priority=priority)],
                 reason=reason,
+                terms=terms_of(program),
             )
         except InstanceExists as error:
             if instance_id is None:  # among many made-up ids two are the same
@@ -59,7 +68,51 @@ def create(
             if if_exists == "fail" or (if_exists == "attach" and isinstance(error, InstancePruned)):
                 raise
             return Created(None, name if if_exists == "attach" else None)
-        return Created(n, name)
+        if not made.numbers:  # as many as may be have its key
+            return Created(None, None)
+        return Created(made.numbers[0], name, made.cancelled)
+
+
+def new_instance(
+    program: Program,
+    name: str,
+    params: bytes,
+    *,
+    partition: str | None = None,
+    priority: int | None = None,
+) -> NewInstance:
+    """
+    Return an instance to be made, with its key and its priority.
+
+    Raises:
+        BadParameter: The key is too long, or `priority` is none.
+    """
+    sharing, concurrency = program.sharing, program.sharing.concurrency
+    key = None if concurrency is None else concurrency.key_of(program.name, decode(params))
+    if key is not None and len(key) > KEY_CHARS_MAX:
+        raise BadParameter(
+            f"the key of {program.name}'s concurrency has {len(key):,} characters with these"
+            f" parameters, more than {KEY_CHARS_MAX:,}",
+            meaning="nothing was created",
+            next_step="name a shorter parameter in concurrency.key",
+        )
+    if priority is not None and not -PRIORITY_MAX <= priority <= PRIORITY_MAX:
+        raise BadParameter(
+            f"priority is {priority}, outside -{PRIORITY_MAX}..{PRIORITY_MAX}",
+            meaning="nothing was created",
+            next_step="priority=10",
+        )
+    return NewInstance(
+        name, params, partition, sharing.priority if priority is None else priority, key
+    )
+
+
+def terms_of(program: Program) -> Terms:
+    """Return on what terms instances of a machine are made."""
+    sharing, concurrency = program.sharing, program.sharing.concurrency
+    if concurrency is None:
+        return Terms(ready_max=sharing.ready_max)
+    return Terms(concurrency.limit, concurrency.behavior, sharing.ready_max)
 
 
 def inherited(

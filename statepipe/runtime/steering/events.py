@@ -1,9 +1,10 @@
 """
-What people and programs tell instances that wait: written down, then told to who listens.
+What people and programs tell instances that rest: written down, then told to who listens.
 
     Sender.signal   an event to one instance; Sender.send tells more of what came of it
     Sender.emit     an event to all who wait for it with a key, and to what it starts
     Sender.callback an event by a token, as outside systems send it
+    Sender.unpause  one that is paused may go on
 """
 
 from abc import ABC, abstractmethod
@@ -18,6 +19,7 @@ from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.steering.callbacks import allowed
 from statepipe.runtime.steering.judging import judged
+from statepipe.runtime.steering.unpausing import unpause
 from statepipe.runtime.triggers.listening import Listening
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups.lookup import find_instance
@@ -30,7 +32,7 @@ from statepipe.suggest import did_you_mean
 
 
 class Sender(ABC):
-    """The part of an engine that sends events; it drives nothing."""
+    """The part of an engine that tells instances something; it drives nothing."""
 
     catalog: Catalog
     _observers: Observers
@@ -138,6 +140,17 @@ class Sender(ABC):
         if not called.is_repeated:
             self._observers.journaled(store, called.n, called.seq)
         return called
+
+    def unpause(self, instance_id: str, *, reason: str | None = None) -> None:
+        """
+        Let a paused instance go on, with whoever drives instances; it is not driven here.
+
+        Raises:
+            NotFound, Refused: No such instance, or it is not paused.
+        """
+        found = find_instance(self._store.connection, instance_id)
+        taken = unpause(self._store, found, reason=reason)
+        self._observers.journaled(self._store, taken.n, taken.seq)
 
     def _refuse_unknown(self, event: str, known: set[str]) -> None:
         if event not in known:

@@ -24,6 +24,7 @@ from statepipe.model import Status
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.program import Program
+from statepipe.runtime.steering.creating import new_instance, terms_of
 from statepipe.runtime.steering.slicing import partition_of, sliced
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
@@ -33,7 +34,7 @@ from statepipe.store.lookups.lookup import Found
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering import regrouping
 from statepipe.store.steering.instances import NewInstance
-from statepipe.store.walk.claims import Scope
+from statepipe.store.walk.ready import Scope
 
 
 class Groups:
@@ -75,6 +76,7 @@ class Groups:
         group_id: str | None = None,
         if_exists: Literal["fail", "attach", "skip"] = "fail",
         reason: str | None = None,
+        priority: int | None = None,
     ) -> str | None:
         """
         Create a group of partitions, at rest in the machine's initial state; return its id.
@@ -87,6 +89,7 @@ class Groups:
             if_exists: If there is such a group: "fail", "attach" (return the id, whatever
                 its partitions are doing) or "skip" (return None).
             reason: Why, for the journal.
+            priority: In place of the machine's, as of `Engine.create`.
 
         Raises:
             NotFound, DefinitionError: No such machine, or it is wrong, or has no partitions.
@@ -103,7 +106,11 @@ class Groups:
             machines_dir=self._catalog.machines_dir,
         )
         name = group_id or _default_id(machine, slices, is_range=len(partitions) == 1)
-        new = [NewInstance(f"{name}/{key}", encode(values), key) for key, values in slices]
+        program = self._program_of(machine)
+        new = [
+            new_instance(program, f"{name}/{key}", encode(values), partition=key, priority=priority)
+            for key, values in slices
+        ]
         declared = _declared(name, partition_of(known), len(new))
         store = self._store_of()
         if groups.find(store.connection, name) is None:
@@ -222,7 +229,7 @@ class Groups:
         self, machine: str, new: Sequence[NewInstance], group: NewGroup, *, reason: str | None
     ) -> None:
         program = self._program_of(machine)
-        numbers = steering.create(
+        made = steering.create(
             self._store,
             machine=machine,
             definition=program.definition,
@@ -230,8 +237,10 @@ class Groups:
             instances=new,
             group=group,
             reason=reason,
+            # Together or not at all: none is left out, and none ends for another.
+            terms=terms_of(program)._replace(behavior="queue"),
         )
-        for n in numbers:
+        for n in made.numbers:
             self._observers.journaled(self._store, n, seq=1)
 
     def _driven(self, group: Group) -> str:

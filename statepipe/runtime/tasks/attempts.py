@@ -42,6 +42,7 @@ from statepipe.runtime.executors import cancellation
 from statepipe.runtime.tasks import asynchronous, builtin, jobs
 from statepipe.runtime.tasks.acquiring import acquire
 from statepipe.runtime.tasks.functions import kind_of, resolve
+from statepipe.runtime.tasks.given import ALONE, read_given
 from statepipe.runtime.tasks.staging import Ask, Input, Staging, beat
 from statepipe.runtime.tasks.watching import watched
 from statepipe.store.codec import encode
@@ -52,15 +53,6 @@ _ENDED: Final = {"statepipe": "the source has ended"}
 _NOWHERE: Final = -1
 
 _NOTHING: Final = {"event": OK, "value": None, "produced": False, "records": 0, "rejected": 0}
-
-#: What a task that is none of a graph was given by others.
-_ALONE: Final[Mapping[str, Any]] = {
-    "needs": (),
-    "item": None,
-    "skipped": (),
-    "batches": (),
-    "is_torn": False,
-}
 
 _functions: dict[tuple[Any, str], tuple[Callable[..., Any], str]] = {}
 _logs: dict[tuple[str, str], logging.Logger] = {}
@@ -307,7 +299,7 @@ def _task(call: Mapping[str, Any], ask: Ask) -> Task:
     if log is None:
         log = _logs[machine, state] = logging.getLogger(f"statepipe.task.{machine}.{state}")
     flag = cancellation.current()
-    given = call.get("given") or _ALONE
+    given = call.get("given") or ALONE
     return Task(
         instance=call["instance"],
         machine=machine,
@@ -324,25 +316,11 @@ def _task(call: Mapping[str, Any], ask: Ask) -> Task:
         callback_token=call.get("callback_token"),
         item=given["item"],
         skipped=tuple(given["skipped"]),
-        _read=partial(_read, call, ask, given),
+        _read=partial(read_given, call, ask, given),
         _beat=partial(beat, ask, flag),
         _is_cancelled=partial(getattr, flag, "raised"),
         _acquire=partial(acquire, ask, flag),
     )
-
-
-def _read(
-    call: Mapping[str, Any], ask: Ask, share: Mapping[str, Any], task: str
-) -> Iterator[Batch]:
-    """Yield the batches of `task`, one of those that this one needs."""
-    if task not in share["needs"]:
-        needs = ", ".join(share["needs"]) or "nothing"
-        raise Fatal(f"task.batches({task!r}): the task needs {needs}")
-    staging = Staging(call, ask)
-    number = 0
-    while task in share["batches"] and (given := staging.given(task, number)) is not None:
-        yield Batch(given.records())
-        number += 1
 
 
 def _start(call: Mapping[str, Any]) -> Any:  # noqa: ANN401 a column's value

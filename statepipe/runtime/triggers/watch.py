@@ -168,7 +168,8 @@ class Watch:
 
 def starts_of(program: Program) -> Starts:
     """Return what the store needs to know of the machine whose instances are started."""
-    return Starts(program.name, program.definition, program.table.machine.initial)
+    initial = program.table.machine.initial
+    return Starts(program.name, program.definition, initial, program.sharing)
 
 
 def wanted(

@@ -15,6 +15,7 @@ from typing import Final, Literal, NamedTuple
 from statepipe.clock import Clock
 from statepipe.errors import DataError, StatepipeError, StoreUnusable
 from statepipe.model import Rejects, Staged
+from statepipe.sharing import DEFAULT_QUEUE
 from statepipe.sqlite import WAL_RESET_FIXED, sqlite3
 from statepipe.store import liveness
 from statepipe.store.care.checks import violations
@@ -23,7 +24,10 @@ from statepipe.store.file.connection import translated
 from statepipe.store.file.opening import open_reader
 from statepipe.store.file.place import file_system
 from statepipe.store.file.stamp import stamp_of
+from statepipe.store.questions.roster import serves_of
+from statepipe.store.questions.turns import unattended
 from statepipe.store.stage.directory import Stage, stage_directory
+from statepipe.units import plural
 
 #: "error": a promise is broken. "unusable": the store cannot be used at all.
 Severity = Literal["ok", "warning", "error", "unusable"]
@@ -226,6 +230,18 @@ def _drivers(connection: sqlite3.Connection, *, clock: Clock) -> Iterator[Check]
             yield Check("driver", "warning", said, "statepipe resume --all   # or: worker")
     if not alive:
         yield Check("driver", "ok", "no process drives instances right now")
+    yield from _queues(connection, clock=clock)
+
+
+def _queues(connection: sqlite3.Connection, *, clock: Clock) -> Iterator[Check]:
+    alive = [w for w in liveness.workers(connection) if not liveness.is_dead(w, clock=clock)]
+    served = {queue for worker in alive for queue in serves_of(worker)[1] or ()}
+    # Whoever has no worker at all, and only queues that nobody named, drives by `run`.
+    ours = served | ({DEFAULT_QUEUE} if not served else set())
+    for queue, count in unattended(connection, ours).items():
+        are = "is" if count == 1 else "are"
+        said = f"{plural(count, 'instance')} {are} ready in queue {queue}, and nobody works on it"
+        yield Check("queue", "warning", said, f"statepipe worker --queue {queue}")
 
 
 def _lock(path: Path) -> Check:

@@ -25,6 +25,7 @@ from statepipe.store.file.migrations import (
     signals,
     steering,
     triggers,
+    turns,
 )
 from statepipe.store.metrics.recount import fill
 
@@ -62,6 +63,7 @@ def ensure_schema(connection: sqlite3.Connection, *, store_id: str, clock: Clock
             datasets,
             steering,
             jobs,
+            turns,
         )
         for statement in (each for module in later for each in module.STATEMENTS):
             db.execute(statement)

@@ -17,7 +17,7 @@ from statepipe.store.liveness import Worker, is_dead
 # As version 1 has them: every later version can answer it, too.
 _WORKERS = """
 SELECT n, name, host, pid, pid_started, pid_space, boot_id, lease_ms, beat, deadline_boot_ms,
-       stopped_at_ms, 0
+       stopped_at_ms, 0, NULL, started_at_ms
   FROM worker
 """
 

@@ -20,6 +20,8 @@ from statepipe.store import liveness
 from statepipe.store.liveness import Death
 from statepipe.store.lookups import inspection
 from statepipe.store.lookups.inspection import Inspection
+from statepipe.store.questions.roster import serves_of
+from statepipe.store.questions.turns import Turn, turn_of
 from statepipe.store.questions.usage import User, usage
 from statepipe.store.reading import Reader
 
@@ -118,6 +120,7 @@ class Driver(NamedTuple):
     death: Death | None
     drives: int  # instances it holds
     slots: int  # and at most; 0 if it does not say
+    queues: tuple[str, ...] | None = None  # whose instances it drives; None: what it was given
 
 
 class Newest(NamedTuple):
@@ -146,6 +149,7 @@ class Evidence:
         alike: How many others failed in the same state with the same error, among the
             newest `ALIKE_MAX` that failed.
         users: How each resource is used now.
+        turn: What decides when it is claimed.
     """
 
     found: Inspection
@@ -157,6 +161,7 @@ class Evidence:
     newest: Newest
     alike: int
     users: tuple[User, ...]
+    turn: Turn
 
 
 def evidence(reader: Reader, instance_id: str, *, state: str | None = None) -> Evidence:
@@ -188,6 +193,7 @@ def gathered(
         newest=_newest(connection, found.machine),
         alike=_alike(connection, found),
         users=usage(connection, clock=clock),
+        turn=turn_of(connection, found.n),
     )
 
 
@@ -218,6 +224,7 @@ def _drivers(connection: sqlite3.Connection, *, clock: Clock) -> tuple[Driver, .
             liveness.death(worker, clock=clock),
             held.get(worker.n, 0),
             worker.slots,
+            serves_of(worker)[1],
         )
         for worker in liveness.workers(connection)
     )

@@ -5,7 +5,7 @@ Every intervention is journaled with its reason. What is asked of one that may b
 its end or a pause, is `asking.py`'s.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from statepipe.errors import Refused
@@ -15,7 +15,8 @@ from statepipe.store.lookups import groups
 from statepipe.store.lookups.groups import NewGroup
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.stage.rows import has_batches, insert_plan
-from statepipe.store.steering.asking import being_cancelled
+from statepipe.store.steering.admission import ANY, Terms, admit
+from statepipe.store.steering.asking import ASKED, Asked, ask, being_cancelled
 from statepipe.store.walk import children, datasets
 from statepipe.store.walk.claims import (
     JOURNAL_OF_STEERING,
@@ -42,6 +43,7 @@ UPDATE instance
        generation     = generation + 1,
        definition     = coalesce(:definition, definition),
        status         = 'ready',
+       awaits_turn    = concurrency_key IS NOT NULL,
        state          = :state,
        attempt        = 0,
        lost           = 0,
@@ -71,6 +73,21 @@ class NewInstance(NamedTuple):
     id: str
     params: bytes
     partition: str | None = None  # its key, if it is one of a group
+    priority: int = 0
+    key: str | None = None  # of `concurrency`
+
+
+class Made(NamedTuple):
+    """
+    What became of instances that were to be made.
+
+    Attributes:
+        numbers: Theirs; empty if their key is taken, and they are not to be made then.
+        cancelled: Ids of those that were cancelled for them, and whether that is done.
+    """
+
+    numbers: Sequence[int]
+    cancelled: Mapping[str, bool]
 
 
 def define(store: Store, *, machine: str, version: int, digest: str, body: str) -> int:
@@ -101,9 +118,10 @@ def create(
     instances: Sequence[NewInstance],
     group: NewGroup | None = None,
     reason: str | None = None,
-) -> list[int]:
+    terms: Terms = ANY,
+) -> Made:
     """
-    Create instances at rest in `initial`, all of them or none; return their numbers.
+    Create instances at rest in `initial`, all of them or none.
 
     Args:
         store: The open store.
@@ -113,14 +131,20 @@ def create(
         instances: Who they are.
         group: The group whose partitions they are; None for instances of their own.
         reason: Why, for the journal.
+        terms: Whether they may be made, and what becomes of others that have their key.
 
     Raises:
+        Busy: There is no room for them; nothing was created.
         InstanceExists: One of the ids is taken; nothing was created.
         InstancePruned: One of the ids was taken, and its instance pruned; nothing was created.
         BadParameter: An id is empty or too long; nothing was created.
     """
     now_ms = store.clock.now_ms()
+    dead = dead_workers(store, me=None) if terms.behavior == "cancel" else {}
     with store.write() as connection:
+        admitted = admit(connection, machine, [each.key for each in instances], terms)
+        if admitted.skipped:
+            return Made((), {})
         whose: dict[str, Any] = {"machine": machine, "definition": definition, "now_ms": now_ms}
         member_of = group and groups.insert(connection, group, total=len(instances), **whose)
         numbers = []
@@ -134,12 +158,21 @@ def create(
                 note=reason,
                 member_of=member_of,
                 partition=each.partition,
+                priority=each.priority,
+                key=each.key,
             )
             numbers.append(insert(connection, new))
+        cancelled = {}
+        for n in admitted.cancels:
+            found = Asked(*connection.execute(f"{ASKED} WHERE i.n = ?", (n,)).fetchone())
+            note = f"{instances[0].id} has its key"
+            cancelled[found.id] = ask(
+                store, connection, found, wish="cancel", dead=dead, reason=note
+            )
         counters = Counters()
         counters.transition(machine, "", "create", initial, times=len(instances))
         counters.write(connection)
-    return numbers
+    return Made(numbers, cancelled)
 
 
 def rewind(  # noqa: PLR0913  (what was worked out of it before)

@@ -13,7 +13,9 @@ import json
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from statepipe.sharing import Sharing
 from statepipe.sqlite import sqlite3
+from statepipe.store.codec import decode
 from statepipe.store.file.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.triggers.standing import Standing, counted, note
@@ -40,6 +42,9 @@ UPDATE machine_trigger
 """
 
 
+_EQUAL: Final = Sharing()
+
+
 class Wanted(NamedTuple):
     """An instance to be made for one occasion; or why there is to be none."""
 
@@ -50,11 +55,12 @@ class Wanted(NamedTuple):
 
 
 class Starts(NamedTuple):
-    """Of which machine: its name, the number of its definition, the state it begins in."""
+    """Of which machine: its name, its definition, where it begins, how it shares workers."""
 
     machine: str
     definition: int
     initial: str
+    sharing: Sharing = _EQUAL
 
 
 class Decision(NamedTuple):
@@ -146,6 +152,8 @@ def _start(
                 state=starts.initial,
                 now_ms=now_ms,
                 note=f"trigger {name}, {each.key}",
+                priority=starts.sharing.priority,
+                key=starts.sharing.key_of(starts.machine, decode(each.params)),
             )
             made.append(insert(connection, new))
         else:

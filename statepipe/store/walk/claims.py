@@ -12,8 +12,9 @@ it; on another boot when the wall clock has passed it, and at most one delay aft
 start-up (R6 of docs/reliability.md).
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
 
 from statepipe.errors import Busy, NotFound
 from statepipe.model import Checkpoint
@@ -22,27 +23,21 @@ from statepipe.store import liveness
 from statepipe.store.file.connection import Store
 from statepipe.store.liveness import Worker
 from statepipe.store.metrics.counters import Counters
-from statepipe.store.walk import timers, workers
+from statepipe.store.walk import workers
+from statepipe.store.walk.ready import Ready, Scope, find_ready
+
+#: Of each definition nothing is driven yet.
+NOTHING: Final[Mapping[int, int]] = MappingProxyType({})
 
 _SELECT = """
 SELECT i.n, i.id, d.machine, i.definition, i.params, i.created_at_ms, i.epoch, i.seq,
        i.generation, i.status, i.state, i.attempt, i.lost, i.batches, i.picture, i.failed_state,
        i.error_class, i.error, i.entered_at_ms,
-       CASE WHEN i.forced AND i.request = 'cancel' THEN 'kill' ELSE i.request END
+       CASE WHEN i.forced AND i.request = 'cancel' THEN 'kill' ELSE i.request END,
+       i.priority
   FROM instance i
   JOIN definition d ON d.n = i.definition
  WHERE i.n = ?
-"""
-
-# Several ways to be ready, each by an index of its own. The placeholders are for
-# lists of numbers made by us: never for text that came from outside.
-_FREE = """
-SELECT n, updated_at_ms FROM instance
- WHERE status = 'ready' AND worker IS NULL AND wake_at_ms IS NULL{scope}
- LIMIT :limit
-"""
-_HELD_BY_DEAD = """
-SELECT n, NULL FROM instance WHERE worker IN ({dead}){scope} LIMIT :limit
 """
 
 _TAKE = """
@@ -51,6 +46,7 @@ UPDATE instance
        epoch         = epoch + 1,
        lost          = lost + (worker IS NOT NULL),
        worker        = :worker,
+       awaits_turn   = 0,
        wake_at_ms    = NULL,
        wake_delay_ms = NULL,
        wake_boot_ms  = NULL,
@@ -77,36 +73,37 @@ SELECT n, seq, epoch, generation, updated_at_ms, 'claim', :event, state, state, 
  WHERE n = :n
 """
 
-# In a state that waits nothing is attempted.
-_TRIES_AGAIN = """
-SELECT 1 FROM instance WHERE wake_boot_id IS NOT NULL AND attempt > 0{scope} LIMIT 1
-"""
 
-
-class Scope(NamedTuple):
-    """Which instances a driver is willing to drive; what is None limits nothing."""
-
-    instances: frozenset[int] | None = None  # numbers of rows; and what is part of their work
-    definitions: frozenset[int] | None = None
-    group: int | None = None  # its partitions only
-
-
-def claim_ready(store: Store, worker: Worker, *, scope: Scope, limit: int) -> list[Checkpoint]:
+def claim_ready(
+    store: Store,
+    worker: Worker,
+    *,
+    scope: Scope,
+    limit: int,
+    under_way: Mapping[int, int] = NOTHING,
+    each_max: int | None = None,
+) -> list[Checkpoint]:
     """
     Claim up to `limit` instances that are ready, due, or held by a dead worker.
 
-    Costs no write if there is none. Raises as `Store.write`.
+    Whose turn it is, `under_way` and `each_max` are as of `ready.find_ready`. Costs no write if
+    there is none. Raises as `Store.write`.
     """
     dead = dead_workers(store, me=worker)
-    if not _find_ready(store, dead=dead, scope=scope, limit=1):
+    if not find_ready(store, dead=dead, scope=scope, limit=1):
         return []
     with store.write() as connection:
         workers.keep(connection, worker, clock=store.clock)
         # Judged dead before the transaction, since no file may be read inside it.
         # Death is for good, except a lease renewed in between: look at the beat.
         still_dead = [w for w in liveness.workers(connection) if (w.n, w.beat) in dead]
-        found = _find_ready(
-            store, dead={(w.n, w.beat): w.name for w in still_dead}, scope=scope, limit=limit
+        found = find_ready(
+            store,
+            dead={(w.n, w.beat): w.name for w in still_dead},
+            scope=scope,
+            limit=limit,
+            under_way=under_way,
+            each_max=each_max,
         )
         counters = Counters()
         taken = [_take(store, connection, worker, each, counters) for each in found]
@@ -118,19 +115,6 @@ def wished(connection: sqlite3.Connection, worker: Worker) -> list[int]:
     """Return the instances this worker holds that somebody asked to cancel or pause."""
     sql = "SELECT n FROM instance WHERE worker = ? AND request IS NOT NULL"
     return [n for (n,) in connection.execute(sql, (worker.n,))]
-
-
-def next_timer_boot_ms(store: Store, *, scope: Scope) -> int | None:
-    """Return when, by this boot's clock, the next waiting instance is due; None if none waits."""
-    sql = timers.NEXT.format(scope=_scope_sql(scope))
-    due: int | None = store.connection.execute(sql, timers.moment(store.clock)).fetchone()[0]
-    return due
-
-
-def tries_again(store: Store, scope: Scope) -> bool:
-    """Return True if an instance waits to be tried again; one in a state that waits is none."""
-    sql = _TRIES_AGAIN.format(scope=_scope_sql(scope))
-    return store.connection.execute(sql).fetchone() is not None
 
 
 def load_checkpoint(connection: sqlite3.Connection, n: int) -> Checkpoint:
@@ -179,51 +163,8 @@ def dead_workers(store: Store, *, me: Worker | None) -> dict[tuple[int, int], st
     }
 
 
-class _Ready(NamedTuple):
-    """An instance that may be claimed: since when, or from which dead worker; is its time up?"""
-
-    n: int
-    since_ms: int | None
-    lost_by: str | None
-    is_due: bool = False
-
-
-def _find_ready(
-    store: Store, *, dead: dict[tuple[int, int], str], scope: Scope, limit: int
-) -> list[_Ready]:
-    facts = {**timers.moment(store.clock), "limit": limit}
-    within = _scope_sql(scope)
-    found: list[_Ready] = []
-    for sql in (_FREE, timers.THIS_BOOT, timers.BY_WALL, timers.OTHER_BOOT):
-        rows = store.connection.execute(sql.format(scope=within), facts)
-        found.extend(_Ready(n, since_ms, None, sql is not _FREE) for n, since_ms in rows)
-    for (worker, _), name in dead.items():
-        sql = _HELD_BY_DEAD.format(dead=f"{worker:d}", scope=within)
-        rows = store.connection.execute(sql, facts)
-        found.extend(_Ready(n, None, name) for n, _since_ms in rows)
-    return found[:limit]
-
-
-def _scope_sql(scope: Scope) -> str:
-    sql = ""
-    if scope.instances is not None:
-        numbers = _numbers(scope.instances)
-        sql += f" AND (n IN ({numbers}) OR root IN ({numbers}))"
-    if scope.group is not None:
-        sql += f" AND member_of = {scope.group:d}"
-    if scope.definitions is not None:
-        # The plus keeps SQLite from looking the definition up by its index, and reading all
-        # instances there ever were; what is ready has an index of its own.
-        sql += f" AND +definition IN ({_numbers(scope.definitions)})"
-    return sql
-
-
-def _numbers(numbers: Sequence[int] | frozenset[int]) -> str:
-    return ", ".join(f"{n:d}" for n in numbers)
-
-
 def _take(
-    store: Store, connection: sqlite3.Connection, worker: Worker, ready: _Ready, counters: Counters
+    store: Store, connection: sqlite3.Connection, worker: Worker, ready: Ready, counters: Counters
 ) -> Checkpoint:
     n, now_ms = ready.n, store.clock.now_ms()
     connection.execute(_TAKE, {"n": n, "worker": worker.n, "now_ms": now_ms})

@@ -21,9 +21,11 @@ _ORIGIN_CHARS_MAX: Final = 180  # of an id that another one is made of
 _CREATE = """
 INSERT INTO instance (id, definition, params, created_at_ms, epoch, seq, generation, status, state,
                       attempt, lost, batches, picture, entered_at_ms, updated_at_ms, change,
-                      member_of, partition, root)
+                      member_of, partition, root, priority, concurrency_key, awaits_turn)
 VALUES (:id, :definition, :params, :now_ms, 0, 1, 1, 'ready', :state, 0, 0, 0, :picture, :now_ms,
-        :now_ms, 'create', :member_of, :partition, :root)
+        :now_ms, 'create', :member_of, :partition, :root,
+        coalesce(:priority, (SELECT priority FROM instance WHERE n = :root), 0), :key,
+        :key IS NOT NULL)
 """
 
 _JOURNAL = """
@@ -55,6 +57,8 @@ class New(NamedTuple):
         member_of: Number of the group that it is a partition of.
         partition: And the key of that partition, or of the one that it is made of.
         root: Number of the instance at the top that it is a part of.
+        priority: The higher goes first; None for that of `root`, or 0.
+        key: What only so many may have at a time; it waits for its turn. None if it has none.
     """
 
     id: str
@@ -69,6 +73,8 @@ class New(NamedTuple):
     member_of: int | None = None
     partition: str | None = None
     root: int | None = None
+    priority: int | None = None
+    key: str | None = None
 
 
 def insert(connection: sqlite3.Connection, new: New) -> int:

@@ -19,6 +19,7 @@ from statepipe.store.walk.claims import (
     not_found,
     refuse_if_driven,
 )
+from statepipe.store.walk.ready import others_hold
 from statepipe.store.walk.replays import refuse_replaced
 
 _RESUME = """
@@ -32,6 +33,7 @@ UPDATE instance
        attempt        = 0,
        lost           = 0,
        worker         = :worker,
+       awaits_turn    = concurrency_key IS NOT NULL AND :worker IS NULL,
        wake_at_ms     = NULL,
        wake_delay_ms  = NULL,
        wake_boot_ms   = NULL,
@@ -58,9 +60,13 @@ def claim_resume(
     definition: int | None,
     params: tuple[bytes, bytes] | None = None,
     alone: bool = False,
-) -> Checkpoint:
+    limit: int | None = None,
+) -> Checkpoint | None:
     """
     Take one unfinished instance back to the state it rests in, or failed in, with a fresh budget.
+
+    Returns None if as many others as may be have its key: it is ready again, and waits for its
+    turn.
 
     Args:
         store: The open store.
@@ -70,6 +76,7 @@ def claim_resume(
         definition: Number of the definition to adopt, or None to keep its own.
         params: Its parameters as they were read, and what they become; None to keep them.
         alone: True to leave its children as they are.
+        limit: How many may have its key at a time; None for any number.
 
     Raises:
         NotFound: No such instance.
@@ -103,16 +110,18 @@ def claim_resume(
             refuse_if_driven(connection, instance_id, holder=holder, dead=dead)
         workers.keep(connection, worker, clock=store.clock)
         rests = (n, status, state, failed_state, began_with)
-        return take_back(
+        waits = limit is not None and others_hold(connection, n) >= limit
+        checkpoint = take_back(
             store,
             connection,
             rests,
-            worker=worker.n,
+            worker=None if waits else worker.n,
             reason=reason,
             definition=definition,
             params=params and params[1],
             alone=alone,
         )
+        return None if waits else checkpoint
 
 
 def take_back(

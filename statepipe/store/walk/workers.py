@@ -5,9 +5,11 @@ One lease a process, not one an instance: renewing it is one row, whatever the n
 of instances (docs/decisions/0005). Whether a worker still lives is `liveness.py`'s.
 """
 
+import json
 import os
 import socket
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import uuid4
 
 from statepipe.clock import Clock
@@ -20,9 +22,9 @@ LEASE_MS = 30_000
 
 _REGISTER = """
 INSERT INTO worker (name, host, pid, pid_started, pid_space, boot_id, lease_ms, deadline_boot_ms,
-                    started_at_ms, slots)
+                    started_at_ms, slots, serves)
 VALUES (:name, :host, :pid, :pid_started, :pid_space, :boot_id, :lease_ms, :deadline_boot_ms,
-        :now_ms, :slots)
+        :now_ms, :slots, :serves)
 """
 
 # Never of one whose slots are still to be judged (`presence.py`). Nor of the highest number,
@@ -40,15 +42,22 @@ DELETE FROM worker
 # A worker that slept for longer than its lease may have been forgotten meanwhile.
 _RENEW = """
 INSERT INTO worker (n, name, host, pid, pid_started, pid_space, boot_id, lease_ms, beat,
-                    deadline_boot_ms, started_at_ms, slots)
+                    deadline_boot_ms, started_at_ms, slots, serves)
 VALUES (:n, :name, :host, :pid, :pid_started, :pid_space, :boot_id, :lease_ms, :beat,
-        :deadline_boot_ms, :now_ms, :slots)
+        :deadline_boot_ms, :started_at_ms, :slots, :serves)
     ON CONFLICT (n) DO UPDATE
    SET beat             = worker.beat + 1,
        deadline_boot_ms = excluded.deadline_boot_ms
 """
 
 _STOP = "UPDATE worker SET stopped_at_ms = ? WHERE n = ?"
+
+
+class Serves(NamedTuple):
+    """What a worker drives: all that is ready of these machines and queues."""
+
+    machines: tuple[str, ...]
+    queues: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +79,12 @@ class Identity:
 
 
 def register(
-    store: Store, identity: Identity, *, lease_ms: int = LEASE_MS, slots: int = 0
+    store: Store,
+    identity: Identity,
+    *,
+    lease_ms: int = LEASE_MS,
+    slots: int = 0,
+    serves: Serves | None = None,
 ) -> Worker:
     """
     Write this process's row, clear away those that no instance needs, and return it.
@@ -80,6 +94,7 @@ def register(
         identity: Who this process is.
         lease_ms: How long it may be silent before others take over.
         slots: How many instances it drives at most, for those who watch.
+        serves: What it drives, for them as well; None if only what it is given.
     """
     clock = store.clock
     facts = {
@@ -93,6 +108,7 @@ def register(
         "deadline_boot_ms": clock.boot_ms() + lease_ms,
         "now_ms": clock.now_ms(),
         "slots": slots,
+        "serves": None if serves is None else json.dumps(serves._asdict(), sort_keys=True),
     }
     known = workers(store.connection)
     gone = [(worker.n, worker.beat) for worker in known if is_dead(worker, clock=clock)]
@@ -113,7 +129,6 @@ def keep(connection: sqlite3.Connection, worker: Worker, *, clock: Clock) -> Non
     facts = {
         **worker._asdict(),
         "deadline_boot_ms": clock.boot_ms() + worker.lease_ms,
-        "now_ms": clock.now_ms(),
     }
     connection.execute(_RENEW, facts)
 

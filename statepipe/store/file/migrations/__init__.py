@@ -8,4 +8,5 @@ The schema's history: one module a migration, each kept as it shipped.
     replays         part of it: rejected records that are sent through again
     copies          part of it: instances that were made of another one
     steering        part of it: ends by force, and whose store it is
+    turns           part of it: priorities, queues, and keys that only so many have at a time
 """
