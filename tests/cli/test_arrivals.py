@@ -77,7 +77,7 @@ def test_a_wait_for_a_dataset_says_what_for(pair: Project) -> None:
     assert "statepipe signal" not in why
     facts = pair.call("inspect", "d", "-o", "json").json
     assert (facts["awaits"], facts["key"]) == (["partition:hourly"], "2026-07-01T05")
-    assert pair.call("signal", "d", "partition:hourly").code == 3
+    assert pair.call("signal", "d", "partition:hourly").code == 2, "it is no name of an event"
 
     pair.call("run", "hourly", "-p", "hour=2026-07-01T05:00:00Z")
     pair.call("worker", "--machine", "daily", "--until-idle")

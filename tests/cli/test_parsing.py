@@ -98,7 +98,7 @@ def test_an_unknown_command_gets_the_nearest_one_offered(project: Project) -> No
         ("-o xml ls", "invalid value for '-o' / '--output': 'xml'", "statepipe --help"),
         ("ls --limit 0", "invalid value for '--limit': 0", "statepipe ls --help"),
         ("rewind one", "missing option '--to'", "statepipe rewind --help"),
-        ("policy explain", "missing argument 'MACHINE.STATE'", "statepipe policy explain --help"),
+        ("policy explain", "missing argument 'MACHINE.STATE[", "statepipe policy explain --help"),
         ("resume --all --failed", "name instances, or give one of", "statepipe resume --help"),
         ("resum one", "there is no command 'resum'", "statepipe --help"),
     ],
@@ -130,7 +130,13 @@ def test_a_group_alone_shows_its_help(project: Project, group: str) -> None:
 def test_every_command_shows_examples(project: Project, name: str) -> None:
     """Help begins with what one can type."""
     inner = {"policy": "explain", "quarantine": "ls", "metrics": "rules", "staged": "ls"}
-    inner |= {"notify": "ls", "trace": "export", "triggers": "ls", "watermark": "show"}
+    inner |= {
+        "notify": "ls",
+        "trace": "export",
+        "triggers": "ls",
+        "watermark": "show",
+        "workers": "ls",
+    }
     sub = [inner[name]] if name in inner else []
 
     said = project.call(name, *sub, "--help")

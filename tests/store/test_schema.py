@@ -150,8 +150,8 @@ _REST = {
     "rest": ", definition, params, created_at_ms, epoch, seq, generation, status, state, attempt,"
     " lost, batches, picture, worker, wake_at_ms, wake_delay_ms, wake_boot_ms, wake_boot_id,"
     " failed_state, error_class, error, entered_at_ms, updated_at_ms, finished_at_ms, request,"
-    " change, member_of, partition, root, {columns} FROM instance"
-    " WHERE id = 'b'",
+    " change, member_of, partition, root, forced, priority, concurrency_key, awaits_turn"
+    " FROM instance WHERE id = 'b'",
     "reject": ", generation, state, visit, task, number, epoch, records, bytes, sha256, file, body,"
     " reasons, arrow_schema FROM reject",
     "journal": ", epoch, generation, at_ms, kind, event, source, target, task, attempt, took_ms,"
