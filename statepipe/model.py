@@ -389,5 +389,6 @@ class Family(NamedTuple):
     stay: Stay
     begins: tuple[NewChild, ...] = ()
     takes: tuple[Taken, ...] = ()  # the batches that become the stay's own, in this order
+    skips: tuple[str, ...] = ()  # the tasks that the stay has ended without
     adopts: tuple[tuple[int, int], ...] = ()  # children at rest, and the definitions they go on by
     stops: Wish | None = None  # what is asked of those that have not ended

@@ -21,7 +21,7 @@ from statepipe.policy import DURATION_MS_MAX
 from statepipe.suggest import did_you_mean
 from statepipe.units import Rate, parse_duration_ms, parse_rate
 
-#: What a target can be told of. Nothing raises `skipped` yet.
+#: What a target can be told of.
 EVENTS: Final = ("failed", "retries_exhausted", "stalled", "drift", "done", "skipped")
 
 #: What a target is told of that does not say `on`, of the machines it belongs to.

@@ -30,6 +30,7 @@ class Alerts:
         ends: The targets that are told of an end, by the final state.
         exhausted: The targets that are told of a state left with all attempts used up.
         drift: The targets that are told of a source whose records change their shape.
+        skipped: The targets that are told of a state that has ended without some of its tasks.
     """
 
     store: str
@@ -38,6 +39,7 @@ class Alerts:
     ends: Mapping[str, tuple[str, ...]]
     exhausted: tuple[str, ...]
     drift: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
 
 def alerts_of(
@@ -61,7 +63,8 @@ def alerts_of(
                 ends[state.name] = tuple(dict.fromkeys(told))
     exhausted = hearers("retries_exhausted", machine.name, targets, named=machine.notify)
     drift = hearers("drift", machine.name, targets, named=machine.notify)
-    if not ends and not exhausted and not drift:
+    skipped = hearers("skipped", machine.name, targets, named=machine.notify)
+    if not ends and not exhausted and not drift and not skipped:
         return None
     return Alerts(
         store=store,
@@ -70,6 +73,7 @@ def alerts_of(
         ends=ends,
         exhausted=exhausted,
         drift=drift,
+        skipped=skipped,
     )
 
 
@@ -95,7 +99,7 @@ def alerts_of_task(
     failed = () if task.on_error == "halt" else alerts.ends.get(FAILED_STATE, ())
     if not failed and not alerts.exhausted:
         return None
-    return replace(alerts, ends={FAILED_STATE: failed} if failed else {}, drift=())
+    return replace(alerts, ends={FAILED_STATE: failed} if failed else {}, drift=(), skipped=())
 
 
 def hearers(

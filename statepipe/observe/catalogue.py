@@ -81,6 +81,12 @@ _COUNTERS: Final = (
         help="Columns of a source that drifted, by kind: added, removed, retyped, nulls.",
     ),
     Metric(
+        name="statepipe_tasks_skipped_total",
+        kind="counter",
+        labels=("machine", "state"),
+        help="Tasks, and elements of lists, that a state with several went on without.",
+    ),
+    Metric(
         name="statepipe_resumes_total",
         kind="counter",
         labels=("machine", "cause"),

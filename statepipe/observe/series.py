@@ -104,6 +104,7 @@ _COUNTED: Final = {
     "records": ("statepipe_records_total", (1, 2, 3)),
     "bytes": ("statepipe_bytes_total", (1, 2, 3)),
     "drift": ("statepipe_schema_drift_total", (1, 2, 3)),
+    "skipped": ("statepipe_tasks_skipped_total", (1, 2)),
     "resumes": ("statepipe_resumes_total", (1, 3)),
     "fenced": ("statepipe_fenced_writes_total", (1,)),
     "finished": ("statepipe_instances_finished_total", (1, 3)),

@@ -273,4 +273,25 @@ def test_what_depends_on_a_skipped_task_is_skipped(tmp_path: Path) -> None:
     assert scene.children() == {"i/work.a": "failed", "i/work.c": "done"}
     notes = scene.ask("SELECT note FROM journal WHERE event = 'ok' AND source = 'work'")
     assert notes == [("without a, b",)]
+    assert scene.ask("SELECT state, task FROM skipped ORDER BY n") == [("work", "a"), ("work", "b")]
+    assert scene.ask("SELECT value FROM counter WHERE metric = 'skipped'") == [(2,)]
+    assert scene.sound()
+
+
+def test_who_wants_to_know_is_told_of_what_was_skipped(tmp_path: Path) -> None:
+    """Once, in the commit of the move, and what is missing is said."""
+    config = """
+[notify.team]
+command = ["true"]
+on = ["skipped"]
+"""
+    graph = Graph(tasks=(task("a", lambda _it: 1 / 0, on_error="skip"), task("c", lambda _it: 1)))
+    machine = machine_of(working(graph), notify=("team",))
+    scene = Scene(tmp_path, machine, config=config)
+
+    assert scene.run() == "done"
+    ((event, body),) = scene.ask("SELECT event, body FROM notice")
+    assert event == "skipped"
+    assert "i left work without some of its tasks" in body
+    assert "without a" in body
     assert scene.sound()

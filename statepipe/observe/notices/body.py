@@ -129,6 +129,8 @@ def _sentence(occasion: Occasion) -> str:
             said = f"{name} left {state} for {target} after {attempt} attempts that failed"
         case "drift":
             said = f"{name} met records in {state} that have changed their shape"
+        case "skipped":
+            said = f"{name} left {state} without some of its tasks"
         case "stalled":
             silent = format_duration(occasion.silent_ms or 0)
             said = f"{name} is stalled in {state}: its driver has been gone for {silent}"

@@ -29,6 +29,8 @@ def with_notices(drive: Drive, change: Change, attachment: Attachment | None) ->
     told: dict[str, str] = {}
     if change.detail is not None and change.detail.drifts:
         told |= dict.fromkeys(alerts.drift, "drift")
+    if attachment is not None and attachment.family is not None and attachment.family.skips:
+        told |= dict.fromkeys(alerts.skipped, "skipped")
     if is_exhausted(change):
         told |= dict.fromkeys(alerts.exhausted, "retries_exhausted")
     if change.status in _ENDS:
@@ -48,6 +50,8 @@ def _notice(drive: Drive, change: Change, alerts: Alerts, *, target: str, event:
     error_class, error = (detail.error_class, detail.error) if detail else (None, None)
     if detail and event == "drift":
         error_class, error = SchemaDrift.__name__, "; ".join(map(in_words, detail.drifts))
+    if detail and event == "skipped":
+        error_class, error = "TasksSkipped", detail.note  # "without weather"
     row = f"{drive.n}:{drive.generation}:{change.seq + 1}"
     key = f"{alerts.store}:{row}:{event}:{target}"
     occasion = Occasion(

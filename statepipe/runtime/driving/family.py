@@ -29,6 +29,7 @@ from statepipe.model import (
 )
 from statepipe.runtime.brood import Brood
 from statepipe.runtime.driving import resting
+from statepipe.runtime.driving.announcing import with_notices
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.endings import Ended, Failure
 from statepipe.runtime.failure import names_of
@@ -61,13 +62,15 @@ def turn(drive: Drive, store: Store, *, worker: int) -> tuple[Change, Attachment
         if decided.event is not None:
             takes = look.takes() if decided.event == OK else ()
             ended = look.ended(decided, takes)
-            return _moved(drive, store, ended, takes, worker=worker)
+            skips = tuple(map(str, decided.skip)) if decided.event == OK else ()
+            family = Family(drive.stay, takes=takes, skips=skips)
+            return _moved(drive, store, ended, family, worker=worker)
         timeout_ms = brood.timeout_ms
         left_ms = resting.left_ms(drive, timeout_ms or _LOOK_MS, clock=store.clock)
         if left_ms <= 0 and timeout_ms is not None:
             said = f"its tasks took longer than {format_duration(timeout_ms)}"
             ended = _failed(TIMEOUT, Failure(("TaskTimeout", "TimeoutError"), said))
-            return _moved(drive, store, ended, (), worker=worker)
+            return _moved(drive, store, ended, Family(drive.stay), worker=worker)
         family = Family(
             drive.stay,
             begins=tuple(look.begun(place, decided) for place in decided.begin),
@@ -82,7 +85,7 @@ def turn(drive: Drive, store: Store, *, worker: int) -> tuple[Change, Attachment
         )
     except StatepipeError as error:
         ended = _failed(ERROR, Failure(tuple(names_of(error)), error.message))
-        return _moved(drive, store, ended, (), worker=worker)
+        return _moved(drive, store, ended, Family(drive.stay), worker=worker)
     note = f"begins {', '.join(map(str, decided.begin))}" if decided.begin else look.left()
     rest_ms = left_ms if timeout_ms is not None else _LOOK_MS
     change = resting.rest(drive, rest_ms, note=note, clock=store.clock)
@@ -261,13 +264,11 @@ class _Look:
 
 
 def _moved(
-    drive: Drive, store: Store, ended: Ended, takes: tuple[Taken, ...], *, worker: int
+    drive: Drive, store: Store, ended: Ended, family: Family, *, worker: int
 ) -> tuple[Change, Attachment | None]:
     change, attachment = resting.move(drive, ended, worker=worker, clock=store.clock)
-    if not takes:
-        return change, attachment
-    attachment = attachment or Attachment(drive.stay, drive.state)
-    return change, attachment._replace(family=Family(drive.stay, takes=takes))
+    attachment = (attachment or Attachment(drive.stay, drive.state))._replace(family=family)
+    return change, with_notices(drive, change, attachment)
 
 
 def _failed(event: str, failure: Failure) -> Ended:

@@ -83,6 +83,7 @@ _DELETE: Final = tuple(
         ("copy", "instance"),
         ("output", "instance"),
         ("drift", "instance"),
+        ("skipped", "instance"),
         ("slot", "instance"),
         ("batch", "instance"),
         ("reject", "instance"),

@@ -69,7 +69,7 @@ _COUNTS: Final = (
     ("finished", "''", "j.ended", "1", "j.ended IS NOT NULL"),
 )
 
-# A journal row may tell of several, so they stand in a table of their own.
+# A journal row may tell of several, so they stand in tables of their own.
 _DRIFTS: Final = """
 SELECT 'drift', d.machine, j.state, j.kind, count(*)
   FROM drift j
@@ -77,6 +77,15 @@ SELECT 'drift', d.machine, j.state, j.kind, count(*)
   JOIN definition d ON d.n = i.definition
  WHERE true{only}
  GROUP BY 2, 3, 4
+"""
+
+_SKIPS: Final = """
+SELECT 'skipped', d.machine, j.state, '', count(*)
+  FROM skipped j
+  JOIN instance i ON i.n = j.instance
+  JOIN definition d ON d.n = i.definition
+ WHERE true{only}
+ GROUP BY 2, 3
 """
 
 # metric, state, label, milliseconds, which rows
@@ -99,7 +108,7 @@ def _counts_sql() -> str:
         f" sum({value}) AS value {_JOURNAL} WHERE {where}{{only}} GROUP BY 2, 3, 4"
         for metric, state, label, value, where in _COUNTS
     ]
-    return f"SELECT * FROM ({_UNION.join([*parts, _DRIFTS])}) WHERE value > 0"  # noqa: S608 our own names
+    return f"SELECT * FROM ({_UNION.join([*parts, _DRIFTS, _SKIPS])}) WHERE value > 0"  # noqa: S608 our own names
 
 
 def _durations_sql() -> str:

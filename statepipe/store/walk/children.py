@@ -46,6 +46,14 @@ SELECT :n, :generation, :state, :visit, :state, number + :after, 0, records, byt
    AND visit = :source_visit
 """
 
+_NONE_SKIPPED = """
+INSERT INTO counter (metric, machine, state, label, value)
+VALUES ('skipped', ?, ?, '', 0)
+    ON CONFLICT DO NOTHING
+"""
+
+_SKIPPED = "INSERT INTO skipped (instance, seq, state, task) VALUES (?, ?, ?, ?)"
+
 _OF_STAY = """
 SELECT i.n, c.task, c.element, i.status, i.definition, i.worker
   FROM child c
@@ -140,6 +148,10 @@ def apply(connection: sqlite3.Connection, change: Change, family: Family) -> Non
     """Do what `change` does to the children of a stay, inside the caller's transaction."""
     for child in family.begins:
         _begin(connection, change, family.stay, child)
+    if family.begins:
+        connection.execute(_NONE_SKIPPED, (change.machine, family.stay.state))
+    if family.skips:
+        _skip(connection, change, family)
     for n, definition in family.adopts:
         facts = {"n": n, "definition": definition, "now_ms": change.at_ms}
         connection.execute(_ADOPT, facts)
@@ -234,6 +246,15 @@ def refuse_at_work(connection: sqlite3.Connection, n: int, instance_id: str) -> 
             meaning="nothing was changed",
             next_step=f"statepipe cancel {instance_id}   # ends it and all that work for it",
         )
+
+
+def _skip(connection: sqlite3.Connection, change: Change, family: Family) -> None:
+    state = family.stay.state
+    rows = [(change.n, change.seq + 1, state, task) for task in family.skips]
+    connection.executemany(_SKIPPED, rows)
+    counters = Counters()
+    counters.count("skipped", change.machine, state, by=len(rows))
+    counters.write(connection)
 
 
 def _begin(connection: sqlite3.Connection, change: Change, stay: Stay, child: NewChild) -> None:

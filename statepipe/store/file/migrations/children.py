@@ -3,6 +3,7 @@ Part of migration 0002, schema version 2: instances that do part of another one'
 
     instance.root   the instance at the top, of which one is a part; NULL for none
     child           one row a part: for which task of which stay of its parent
+    skipped         one row a task that its state went on without
     children        the same for people
 
 A parent rests while its children work. When one of them ends, whoever ends it, a trigger wakes
@@ -27,6 +28,16 @@ CREATE TABLE child (
   task       TEXT    NOT NULL,
   element    INTEGER CHECK (element >= 0)
 ) STRICT""",
+    """
+CREATE TABLE skipped (
+  n        INTEGER PRIMARY KEY,
+  instance INTEGER NOT NULL REFERENCES instance (n),
+  seq      INTEGER NOT NULL CHECK (seq >= 1),
+  state    TEXT    NOT NULL,
+  task     TEXT    NOT NULL
+) STRICT""",
+    # pruning an instance
+    "CREATE INDEX skipped_instance ON skipped (instance)",
     # a parent's children of one stay; and the promise that no task begins twice
     """
 CREATE UNIQUE INDEX child_of_stay
