@@ -9,13 +9,16 @@ import hashlib
 import random
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from statepipe.config import load_config
+from statepipe.config import Config, load_config
 from statepipe.errors import StoreInDoubt, TaskTimeout
 from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.parameter import Param
 from statepipe.machine.tasks import Run
+from statepipe.machine.waits import Wait
 from statepipe.model import Batch, Change, Outcome, Task
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.drive import Drive
@@ -23,6 +26,7 @@ from statepipe.runtime.driving.loop import Loop
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.driving.pools import Pools
 from statepipe.sqlite import sqlite3
+from statepipe.store import liveness
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
 from statepipe.store.file.opening import open_store
@@ -73,16 +77,27 @@ def machine() -> Machine:
             uses=uses,
         )
 
-    again = Transition(event="again", target="extracting", max_visits=promises.AGAIN_MAX)
+    again, more = (
+        Transition(event=event, target="extracting", max_visits=promises.AGAIN_MAX)
+        for event in ("again", "more")
+    )
+    wait = Wait(events=promises.EVENTS, ms=promises.WAIT_MS, key="{params.key}")
+    ends = tuple(Transition(event=event, target="done") for event in ("approved", "arrived"))
     return Machine(
         name="model",
         initial="extracting",
         states=(
             acting("extracting", extract, Transition(event="ok", target="deciding"), uses=("crm",)),
-            acting("deciding", decide, Transition(event="ok", target="done"), again),
+            acting("deciding", decide, Transition(event="ok", target="approving"), again),
+            State(name="approving", task=wait, on=(*ends, more)),
             State(name="done", final="success"),
         ),
+        params=(Param(name="key", default=""),),
     )
+
+
+#: It checks itself and never changes: once is enough.
+MACHINE = machine()
 
 
 class Died(BaseException):
@@ -171,6 +186,14 @@ class Played(Pools):
             future.set_exception(error)
 
 
+@lru_cache(maxsize=1)
+def _config(folder: Path) -> Config:
+    """Return the configuration of a schedule; it is the same for all its processes."""
+    limits = f"[resources.crm]\nslots = {AT_ONCE_MAX}\n"
+    (folder / "statepipe.toml").write_text(limits, encoding="utf-8")
+    return load_config(start=folder, environ={})
+
+
 class Process:
     """
     One driver.
@@ -189,12 +212,9 @@ class Process:
         self.told: list[tuple[int, int, str, str]] = []
         self.ending = False
         self.clock = clock
-        limits = f"[resources.crm]\nslots = {AT_ONCE_MAX}\n"
-        (folder / "statepipe.toml").write_text(limits, encoding="utf-8")
-        config = load_config(start=folder, environ={})
+        config = _config(folder)
         self.store = open_store(config.store, create=True, clock=clock)
-        space = Identity.of_this_process().pid_space
-        identity = Identity(host="here", pid=pid, pid_started=pid, pid_space=space)
+        identity = Identity(host="here", pid=pid, pid_started=pid, pid_space=liveness.pid_space())
         self.worker = workers.register(self.store, identity, lease_ms=LEASE_MS)
         stage = Stage(folder / "stage")
         self.loop = Loop(
@@ -206,7 +226,7 @@ class Process:
             in_flight_max=64,
             observers=Observers(observe=self._observe),
         )
-        catalog = Catalog(config, [machine()])
+        catalog = Catalog(config, [MACHINE])
         self.program = catalog.program("model", self.store, stage_dir=stage.directory)
         self.loop.learn(self.program)
         self.loop.limit_to(Scope())

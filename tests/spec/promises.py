@@ -2,13 +2,14 @@
 The promises as plain Python: what one instance must be after each row of its journal.
 
     Row         one row of the journal
-    Moment      the clocks, and who lives, when the row was written
+    Moment      the clocks, who lives, and what was emitted when the row was written
+    Sent        the model of one signal
     Instance    the model of one instance; `apply` judges a row and takes it over
 
 Nothing here looks at the engine: every rule is written a second time, the slow way.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -16,16 +17,24 @@ MAX_ATTEMPTS: Final = 3
 MAX_LOST: Final = 3
 INTERVAL_MS: Final = 1_000
 AGAIN_MAX: Final = 2
+WAIT_MS: Final = 20_000
+#: What `approving` waits for; each may be sent to one instance, or emitted with a key.
+EVENTS: Final = ("approved", "arrived", "more")
 #: How long a change may wait for its commit, two turns of the wheel.
 COMMIT_MS_MAX: Final = 400
 TARGETS: Final = {
     ("extracting", "ok"): "deciding",
-    ("deciding", "ok"): "done",
+    ("deciding", "ok"): "approving",
     ("deciding", "again"): "extracting",
     ("extracting", "error"): "failed",
     ("deciding", "error"): "failed",
     ("extracting", "timeout"): "failed",
     ("deciding", "timeout"): "failed",
+    ("approving", "approved"): "done",
+    ("approving", "arrived"): "done",
+    ("approving", "more"): "extracting",
+    ("approving", "error"): "failed",
+    ("approving", "timeout"): "failed",
 }
 FINISHED: Final = {"done", "failed", "cancelled"}
 ENDS: Final = {"cancel", "kill"}
@@ -45,6 +54,7 @@ class Row(NamedTuple):
     target: str
     attempt: int | None
     error_class: str | None
+    note: str | None
 
 
 class Wake(NamedTuple):
@@ -68,6 +78,7 @@ class Moment(NamedTuple):
         alive: Whether a worker lived.
         ending: Whether the worker that acted was asked to end.
         wakes: The timers as they are in the store now.
+        emitted: What was emitted, by key: the events, the first one first.
     """
 
     now_ms: int
@@ -77,6 +88,16 @@ class Moment(NamedTuple):
     alive: Callable[[int], bool]
     ending: bool
     wakes: Mapping[int, Wake]
+    emitted: Mapping[str, Sequence[str]]
+
+
+@dataclass(slots=True)
+class Sent:
+    """What one instance was sent; it is taken by one move, or by none yet."""
+
+    seq: int
+    event: str
+    taken_seq: int | None = None
 
 
 @dataclass(slots=True)
@@ -85,6 +106,8 @@ class Instance:
 
     id: str
     n: int
+    key: str
+    entered_at_ms: int
     status: str = "ready"
     state: str = "extracting"
     epoch: int = 0
@@ -94,10 +117,13 @@ class Instance:
     lost: int = 0
     batches: int = 0
     again: int = 0
+    more: int = 0
     holder: int | None = None
     request: str | None = None
     failed_state: str | None = None
     wake: Wake | None = None
+    rang: bool = False  # it was claimed because its time had come, and has not moved since
+    sent: list[Sent] = field(default_factory=list)
     outcome: str | None = None  # how the attempt of the holder ended, once it has
     epochs: dict[int, int | None] = field(default_factory=dict)
 
@@ -116,6 +142,16 @@ class Instance:
         if self.holder is not None:
             return not at.alive(self.holder)
         return self.is_due(at)
+
+    @property
+    def visit(self) -> int:
+        """Which visit to `extracting` it is on, or was last."""
+        return 1 + self.again + self.more
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it rests for an event."""
+        return self.state == "approving" and self.wake is not None
 
     def is_driven(self, at: Moment) -> bool:
         """Whether a live worker holds it."""
@@ -143,29 +179,33 @@ class Instance:
         assert self.is_claimable(at), "nothing is taken from the living, or before its time"
         assert row.event == ("claim" if self.holder is None else "takeover")
         self.lost += self.holder is not None
+        rang = self.wake is not None
         self._take(at.worker)
+        self.rang = rang
 
     def _take(self, worker: int | None) -> None:
         assert worker is not None
-        self.holder, self.wake, self.outcome = worker, None, None
+        self.holder, self.wake, self.outcome, self.rang = worker, None, None, False
         self.epoch += 1
 
     def _move(self, row: Row, at: Moment) -> None:
         self._by_its_driver(row, at)
         assert self.request not in ENDS, "an end that was asked for first is honoured"
-        event = self._expected_event()
+        waits = self.state == "approving"
+        event = self._event_of_wait(row, at) if waits else self._expected_event()
         assert row.event == event, (row, self)
         assert row.target == TARGETS[self.state, event]
-        assert row.attempt == self.attempt + 1
+        assert row.attempt == (None if waits else self.attempt + 1)
         final = row.target in FINISHED
         self.again += event == "again"
+        self.more += event == "more"
         self.failed_state = self.state if row.target == "failed" else None
         if row.target != "failed":
             self.batches = 0
         self.state = row.target
         self.status = self.state if final else "ready"
         self.attempt = self.lost = 0
-        self.outcome = None
+        self.outcome, self.rang, self.entered_at_ms = None, False, row.at_ms
         if final:
             self.holder = self.request = None
 
@@ -183,6 +223,30 @@ class Instance:
         assert self.outcome == "fatal", "nothing moves before its attempt has ended"
         return "error"
 
+    def _event_of_wait(self, row: Row, at: Moment) -> str:
+        """Return the event that ends the wait; if that was sent, it is taken."""
+        assert self.request is None, "a wish that came first is honoured"
+        event = self._event_there(at)
+        if event is None:
+            assert self._left_ms(row) <= 0, "its time is not up"
+            return "timeout"
+        kept = self._kept()
+        if kept:
+            kept[0].taken_seq = row.seq
+        return "error" if event == "more" and self.more >= AGAIN_MAX else event
+
+    def _event_there(self, at: Moment) -> str | None:
+        """Return what it need not wait for: the oldest sent to it, else the first emitted."""
+        there = [each.event for each in self._kept()] or list(at.emitted.get(self.key, ()))
+        return there[0] if there else None
+
+    def _kept(self) -> list[Sent]:
+        return [each for each in self.sent if each.taken_seq is None]
+
+    def _left_ms(self, row: Row) -> int:
+        """Return how long it still waits: whatever the clock was set to, no longer than a wait."""
+        return 0 if self.rang else min(WAIT_MS, WAIT_MS - (row.at_ms - self.entered_at_ms))
+
     def _retry(self, row: Row, at: Moment) -> None:
         self._by_its_driver(row, at)
         assert self.request is None, "a wish that came first is honoured"
@@ -190,7 +254,10 @@ class Instance:
         self.attempt += 1
         assert self.attempt < MAX_ATTEMPTS, "no attempt beyond the budget"
         assert row.attempt == self.attempt
-        delay_ms = INTERVAL_MS * 2 ** (self.attempt - 1)
+        self._sleep(INTERVAL_MS * 2 ** (self.attempt - 1), row, at)
+
+    def _sleep(self, delay_ms: int, row: Row, at: Moment) -> None:
+        """Take over a timer."""
         self.wake = at.wakes[self.n]
         assert self.wake.delay_ms == delay_ms
         assert self.wake.at_ms == row.at_ms + delay_ms
@@ -198,6 +265,7 @@ class Instance:
         late_ms = at.boot_ms - (self.wake.boot_ms - delay_ms)
         assert 0 <= late_ms <= COMMIT_MS_MAX, "it counts from when the attempt ended"
         self.holder = self.outcome = None
+        self.rang = False
 
     def _batch(self, row: Row, at: Moment) -> None:
         self._by_its_driver(row, at)
@@ -205,10 +273,25 @@ class Instance:
         assert self.request not in ENDS, "an end that was asked for first is honoured"
         self.batches += 1
         self.lost = 0
+        self.rang = False
 
     def _request(self, row: Row, at: Moment) -> None:
+        if row.event in ("signal", "emit"):
+            self._told(row)
+            return
         assert self.is_driven(at), "only a live driver is asked"
         self.request = row.event
+
+    def _told(self, row: Row) -> None:
+        """Take over that it was sent an event, or that one was emitted for which it rests."""
+        assert self.request not in ENDS, "a promised end takes no events"
+        if row.event == "emit":
+            assert self.is_waiting, "only who rests is woken"
+        else:
+            assert row.note is not None
+            self.sent.append(Sent(row.seq, row.note))
+        if self.state == "approving":  # who waits to try again is not disturbed
+            self.wake = None
 
     def _end(self, row: Row, at: Moment, *, status: str) -> None:
         """Take over a cancel or a pause."""
@@ -220,6 +303,7 @@ class Instance:
             assert self.request == row.event, "nobody asked for it"
         if status == "cancelled":
             self.failed_state, self.state = self.state, "cancelled"
+            self.entered_at_ms = row.at_ms
         self.status = status
         self.holder = self.wake = self.request = self.outcome = None
 
@@ -231,8 +315,21 @@ class Instance:
 
     def _interrupt(self, row: Row, at: Moment) -> None:
         self._by_its_driver(row, at)
+        if row.event == "wait":
+            self._wait(row, at)
+            return
         assert at.ending, "nobody asked it to let go"
         self.holder = self.request = self.outcome = None
+
+    def _wait(self, row: Row, at: Moment) -> None:
+        assert self.state == "approving"
+        assert self.request is None, "a wish that came first is honoured"
+        assert self._event_there(at) is None, "nothing that has come is slept through"
+        left_ms = self._left_ms(row)
+        assert left_ms > 0, "time is up once"
+        self.lost = 0
+        self.entered_at_ms = min(self.entered_at_ms, row.at_ms)
+        self._sleep(left_ms, row, at)
 
     def _resume(self, row: Row, at: Moment) -> None:
         assert row.event == "resume"
@@ -240,17 +337,17 @@ class Instance:
         assert not self.is_driven(at), "no resume takes from the living"
         if self.status in ("failed", "cancelled"):
             assert self.failed_state is not None
-            self.state = self.failed_state
+            self.state, self.entered_at_ms = self.failed_state, row.at_ms
         self._take(at.worker)
         self._fresh()
 
     def _rewind(self, row: Row, at: Moment) -> None:
         assert not self.is_driven(at), "no rewind takes from the living"
-        self.state = row.target
+        self.state, self.entered_at_ms = row.target, row.at_ms
         self.epoch += 1
         self.generation += 1
         self.holder = self.wake = None
-        self.batches = self.again = 0
+        self.batches = self.again = self.more = 0
         self._fresh()
 
     def _fresh(self) -> None:

@@ -1,16 +1,23 @@
 """
 The stage that schedules play on: a store, two places for processes, and the judging of each step.
 
-    Theatre     everything but the rules, which are `test_model.py`'s
+    Theatre     everything but the rules, which are `test_model.py`'s and `senders.py`'s
+    answered    what a command answers, or the kind of error it raises
 """
 
+import atexit
+import shutil
 import tempfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
+from statepipe.errors import Busy, Refused
 from statepipe.runtime.driving.inbox import Question
 from statepipe.runtime.reasons.standing import reasons
 from statepipe.runtime.reasons.states import of_state
@@ -19,12 +26,19 @@ from statepipe.store import liveness
 from statepipe.store.file.connection import Store
 from statepipe.store.file.opening import open_store
 from statepipe.store.questions.evidence import gathered
-from statepipe.testing import ManualClock, violations
+from statepipe.testing import ManualClock
 from tests.spec.processes import AT_ONCE_MAX, Play, Process
 from tests.spec.promises import Instance, Moment, Row, Wake
 
+#: After so many steps `why` is asked; it takes longer than most of them.
+WHY_EACH = 6
+STORE = Path("checkpoints") / "statepipe.db"
+SLOTS = st.integers(0, 1)
+PICK = st.integers(0, 7)
+
 _ROWS = """
-SELECT instance, seq, epoch, generation, at_ms, kind, event, source, target, attempt, error_class
+SELECT instance, seq, epoch, generation, at_ms, kind, event, source, target, attempt, error_class,
+       note
   FROM journal
  WHERE n > ?
  ORDER BY n
@@ -36,8 +50,8 @@ SELECT n, wake_at_ms, wake_delay_ms, wake_boot_ms, wake_boot_id
 """
 _NOW = """
 SELECT id, n, status, state, epoch, seq, generation, attempt, lost, batches, worker,
-       iif(forced AND request = 'cancel', 'kill', request), failed_state, wake_at_ms,
-       wake_delay_ms, wake_boot_ms, wake_boot_id
+       iif(forced AND request = 'cancel', 'kill', request), failed_state, entered_at_ms,
+       wake_at_ms, wake_delay_ms, wake_boot_ms, wake_boot_id
   FROM instance
  ORDER BY n
 """
@@ -47,6 +61,17 @@ SELECT i.n, b.visit, count(*)
   JOIN batch b ON b.instance = i.n AND b.generation = i.generation AND b.state = i.state
  GROUP BY i.n, b.visit
 """
+_SENT = "SELECT instance, seq, event, taken_seq FROM signal ORDER BY instance, seq"
+_EMITTED = "SELECT event, key, params, repeats FROM emitted ORDER BY n"
+
+
+@cache
+def _made() -> Path:
+    """Return a folder with an empty store: to make one takes longer than to play on a copy."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    open_store(folder / STORE, create=True, clock=ManualClock()).close()
+    return folder
 
 
 class Theatre(RuleBasedStateMachine):
@@ -58,10 +83,12 @@ class Theatre(RuleBasedStateMachine):
         memory = Path("/dev/shm")
         self._folder = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
         self.folder = Path(self._folder.name)
+        shutil.copytree(_made(), self.folder, dirs_exist_ok=True)
         self.clock = ManualClock()
         self.pids: dict[int, int] = {}
         self.patches: list[Any] = [
             mock.patch.object(liveness, "pid_started", self.pids.get),
+            mock.patch.object(liveness, "pid_space", return_value="here"),
             # The test is the task, and no thread of its own could wait for an answer.
             mock.patch.object(Question, "wait", lambda question: question),
         ]
@@ -69,8 +96,9 @@ class Theatre(RuleBasedStateMachine):
             patch.start()
         self.slots: list[Process | None] = [None, None]
         self.instances: dict[int, Instance] = {}
+        self.emits: dict[tuple[str, str], tuple[str, str, bytes, int]] = {}
         self.told: list[tuple[int, int, str, str]] = []
-        self.seen = 0
+        self.seen = self.steps = 0
         self.cli: Store | None = None
 
     def boot(self, slot: int) -> None:
@@ -79,9 +107,7 @@ class Theatre(RuleBasedStateMachine):
             pid = 1_000 + len(self.pids)
             self.pids[pid] = pid
             self.slots[slot] = Process(self.folder, self.clock, pid=pid)
-            self.cli = self.cli or open_store(
-                self.folder / "checkpoints" / "statepipe.db", create=False, clock=self.clock
-            )
+            self.cli = self.cli or open_store(self.folder / STORE, create=False, clock=self.clock)
 
     def _act(self, slot: int, pick: int, act: str) -> None:
         """Let a task ask for the commit of its next batch, or end."""
@@ -124,12 +150,21 @@ class Theatre(RuleBasedStateMachine):
                 model.holder,
                 model.request,
                 model.failed_state,
+                model.entered_at_ms,
             )
             assert wake == model.wake, "a timer is set once"
             if model.state == "extracting":
-                visit = model.again + 1
-                assert staged.get((model.n, visit), 0) == model.batches, "no batch lost or doubled"
-        assert violations(self.cli.path) == []
+                assert staged.get((model.n, model.visit), 0) == model.batches, (
+                    "no batch lost or doubled"
+                )
+        sent = [
+            (each.n, one.seq, one.event, one.taken_seq)
+            for each in self.instances.values()
+            for one in each.sent
+        ]
+        assert self.cli.connection.execute(_SENT).fetchall() == sent, "taken once, by order"
+        emitted = self.cli.connection.execute(_EMITTED).fetchall()
+        assert emitted == list(self.emits.values()), "the first one wins"
 
     @invariant()
     def no_more_use_the_resource_than_it_has_slots(self) -> None:
@@ -145,10 +180,11 @@ class Theatre(RuleBasedStateMachine):
     @invariant()
     def everything_has_a_reason(self) -> None:
         """`why` answers whatever has happened, of an instance and of its states; one in turn."""
-        if self.cli is None or not self.instances:
+        self.steps += 1
+        if self.cli is None or not self.instances or self.steps % WHY_EACH:
             return
         model = self._any(self.seen)
-        state = ("extracting", "deciding", "failed")[self.seen % 3]
+        state = ("extracting", "deciding", "approving", "failed")[self.seen % 4]
         known = gathered(self.cli.connection, model.id, state=state, clock=self.clock)
         now_ms = self.clock.now_ms()
         for said in (reasons(known, now_ms=now_ms), of_state(known, state, now_ms=now_ms)):
@@ -194,7 +230,11 @@ class Theatre(RuleBasedStateMachine):
             lambda n: lives.get(n, False),
             process is not None and process.ending,
             {n: Wake(*wake) for n, *wake in self.cli.connection.execute(_WAKES)},
+            {each.key: self._emitted(each.key) for each in self.instances.values()},
         )
+
+    def _emitted(self, key: str) -> list[str]:
+        return [event for event, of in self.emits if of == key]
 
     def _judge(self, process: Process | None) -> Moment:
         """Judge what the journal has got since the last look."""
@@ -224,3 +264,11 @@ class Theatre(RuleBasedStateMachine):
         assert play.call["attempt"] == instance.attempt + 1
         assert play.call["next"] == instance.batches
         assert cursor == (instance.batches or None)
+
+
+def answered(command: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (as it is)
+    """Return what a command answers, or the kind of error it raises."""
+    try:
+        return command(*args, **kwargs)
+    except (Busy, Refused) as error:
+        return type(error)
