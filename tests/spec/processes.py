@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from statepipe.config import Config, load_config
+from statepipe.config import load_config
 from statepipe.errors import StoreInDoubt, TaskTimeout
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
@@ -25,6 +25,7 @@ from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.loop import Loop
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.driving.pools import Pools
+from statepipe.runtime.program import Program
 from statepipe.sqlite import sqlite3
 from statepipe.store import liveness
 from statepipe.store.codec import encode
@@ -186,12 +187,25 @@ class Played(Pools):
             future.set_exception(error)
 
 
-@lru_cache(maxsize=1)
-def _config(folder: Path) -> Config:
-    """Return the configuration of a schedule; it is the same for all its processes."""
-    limits = f"[resources.crm]\nslots = {AT_ONCE_MAX}\n"
-    (folder / "statepipe.toml").write_text(limits, encoding="utf-8")
-    return load_config(start=folder, environ={})
+class _Scene:
+    """What is the same for all processes of a schedule, and takes longer to make than they do."""
+
+    def __init__(self, folder: Path) -> None:
+        limits = f"[resources.crm]\nslots = {AT_ONCE_MAX}\n"
+        (folder / "statepipe.toml").write_text(limits, encoding="utf-8")
+        self.config = load_config(start=folder, environ={})
+        self.stage = Stage(folder / "stage")
+        self._program: Program | None = None
+
+    def program(self, store: Store) -> Program:
+        """Return the program of the machine, written down in the store."""
+        if self._program is None:
+            catalog = Catalog(self.config, [MACHINE])
+            self._program = catalog.program("model", store, stage_dir=self.stage.directory)
+        return self._program
+
+
+_scene = lru_cache(maxsize=1)(_Scene)
 
 
 class Process:
@@ -212,23 +226,20 @@ class Process:
         self.told: list[tuple[int, int, str, str]] = []
         self.ending = False
         self.clock = clock
-        config = _config(folder)
-        self.store = open_store(config.store, create=True, clock=clock)
+        scene = _scene(folder)
+        self.store = open_store(scene.config.store, create=True, clock=clock)
         identity = Identity(host="here", pid=pid, pid_started=pid, pid_space=liveness.pid_space())
         self.worker = workers.register(self.store, identity, lease_ms=LEASE_MS)
-        stage = Stage(folder / "stage")
         self.loop = Loop(
             store=self.store,
             worker=self.worker,
             pools=Played(self),
-            stage=stage,
+            stage=scene.stage,
             rng=random.Random(0),
             in_flight_max=64,
             observers=Observers(observe=self._observe),
         )
-        catalog = Catalog(config, [MACHINE])
-        self.program = catalog.program("model", self.store, stage_dir=stage.directory)
-        self.loop.learn(self.program)
+        self.loop.learn(scene.program(self.store))
         self.loop.limit_to(Scope())
 
     def _observe(self, drive: Drive, change: Change) -> None:
