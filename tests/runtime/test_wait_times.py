@@ -41,6 +41,20 @@ def test_setting_the_wall_clock_ends_no_wait_and_prolongs_none(
     assert scene.is_sound()
 
 
+def test_a_clock_that_was_set_back_before_the_rest_prolongs_no_wait(tmp_path: Path) -> None:
+    """Whoever entered the state died, or was paused, and whoever rests sees a later entry."""
+    scene = Waiting(tmp_path)
+    scene.clock.set_wall(scene.clock.now_ms() - 30 * 24 * HOUR_MS)
+    scene.turn()
+    assert scene.rests() == ("asking", "ready", True)
+
+    scene.clock.advance(HOUR_MS)
+    scene.turn()
+
+    assert scene.rests()[0] == "failed"
+    assert scene.is_sound()
+
+
 def test_the_deadline_of_the_machine_ends_a_wait(tmp_path: Path) -> None:
     """The instance is looked at then, and not only when the wait's own time is up."""
     scene = Waiting(tmp_path, replace(machine(), deadline_ms=HOUR_MS // 2))

@@ -41,7 +41,12 @@ def rest(
     pause = Pause(at_ms + left_ms, left_ms, now_boot_ms + left_ms, clock.boot_id)
     if moment_ms is not None and left_ms == for_ms:
         pause = Pause(moment_ms, None, moment_ms, WALL)
-    return rested(drive, pause, note=note, at_ms=at_ms)
+    change = rested(drive, pause, note=note, at_ms=at_ms)
+    if moment_ms is None and at_ms < drive.entered_at_ms and change.detail is not None:
+        # The clock was set back since: counted from then, the timer would seem to ring too
+        # early by so much, and it would rest again.
+        return change._replace(detail=change.detail._replace(entered_at_ms=at_ms))
+    return change
 
 
 def move(
