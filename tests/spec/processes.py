@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from statepipe.config import load_config
 from statepipe.errors import StoreInDoubt, TaskTimeout
@@ -26,7 +26,6 @@ from statepipe.runtime.driving.loop import Loop
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.driving.pools import Pools
 from statepipe.runtime.program import Program
-from statepipe.sqlite import sqlite3
 from statepipe.store import liveness
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
@@ -37,6 +36,7 @@ from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock
 from tests.spec import promises
+from tests.spec.playing import Died, dying
 
 TIMEOUT_MS = 60_000
 
@@ -99,10 +99,6 @@ def machine() -> Machine:
 
 #: It checks itself and never changes: once is enough.
 MACHINE = machine()
-
-
-class Died(BaseException):
-    """The process ended here."""
 
 
 class Play:
@@ -248,39 +244,12 @@ class Process:
 
     def tick_and_die(self, *, nth: int, how: str) -> bool:
         """Turn the wheel, and end at the `nth` commit of the turn; False if it made fewer."""
-        left = nth
-        commit = self.store._commit
-
-        def last_words() -> None:
-            nonlocal left
-            left -= 1
-            if left > 0:
-                commit()
-            elif how == "before":
-                self.store._roll_back()
-                raise Died
-            elif how == "after":
-                commit()
-                raise Died
-            else:
-                self._doubtful_commit(landed=how == "in doubt, landed")
-
-        self.store._commit = last_words  # type: ignore[method-assign]
+        dying(self.store, nth=nth, how=how)
         try:
             self.loop.tick()
         except (Died, StoreInDoubt):
             return True
         return False
-
-    def _doubtful_commit(self, *, landed: bool) -> None:
-        """Let COMMIT fail by an I/O error, which says nothing about whether it landed."""
-        connection = self.store.connection
-        connection.execute("COMMIT" if landed else "ROLLBACK")
-        self.store.connection = _BrokenDisk()
-        try:
-            Store._commit(self.store)
-        finally:
-            self.store.connection = connection
 
     def stop(self) -> None:
         """Ask it to let everything go and end, as SIGTERM does."""
@@ -292,12 +261,3 @@ class Process:
         self.store.connection.close()
         if self.store._guard is not None:
             self.store._guard.close()
-
-
-class _BrokenDisk:
-    in_transaction = False
-
-    def execute(self, sql: str) -> NoReturn:
-        error = sqlite3.OperationalError(f"disk I/O error in {sql}")
-        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
-        raise error
