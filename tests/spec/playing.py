@@ -4,11 +4,17 @@ Playing many schedules of a state machine of Hypothesis, so that any run can be 
     PARTS       into so many tests a run is cut, for pytest's processes share tests
     played      play some schedules; the seed is told if one of them fails
     dying       the end of a process around one of its commits
+    with_empty_store    a folder to play in
 """
 
+import atexit
 import os
 import random
+import shutil
 import sys
+import tempfile
+from functools import cache
+from pathlib import Path
 from typing import Final, NoReturn
 
 from hypothesis import HealthCheck, seed, settings
@@ -16,6 +22,8 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
+from statepipe.store.file.opening import open_store
+from statepipe.testing import ManualClock
 
 PARTS: Final = 8
 
@@ -24,6 +32,9 @@ SEED: Final = int(os.environ.get("STATEPIPE_SEED", random.SystemRandom().getrand
 
 #: What may happen around a commit.
 HOWS: Final = ("before", "after", "in doubt, landed", "in doubt, lost")
+
+
+STORE: Final = Path("checkpoints") / "statepipe.db"
 
 
 class Died(BaseException):
@@ -65,6 +76,24 @@ def dying(store: Store, *, nth: int, how: str) -> None:
             _doubtful_commit(store, landed=how == "in doubt, landed")
 
     store._commit = last_words  # type: ignore[method-assign]
+
+
+def with_empty_store() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder with an empty store in it."""
+    # In memory where there is room: no power fails here, and fsync would cost most of the time.
+    memory = Path("/dev/shm")
+    folder = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
+    shutil.copytree(_made(), folder.name, dirs_exist_ok=True)
+    return folder
+
+
+@cache
+def _made() -> Path:
+    """Return what is copied: to make a store takes longer than to play on one."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    open_store(folder / STORE, create=True, clock=ManualClock()).close()
+    return folder
 
 
 def _doubtful_commit(store: Store, *, landed: bool) -> None:

@@ -20,8 +20,6 @@ AGAIN_MAX: Final = 2
 WAIT_MS: Final = 20_000
 #: What `approving` waits for; each may be sent to one instance, or emitted with a key.
 EVENTS: Final = ("approved", "arrived", "more")
-#: How long a change may wait for its commit, two turns of the wheel.
-COMMIT_MS_MAX: Final = 400
 TARGETS: Final = {
     ("extracting", "ok"): "deciding",
     ("deciding", "ok"): "approving",
@@ -125,6 +123,7 @@ class Instance:
     rang: bool = False  # it was claimed because its time had come, and has not moved since
     sent: list[Sent] = field(default_factory=list)
     outcome: str | None = None  # how the attempt of the holder ended, once it has
+    ended_boot_ms: int | None = None  # and when
     epochs: dict[int, int | None] = field(default_factory=dict)
 
     def is_due(self, at: Moment) -> bool:
@@ -142,6 +141,10 @@ class Instance:
         if self.holder is not None:
             return not at.alive(self.holder)
         return self.is_due(at)
+
+    def ended(self, outcome: str, at_boot_ms: int) -> None:
+        """Take over how the attempt of the holder ended."""
+        self.outcome, self.ended_boot_ms = outcome, at_boot_ms
 
     @property
     def visit(self) -> int:
@@ -254,16 +257,16 @@ class Instance:
         self.attempt += 1
         assert self.attempt < MAX_ATTEMPTS, "no attempt beyond the budget"
         assert row.attempt == self.attempt
-        self._sleep(INTERVAL_MS * 2 ** (self.attempt - 1), row, at)
+        assert self.ended_boot_ms is not None
+        self._sleep(INTERVAL_MS * 2 ** (self.attempt - 1), self.ended_boot_ms, row, at)
 
-    def _sleep(self, delay_ms: int, row: Row, at: Moment) -> None:
-        """Take over a timer."""
+    def _sleep(self, delay_ms: int, since_boot_ms: int, row: Row, at: Moment) -> None:
+        """Take over a timer, set at that moment or later."""
         self.wake = at.wakes[self.n]
         assert self.wake.delay_ms == delay_ms
         assert self.wake.at_ms == row.at_ms + delay_ms
         assert self.wake.boot_id == at.boot_id
-        late_ms = at.boot_ms - (self.wake.boot_ms - delay_ms)
-        assert 0 <= late_ms <= COMMIT_MS_MAX, "it counts from when the attempt ended"
+        assert since_boot_ms <= self.wake.boot_ms - delay_ms <= at.boot_ms, "it counts from its end"
         self.holder = self.outcome = None
         self.rang = False
 
@@ -329,7 +332,7 @@ class Instance:
         assert left_ms > 0, "time is up once"
         self.lost = 0
         self.entered_at_ms = min(self.entered_at_ms, row.at_ms)
-        self._sleep(left_ms, row, at)
+        self._sleep(left_ms, at.boot_ms, row, at)
 
     def _resume(self, row: Row, at: Moment) -> None:
         assert row.event == "resume"

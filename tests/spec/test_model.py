@@ -92,6 +92,8 @@ class Promises(Senders):
         self.clock.advance(200)
         begun = len(process.plays)
         process.loop.tick()
+        if process.loop._group:  # decided once more: a loop turns at once, not after a while
+            process.loop.tick()
         at = self._judge(process)
         if not process.ending:
             late = [each.id for each in self.instances.values() if each.is_claimable(at)]

@@ -5,11 +5,7 @@ The stage that schedules play on: a store, two places for processes, and the jud
     answered    what a command answers, or the kind of error it raises
 """
 
-import atexit
-import shutil
-import tempfile
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,12 +23,12 @@ from statepipe.store.file.connection import Store
 from statepipe.store.file.opening import open_store
 from statepipe.store.questions.evidence import gathered
 from statepipe.testing import ManualClock
+from tests.spec.playing import STORE, with_empty_store
 from tests.spec.processes import AT_ONCE_MAX, Play, Process
 from tests.spec.promises import Instance, Moment, Row, Wake
 
 #: After so many steps `why` is asked; it takes longer than most of them.
 WHY_EACH = 6
-STORE = Path("checkpoints") / "statepipe.db"
 SLOTS = st.integers(0, 1)
 PICK = st.integers(0, 7)
 
@@ -65,25 +61,13 @@ _SENT = "SELECT instance, seq, event, taken_seq FROM signal ORDER BY instance, s
 _EMITTED = "SELECT event, key, params, repeats FROM emitted ORDER BY n"
 
 
-@cache
-def _made() -> Path:
-    """Return a folder with an empty store: to make one takes longer than to play on a copy."""
-    folder = Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, folder)
-    open_store(folder / STORE, create=True, clock=ManualClock()).close()
-    return folder
-
-
 class Theatre(RuleBasedStateMachine):
     """What every rule needs, and what must hold after each of them."""
 
     def __init__(self) -> None:
         super().__init__()
-        # In memory where there is room: no power fails here, and fsync would cost most of the time.
-        memory = Path("/dev/shm")
-        self._folder = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
+        self._folder = with_empty_store()
         self.folder = Path(self._folder.name)
-        shutil.copytree(_made(), self.folder, dirs_exist_ok=True)
         self.clock = ManualClock()
         self.pids: dict[int, int] = {}
         self.patches: list[Any] = [
@@ -119,7 +103,7 @@ class Theatre(RuleBasedStateMachine):
             return
         instance = self._instance(play)
         if play.call["epoch"] == instance.epoch:
-            instance.outcome = act
+            instance.ended(act, self.clock.boot_ms())
         play.finish(act)
 
     # ---- what must hold ---------------------------------------------------------------
@@ -244,7 +228,7 @@ class Theatre(RuleBasedStateMachine):
                 if play.future in slot.timed_out and play.future.done():  # type: ignore[union-attr]
                     slot.timed_out.remove(play.future)  # type: ignore[union-attr]
                     if play.call["epoch"] == self._instance(play).epoch:
-                        self._instance(play).outcome = "timeout"
+                        self._instance(play).ended("timeout", self.clock.boot_ms())
         at = self._moment(process)
         for row in self.cli.connection.execute(_ROWS, (self.seen,)).fetchall():
             self.seen += 1
