@@ -1,6 +1,7 @@
 """
 Processes that live in one thread: each with the real store, worker and loop, and a played task.
 
+    Scene       what all processes of a schedule share
     Process     one driver; it can be turned, stopped, and thrown away in the middle of a commit
     Play        one attempt under way: the test says what the task does next
 """
@@ -9,7 +10,6 @@ import hashlib
 import random
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -183,25 +183,26 @@ class Played(Pools):
             future.set_exception(error)
 
 
-class _Scene:
+class Scene:
     """What is the same for all processes of a schedule, and takes longer to make than they do."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, machine: Machine) -> None:
         limits = f"[resources.crm]\nslots = {AT_ONCE_MAX}\n"
         (folder / "statepipe.toml").write_text(limits, encoding="utf-8")
         self.config = load_config(start=folder, environ={})
         self.stage = Stage(folder / "stage")
-        self._program: Program | None = None
+        self._catalog = Catalog(self.config, [machine])
+        self._machine = machine.name
+        self._programs: list[Program] = []
 
-    def program(self, store: Store) -> Program:
-        """Return the program of the machine, written down in the store."""
-        if self._program is None:
-            catalog = Catalog(self.config, [MACHINE])
-            self._program = catalog.program("model", store, stage_dir=self.stage.directory)
-        return self._program
-
-
-_scene = lru_cache(maxsize=1)(_Scene)
+    def programs(self, store: Store) -> list[Program]:
+        """Return the programs of the machine and of its tasks, written down in the store."""
+        if not self._programs:
+            names, stage_dir = [self._machine], self.stage.directory
+            for name in names:
+                self._programs.append(self._catalog.program(name, store, stage_dir=stage_dir))
+                names += self._programs[-1].children
+        return self._programs
 
 
 class Process:
@@ -215,14 +216,13 @@ class Process:
         ending: True once it was asked to stop.
     """
 
-    def __init__(self, folder: Path, clock: ManualClock, *, pid: int) -> None:
+    def __init__(self, scene: Scene, clock: ManualClock, *, pid: int) -> None:
         self.pid = pid
         self.plays: list[Play] = []
         self.timed_out: list[Future[Any]] = []
         self.told: list[tuple[int, int, str, str]] = []
         self.ending = False
         self.clock = clock
-        scene = _scene(folder)
         self.store = open_store(scene.config.store, create=True, clock=clock)
         identity = Identity(host="here", pid=pid, pid_started=pid, pid_space=liveness.pid_space())
         self.worker = workers.register(self.store, identity, lease_ms=LEASE_MS)
@@ -235,7 +235,8 @@ class Process:
             in_flight_max=64,
             observers=Observers(observe=self._observe),
         )
-        self.loop.learn(scene.program(self.store))
+        for program in scene.programs(self.store):
+            self.loop.learn(program)
         self.loop.limit_to(Scope())
 
     def _observe(self, drive: Drive, change: Change) -> None:

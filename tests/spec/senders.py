@@ -10,8 +10,9 @@ from hypothesis.stateful import rule
 from statepipe.errors import Refused
 from statepipe.store.codec import encode
 from statepipe.store.walk import emissions, signals
+from tests.spec.house import PICK, answered
 from tests.spec.promises import EVENTS
-from tests.spec.theatre import PICK, Theatre, answered
+from tests.spec.theatre import Theatre
 
 #: So that everything ends: one that is sent "more" goes round once more.
 SENT_MAX = 8

@@ -24,10 +24,10 @@ from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
 from statepipe.store.walk import resuming
+from tests.spec.house import PICK, SLOTS, answered
 from tests.spec.playing import HOWS, PARTS, played
 from tests.spec.promises import Instance
 from tests.spec.senders import Senders
-from tests.spec.theatre import PICK, SLOTS, answered
 
 ACTS = st.sampled_from([*["ok"] * 4, *["batch", "throttled"] * 2, "again", "fatal"])
 WORK = st.lists(st.tuples(PICK, ACTS), min_size=3, max_size=12)
@@ -106,9 +106,7 @@ class Promises(Senders):
     @rule(slot=SLOTS)
     def crash(self, slot: int) -> None:
         """Kill a process between two turns."""
-        process = self.slots[slot]
-        if process is not None:
-            self._bury(slot, process)
+        self.bury(slot)
 
     @rule(
         slot=SLOTS,
@@ -117,13 +115,11 @@ class Promises(Senders):
     )
     def crash_in_a_commit(self, slot: int, nth: int, how: str) -> None:
         """Kill a process around one of its commits, or let its disk fail there."""
-        self.boot(slot)
-        process = self.slots[slot]
-        assert process is not None
+        process = self.boot(slot)
         self.clock.advance(200)
         process.tick_and_die(nth=nth, how=how)
         self._judge(process)
-        self._bury(slot, process)
+        self.bury(slot)
 
     @rule(ms=st.sampled_from([1, 150, 999, 1_000, 2_000, 29_900, 31_000, 61_000]))
     def wait(self, ms: int) -> None:
@@ -138,9 +134,8 @@ class Promises(Senders):
     @rule(down_ms=st.sampled_from([1_000, 60_000, 86_400_000]))
     def reboot(self, down_ms: int) -> None:
         """Switch the machine off and on."""
-        for slot, process in enumerate(self.slots):
-            if process is not None:
-                self._bury(slot, process)
+        for slot in (0, 1):
+            self.bury(slot)
         self.clock.reboot(down_ms=down_ms)
 
     @rule(slot=SLOTS)
@@ -153,7 +148,7 @@ class Promises(Senders):
                 self.tick(slot)
             held = [each.id for each in self.instances.values() if each.holder == process.worker.n]
             assert not held, f"it kept {held}"
-            self._bury(slot, process)
+            self.bury(slot)
 
     # ---- people -----------------------------------------------------------------------
 
@@ -237,14 +232,7 @@ class Promises(Senders):
                 # Of rows that are never taken back: what broke a promise on the way is there now.
                 assert checks.violations(self.cli.connection) == [], "R2, R5, R17"
         finally:
-            for slot, process in enumerate(self.slots):
-                if process is not None:
-                    self._bury(slot, process)
-            if self.cli is not None:
-                self.cli.close()
-            for patch in self.patches:
-                patch.stop()
-            self._folder.cleanup()
+            self.close()
 
     def _end_well(self) -> None:
         self.boot(0)

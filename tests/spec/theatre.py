@@ -2,35 +2,21 @@
 The stage that schedules play on: a store, two places for processes, and the judging of each step.
 
     Theatre     everything but the rules, which are `test_model.py`'s and `senders.py`'s
-    answered    what a command answers, or the kind of error it raises
 """
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-from unittest import mock
+from hypothesis.stateful import invariant
 
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant
-
-from statepipe.errors import Busy, Refused
-from statepipe.runtime.driving.inbox import Question
 from statepipe.runtime.reasons.standing import reasons
 from statepipe.runtime.reasons.states import of_state
 from statepipe.runtime.reasons.story import told
 from statepipe.store import liveness
-from statepipe.store.file.connection import Store
-from statepipe.store.file.opening import open_store
 from statepipe.store.questions.evidence import gathered
-from statepipe.testing import ManualClock
-from tests.spec.playing import STORE, with_empty_store
-from tests.spec.processes import AT_ONCE_MAX, Play, Process
+from tests.spec.house import House
+from tests.spec.processes import AT_ONCE_MAX, MACHINE, Play, Process
 from tests.spec.promises import Instance, Moment, Row, Wake
 
 #: After so many steps `why` is asked; it takes longer than most of them.
 WHY_EACH = 6
-SLOTS = st.integers(0, 1)
-PICK = st.integers(0, 7)
 
 _ROWS = """
 SELECT instance, seq, epoch, generation, at_ms, kind, event, source, target, attempt, error_class,
@@ -61,41 +47,26 @@ _SENT = "SELECT instance, seq, event, taken_seq FROM signal ORDER BY instance, s
 _EMITTED = "SELECT event, key, params, repeats FROM emitted ORDER BY n"
 
 
-class Theatre(RuleBasedStateMachine):
+class Theatre(House):
     """What every rule needs, and what must hold after each of them."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._folder = with_empty_store()
-        self.folder = Path(self._folder.name)
-        self.clock = ManualClock()
-        self.pids: dict[int, int] = {}
-        self.patches: list[Any] = [
-            mock.patch.object(liveness, "pid_started", self.pids.get),
-            mock.patch.object(liveness, "pid_space", return_value="here"),
-            # The test is the task, and no thread of its own could wait for an answer.
-            mock.patch.object(Question, "wait", lambda question: question),
-        ]
-        for patch in self.patches:
-            patch.start()
-        self.slots: list[Process | None] = [None, None]
+        super().__init__(MACHINE)
         self.instances: dict[int, Instance] = {}
         self.emits: dict[tuple[str, str], tuple[str, str, bytes, int]] = {}
         self.told: list[tuple[int, int, str, str]] = []
         self.seen = self.steps = 0
-        self.cli: Store | None = None
 
-    def boot(self, slot: int) -> None:
-        """Start a process where there is none."""
-        if self.slots[slot] is None:
-            pid = 1_000 + len(self.pids)
-            self.pids[pid] = pid
-            self.slots[slot] = Process(self.folder, self.clock, pid=pid)
-            self.cli = self.cli or open_store(self.folder / STORE, create=False, clock=self.clock)
+    def bury(self, slot: int) -> None:
+        """Throw a process away; what it was told must be in the journal for ever (R1)."""
+        process = self.slots[slot]
+        if process is not None:
+            self.told += process.told
+        super().bury(slot)
 
     def _act(self, slot: int, pick: int, act: str) -> None:
         """Let a task ask for the commit of its next batch, or end."""
-        play = self._pick(slot, pick, state="extracting" if act == "batch" else None)
+        play = self.pick(slot, pick, state="extracting" if act == "batch" else None)
         if play is None:
             return
         if act == "batch":
@@ -184,20 +155,6 @@ class Theatre(RuleBasedStateMachine):
     def _instance(self, play: Play) -> Instance:
         return next(i for i in self.instances.values() if i.id == play.call["instance"])
 
-    def _pick(self, slot: int, pick: int, *, state: str | None = None) -> Play | None:
-        process = self.slots[slot]
-        plays = [] if process is None else process.plays
-        able = [p for p in plays if p.can_go_on and state in (None, p.call["state"])]
-        return able[pick % len(able)] if able else None
-
-    def _bury(self, slot: int, process: Process) -> None:
-        """Throw a process away; what it was told must be in the journal for ever (R1)."""
-        self.told += process.told
-        process.vanish()
-        del self.pids[process.pid]
-        self.pids[-process.pid] = 0  # so that no number is given twice
-        self.slots[slot] = None
-
     def _moment(self, process: Process | None) -> Moment:
         assert self.cli is not None
         lives = {
@@ -248,11 +205,3 @@ class Theatre(RuleBasedStateMachine):
         assert play.call["attempt"] == instance.attempt + 1
         assert play.call["next"] == instance.batches
         assert cursor == (instance.batches or None)
-
-
-def answered(command: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (as it is)
-    """Return what a command answers, or the kind of error it raises."""
-    try:
-        return command(*args, **kwargs)
-    except (Busy, Refused) as error:
-        return type(error)
