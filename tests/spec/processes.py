@@ -39,6 +39,7 @@ from tests.spec import promises
 from tests.spec.playing import Died, dying
 
 TIMEOUT_MS = 60_000
+SETTINGS = {"executor": "thread", "timeout": f"{TIMEOUT_MS}ms"}
 
 #: How many attempts may extract at once, in all processes.
 AT_ONCE_MAX = 2
@@ -57,7 +58,6 @@ def decide(task: Task) -> Outcome:
 
 def machine() -> Machine:
     """Return the machine that `promises` describes."""
-    settings = {"executor": "thread", "timeout": f"{TIMEOUT_MS}ms"}
     retry = {
         "errors": ["Throttled", "TaskTimeout"],
         "max_attempts": promises.MAX_ATTEMPTS,
@@ -74,7 +74,7 @@ def machine() -> Machine:
             task=Run(function=function),
             on=on,
             retry=retry,
-            settings=settings,
+            settings=SETTINGS,
             uses=uses,
         )
 
