@@ -84,6 +84,29 @@ def test_an_emit_while_the_wait_begins_is_not_lost(
     assert scene.is_sound()
 
 
+def test_an_emit_while_the_time_is_up_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look and the commit of the timeout: what is there came first, as of a signal."""
+    scene = Waiting(tmp_path, keyed())
+    scene.turn()
+    scene.clock.advance(HOUR_MS)
+    emitted: list[int] = []
+    commit = Group.commit
+
+    def racing(group: Group) -> object:
+        if group and not emitted:
+            with scene.other() as other:
+                emitted.append(other.emit("approved", "2026-07-01/x").repeats)
+        return commit(group)
+
+    monkeypatch.setattr(Group, "commit", racing)
+    scene.turn()
+
+    assert emitted == [0]
+    assert scene.rests()[0] == "done"
+    assert scene.rows("SELECT * FROM awaiting") == []
+    assert scene.is_sound()
+
+
 @pytest.mark.parametrize(
     ("event", "key", "kind", "told"),
     [

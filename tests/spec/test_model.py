@@ -7,7 +7,8 @@ new row of the journal is judged by `promises`, and every instance's row is comp
 its model. At the end all faults stop, and everything must end (R15).
 """
 
-from typing import Literal
+from typing import Any, Literal
+from unittest import mock
 
 import pytest
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ from statepipe.store.walk import resuming
 from tests.spec.house import PICK, SLOTS, answered
 from tests.spec.playing import HOWS, PARTS, played
 from tests.spec.promises import Instance
-from tests.spec.senders import Senders
+from tests.spec.senders import EMITTED, Senders
 
 ACTS = st.sampled_from([*["ok"] * 4, *["batch", "throttled"] * 2, "again", "fatal"])
 WORK = st.lists(st.tuples(PICK, ACTS), min_size=3, max_size=12)
@@ -149,6 +150,30 @@ class Promises(Senders):
             held = [each.id for each in self.instances.values() if each.holder == process.worker.n]
             assert not held, f"it kept {held}"
             self.bury(slot)
+
+    @rule(slot=SLOTS, pick=PICK, event=st.sampled_from(EMITTED), is_emit=st.booleans())
+    def be_told_meanwhile(self, slot: int, pick: int, event: str, *, is_emit: bool) -> None:
+        """Send or emit between what a process has decided and its commit."""
+        process = self.slots[slot]
+        if process is None:
+            return
+        group, meanwhile = process.loop._group, [True]
+        commit = group.commit
+
+        def slow() -> Any:  # noqa: ANN401  (as it is)
+            if meanwhile and meanwhile.pop():
+                self._judge(process)
+                if is_emit:
+                    self.emit(key=self._any(pick).key, event=event)
+                else:
+                    self.signal(pick=pick, event=event)
+            return commit()
+
+        self.clock.advance(200)
+        with mock.patch.object(group, "commit", slow):
+            process.loop.tick()
+        self._judge(process)
+        self.tick(slot=slot)
 
     # ---- people -----------------------------------------------------------------------
 

@@ -59,11 +59,11 @@ def turn(drive: Drive, store: Store, *, worker: int) -> Turn:
         failure = Failure(("BadParameter", "StatepipeError", "Exception"), str(error))
         ended = Ended(ERROR, None, False, None, None, failure)  # noqa: FBT003  (by position)
         return _moved(drive, ended, worker=worker, clock=store.clock)
+    # Without a key as well: it may have rested with one in another state, and been taken back.
+    lacks = (None, key, events if key else ())
     if end.left_ms > 0:
         rest = _rest(drive, end, events, key=key, clock=store.clock)
-        # Without a key as well: it may have rested with one in another state, and been taken back.
-        rests_for = (None, key, events if key else ())
-        return Turn(rest, Attachment(drive.stay, drive.state, wait=rests_for))
+        return Turn(rest, Attachment(drive.stay, drive.state, wait=lacks))
     if dataset:
         note = f"{datasets.told(dataset, key)} was not there {end.said}"
         ended = _ended(TIMEOUT, None, note)
@@ -72,7 +72,8 @@ def turn(drive: Drive, store: Store, *, worker: int) -> Turn:
         ended = _ended(TIMEOUT, None, f"no {asked_for} came {end.said}")
     else:
         ended = _ended(OK, None, f"waited {end.said.removeprefix('within ')}")
-    return _moved(drive, ended, worker=worker, clock=store.clock)
+    # What is emitted before the commit has come in time.
+    return _moved(drive, ended, worker=worker, clock=store.clock, lacks=lacks if key else None)
 
 
 class _End(NamedTuple):
@@ -108,13 +109,19 @@ def _rest(drive: Drive, end: _End, events: Sequence[str], *, key: str, clock: Cl
 
 
 def _moved(
-    drive: Drive, ended: Ended, *, worker: int, clock: Clock, takes: int | None = None
+    drive: Drive,
+    ended: Ended,
+    *,
+    worker: int,
+    clock: Clock,
+    takes: int | None = None,
+    lacks: tuple[None, str, tuple[str, ...]] | None = None,
 ) -> Turn:
     change, attachment = resting.move(drive, ended, worker=worker, clock=clock)
     key = "" if drive.part.call["key_of"] else None
     if takes is not None or key is not None:
         attachment = attachment or Attachment(drive.stay, drive.state)
-        attachment = attachment._replace(wait=(takes, key, ()))
+        attachment = attachment._replace(wait=lacks or (takes, key, ()))
     return Turn(change, attachment)
 
 

@@ -145,10 +145,11 @@ def first(connection: sqlite3.Connection, key: str, events: Collection[str]) -> 
 
 def keep_wait(connection: sqlite3.Connection, change: Change, attachment: Attachment) -> bool:
     """
-    Write down what a change says of a wait: the signal it takes, a key, the events it rests for.
+    Write down what a change says of a wait: the signal it takes, a key, the events it lacks.
 
-    The key is None if it says nothing of one; no events are left if it rests for none of a key.
-    False if one of those was emitted: then it must not rest. Inside the caller's transaction.
+    The key is None if it says nothing of one; no events are left if it lacks none of a key.
+    False if one of those was emitted: then it must neither rest, nor end for lack of it. Inside
+    the caller's transaction.
     """
     taken, key, events = attachment.wait or (None, None, ())
     if taken is not None:
@@ -156,7 +157,8 @@ def keep_wait(connection: sqlite3.Connection, change: Change, attachment: Attach
     if key is None:
         return True
     connection.execute("DELETE FROM awaiting WHERE instance = ?", (change.n,))
-    connection.executemany(_REST, [(event, key, change.n) for event in events])
+    if change.state == change.source:
+        connection.executemany(_REST, [(event, key, change.n) for event in events])
     if events and datasets.is_name(events[0]):
         return datasets.found(connection, events[0], key) is None
     return not events or first(connection, key, events) is None
