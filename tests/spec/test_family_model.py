@@ -17,9 +17,10 @@ from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.taskgraph import Graph, GraphTask
 from statepipe.store.care import checks
 from statepipe.store.codec import encode
+from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
-from statepipe.store.walk import claims
+from statepipe.store.walk import resuming
 from tests.spec.house import PICK, SLOTS, House, answered
 from tests.spec.playing import HOWS, PARTS, played
 from tests.spec.processes import SETTINGS, decide
@@ -146,9 +147,7 @@ class Families(House):
         """Cancel or pause a parent, or one of its tasks."""
         rows = self._rows()
         name, _, _, _, parent, _ = rows[pick % len(rows)]
-        answer = answered(
-            steering.request, self.cli, instance_id=name, wish=wish, reason="a person"
-        )
+        answer = answered(asking.request, self.cli, instance_id=name, wish=wish, reason="a person")
         if wish == "pause" and parent is not None and answer is not Refused:
             self.paused.add(name)
 
@@ -209,7 +208,7 @@ class Families(House):
         if n in process.loop.drives:
             return
         taken = answered(
-            claims.claim_resume,
+            resuming.claim_resume,
             process.store,
             process.worker,
             instance_id=name,
@@ -252,6 +251,26 @@ class Families(House):
         assert begun == [(parent, task, "done") for parent in PARENTS for task in TASKS]
         assert connection.execute(_BEFORE_ITS_NEED).fetchall() == []
         assert checks.violations(connection) == []
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+def test_tasks_that_have_yet_to_pause_go_on_with_their_parent(*, noticed: bool) -> None:
+    """Whether their driver has seen the pause or not: nobody would take them back later."""
+    families = Families()
+    families.first(does=[])
+    for _ in range(4):
+        families._turn(0)
+    families.wish(pick=0, wish="pause")
+    if noticed:
+        families._turn(0)
+    driver, families.slots[0] = families.slots[0], None
+    families.boot(1)
+    families._take_back("p0")
+    families.slots[0] = driver
+    for _ in range(len(TASKS) * len(PARENTS)):
+        families.act(0, 0, "throttled")
+
+    families.teardown()
 
 
 @pytest.mark.timeout(600)  # a failure is made small before it is shown

@@ -114,6 +114,8 @@ class Drive:
         self.failed_state = checkpoint.failed_state
         if checkpoint.request is not None:  # also if we only wanted to stop: it was promised
             self.wish = cast(Wish, checkpoint.request)
+        elif self.wish == "pause":  # taken back, with its parent
+            self.wish = None
 
     def committed(self, change: Change) -> None:
         """Take over what `change` made of the row; its commit was acknowledged."""

@@ -7,6 +7,7 @@ Instances that do part of another one's work: the tasks of a graph, elements of 
     unfinished      the children that have not ended, whatever stay they are of
     stop            ask those to stop
     to_take_back    those of the newest stay that have not done their work
+    let_go_on       those of it that have yet to pause need not
     parent_of       whose child an instance is
     refuse_part, refuse_at_work     what cannot be done to a child, or to its parent meanwhile
 
@@ -118,8 +119,18 @@ SELECT i.n, i.status, i.state, i.failed_state, i.definition
  WHERE c.parent = :parent AND c.generation = :generation AND c.state = :state
    AND c.visit = (SELECT max(visit) FROM child
                    WHERE parent = :parent AND generation = :generation AND state = :state)
-   AND i.status IN ('failed', 'cancelled', 'paused')
- ORDER BY i.n
+"""
+
+_RESTING = f"{_NEWEST}   AND i.status IN ('failed', 'cancelled', 'paused')\n ORDER BY i.n\n"
+_PAUSING = f"{_NEWEST}   AND i.status = 'ready' AND i.request = 'pause'\n ORDER BY i.n\n"
+
+_LET_GO_ON = """
+UPDATE instance
+   SET seq           = seq + 1,
+       request       = NULL,
+       updated_at_ms = :now_ms,
+       change        = 'request'
+ WHERE n = :n
 """
 
 
@@ -206,8 +217,23 @@ def to_take_back(
     """
     facts = {"parent": parent, "generation": generation, "state": state}
     rows: list[tuple[int, str, str, str | None, int]]
-    rows = connection.execute(_NEWEST, facts).fetchall()
+    rows = connection.execute(_RESTING, facts).fetchall()
     return rows
+
+
+def let_go_on(
+    connection: sqlite3.Connection, parent: int, generation: int, state: str, *, at_ms: int
+) -> None:
+    """
+    Take back the pause of the children of the newest stay in `state` that have yet to obey it.
+
+    Their parent goes on, and would wait for ever for one that paused after it was taken back.
+    """
+    facts = {"parent": parent, "generation": generation, "state": state}
+    for n, *_ in connection.execute(_PAUSING, facts).fetchall():
+        said = {"n": n, "wish": "resume", "now_ms": at_ms, "note": "its parent goes on"}
+        connection.execute(_LET_GO_ON, said)
+        connection.execute(_JOURNAL_OF_STOP, said)
 
 
 def parent_of(connection: sqlite3.Connection, n: int) -> str | None:

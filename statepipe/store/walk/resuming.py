@@ -166,6 +166,8 @@ def take_back(
     counters.write(connection)
     if alone:
         return checkpoint
-    for child in children.to_take_back(connection, n, checkpoint.generation, checkpoint.state):
+    stay = (n, checkpoint.generation, checkpoint.state)
+    children.let_go_on(connection, *stay, at_ms=store.clock.now_ms())
+    for child in children.to_take_back(connection, *stay):
         take_back(store, connection, child, worker=None, reason=reason, definition=None)
     return checkpoint
