@@ -142,8 +142,8 @@ class Families(House):
 
     # ---- people -----------------------------------------------------------------------
 
-    @rule(pick=PICK, wish=st.sampled_from(["cancel", "pause"]))
-    def wish(self, pick: int, wish: Literal["cancel", "pause"]) -> None:
+    @rule(pick=PICK, wish=st.sampled_from(["cancel", "pause", "kill"]))
+    def wish(self, pick: int, wish: Literal["cancel", "pause", "kill"]) -> None:
         """Cancel or pause a parent, or one of its tasks."""
         rows = self._rows()
         name, _, _, _, parent, _ = rows[pick % len(rows)]
