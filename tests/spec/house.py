@@ -6,6 +6,7 @@ A machine whose processes start, die and start again: a store, an owned clock, t
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -38,7 +39,7 @@ class House(RuleBasedStateMachine):
         self.pids: dict[int, int] = {}
         self._patches: list[Any] = [
             mock.patch.object(liveness, "pid_started", self.pids.get),
-            mock.patch.object(liveness, "pid_space", return_value="here"),
+            mock.patch.object(liveness, "pid_space", partial(str, "here")),
             # The test is the task, and no thread of its own could wait for an answer.
             mock.patch.object(Question, "wait", lambda question: question),
         ]

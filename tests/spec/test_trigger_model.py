@@ -254,8 +254,8 @@ class Occasions(RuleBasedStateMachine):
 @pytest.mark.timeout(600)  # a failure is made small before it is shown
 @pytest.mark.parametrize("nth", range(2))
 def test_any_order_starts_one_instance_for_each_occasion(nth: int) -> None:
-    """None lost within its catchup and none doubled: 400 schedules in all."""
-    played(Occasions, schedules=200, steps=24, nth=nth)
+    """None lost within its catchup and none doubled: 240 schedules in all."""
+    played(Occasions, schedules=120, steps=20, nth=nth)
 
 
 @pytest.mark.soak
