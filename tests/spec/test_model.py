@@ -2,9 +2,12 @@
 Two drivers and a person over one real store, in any order, against the promises.
 
 Hypothesis plays start, claim, batches, outcomes, crashes in the middle of commits, leases
-that pass, reboots, clocks that jump, cancel, pause, resume and rewind. After each step every
-new row of the journal is judged by `promises`, and every instance's row is compared with
-its model. At the end all faults stop, and everything must end (R15).
+that pass, reboots, clocks that jump, signals and emits, cancel, kill, pause, resume and rewind.
+After each step every new row of the journal is judged by `promises`, and every instance's row
+is compared with its model. At the end all faults stop, and everything must end (R15).
+
+Triggers are played by `test_trigger_model.py`, states of several tasks by
+`test_family_model.py`.
 """
 
 from typing import Any, Literal
