@@ -129,6 +129,31 @@ def test_two_workers_start_each_occasion_once(
     assert scene.is_sound()
 
 
+def test_a_pause_between_a_look_and_its_decision_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unpaused, it stands as it was seen; what was due then is started all the same, and now."""
+    scene = Triggered(tmp_path, NIGHTLY)
+    scene.set("2026-03-01T12:00:00Z")
+    decide, raced = deciding.decide, [False]
+
+    def racing(*args: Any, **kwargs: Any) -> list[int] | None:  # noqa: ANN401  (as it is called)
+        if not raced[0]:
+            raced[0] = True
+            scene.engine.triggers.pause("m.nightly", reason="wait")
+        return decide(*args, **kwargs)
+
+    monkeypatch.setattr(deciding, "decide", racing)
+    scene.look()
+    assert scene.started() == {}
+
+    scene.engine.triggers.unpause("m.nightly", reason="go on")
+    scene.look()
+
+    assert list(scene.started()) == ["2026-03-01T02:00:00Z"]
+    assert scene.is_sound()
+
+
 def test_many_events_are_started_some_at_a_time(tmp_path: Path) -> None:
     """Each some in one transaction, in the order they were emitted; keys as long as may be."""
     scene = Triggered(tmp_path, ON_ORDER)

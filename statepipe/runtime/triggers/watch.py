@@ -127,6 +127,8 @@ class Watch:
                 return
             self._decide(each, seen, due)
             seen = standing(self._store.connection, [each.n])[each.n]
+            # It may be paused by now: as that it is known, so that it is seen to go on.
+            each.seen, each.look_at_ms = seen, None
 
     def _tell(self, each: Watched, error: str | None) -> None:
         """Write down that it could not be looked, or can be again."""
