@@ -143,8 +143,8 @@ def kill(*, instance: str, reason: str | None, dry_run: bool, yes: bool) -> None
     _refuse_ended(found, wish="kill")
     name = shown_id(instance)
     where = found.failed_state or found.state
-    left_out = ", without its on_cancel" if found.form.get("on_cancel") else ""
-    if _only_said(f"kill {instance} in {where}{_driver(found)}{left_out}", dry_run=dry_run):
+    left_out = " without its on_cancel" if found.form.get("on_cancel") else ""
+    if _only_said(f"kill {instance} in {where}{left_out}{_driver(found)}", dry_run=dry_run):
         return
     confirm(f"kill {instance}{left_out}?", yes=yes, again=f"statepipe kill {name} --yes")
     with _engine() as engine:

@@ -142,7 +142,7 @@ def test_a_kill_says_first_what_it_would_do(stubborn: Project) -> None:
     sure = stubborn.call("kill", "one", "--yes")
     again = stubborn.call("kill", "one", "--yes")
 
-    assert tried.out == "would kill one in working, without its on_cancel; nothing was changed\n"
+    assert tried.out == "would kill one in working without its on_cancel; nothing was changed\n"
     assert (unsure.code, sure.code, again.code) == (2, 0, 2)
     assert "statepipe kill one --yes" in unsure.err
     assert "already cancelled" in again.err
