@@ -17,7 +17,7 @@ from statepipe.errors import NotFound
 from statepipe.io.plainjson import jsonable
 from statepipe.model import Status
 from statepipe.runtime.picture import Picture
-from statepipe.runtime.steering.outlook import Leg, Outlook, outlook
+from statepipe.runtime.steering.outlook import Leg, Outlook, at_hand, outlook
 from statepipe.store.lookups.inspection import Inspection
 from statepipe.store.walk.datasets import is_name
 from statepipe.store.walk.emissions import told
@@ -79,6 +79,8 @@ def resume_plan(found: Inspection, ahead: Outlook) -> tuple[str, str]:
     skips = [leg.state for leg in ahead.legs if leg.place == "behind"]
     if found.is_being_cancelled:
         return "all else", f"on_cancel ({found.form['on_cancel']}), and it is cancelled"
+    if any(part.status == Status.DONE for part in at_hand(found)):
+        skips.append(f"the tasks of {ahead.runs} that are done")
     if ahead.batch:
         of = f" of {ahead.total:,}" if ahead.total is not None else ""
         skips.append(f"{plural(ahead.batch, 'batch')}{of} in {ahead.runs}")
@@ -193,7 +195,9 @@ def _progress(out: Output, ahead: Outlook, found: Inspection) -> None:
 def _parts(out: Output, found: Inspection) -> None:
     if not found.parts:
         return
-    out.say(f"  tasks of {found.parts[0].state}")
+    first = found.parts[0]
+    rewound = ", before it was rewound" if first.generation < found.generation else ""
+    out.say(f"  tasks of {first.state}{rewound}")
     width = max(len(each.task) for each in found.parts)
     for each in found.parts[:_PARTS_SHOWN]:
         said = f"{each.error_class}: {first_line(each.error)}" if each.error_class else ""

@@ -6,8 +6,10 @@ import click
 
 from statepipe.cli.shared.options import command, instance_id
 from statepipe.cli.shared.places import open_reader
+from statepipe.cli.shared.render import shown_id
 from statepipe.errors import NotFound, Refused
 from statepipe.model import Status
+from statepipe.runtime.steering.outlook import at_hand
 from statepipe.store.lookups.parts import Part
 from statepipe.suggest import did_you_mean
 
@@ -32,11 +34,14 @@ def retry(*, instance: str, name: str, reason: str | None, detailed: bool) -> in
     with open_reader() as reader:
         found = reader.inspect(instance)
         part = _part(instance, name, found.parts)
-        if found.resume_state != part.state:
+        if part not in at_hand(found):
+            again = f"statepipe rewind {shown_id(instance)} --to {part.state}"
+            if found.resume_state == part.state:  # it was rewound, or came back, and begins anew
+                again = f"statepipe resume {shown_id(instance)}"
             raise Refused(
-                f"{instance!r} has left {part.state}, of which {name} is a task",
+                f"{name} is a task of an earlier stay of {instance!r} in {part.state}",
                 meaning="nothing was changed: nobody waits for the task any more",
-                next_step=f"statepipe rewind {instance} --to {part.state}   # does all of it again",
+                next_step=f"{again}   # does all of it again",
             )
     from statepipe.cli.shared.driving import driving  # noqa: PLC0415  (80 ms that an error need not pay)
 
@@ -46,17 +51,23 @@ def retry(*, instance: str, name: str, reason: str | None, detailed: bool) -> in
 
 def _part(instance: str, name: str, parts: tuple[Part, ...]) -> Part:
     names = [each.task for each in parts]
+    if elements := [each for each in names if each.startswith(f"{name}[")]:
+        raise NotFound(
+            f"task {name!r} of {instance!r} works on a list, and each element is retried alone",
+            meaning="nothing was changed",
+            next_step=f"statepipe retry {shown_id(instance)} --task {shown_id(elements[0])}",
+        )
     if name not in names:
         raise NotFound(
             f"no task {name!r} of {instance!r} has begun{did_you_mean(name, names)}",
             meaning="nothing was changed",
-            next_step=f"statepipe ls --parts-of {instance}",
+            next_step=f"statepipe ls --parts-of {shown_id(instance)}",
         )
     part = parts[names.index(name)]
     if part.status not in (Status.FAILED, Status.CANCELLED, Status.PAUSED):
         raise Refused(
             f"task {name} of {instance!r} is {part.status}",
             meaning="nothing was changed",
-            next_step=f"statepipe ls --parts-of {instance}",
+            next_step=f"statepipe ls --parts-of {shown_id(instance)}",
         )
     return part

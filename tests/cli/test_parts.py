@@ -82,6 +82,39 @@ def test_what_cannot_be_retried_is_refused(failed: Project) -> None:
     assert "is done" in done.err
 
 
+def test_a_task_that_works_on_a_list_is_retried_by_element(project: Project) -> None:
+    """Its bare name says no element; the refusal names one that there is, and how to see all."""
+    machines = project.root / "machines"
+    several = MACHINE.replace('"pair:bad", ', '"pair:bad", needs = "good", foreach = "result", ')
+    (machines / "pair.toml").write_text(several, encoding="utf-8")
+    (machines / "pair.py").write_text(
+        FUNCTIONS.replace('log.write("x")', 'log.write("x")\n    return ["a"]'), encoding="utf-8"
+    )
+    assert project.call("run", "pair", "--id", "one two").code == 1
+
+    said = project.call("retry", "one two", "--task", "bad")
+
+    assert said.code == 3, said
+    assert "task 'bad' of 'one two' works on a list" in said.err
+    assert "next:    statepipe retry 'one two' --task 'bad[0]'" in said.err
+
+
+def test_inspect_says_which_tasks_a_resume_skips(failed: Project) -> None:
+    """What is done is not done again, and it is said before anybody resumes."""
+    skips = "skips the tasks of work that are done\n"
+    assert f"a resume    {skips}              runs work" in failed.call("inspect", "one").out
+    assert skips in failed.call("resume", "one", "--dry-run").out
+
+    assert failed.call("rewind", "one", "--to", "work", "--reason", "all of it", "--yes").code == 0
+
+    said = failed.call("inspect", "one").out
+    assert "a resume    skips nothing\n" in said
+    assert "tasks of work, before it was rewound\n" in said
+    retried = failed.call("retry", "one", "--task", "bad")
+    assert retried.code == 2, retried
+    assert "nobody waits for the task any more" in retried.err
+
+
 def test_why_names_the_task_that_failed(failed: Project) -> None:
     """The cause of the whole is the cause of its part."""
     said = failed.call("why", "one").out

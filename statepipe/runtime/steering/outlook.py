@@ -4,6 +4,7 @@ What a resume would do with an instance, worked out from its checkpoint alone.
     outlook     the states behind it, the one it would run, those ahead
     Outlook     the same as a value
     Leg         one state on the way
+    at_hand     the parts that it would go on with
 
 No machine file is needed: the definition an instance began with is in the store. The
 states ahead are those that `ok` leads to, since nobody can know how the rest will end.
@@ -16,6 +17,7 @@ from statepipe.model import OK, Status, Stay
 from statepipe.runtime.picture import Picture
 from statepipe.runtime.steering.way import Passage, entries
 from statepipe.store.lookups.inspection import Inspection, Tally
+from statepipe.store.lookups.parts import Part
 
 Place = Literal["behind", "here", "ahead"]
 
@@ -83,6 +85,13 @@ def outlook(found: Inspection) -> Outlook:
     legs.append(Leg(here, "here", _work(states.get(here, {})), tally, total))
     legs += [_ahead(states, name) for name in _path(states, here)]
     return Outlook(tuple(legs), here, found.batches, total)
+
+
+def at_hand(found: Inspection) -> tuple[Part, ...]:
+    """Return what does part of the work of the stay that a resume goes on with; not of old ones."""
+    here = found.resume_state
+    stay = (found.generation, here, Picture.read(found.picture).visit(here))
+    return tuple(each for each in found.parts if (each.generation, each.state, each.visit) == stay)
 
 
 def _path(states: Mapping[str, Any], start: str) -> list[str]:

@@ -25,7 +25,7 @@ SELECT i.id, c.task || coalesce('[' || c.element || ']', ''), c.state,
             WHEN i.worker IS NOT NULL THEN 'running'
             WHEN i.wake_at_ms IS NOT NULL THEN 'waiting'
             ELSE 'ready' END,
-       i.attempt, i.error_class, i.error
+       i.attempt, i.error_class, i.error, c.generation, c.visit
   FROM child c
   JOIN instance i ON i.n = c.instance
  WHERE {_NEWEST}
@@ -50,6 +50,8 @@ class Part(NamedTuple):
     attempt: int  # attempts used up
     error_class: str | None
     error: str | None
+    generation: int  # of the parent's stay
+    visit: int
 
 
 def of(connection: sqlite3.Connection, n: int) -> list[Part]:
