@@ -54,7 +54,7 @@ def restart(
 
     It is of the machine as it is now; the other one stays as it is.
     """
-    given = parsed_params(params)
+    given = parsed_params(params, option="--set")
     with driving(create=False, detailed=detailed) as drivers:
         made = drivers.engine.copies.restart(instance, params=given, new_id=name, reason=reason)
         return _told(drivers, made) if no_run else drivers.run(made)
@@ -94,7 +94,7 @@ def fork(
     It begins with the results and with copies of the staged batches that the other one had when
     it last entered that state; the other one stays as it is.
     """
-    given = parsed_params(params)
+    given = parsed_params(params, option="--set")
     with driving(create=False, detailed=detailed) as drivers:
         made = drivers.engine.copies.fork(
             instance,

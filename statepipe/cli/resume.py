@@ -118,7 +118,7 @@ def resume(  # noqa: PLR0913  (one argument an option)
     chosen = (bool(ids), everything, failed, group is not None)
     narrows = bool(machine or since or state or error)
     _refuse_unclear(chosen, narrows=narrows, canary=canary, max_parallel=max_parallel)
-    given = parsed_params(params)
+    given = parsed_params(params, option="--set")
     if given and (group is not None or not (reason or dry_run)):
         raise click.UsageError("--set goes with --reason, and not with --group")
     if group is not None:

@@ -119,6 +119,12 @@ def test_what_cannot_be_meant_changes_nothing(failed: Project) -> None:
         assert "was created" not in refused.err
 
     assert failed.call("ls", "--all", "-o", "json").json == before
+    refused = failed.call("resume", "one", "--set", "count=three", "--reason", "x")
+    assert "next:    --set count=…   # type int" in refused.err, "the option that resume has"
+    for given in ("count:=three", "count"):
+        refused = failed.call("resume", "one", "--set", given, "--reason", "x")
+        assert "next:    --set day=2013-02-08 for text" in refused.err
+        assert "meaning: nothing was changed" in refused.err
 
 
 def test_a_partition_stays_the_one_it_is(project: Project) -> None:

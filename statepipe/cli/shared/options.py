@@ -120,9 +120,9 @@ def is_id(text: str) -> bool:
     return 0 < len(text) <= ID_CHARS_MAX and text.isprintable() and not text.startswith("-")
 
 
-def parsed_params(given: Sequence[str]) -> dict[str, Any]:
+def parsed_params(given: Sequence[str], *, option: str = "-p") -> dict[str, Any]:
     """
-    Return parameters as given with -p: text after `=`, a JSON value after `:=`.
+    Return parameters as given with `option`: text after `=`, a JSON value after `:=`.
 
     Raises:
         BadParameter: One has no `=`, is given twice, or its JSON is none.
@@ -133,16 +133,16 @@ def parsed_params(given: Sequence[str]) -> dict[str, Any]:
         typed = name.endswith(":")
         name = name.removesuffix(":")
         if not equals or not name:
-            raise _bad(f"-p {each!r} has no value")
+            raise _bad(f"{option} {each!r} has no value", option)
         if name in params:
-            raise _bad(f"parameter {name!r} is given twice")
+            raise _bad(f"parameter {name!r} is given twice", option)
         if not typed:
             params[name] = text
             continue
         try:
             params[name] = json.loads(text)
         except ValueError as error:
-            raise _bad(f"the value of {name!r} is not JSON: {error}") from None
+            raise _bad(f"the value of {name!r} is not JSON: {error}", option) from None
     return params
 
 
@@ -196,9 +196,9 @@ def _keep(field: str, ctx: click.Context, _param: click.Parameter, value: Any) -
         setattr(ctx.find_root().ensure_object(Session), field, value)
 
 
-def _bad(message: str) -> BadParameter:
+def _bad(message: str, option: str) -> BadParameter:
     return BadParameter(
         message,
-        meaning="nothing was created",
-        next_step="-p day=2013-02-08 for text, -p limit:=10 for a JSON value",
+        meaning="nothing was changed",
+        next_step=f"{option} day=2013-02-08 for text, {option} limit:=10 for a JSON value",
     )

@@ -128,4 +128,12 @@ def inherited(
     """
     known = {param.name for param in catalog.machine(name).params}
     kept = {key: value for key, value in decode(params).items() if key in known}
-    return catalog.bound(name, {**kept, **given}, at_ms=at_ms)
+    try:
+        return catalog.bound(name, {**kept, **given}, at_ms=at_ms)
+    except BadParameter as error:  # who has an instance already sets, and does not give
+        step = error.next_step
+        raise BadParameter(
+            error.message,
+            meaning=error.meaning,
+            next_step=f"--set {step[3:]}" if step.startswith("-p ") else step,
+        ) from error
