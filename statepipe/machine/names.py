@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote
+from zoneinfo import ZoneInfo, available_timezones
 
 from statepipe.errors import DefinitionError
 from statepipe.policy import STATE_KEYS, policy_fields
@@ -241,6 +242,23 @@ def check_one_of(key: str, value: object, choices: Sequence[str]) -> None:
             f"{key}: there is no {value!r}{did_you_mean(str(value), choices)}",
             next_step=f"it is one of {', '.join(choices)}",
         )
+
+
+def check_zone(tz: str) -> None:
+    """
+    Refuse what names no time zone.
+
+    Raises:
+        DefinitionError: With the nearest that there is.
+    """
+    check_text("tz", tz)
+    try:
+        ZoneInfo(tz)
+    except (LookupError, ValueError, OSError):
+        raise refusal(
+            f"tz: there is no time zone {tz!r}{did_you_mean(tz, sorted(available_timezones()))}",
+            next_step='tz = "Europe/Berlin", a name of the IANA database',
+        ) from None
 
 
 def check_limit(key: str, limit: object, *, of: str) -> None:

@@ -13,10 +13,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from statepipe.filling import filled, has_braces, params_in
-from statepipe.machine.names import check_text, refusal
+from statepipe.machine.names import check_text, check_zone, refusal
 from statepipe.policy import DURATION_MS_MAX
 
 _TIME: Final = re.compile(r"\d\d:\d\d(?::\d\d)?", re.ASCII)
@@ -53,12 +53,7 @@ class Until:
     def __post_init__(self) -> None:
         """Refuse an unknown zone, and a text that is no moment whatever is filled in."""
         check_text("until", self.text)
-        try:
-            ZoneInfo(self.tz)
-        except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
-            raise refusal(
-                f"tz is {self.tz!r}, no time zone of this system", next_step='tz = "Europe/Berlin"'
-            ) from None
+        check_zone(self.tz)
         if has_braces(self.text):
             raise refusal(f"until is {self.text!r}, not a moment", next_step=_WRITE)
         if not self.params:

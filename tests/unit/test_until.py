@@ -85,6 +85,7 @@ UNTIL = 'until = "06:00"'
         ('until = "{day}T06:00"', "not a moment"),
         ("until = 6", "until is 6, not text"),
         (f'{UNTIL}, tz = "Mars/Olympus"', "no time zone"),
+        (f'{UNTIL}, tz = "Europe/Berlinn"', 'did you mean "Europe/Berlin"?'),
         (f'{UNTIL}, tz = "../etc"', "no time zone"),
         (f"{UNTIL}, tz = 2", "tz is 2, not text"),
         (f'{UNTIL}, timeout = "1h"', "until is its own end"),

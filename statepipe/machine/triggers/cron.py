@@ -2,7 +2,6 @@
 Cron expressions, and the moments they mean in a time zone; the only module that sees cronsim.
 
     refuse_bad_cron     an expression that is none, or never fires
-    refuse_bad_zone     what names no time zone
     ticks               the moments, one after the other
     local               a moment as the clocks of a zone show it
     start_of_day_ms     when a day begins there
@@ -17,10 +16,9 @@ import datetime as dt
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Final
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from statepipe.machine.names import refusal
-from statepipe.suggest import did_you_mean
 
 _FIELDS: Final = 5
 _CHARS_MAX: Final = 200
@@ -47,22 +45,6 @@ def refuse_bad_cron(expression: str, tz: str) -> None:
             f"schedule: {expression!r} never fires: there is no such day",
             next_step='name a day that exists: "0 0 L 2 *" is the last day of February',
         )
-
-
-def refuse_bad_zone(tz: str) -> None:
-    """
-    Refuse what names no time zone.
-
-    Raises:
-        DefinitionError: With the nearest that there is.
-    """
-    try:
-        ZoneInfo(tz)
-    except (LookupError, ValueError, OSError):
-        raise refusal(
-            f"tz: there is no time zone {tz!r}{did_you_mean(tz, sorted(available_timezones()))}",
-            next_step='tz = "Europe/Berlin", a name of the IANA database',
-        ) from None
 
 
 def ticks(expression: str, tz: str, *, after_ms: int) -> Iterator[int]:

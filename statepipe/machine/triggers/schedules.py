@@ -7,8 +7,8 @@ A trigger that listens to the clock.
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal, get_args
 
-from statepipe.machine.names import check_one_of, check_text, refusal
-from statepipe.machine.triggers.cron import refuse_bad_cron, refuse_bad_zone
+from statepipe.machine.names import check_one_of, check_text, check_zone, refusal
+from statepipe.machine.triggers.cron import refuse_bad_cron
 from statepipe.suggest import did_you_mean
 
 Catchup = Literal["all", "last", "none"]
@@ -44,13 +44,12 @@ class Schedule:
     def __post_init__(self) -> None:
         """Refuse what is no time zone, and an expression that is none or never fires."""
         check_text("schedule", self.cron)
-        check_text("tz", self.tz)
         check_one_of("catchup", self.catchup, get_args(Catchup))
         if type(self.jitter_ms) is not int or not 0 <= self.jitter_ms <= _JITTER_MS_MAX:
             raise refusal(
                 f"jitter is {self.jitter_ms!r} ms, outside 0..1 day", next_step='jitter = "5m"'
             )
-        refuse_bad_zone(self.tz)
+        check_zone(self.tz)
         object.__setattr__(self, "cron", " ".join(self.cron.split()))
         refuse_bad_cron(self.cron, self.tz)
 
