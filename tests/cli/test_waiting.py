@@ -141,6 +141,18 @@ def test_a_signal_that_makes_no_sense_says_why(
     assert asks.call("inspect", "one", "-o", "json").json["sent"] == []
 
 
+def test_what_waits_for_no_event_is_told_where_one_is_written(project: Project) -> None:
+    """A list of no events is nothing to type."""
+    project.call("start", "numbers", "--id", "one")
+
+    signalled = project.call("signal", "one", "approved")
+    emitted = project.call("emit", "approved", "--key", "x")
+
+    assert (signalled.code, emitted.code) == (3, 3)
+    assert "next:    statepipe graph numbers   # no state" in signalled.err
+    assert 'next:    wait = { event = "approved", key = ' in emitted.err
+
+
 def test_nobody_is_told_to_cut_short_a_wait_for_a_time(asks: Project) -> None:
     """A resume goes on waiting, as a worker does; it makes nothing happen at once."""
     toml = asks.root / "machines" / "asks.toml"

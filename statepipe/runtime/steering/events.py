@@ -159,7 +159,9 @@ class Sender(ABC):
                 f"no machine waits for an event {event!r} with a key, or is started by it"
                 f"{did_you_mean(event, names)}",
                 meaning="nothing was changed",
-                next_step=f"the events that can be emitted are {', '.join(names) or 'none'}",
+                next_step=f"the events that can be emitted are {', '.join(names)}"
+                if names
+                else f'wait = {{ event = "{event}", key = "{{params.day}}", timeout = "2d" }}',
             )
 
     @cached_property

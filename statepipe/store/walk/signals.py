@@ -226,7 +226,9 @@ def _refuse_unknown(event: str, waits: Mapping[str, Collection[str]], *, machine
         raise NotFound(
             f"machine {machine!r} waits for no event {event!r}{did_you_mean(event, names)}",
             meaning="nothing was changed",
-            next_step=f"the events it waits for are {', '.join(names) or 'none'}",
+            next_step=f"the events it waits for are {', '.join(names)}"
+            if names
+            else f"statepipe graph {machine}   # no state of it waits for an event",
         )
 
 
