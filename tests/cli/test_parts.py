@@ -113,6 +113,11 @@ def test_inspect_says_which_tasks_a_resume_skips(failed: Project) -> None:
     retried = failed.call("retry", "one", "--task", "bad")
     assert retried.code == 2, retried
     assert "nobody waits for the task any more" in retried.err
+    resumed = failed.call("resume", "one/work.bad")
+    assert resumed.code == 2, resumed
+    assert "nobody waits for it any more" in resumed.err
+    rewound = failed.call("rewind", "one/work.bad", "--to", "bad", "--reason", "x", "--yes")
+    assert "next:    statepipe rewind one --to work" in rewound.err
 
 
 def test_why_names_the_task_that_failed(failed: Project) -> None:

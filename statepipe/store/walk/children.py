@@ -9,7 +9,8 @@ Instances that do part of another one's work: the tasks of a graph, elements of 
     to_take_back    those of the newest stay that have not done their work
     let_go_on       those of it that have yet to pause need not
     parent_of       whose child an instance is
-    refuse_part, refuse_at_work     what cannot be done to a child, or to its parent meanwhile
+    refuse_part, refuse_unawaited, refuse_at_work
+                    what cannot be done to a child, or to its parent meanwhile
 
 A child reads what its parent and its siblings have staged where it lies. What a parent takes
 over of a child's batches are rows of its own that name the same files; the child's rows stay
@@ -110,6 +111,14 @@ INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, sourc
 SELECT n, seq, epoch, generation, updated_at_ms, 'request', :wish, state, state, :note
   FROM instance
  WHERE n = :n
+"""
+
+_LEFT = """
+SELECT p.id, c.state
+  FROM child c
+  JOIN instance p ON p.n = c.parent
+ WHERE c.instance = ?
+   AND (c.generation, c.state) <> (p.generation, coalesce(p.failed_state, p.state))
 """
 
 _NEWEST = """
@@ -252,10 +261,28 @@ def refuse_part(connection: sqlite3.Connection, n: int, instance_id: str, *, ver
     """
     parent = parent_of(connection, n)
     if parent is not None:
+        state = connection.execute("SELECT state FROM child WHERE instance = ?", (n,)).fetchone()
+        to = f" --to {state[0]}" if verb == "rewind" else ""
         raise Refused(
             f"{instance_id!r} does part of the work of {parent!r}, which waits for it",
             meaning="nothing was changed",
-            next_step=f"statepipe {verb} {parent}",
+            next_step=f"statepipe {verb} {parent}{to}",
+        )
+
+
+def refuse_unawaited(connection: sqlite3.Connection, n: int, instance_id: str) -> None:
+    """
+    Refuse to take back a child of a stay that its parent has left.
+
+    Raises:
+        Refused: Instance number `n` is one.
+    """
+    left = connection.execute(_LEFT, (n,)).fetchone()
+    if left is not None:
+        raise Refused(
+            f"{instance_id!r} did part of an earlier stay of {left[0]!r} in {left[1]}",
+            meaning="nothing was changed: nobody waits for it any more",
+            next_step=f"statepipe inspect {left[0]}",
         )
 
 

@@ -80,7 +80,8 @@ def claim_resume(
 
     Raises:
         NotFound: No such instance.
-        Refused: It is done, or has other parameters than were read.
+        Refused: It is done, did part of a stay that was left, or has other parameters than were
+            read.
         Busy: A live process drives it; the message names it.
     """
     dead = dead_workers(store, me=worker)
@@ -94,6 +95,7 @@ def claim_resume(
             raise not_found(instance_id)
         n, status, state, failed_state, holder, began_with, has = row
         refuse_replaced(connection, n, instance_id)
+        children.refuse_unawaited(connection, n, instance_id)
         if status == Status.DONE:
             raise Refused(
                 f"instance {instance_id!r} is done",
