@@ -1,6 +1,5 @@
 """Callbacks: a token lets its bearer tell the state that waits next, once, and nothing else."""
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -228,7 +227,6 @@ def test_what_makes_no_sense_is_refused_and_uses_up_nothing(tmp_path: Path) -> N
 
 def test_a_token_that_a_task_logs_is_not_stored(tmp_path: Path) -> None:
     """What is logged is redacted: a token is as good as a password."""
-    logging.getLogger("statepipe.task").setLevel(logging.INFO)
     settings = {"executor": "thread"}
     threaded = [
         replace(each, settings=settings) if each.name == "a" else each for each in machine().states
