@@ -50,6 +50,7 @@ class Scene:
 
     Attributes:
         moves: What was committed: of which instance, by which event, to which state.
+        also: Called with each change that was committed.
     """
 
     def __init__(self, folder: Path, *machines: Machine, config: str = "") -> None:
@@ -57,6 +58,7 @@ class Scene:
         self.config = load_config(start=folder, environ={})
         self.machines = machines
         self.moves: list[tuple[str, str, str]] = []
+        self.also: Callable[[Drive, Change], None] | None = None
 
     def engine(self) -> Engine:
         """Return an engine of threads."""
@@ -95,3 +97,5 @@ class Scene:
     def _observe(self, drive: Drive, change: Change) -> None:
         if change.detail is None or change.detail.kind == "move":
             self.moves.append((drive.id, change.event, change.state))
+        if self.also is not None:
+            self.also(drive, change)

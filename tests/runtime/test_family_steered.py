@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from statepipe.errors import Busy, DefinitionChanged, Refused
+from statepipe.machine.definition import State, Transition
 from statepipe.machine.parameter import Param
 from statepipe.machine.taskgraph import Child, Graph
-from statepipe.model import Outcome, Task
+from statepipe.model import Change, Outcome, Task
+from statepipe.runtime.driving.drive import Drive
 from tests.runtime.families import Scene, acting, machine_of, task, working
 
 SOON_S = 30
@@ -297,4 +299,23 @@ def test_a_task_that_was_taken_out_of_the_machine_holds_nobody_up(tmp_path: Path
     is_broken = False
     assert scene.resume(definition="latest") == "done"
     assert scene.children()["i/work.stays"] == "done"
+    assert scene.sound()
+
+
+def test_a_resume_leaves_the_tasks_of_an_earlier_stay_alone(tmp_path: Path) -> None:
+    """The new stay has begun none of its own yet, and those of the old one are nobody's work."""
+    broken = Graph(tasks=(task("shaky", failing, retry={"max_attempts": 1}),))
+    back = (Transition(event="ok", target="done"), Transition(event="error", target="breath"))
+    work = State(name="work", task=broken, on=back)
+    scene = Scene(tmp_path, machine_of(work, acting("breath", lambda _: None, to="work")))
+
+    def pause_on_return(drive: Drive, change: Change) -> None:
+        if drive.id == "i" and change.source == "breath" and change.state == "work":
+            other.pause("i")
+
+    scene.also = pause_on_return
+    with scene.engine() as other:
+        assert scene.run() == "paused"
+        other.unpause("i")
+    assert scene.children() == {"i/work.shaky": "failed"}
     assert scene.sound()

@@ -121,13 +121,16 @@ SELECT p.id, c.state
    AND (c.generation, c.state) <> (p.generation, coalesce(p.failed_state, p.state))
 """
 
+# Of the stay that the parent is in: they were made since it entered the state. It may have begun
+# none yet, and those of an earlier visit are nobody's work any more.
 _NEWEST = """
 SELECT i.n, i.status, i.state, i.failed_state, i.definition
   FROM child c
   JOIN instance i ON i.n = c.instance
  WHERE c.parent = :parent AND c.generation = :generation AND c.state = :state
-   AND c.visit = (SELECT max(visit) FROM child
-                   WHERE parent = :parent AND generation = :generation AND state = :state)
+   AND (SELECT n FROM journal WHERE instance = c.instance AND seq = 1)
+       > (SELECT max(n) FROM journal
+           WHERE instance = :parent AND target = :state AND kind IN ('create', 'move', 'rewind'))
 """
 
 _RESTING = f"{_NEWEST}   AND i.status IN ('failed', 'cancelled', 'paused')\n ORDER BY i.n\n"
