@@ -319,3 +319,21 @@ def test_a_resume_leaves_the_tasks_of_an_earlier_stay_alone(tmp_path: Path) -> N
         other.unpause("i")
     assert scene.children() == {"i/work.shaky": "failed"}
     assert scene.sound()
+
+
+def test_a_resume_takes_a_cancel_back_that_nobody_has_obeyed_yet(tmp_path: Path) -> None:
+    """A task whose parent took too long goes on with it, if no process drove it meanwhile."""
+    patient = True
+
+    def waits(_it: Task) -> None:
+        if patient:
+            raise RuntimeError("again")
+
+    graph = Graph(tasks=(task("waits", waits, retry=PATIENT),))
+    scene = Scene(tmp_path, machine_of(working(graph, settings={"timeout": "200ms"})))
+
+    assert scene.run() == "failed"
+    assert scene.children() == {"i/work.waits": "ready"}
+    patient = False
+    assert scene.resume() == "done"
+    assert scene.sound()

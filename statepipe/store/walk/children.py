@@ -7,7 +7,7 @@ Instances that do part of another one's work: the tasks of a graph, elements of 
     unfinished      the children that have not ended, whatever stay they are of
     stop            ask those to stop
     to_take_back    those of the newest stay that have not done their work
-    let_go_on       those of it that have yet to pause need not
+    let_go_on       those of it that have yet to pause, or to end, need not
     parent_of       whose child an instance is
     refuse_part, refuse_unawaited, refuse_at_work
                     what cannot be done to a child, or to its parent meanwhile
@@ -134,7 +134,12 @@ SELECT i.n, i.status, i.state, i.failed_state, i.definition
 """
 
 _RESTING = f"{_NEWEST}   AND i.status IN ('failed', 'cancelled', 'paused')\n ORDER BY i.n\n"
-_PAUSING = f"{_NEWEST}   AND i.status = 'ready' AND i.request = 'pause'\n ORDER BY i.n\n"
+# What a process drives may have heard of a cancel already, and have left work out because of it.
+_ASKED = f"""{_NEWEST}
+   AND i.status = 'ready'
+   AND (i.request = 'pause' OR i.request = 'cancel' AND i.worker IS NULL)
+ ORDER BY i.n
+"""
 
 _LET_GO_ON = """
 UPDATE instance
@@ -237,12 +242,13 @@ def let_go_on(
     connection: sqlite3.Connection, parent: int, generation: int, state: str, *, at_ms: int
 ) -> None:
     """
-    Take back the pause of the children of the newest stay in `state` that have yet to obey it.
+    Take back what the children of the newest stay in `state` were asked and have yet to obey.
 
-    Their parent goes on, and would wait for ever for one that paused after it was taken back.
+    Their parent goes on, and would wait for ever for one that paused after it was taken back, or
+    fail by one that was cancelled. A cancel stays with those that a process drives.
     """
     facts = {"parent": parent, "generation": generation, "state": state}
-    for n, *_ in connection.execute(_PAUSING, facts).fetchall():
+    for n, *_ in connection.execute(_ASKED, facts).fetchall():
         said = {"n": n, "wish": "resume", "now_ms": at_ms, "note": "its parent goes on"}
         connection.execute(_LET_GO_ON, said)
         connection.execute(_JOURNAL_OF_STOP, said)
