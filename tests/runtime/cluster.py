@@ -68,13 +68,13 @@ JOB = Job(submit=submit, poll=poll, cancel=cancel, every_ms=EVERY_MS, timeout_ms
 PATIENT = {"max_attempts": 3, "interval": "1s", "jitter": "none", "errors": ["Exception"]}
 
 
-def machine(job: Job = JOB) -> Machine:
+def machine(job: Job = JOB, **more: str) -> Machine:
     """Return a machine that has its work done elsewhere, looks at the result, and is done."""
     states = (
         State(
             name="asking",
             task=job,
-            on=leads(ok="b", empty="done"),
+            on=leads(ok="b", empty="done", **more),
             retry=PATIENT,
             settings=INLINE,
         ),
@@ -84,8 +84,8 @@ def machine(job: Job = JOB) -> Machine:
     return Machine(name="m", initial="asking", states=states)
 
 
-def scene_of(folder: Path, *answers: Any, job: Job = JOB) -> Waiting:  # noqa: ANN401 as a test has it
+def scene_of(folder: Path, *answers: Any, job: Job = JOB, **more: str) -> Waiting:  # noqa: ANN401 as a test has it
     """Return a scene whose cluster gives `answers`, the last one for ever."""
     cluster.__init__()  # type: ignore[misc]  # as if it were new
     cluster.answers = list(answers) or [None]
-    return Waiting(folder, machine(job))
+    return Waiting(folder, machine(job, **more))

@@ -315,6 +315,39 @@ def test_a_job_that_nobody_can_stop_is_left_to_itself(tmp_path: Path) -> None:
     assert scene.is_sound()
 
 
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_machine_that_goes_on_without_a_job_gives_it_up(tmp_path: Path, *, stops: bool) -> None:
+    """Its polls failed and `error` leads on: nobody comes back to it, so it is to be stopped."""
+    job = JOB if stops else replace(JOB, cancel=None)
+    scene = scene_of(tmp_path, ConnectionError("no route"), job=job, error="done")
+    for _ in range(3):
+        scene.turn()
+        scene.clock.advance(10_000)
+
+    assert scene.rests()[0] == "done"
+    assert stop_lost(scene) == stops
+    assert cluster.cancelled == [0] * stops
+    assert scene.is_sound()
+
+
+def test_a_machine_that_comes_back_at_once_leaves_no_job_behind(tmp_path: Path) -> None:
+    """The state is the same, the visit is another: it has a job of its own."""
+    lost = ConnectionError("no route")
+    scene = scene_of(tmp_path, lost, lost, lost, None, "over", error="asking")
+    for _ in range(3):
+        scene.turn()
+        scene.clock.advance(10_000)
+    assert scene.rests()[:2] == ("asking", "ready")
+    assert stop_lost(scene) == 1
+    assert cluster.cancelled == [0]
+
+    scene.clock.advance(EVERY_MS)
+    scene.turn()
+    assert scene.rests()[0] == "done"
+    assert len(cluster.keys) == 2
+    assert scene.is_sound()
+
+
 def test_who_dies_while_it_stops_a_job_leaves_it_to_the_next(tmp_path: Path) -> None:
     """It is taken again once that process is dead, and not before."""
     scene = scene_of(tmp_path)

@@ -80,15 +80,20 @@ def judged(drive: Drive, ended: Ended, *, clock: Clock) -> Ended:
     return Ended(TIMEOUT, None, produced=False, records=None, rejected=None, failure=failure)
 
 
-def fact_of(drive: Drive, ended: Ended) -> JobFact | None:
-    """Return what the end of a state says of its job; None if it leaves it as it was."""
+def fact_of(drive: Drive, ended: Ended, *, fails: bool) -> JobFact | None:
+    """
+    Return what the end of a state says of its job; None if it leaves it as it was.
+
+    If the instance `fails` by it, a resume may come back to this stay.
+    """
     if ended.failure is None:
         return JobFact(over=True)
-    if GIVES_UP & set(ended.failure.names):  # a job that nobody can stop is forgotten
-        can_stop = drive.part.call["job"]["cancel"] is not None
-        return JobFact(stopping=can_stop, over=not can_stop)
-    # A resume goes on with a job whose polls failed, and submits anew if one said it is lost.
-    return JobFact(over=True) if "Fatal" in ended.failure.names else None
+    if "Fatal" in ended.failure.names:  # a poll said that it is lost: a resume submits anew
+        return JobFact(over=True)
+    if fails and not GIVES_UP & set(ended.failure.names):  # its polls failed, not the job
+        return None
+    can_stop = drive.part.call["job"]["cancel"] is not None
+    return JobFact(stopping=can_stop, over=not can_stop)  # one that nobody can stop is forgotten
 
 
 def _is_late(drive: Drive, *, clock: Clock) -> bool:

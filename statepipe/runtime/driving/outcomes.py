@@ -13,7 +13,7 @@ from functools import partial
 from statepipe.clock import Clock
 from statepipe.errors import StatepipeError
 from statepipe.machine.definition import FAILED_STATE
-from statepipe.model import ERROR, Attachment, Change
+from statepipe.model import ERROR, Attachment, Change, Status
 from statepipe.observe import redact
 from statepipe.runtime.driving import jobs
 from statepipe.runtime.driving.announcing import with_notices
@@ -84,8 +84,10 @@ def _ended(
     if drive.part.work == "cancel":
         return cleaned(drive, ended, at_ms=at_ms, took_ms=took_ms), None
     change, attachment = arrival(drive, ended, worker=worker, at_ms=at_ms, took_ms=took_ms)
-    if drive.part.work == "job" and (fact := jobs.fact_of(drive, ended)) is not None:
-        attachment = (attachment or Attachment(drive.stay, drive.state))._replace(job=fact)
+    if drive.part.work == "job":
+        fact = jobs.fact_of(drive, ended, fails=change.status == Status.FAILED)
+        if fact is not None:
+            attachment = (attachment or Attachment(drive.stay, drive.state))._replace(job=fact)
     return change, attachment
 
 
