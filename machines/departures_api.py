@@ -140,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
     def throttle(self) -> None:
         """Ask for a pause, in seconds or as a date."""
         api = self.server
-        now = time.time()  # noqa: TID251
+        now = time.time()  # noqa: TID251  (its answers name moments of this clock)
         with api.lock:
             if api.requests % 2:
                 api.closed_until = max(api.closed_until, now + 1)

@@ -112,7 +112,7 @@ def replay(  # noqa: PLR0913  (one argument an option)
         raise click.UsageError("say why, for the journal: --reason TEXT")
     # Here, because looking at quarantine must not wait for the engine to be imported.
     from statepipe.cli import replay as replaying  # noqa: PLC0415  (80 ms)
-    from statepipe.runtime.steering.replaying import Choice  # noqa: PLC0415
+    from statepipe.runtime.steering.replaying import Choice  # noqa: PLC0415  (imported when used)
 
     choice = Choice(state=state, visit=visit, reason=reason_is, to=to)
     return replaying.replay(

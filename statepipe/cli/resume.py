@@ -331,8 +331,8 @@ def _changed(reader: Reader, name: str, given: Mapping[str, Any]) -> str:
     if not given:
         return ""
     # Only --set needs the machine to be read.
-    from statepipe.runtime.catalog import Catalog  # noqa: PLC0415
-    from statepipe.runtime.steering.setting import changed  # noqa: PLC0415
+    from statepipe.runtime.catalog import Catalog  # noqa: PLC0415  (imported when used)
+    from statepipe.runtime.steering.setting import changed  # noqa: PLC0415  (imported when used)
 
     with reader.moment() as connection:
         found = lookup.find_instance(connection, name)

@@ -251,7 +251,7 @@ def _watched(
         yield
         return
     # prometheus-client takes 80 ms, for those alone who serve.
-    from statepipe.cli.shared.exporting import make_exporter, open_endpoint  # noqa: PLC0415
+    from statepipe.cli.shared.exporting import make_exporter, open_endpoint  # noqa: PLC0415  (imported when used)
 
     out = Session.current().out()
     exporter = make_exporter(config_here(), (), out=out)
@@ -266,7 +266,7 @@ def _called_back(listen: str | None, cert: str | None, key: str | None) -> Gener
         yield
         return
     # http.server and ssl take 40 ms, for those alone who serve.
-    from statepipe.cli.shared.callbacks import taking  # noqa: PLC0415
+    from statepipe.cli.shared.callbacks import taking  # noqa: PLC0415  (imported when used)
 
     with taking(listen, cert, key):
         yield

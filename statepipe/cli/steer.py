@@ -232,7 +232,7 @@ def _engine() -> Generator[Engine]:
 
 def _driving() -> AbstractContextManager[Any]:
     # What drives costs 80 ms of import, which the other interventions need not pay.
-    from statepipe.cli.shared.driving import driving  # noqa: PLC0415
+    from statepipe.cli.shared.driving import driving  # noqa: PLC0415  (imported when used)
 
     return driving(create=False)
 

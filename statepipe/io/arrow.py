@@ -288,7 +288,7 @@ def _whole_type(pa: Any, kind: Any) -> Any:  # noqa: ANN401  (pyarrow)
     return kind
 
 
-def _column(pa: Any, table: Any, name: str, values: Sequence[object]) -> Any:  # noqa: ANN401
+def _column(pa: Any, table: Any, name: str, values: Sequence[object]) -> Any:  # noqa: ANN401  (of a library, or plain data)
     if name in table.column_names:
         try:
             return pa.array(values, type=table.schema.field(name).type)

@@ -184,7 +184,7 @@ def _fields_of(schema: Any) -> tuple[Field, ...]:  # noqa: ANN401  (any JSON)
     return tuple(fields)
 
 
-def _parts(part: Any, schema: Any, depth: int) -> Iterator[dict[str, Any]]:  # noqa: ANN401
+def _parts(part: Any, schema: Any, depth: int) -> Iterator[dict[str, Any]]:  # noqa: ANN401  (of a library, or plain data)
     """Yield what must hold of one value: the part itself, what it refers to, all of `allOf`."""
     if not isinstance(part, dict) or depth == 0:
         return
@@ -195,7 +195,7 @@ def _parts(part: Any, schema: Any, depth: int) -> Iterator[dict[str, Any]]:  # n
         yield from _parts(each, schema, depth - 1)
 
 
-def _referred(reference: str, schema: Any) -> Any:  # noqa: ANN401
+def _referred(reference: str, schema: Any) -> Any:  # noqa: ANN401  (of a library, or plain data)
     found = schema
     for step in reference.removeprefix("#").split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
@@ -203,7 +203,7 @@ def _referred(reference: str, schema: Any) -> Any:  # noqa: ANN401
     return found
 
 
-def _shapes(part: Any, schema: Any, depth: int) -> set[str]:  # noqa: ANN401
+def _shapes(part: Any, schema: Any, depth: int) -> set[str]:  # noqa: ANN401  (of a library, or plain data)
     """Return what a value may be, "null" among it; what is said first counts."""
     for each in _parts(part, schema, depth):
         if found := _shapes_here(each, schema, depth):
@@ -211,7 +211,7 @@ def _shapes(part: Any, schema: Any, depth: int) -> set[str]:  # noqa: ANN401
     return {"any"}
 
 
-def _shapes_here(part: dict[str, Any], schema: Any, depth: int) -> set[str]:  # noqa: ANN401
+def _shapes_here(part: dict[str, Any], schema: Any, depth: int) -> set[str]:  # noqa: ANN401  (of a library, or plain data)
     if "type" in part:
         kinds = part["type"] if isinstance(part["type"], list) else [part["type"]]
         return {_shape_of(kind, part) for kind in kinds}

@@ -189,37 +189,37 @@ def _needing(library: str, extra: str, name: str, make: Callable[[], Destination
 
 def _http(address: str, name: str, key: tuple[str, ...], body: str, auth: Auth) -> Destination:
     # 100 ms of import.
-    from statepipe.io.rest.destination import HttpDestination  # noqa: PLC0415
+    from statepipe.io.rest.destination import HttpDestination  # noqa: PLC0415  (imported when used)
 
     return HttpDestination(address, name=name, key=key, body=body, auth=auth)
 
 
 def _postgres(address: str, name: str, how: _Table) -> Destination:
     # 150 ms of import.
-    from statepipe.io.postgres.destination import PostgresDestination  # noqa: PLC0415
+    from statepipe.io.postgres.destination import PostgresDestination  # noqa: PLC0415  (imported when used)
 
     return PostgresDestination(address, name=name, **how._asdict())
 
 
 def _duckdb(path: Path, how: _Table) -> Destination:
     # 100 ms of import.
-    from statepipe.io.duckdb.destination import DuckdbDestination  # noqa: PLC0415
+    from statepipe.io.duckdb.destination import DuckdbDestination  # noqa: PLC0415  (imported when used)
 
     return DuckdbDestination(path, **how._asdict())
 
 
 def _files(scheme: str, root: Path, compression: str, how: _Table) -> Destination:
-    from statepipe.io.folders.destination import FolderDestination  # noqa: PLC0415
+    from statepipe.io.folders.destination import FolderDestination  # noqa: PLC0415  (imported when used)
 
     table, key, replace, declared = how
     _check_files(scheme, key=key, adds=declared.adds if declared else None)
     if scheme == "jsonl":
-        from statepipe.io.folders.jsonl import JsonlFormat  # noqa: PLC0415
+        from statepipe.io.folders.jsonl import JsonlFormat  # noqa: PLC0415  (imported when used)
 
         lines = JsonlFormat(compression)
         return FolderDestination(root, format=lines, table=table, key=key, replace=replace)
     # 100 ms of import.
-    from statepipe.io.folders.parquet import ParquetFormat  # noqa: PLC0415
+    from statepipe.io.folders.parquet import ParquetFormat  # noqa: PLC0415  (imported when used)
 
     parquet = ParquetFormat(compression, table=table, declared=declared)
     return FolderDestination(root, format=parquet, table=table, key=key, replace=replace)

@@ -80,7 +80,7 @@ class Exporter:
 
     def close(self) -> None:
         """Give the connection up."""
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # the library has no types
 
     def _readable(self, span: Span) -> ReadableSpan:
         return ReadableSpan(

@@ -156,9 +156,9 @@ def done(root: Path) -> int:
 
 def until(holds: Callable[[], bool]) -> None:
     """Wait until something holds, a minute at most."""
-    ends = time.monotonic() + 60  # noqa: TID251
+    ends = time.monotonic() + 60  # noqa: TID251  (it measures, or bounds a wait for others)
     while not holds():
-        assert time.monotonic() < ends, "it never happened"  # noqa: TID251
+        assert time.monotonic() < ends, "it never happened"  # noqa: TID251  (it measures, or bounds a wait for others)
         time.sleep(0.01)  # noqa: TID251  (a bench of real processes)
 
 
@@ -173,7 +173,7 @@ def idle_share(root: Path) -> float:
     with worker(root) as process:
         time.sleep(2)  # noqa: TID251  (until it has started)
         before = cpu_s(process.pid)
-        time.sleep(WATCHED_S)  # noqa: TID251
+        time.sleep(WATCHED_S)  # noqa: TID251  (it measures, or bounds a wait for others)
         return (cpu_s(process.pid) - before) / WATCHED_S
 
 
@@ -184,7 +184,7 @@ def test_what_waiting_costs_and_how_soon_it_ends(tmp_path: Path) -> None:
     create(full, "asking", WAITING, drives=True)
     shares = [f"{share:.2%}" for share in (idle_share(empty), idle_share(full))]
     with worker(full):
-        time.sleep(2)  # noqa: TID251
+        time.sleep(2)  # noqa: TID251  (it measures, or bounds a wait for others)
         with Engine(load_config(start=full, environ={})) as engine:
             for n in range(SIGNALS):
                 engine.signal(f"asking-{n}", "approved")
@@ -229,7 +229,7 @@ def test_how_soon_a_dead_worker_is_taken_over(tmp_path: Path) -> None:
     while len(took) < KILLS:
         until(lambda: bool(set(alive).intersection(pid for (pid,) in ask(root, _HOLDER))))
         ((pid,),) = ask(root, _HOLDER)
-        killed_ms = time.time() * 1_000  # noqa: TID251
+        killed_ms = time.time() * 1_000  # noqa: TID251  (it measures, or bounds a wait for others)
         alive[pid].kill()
         until(lambda: len(ask(root, _TAKEOVERS)) > len(took))
         took.append(ask(root, _TAKEOVERS)[-1][0] - killed_ms)
@@ -263,7 +263,7 @@ def test_how_long_a_crowd_holds_up_the_only_one_of_another_machine(tmp_path: Pat
                 engine.create("alone", instance_id=f"alone-{n}")
             until(
                 lambda n=n: (
-                    ask(  # type: ignore[misc]
+                    ask(  # type: ignore[misc]  # a default binds the loop's value, or frozen is what is tested
                         root, "SELECT status FROM instance WHERE id = ?", f"alone-{n}"
                     )
                     == [("done",)]

@@ -191,7 +191,7 @@ def test_the_doctor_says_that_a_foreign_file_is_unusable(project: Project) -> No
 
 def test_a_defect_says_that_the_data_is_safe(project: Project) -> None:
     """Exit 70, no traceback unless asked for."""
-    command = group.get_command(None, "ls")  # type: ignore[arg-type]
+    command = group.get_command(None, "ls")  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
     assert command is not None
     callback = command.callback
     command.callback = lambda **_: 1 / 0

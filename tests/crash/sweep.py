@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import jsonschema_rs  # noqa: F401  imported here once, not by each child
-import sqlite_utils  # noqa: F401
+import sqlite_utils  # noqa: F401  (imported here once)
 
 from statepipe import cli
 from statepipe.model import Status

@@ -167,7 +167,7 @@ def disturbed(root: Path, *, seed: int, kills: int, kinds: tuple[str, ...]) -> l
                 workers.start(rng.choice(kinds))
             if rng.random() < 0.3:  # else it may be before anything has moved
                 goal = len(web.requests) + rng.randrange(1, 5)
-                until(lambda goal=goal: len(web.requests) >= goal, "calls")  # type: ignore[misc]
+                until(lambda goal=goal: len(web.requests) >= goal, "calls")  # type: ignore[misc]  # a default binds the loop's value, or frozen is what is tested
             threading.Event().wait(rng.uniform(0, 0.15))
             workers.kill(rng.choice(workers.alive))
             if done(root) > instances - 4 * SLOTS:  # there is always something to do

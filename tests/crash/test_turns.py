@@ -56,7 +56,7 @@ def disturbed(root: Path, *, seed: int, kills: int) -> list[str]:
             while len(workers.alive) < 2:
                 workers.start()
             goal = done(root) + rng.randrange(3)
-            until(lambda goal=goal: done(root) >= goal, "some to be done")  # type: ignore[misc]
+            until(lambda goal=goal: done(root) >= goal, "some to be done")  # type: ignore[misc]  # a default binds the loop's value, or frozen is what is tested
             threading.Event().wait(rng.uniform(0, 0.05))
             workers.kill(rng.choice(workers.alive))
             if done(root) > sum(map(len, made.values())) - 8:

@@ -137,5 +137,5 @@ class _FaultyConnection:
         self._real = real
         self._faults = faults
 
-    def post(self, body: bytes, **more: Any) -> str:  # noqa: ANN401
+    def post(self, body: bytes, **more: Any) -> str:  # noqa: ANN401  (whatever is passed on)
         return self._faults.run("POST", lambda: self._real.post(body, **more))

@@ -45,7 +45,7 @@ UTC = dt.UTC
         (
             {"type": "string", "format": "date-time"},
             pa.array([dt.datetime(2013, 2, 4, tzinfo=UTC)], pa.timestamp("us", "UTC")),
-            pa.array([dt.datetime(2013, 2, 4)], pa.timestamp("us")),  # noqa: DTZ001
+            pa.array([dt.datetime(2013, 2, 4)], pa.timestamp("us")),  # noqa: DTZ001  (a moment without an offset is what is tested)
         ),
         ({"type": "string"}, pa.array([dt.time(1), None]), None),
         ({"type": "string"}, pa.array([b"\xff"]), pa.array([dt.timedelta(1)])),
@@ -60,7 +60,7 @@ def test_what_a_column_proves_is_never_made_a_dict(
     tmp_path: Path, schema: object, good: pa.Array, bad: pa.Array | None
 ) -> None:
     """Good values are proved; bad ones are rejected in the same words as dicts are."""
-    nullable = schema is True or "type" not in schema  # type: ignore[operator]
+    nullable = schema is True or "type" not in schema  # type: ignore[operator]  # a test draws it
     some = good if nullable or not good.null_count else good.drop_null()
     judge = contract(tmp_path, {"properties": {"x": schema}})
 

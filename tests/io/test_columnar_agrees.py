@@ -141,7 +141,7 @@ _SCHEMAS = st.fixed_dictionaries(
 )
 _TEXTS = st.sampled_from(["", "a", "ab", "é", "abc", "\n", "2013-02-04", "2013-02-04T00:00:00Z"])
 _FLOATS = st.one_of(st.floats(), st.sampled_from([-0.0, 0.0, 0.5, 1.0, 1.5, 2.0**53, 1e300]))
-_MOMENTS = st.datetimes(dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31))  # noqa: DTZ001
+_MOMENTS = st.datetimes(dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31))  # noqa: DTZ001  (a moment without an offset is what is tested)
 _COLUMNS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
     (pa.int8(), st.integers(-3, 3)),
     (pa.uint8(), st.integers(0, 3)),

@@ -12,7 +12,7 @@ from statepipe.errors import DefinitionError
 from statepipe.io.declared import Declared, read_declared
 
 
-def declared(folder: Path, schema: Any, *, key: tuple[str, ...] = ()) -> Declared:  # noqa: ANN401
+def declared(folder: Path, schema: Any, *, key: tuple[str, ...] = ()) -> Declared:  # noqa: ANN401  (whatever is passed on)
     """Return what the schema declares, as a file."""
     path = folder / "row@2.json"
     path.write_text(json.dumps(schema), encoding="utf-8")
@@ -82,7 +82,7 @@ def test_a_type_and_its_format_tell_the_column(
 )
 def test_what_can_be_several_things_may_be_anything(
     tmp_path: Path,
-    wanted: Any,  # noqa: ANN401
+    wanted: Any,  # noqa: ANN401  (whatever is passed on)
 ) -> None:
     """And null: a column for it takes whatever the contract lets pass."""
     schema = {
@@ -124,7 +124,7 @@ def test_properties_come_from_every_part_and_one_that_is_forbidden_is_none(tmp_p
 )
 def test_a_contract_from_which_no_table_can_be_made_is_refused(
     tmp_path: Path,
-    schema: Any,  # noqa: ANN401
+    schema: Any,  # noqa: ANN401  (whatever is passed on)
     said: str,
 ) -> None:
     """Before anything is connected to: `statepipe check` says so."""

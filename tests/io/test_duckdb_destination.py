@@ -113,7 +113,7 @@ COLUMNS: list[tuple[str, Any, bool]] = [
     ("TIMESTAMP", dt.datetime(2013, 2, 4, 10), True),  # noqa: DTZ001  (that is what it is for)
     ("TIMESTAMP", dt.datetime(2013, 2, 4, tzinfo=dt.UTC), False),
     ("TIMESTAMPTZ", "2013-02-04T10:00:00Z", True),
-    ("TIMESTAMPTZ", dt.datetime(2013, 2, 4), False),  # noqa: DTZ001
+    ("TIMESTAMPTZ", dt.datetime(2013, 2, 4), False),  # noqa: DTZ001  (a moment without an offset is what is tested)
     ("UUID", "00000000-0000-0000-0000-000000000007", True),
     ("UUID", "7", False),
     ("ENUM('a', 'b')", "a", True),

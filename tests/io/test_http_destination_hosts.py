@@ -43,7 +43,7 @@ def load(web: Web, auth: Any = None) -> Landed:  # noqa: ANN401  (any credential
     ],
 )
 def test_credentials_are_sent_and_are_in_no_error_and_no_log(
-    auth: Any,  # noqa: ANN401
+    auth: Any,  # noqa: ANN401  (whatever is passed on)
     header: str,
     value: str,
     monkeypatch: pytest.MonkeyPatch,

@@ -285,14 +285,14 @@ def test_local_paths_take_no_storage_options(tmp_path: Path) -> None:
 @pytest.fixture
 def memory() -> Any:  # noqa: ANN401  (fsspec has no types)
     """Return fsspec's files in memory, none yet."""
-    import fsspec  # noqa: PLC0415
+    import fsspec  # noqa: PLC0415  (imported where it is there)
 
     place = fsspec.filesystem("memory")
     place.rm("/", recursive=True)
     return place
 
 
-def test_files_of_any_place_that_fsspec_knows_are_read(memory: Any) -> None:  # noqa: ANN401
+def test_files_of_any_place_that_fsspec_knows_are_read(memory: Any) -> None:  # noqa: ANN401  (whatever is passed on)
     """Here those in memory: packed or not, with a crash after each batch."""
     expected: list[Record] = []
     for n in range(4):
@@ -309,7 +309,7 @@ def test_files_of_any_place_that_fsspec_knows_are_read(memory: Any) -> None:  # 
     assert read(lambda source: read_jsonl(source, "memory://in/0.jsonl"))[0] == expected[:3]
 
 
-def test_a_file_of_another_place_that_changed_is_refused(memory: Any) -> None:  # noqa: ANN401
+def test_a_file_of_another_place_that_changed_is_refused(memory: Any) -> None:  # noqa: ANN401  (whatever is passed on)
     """Its looks say that it was written, and its bytes that it is another."""
     memory.pipe("/in/0.jsonl", b'{"n": 1}\n{"n": 2}\n{"n": 3}\n')
     cursor = next(read_jsonl(task(), "memory://in/0.jsonl")).cursor
@@ -320,13 +320,13 @@ def test_a_file_of_another_place_that_changed_is_refused(memory: Any) -> None:  
 
 
 def test_a_mistake_of_ours_is_not_told_as_one_of_the_place(
-    memory: Any,  # noqa: ANN401
+    memory: Any,  # noqa: ANN401  (whatever is passed on)
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What a place's library raises has a meaning; what we raise about its answers has none."""
     memory.pipe("/in/0.jsonl", b'{"n": 1}\n')
 
-    def break_down(*_: object, **__: object) -> Any:  # noqa: ANN401
+    def break_down(*_: object, **__: object) -> Any:  # noqa: ANN401  (whatever is passed on)
         raise KeyError("whatever")
 
     for whose, kind, said in [

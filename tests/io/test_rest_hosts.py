@@ -176,7 +176,7 @@ def test_credentials_come_in_every_form_that_apis_want(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("status", [200, 401, 429, 500, 302])
 def test_a_credential_is_in_no_error_no_cursor_and_no_log(
-    auth: Any,  # noqa: ANN401
+    auth: Any,  # noqa: ANN401  (whatever is passed on)
     status: int,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -202,7 +202,7 @@ def test_a_credential_is_in_no_error_no_cursor_and_no_log(
         source = read_rest(task(), f"{web.url}/rows", records="$.items", pages=ByLink(), auth=auth)
         try:
             seen = repr([batch.cursor for batch in source])
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  (any is what is looked at)
             seen = f"{error!r} {error.__cause__!r} {error.__context__!r}"
 
     assert len(web.requests) == (3 if status == 200 else 1)

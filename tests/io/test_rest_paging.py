@@ -283,7 +283,7 @@ def test_a_cursor_of_another_read_is_refused(change: dict[str, Any]) -> None:
     facts = {"url": "/rows", "records": "$.items", "pages": ByPage(), "params": {"day": "x"}}
     with serving(by_page) as web:
 
-        def reading(cursor: object, **changed: Any) -> Any:  # noqa: ANN401
+        def reading(cursor: object, **changed: Any) -> Any:  # noqa: ANN401  (whatever is passed on)
             given: dict[str, Any] = {**facts, **changed}
             url = web.url + given.pop("url")
             return read_rest(task(cursor=cursor), url, **given)

@@ -131,7 +131,7 @@ def test_a_page_that_is_nested_beyond_reading_is_fatal() -> None:
         max_leaves=10,
     )
 )
-def test_whatever_is_parsed_is_a_record_or_has_a_reason_and_a_text(value: Any) -> None:  # noqa: ANN401
+def test_whatever_is_parsed_is_a_record_or_has_a_reason_and_a_text(value: Any) -> None:  # noqa: ANN401  (whatever is passed on)
     """No value breaks the parser; what it calls a record can be checkpointed."""
     text = json.dumps({"items": [value, {"v": value}]})
     for decimals in (False, True):

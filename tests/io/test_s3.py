@@ -199,7 +199,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error(s3: S3, bucket: str) -> None
     options = s3.storage_options()
     for url in [f"s3://{bucket}/**/*.jsonl", f"s3://{bucket}/*/*.jsonl"]:
         s3.fault = None
-        records, _ = read(lambda source: read_jsonl(source, url, storage_options=options))  # noqa: B023
+        records, _ = read(lambda source: read_jsonl(source, url, storage_options=options))  # noqa: B023  (called at once)
         assert [record["n"] for record in records] == ["a/1", "b/1", "c/d/1"][: len(records)]
         s3.fault = lambda asked: (
             refusing("500 Oh no", "InternalError") if "prefix=b" in asked.query else None

@@ -170,7 +170,7 @@ class _Server(ThreadingHTTPServer):
         self.web = web
         super().__init__(("127.0.0.1", 0), _Handler)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  (whatever is passed on)
         """Say nothing: who asks is killed in the middle, on purpose."""
 
 
@@ -200,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(OSError):
             super().handle()
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401  (whatever is passed on)
         """Say nothing."""
 
     def _say(self, reply: Reply, stopping: threading.Event) -> None:
@@ -254,7 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Be silent; return True as soon as who asked has hung up, or the server is to stop."""
         gone = _watch(self.connection)
         ends = time.monotonic() + seconds  # noqa: TID251  (a real silence on a real wire)
-        while (left := ends - time.monotonic()) > 0:  # noqa: TID251
+        while (left := ends - time.monotonic()) > 0:  # noqa: TID251  (it measures, or bounds a wait for others)
             if gone.poll(min(left, 0.02) * 1000) or stopping.is_set():
                 self.close_connection = True
                 return True

@@ -55,7 +55,7 @@ def test_openmetrics_is_what_the_library_writes(*, several: bool) -> None:
     """Units, exemplars and the end mark included."""
     families = _families(several=several)
 
-    library = generate_openmetrics(_registry(families))  # type: ignore[no-untyped-call]
+    library = generate_openmetrics(_registry(families))  # type: ignore[no-untyped-call]  # the library has no types
 
     assert render(families, openmetrics=True) == library
 
@@ -64,7 +64,7 @@ def test_the_strict_parser_of_the_library_reads_openmetrics_back() -> None:
     """It refuses wrong units, suffixes, buckets that fall, and what lies outside its bucket."""
     text = render(_families(), openmetrics=True).decode()
 
-    parsed = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
+    parsed = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]  # the library has no types
     read = {family.name: family for family in parsed}
 
     assert read["statepipe_state_duration_seconds"].unit == "seconds"

@@ -96,7 +96,7 @@ def test_each_event_has_its_sentence_and_the_command_to_type(
     facts: dict[str, object], summary: str, next_step: str
 ) -> None:
     """Who is woken at night reads one line and types one line."""
-    occasion = FAILED._replace(env=None, instance="monday")._replace(**facts)  # type: ignore[arg-type]
+    occasion = FAILED._replace(env=None, instance="monday")._replace(**facts)  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
     said = read(body_of(occasion, key="k"))
 
     assert (said["summary"], said["next"]) == (summary, next_step)

@@ -14,7 +14,7 @@ class Journal:
     def __init__(self) -> None:
         self.facts: list[Fact] = []
 
-    def add(self, kind: str, event: str, source: str, target: str, **more: Any) -> "Journal":  # noqa: ANN401
+    def add(self, kind: str, event: str, source: str, target: str, **more: Any) -> "Journal":  # noqa: ANN401  (whatever is passed on)
         """Append a row."""
         seq = len(self.facts) + 1
         fact = Fact(

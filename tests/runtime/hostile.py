@@ -57,7 +57,7 @@ def print_100_mb() -> str:
     """Fill the standard output."""
     line = "x" * (1 << 20)
     for _ in range(100):
-        print(line)  # noqa: T201
+        print(line)  # noqa: T201  (a task that prints is what is tested)
     return "printed"
 
 
@@ -182,7 +182,7 @@ def look_around() -> list[object]:
     umask = os.umask(0o022)
     os.umask(umask)
     handler = signal.getsignal(signal.SIGTERM)
-    return [os.getcwd(), umask, handler is signal.SIG_IGN, sys.stdout is None]  # noqa: PTH109
+    return [os.getcwd(), umask, handler is signal.SIG_IGN, sys.stdout is None]  # noqa: PTH109  (a task may)
 
 
 def leave_an_alarm() -> str:
@@ -348,7 +348,7 @@ def stop_when_asked(tell: Tell, path: str) -> str:
     tell("began")
     while not cancellation.current().raised:
         for_ever.wait(0.005)
-    with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123
+    with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123  (a task may)
         file.write("cleaned up")
     return "stopped early"
 

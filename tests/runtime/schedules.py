@@ -192,17 +192,17 @@ class Schedule(Pools):
         """Return how all instances stand."""
         return dict(self.cli.connection.execute("SELECT id, status FROM instance"))
 
-    def get(self, kind: str) -> Any:  # noqa: ANN401, ARG002
+    def get(self, kind: str) -> Any:  # noqa: ANN401, ARG002  (as the real one)
         """Return the only pool there is."""
         return self
 
-    def submit(self, fn: object, call: Mapping[str, Any], ask: Any) -> Future[Any]:  # noqa: ANN401, ARG002
+    def submit(self, fn: object, call: Mapping[str, Any], ask: Any) -> Future[Any]:  # noqa: ANN401, ARG002  (as the real one)
         """Begin a call, for which there must be room."""
         assert self.busy["thread"] <= self.slots["thread"]
         self.calls.append(Call(call, ask, self._batches[call["instance"]]))
         return self.calls[-1].future
 
-    def kill(self, future: Future[Any], error: BaseException, *, grace_ms: int) -> None:  # noqa: ARG002
+    def kill(self, future: Future[Any], error: BaseException, *, grace_ms: int) -> None:  # noqa: ARG002  (as the real one)
         """End a call: now, or when it takes its next step."""
         (call,) = [each for each in self.calls if each.future is future]
         call.killed = call.killed or error

@@ -28,8 +28,8 @@ log = logging.getLogger("statepipe.task.talkers.talking")
 
 def talk(name: str) -> None:
     """Use every way there is."""
-    print(f"{name} prints")  # noqa: T201
-    print(f"{name} complains", file=sys.stderr)  # noqa: T201
+    print(f"{name} prints")  # noqa: T201  (a task that prints is what is tested)
+    print(f"{name} complains", file=sys.stderr)  # noqa: T201  (a task that prints is what is tested)
     sys.stdout.buffer.write(f"{name} in bytes\n".encode())
     sys.stdout.flush()
     sys.stdout.writelines([f"{name} writes ", "lines\n"])
@@ -59,7 +59,7 @@ def talk_from_coroutines(name: str, turn: Callable[[], object]) -> None:
     """Print on the event loop that all async tasks share, and from its threads."""
 
     async def speak() -> None:
-        print(f"{name} awaits")  # noqa: T201
+        print(f"{name} awaits")  # noqa: T201  (a task that prints is what is tested)
         await asyncio.to_thread(print, f"{name} in a thread")
         await asyncio.to_thread(turn)
         log.info("%s awaited", name)
@@ -82,7 +82,7 @@ def talk_through_a_child() -> None:
 
 def talk_and_die(signal_number: int) -> NoReturn:
     """Say something, half a line of it, and be killed."""
-    print("first")  # noqa: T201
+    print("first")  # noqa: T201  (a task that prints is what is tested)
     log.warning("it gets dark")
     os.write(1, b"and the")
     os.kill(os.getpid(), signal_number)
@@ -91,7 +91,7 @@ def talk_and_die(signal_number: int) -> NoReturn:
 
 def talk_and_hang(tell: Callable[[str], object]) -> None:
     """Say something, and never end."""
-    print("still here")  # noqa: T201
+    print("still here")  # noqa: T201  (a task that prints is what is tested)
     log.info("and waiting")
     tell("began")
     threading.Event().wait()
@@ -118,7 +118,7 @@ def write_through_the_log_pipe() -> None:
     handler = next(
         each for each in logging.getLogger().handlers if type(each).__name__ == "PipeHandler"
     )
-    pipe: int = handler._pipe  # type: ignore[attr-defined]
+    pipe: int = handler._pipe  # type: ignore[attr-defined]  # untyped, or private
     os.write(pipe, SCRIBBLED)
     log.info("after it")
 
@@ -137,7 +137,7 @@ def print_a_flood() -> None:
 def say_and_fail(task: Task) -> None:
     """Say which attempt this is, know a secret, and fail with it; succeed the third time."""
     redact.hide("hunter2hunter2")
-    print(f"attempt {task.attempt}, hunter2hunter2")  # noqa: T201
+    print(f"attempt {task.attempt}, hunter2hunter2")  # noqa: T201  (a task that prints is what is tested)
     task.log.warning("%s is not well", task.instance)
     if task.attempt < 3:
         raise ConnectionError("no way to postgresql://ann:topsecret@db with hunter2hunter2")
@@ -145,21 +145,21 @@ def say_and_fail(task: Task) -> None:
 
 def say_and_crash(task: Task) -> None:
     """Say something and be gone."""
-    print(f"{task.instance} was here")  # noqa: T201
+    print(f"{task.instance} was here")  # noqa: T201  (a task that prints is what is tested)
     os._exit(3)
 
 
 def say_and_wait(task: Task) -> None:
     """Say something, and wait until somebody asks to stop."""
-    print("waiting")  # noqa: T201
+    print("waiting")  # noqa: T201  (a task that prints is what is tested)
     while not task.cancelled:
         threading.Event().wait(0.01)
-    print("asked to stop")  # noqa: T201
+    print("asked to stop")  # noqa: T201  (a task that prints is what is tested)
 
 
 def say_by_batch(task: Task) -> Iterator[Batch]:
     """Say something about each batch."""
     for number in range(task.cursor or 0, 3):
-        print(f"batch {number}")  # noqa: T201
+        print(f"batch {number}")  # noqa: T201  (a task that prints is what is tested)
         yield Batch([{"n": number}], cursor=number + 1)
-    print("that was all")  # noqa: T201
+    print("that was all")  # noqa: T201  (a task that prints is what is tested)

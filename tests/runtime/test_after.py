@@ -225,7 +225,7 @@ def test_two_workers_start_one(tmp_path: Path) -> None:
 def test_what_makes_no_sense_is_refused(said: dict[str, str], told: str) -> None:
     """By its key, and with what to write instead."""
     with pytest.raises(DefinitionError) as refused:
-        After(**{"machine": "up", **said})  # type: ignore[arg-type]
+        After(**{"machine": "up", **said})  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
 
     assert told in refused.value.message
 

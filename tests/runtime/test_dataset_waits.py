@@ -51,7 +51,7 @@ def upstream(partition: Partition | None = HOURLY) -> Machine:
             State(name="a", task=Run(function=work), on=leads(ok="done"), settings=INLINE),
             State(name="done", final="success"),
         ),
-        params=(Param(name="at", type=type_),),  # type: ignore[arg-type]
+        params=(Param(name="at", type=type_),),  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
         partition=partition,
     )
 

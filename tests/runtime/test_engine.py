@@ -157,7 +157,7 @@ def test_a_close_that_fails_leaves_no_descriptor_behind(engine: Engine) -> None:
 def test_ids_that_are_made_up_never_collide(engine: Engine) -> None:
     """Thirty-two random bits are few for a hundred thousand instances a day."""
     drawn = iter([7, 7, 7, 8])
-    engine._rng.getrandbits = lambda _bits: next(drawn)  # type: ignore[method-assign]
+    engine._rng.getrandbits = lambda _bits: next(drawn)  # type: ignore[method-assign]  # a test owns it
 
     first, second = engine.create("m"), engine.create("m")
 

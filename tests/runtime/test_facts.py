@@ -127,7 +127,7 @@ def told(tmp_path: Path) -> Iterator[Told]:
     def emit(record: logging.LogRecord) -> None:
         lines.append(formatter.format(record))
 
-    handler.emit = emit  # type: ignore[method-assign]
+    handler.emit = emit  # type: ignore[method-assign]  # a test owns it
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     BROKEN.clear()

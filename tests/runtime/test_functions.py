@@ -210,7 +210,7 @@ def streamed(task: object) -> pa.RecordBatchReader:
     return task
 
 
-def streamed_in_words(task: object) -> "polars.DataFrame":  # type: ignore[name-defined]  # noqa: F821
+def streamed_in_words(task: object) -> "polars.DataFrame":  # type: ignore[name-defined]  # noqa: F821  (a name that is not there is what is tested)
     """Name the class of a library that is not even here."""
     return task
 

@@ -204,10 +204,10 @@ def test_an_abandoned_thread_speaks_to_nobody() -> None:
     goes_on, told = threading.Event(), SimpleQueue[object]()
 
     def linger() -> None:
-        print("before")  # noqa: T201
+        print("before")  # noqa: T201  (a task that prints is what is tested)
         told.put("began")
         goes_on.wait(20)
-        print("after")  # noqa: T201
+        print("after")  # noqa: T201  (a task that prints is what is tested)
         told.put("ended")
 
     attempt = Attempt(executor, linger)
@@ -310,7 +310,7 @@ def test_what_the_loop_does_for_an_inline_task_is_not_the_task_s(
 
     def ask() -> None:
         with nobody():
-            print("the loop speaks")  # noqa: T201
+            print("the loop speaks")  # noqa: T201  (a task that prints is what is tested)
 
     lines = Attempt(InlineExecutor(), talking.take_turns, "Ann", ask).lines()
 

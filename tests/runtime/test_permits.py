@@ -92,7 +92,7 @@ def test_waiting_makes_no_loop_spin(tmp_path: Path, office: Office) -> None:
             turns += 1
             tick(wait_ms=wait_ms)
 
-        loop.tick = counted  # type: ignore[method-assign]
+        loop.tick = counted  # type: ignore[method-assign]  # a test owns it
         written = []
 
         def watch() -> None:

@@ -35,7 +35,7 @@ def forgotten() -> Iterator[None]:
     redact.forget()
 
 
-def machine(task: Callable[..., Any], executor: ExecutorKind, **policy: Any) -> Machine:  # noqa: ANN401
+def machine(task: Callable[..., Any], executor: ExecutorKind, **policy: Any) -> Machine:  # noqa: ANN401  (whatever is passed on)
     """Return a machine of one state that runs `task`."""
     settings = {"executor": executor}
     settings |= {key: policy.pop(key) for key in ("timeout", "grace") if key in policy}
@@ -73,12 +73,12 @@ class Scene:
         self.engine.create("m", instance_id=name)
         return self.engine.run([name])[name]
 
-    def said(self, **wanted: Any) -> list[Said]:  # noqa: ANN401
+    def said(self, **wanted: Any) -> list[Said]:  # noqa: ANN401  (whatever is passed on)
         """Return what is in the store."""
         with Reader(self.path) as reader:
             return reader.output("i", **wanted)
 
-    def texts(self, **wanted: Any) -> list[str]:  # noqa: ANN401
+    def texts(self, **wanted: Any) -> list[str]:  # noqa: ANN401  (whatever is passed on)
         """Return the texts of it."""
         return [row.text for row in self.said(**wanted)]
 
@@ -91,7 +91,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Open an engine; its store must be whole in the end."""
     scenes: list[Scene] = []
 
-    def started(*made: Any, clock: Clock | None = None, **policy: Any) -> Scene:  # noqa: ANN401
+    def started(*made: Any, clock: Clock | None = None, **policy: Any) -> Scene:  # noqa: ANN401  (whatever is passed on)
         scenes.append(Scene(tmp_path, machine(*made, **policy), clock))
         return scenes[-1]
 
@@ -146,7 +146,7 @@ def test_words_about_a_batch_are_committed_with_it(start: Start, executor: Execu
     seen: list[list[str]] = []
 
     def look(_: Change) -> None:
-        print("the observer prints")  # noqa: T201
+        print("the observer prints")  # noqa: T201  (a task that prints is what is tested)
         seen.append(scene.texts())
 
     scene.after = look
@@ -215,7 +215,7 @@ def test_more_than_one_commit_can_take_is_all_there_in_the_end(start: Start) -> 
 
     def chatter(task: Task) -> None:
         for number in range(600):
-            print(task.instance, number)  # noqa: T201
+            print(task.instance, number)  # noqa: T201  (a task that prints is what is tested)
 
     scene = start(chatter, "thread")
     names = ["i", "j", "k", "l"]

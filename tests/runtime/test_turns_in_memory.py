@@ -20,17 +20,17 @@ def test_in_memory_machines_take_turns_as_in_the_store() -> None:
     waiters += [Waiter("b1", 2), Waiter("high", 1, 9)]
     assert not turns
     for waiter in waiters:
-        turns.put(waiter)  # type: ignore[arg-type]
+        turns.put(waiter)  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
     gone, never = waiters[1], Waiter("never", 7)
-    assert turns.forget(gone)  # type: ignore[arg-type]
-    assert not turns.forget(never)  # type: ignore[arg-type]
+    assert turns.forget(gone)  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
+    assert not turns.forget(never)  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
     for name in ("wish", "later wish"):
-        turns.hurry(Waiter(name, 1))  # type: ignore[arg-type]
+        turns.hurry(Waiter(name, 1))  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
 
     taken = []
     while turns:
         first = turns.first
         assert turns.take() is first
-        taken.append(first.name)  # type: ignore[attr-defined]
+        taken.append(first.name)  # type: ignore[attr-defined]  # untyped, or private
 
     assert taken == ["later wish", "wish", "high", "a0", "b0", "a2", "b1", "a3", "c0"]

@@ -22,12 +22,12 @@ from tests.store import stores
 Function = Callable[..., Any]
 
 
-def to(target: str, event: str = "ok", **facts: Any) -> Transition:  # noqa: ANN401
+def to(target: str, event: str = "ok", **facts: Any) -> Transition:  # noqa: ANN401  (whatever is passed on)
     """Return a transition."""
     return Transition(event=event, target=target, **facts)
 
 
-def state(name: str, function: Function, *on: Transition, **policy: Any) -> State:  # noqa: ANN401
+def state(name: str, function: Function, *on: Transition, **policy: Any) -> State:  # noqa: ANN401  (whatever is passed on)
     """Return a state that runs in the loop's own thread, unless its policy says otherwise."""
     settings = {"executor": policy.pop("executor", "inline")}
     settings |= {key: policy.pop(key) for key in ("timeout", "heartbeat", "grace") if key in policy}
@@ -35,7 +35,7 @@ def state(name: str, function: Function, *on: Transition, **policy: Any) -> Stat
     return State(name=name, task=task, on=on, retry={"jitter": "none", **policy}, settings=settings)
 
 
-def machine(*states: State, **facts: Any) -> Machine:  # noqa: ANN401
+def machine(*states: State, **facts: Any) -> Machine:  # noqa: ANN401  (whatever is passed on)
     """Return a machine of `states`."""
     done = State(name="done", final="success")
     return Machine(name="m", initial=states[0].name, states=(*states, done), **facts)
@@ -80,7 +80,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Open an engine; its store must be whole in the end."""
     walks: list[Walk] = []
 
-    def started(*states: State, **facts: Any) -> Walk:  # noqa: ANN401
+    def started(*states: State, **facts: Any) -> Walk:  # noqa: ANN401  (whatever is passed on)
         walks.append(Walk(tmp_path, machine(*states, **facts)))
         return walks[-1]
 

@@ -75,7 +75,7 @@ def dying(store: Store, *, nth: int, how: str) -> None:
         else:
             _doubtful_commit(store, landed=how == "in doubt, landed")
 
-    store._commit = last_words  # type: ignore[method-assign]
+    store._commit = last_words  # type: ignore[method-assign]  # a test owns it
 
 
 def with_empty_store() -> tempfile.TemporaryDirectory[str]:

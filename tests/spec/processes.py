@@ -165,17 +165,17 @@ class Played(Pools):
         super().__init__()
         self._process = process
 
-    def get(self, kind: str) -> Any:  # noqa: ANN401, ARG002
+    def get(self, kind: str) -> Any:  # noqa: ANN401, ARG002  (as the real one)
         """Return the only one there is."""
         return self
 
-    def submit(self, fn: object, call: Mapping[str, Any], ask: Any) -> Future[Any]:  # noqa: ANN401, ARG002
+    def submit(self, fn: object, call: Mapping[str, Any], ask: Any) -> Future[Any]:  # noqa: ANN401, ARG002  (as the real one)
         """Begin an attempt."""
         play = Play(call, ask)
         self._process.plays.append(play)
         return play.future
 
-    def kill(self, future: Future[Any], error: BaseException, *, grace_ms: int) -> None:  # noqa: ARG002
+    def kill(self, future: Future[Any], error: BaseException, *, grace_ms: int) -> None:  # noqa: ARG002  (as the real one)
         """End an attempt from outside."""
         if not future.done():
             if isinstance(error, TaskTimeout):

@@ -72,7 +72,7 @@ def end_of(engine: Engine, instance: str) -> tuple[str, str, str]:
     return row[0], row[1] or "", row[2] or ""
 
 
-def result_of(engine: Engine, instance: str) -> Any:  # noqa: ANN401
+def result_of(engine: Engine, instance: str) -> Any:  # noqa: ANN401  (whatever is passed on)
     """Return what the task of an instance returned."""
     (picture,) = engine._store.connection.execute(
         "SELECT picture FROM instance WHERE id = ?", (instance,)

@@ -21,7 +21,7 @@ from statepipe.store.file.opening import open_reader
 from statepipe.testing import violations
 
 OLD = {"properties": {"id": {"type": "integer"}, "name": {"type": "string"}}, "required": ["id"]}
-NEW = {**OLD, "properties": {**OLD["properties"], "price": {"type": "number"}}}  # type: ignore[dict-item]
+NEW = {**OLD, "properties": {**OLD["properties"], "price": {"type": "number"}}}  # type: ignore[dict-item]  # JSON
 
 
 def extract(task: Task) -> Iterator[Batch]:

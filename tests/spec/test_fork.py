@@ -227,7 +227,7 @@ def test_batches_that_go_while_they_are_copied_are_missed(
     look = copying.look
 
     def looked(*args: object) -> copying.Looked:
-        found = look(*args)  # type: ignore[arg-type]
+        found = look(*args)  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
         monkeypatch.undo()
         _resumed(project)
         return found
@@ -248,7 +248,7 @@ def test_a_sweep_takes_no_file_of_a_fork_in_the_making(
     swept = []
 
     def copied_and_swept(*args: object) -> Iterator[tuple[int, str, str]]:
-        yield from copied(*args)  # type: ignore[arg-type]
+        yield from copied(*args)  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
         with project.engine() as engine:
             with sweeping(engine._stage.directory) as alone:
                 swept.append(alone)

@@ -212,7 +212,7 @@ def test_a_column_that_changes_its_type_fails_and_says_so(scene: Scene) -> None:
     scene.grow(10)
     scene.run("first")
     scene.rows = [{"id": 5, "at": "later"}]
-    scene.extract = lambda _task: iter([Batch(scene.rows, cursor=1)])  # type: ignore[assignment,method-assign]
+    scene.extract = lambda _task: iter([Batch(scene.rows, cursor=1)])  # type: ignore[assignment,method-assign]  # a test owns it
     scene.engine.catalog._built["m"] = scene._machine(Incremental(column="at"))
     scene.engine._programs.clear()
 

@@ -97,7 +97,7 @@ def limited(folder: Path, limit: str) -> None:
 
 def engine(folder: Path, **options: object) -> Engine:
     """Open an engine on the folder."""
-    return Engine(load_config(start=folder, environ={}), **options)  # type: ignore[arg-type]
+    return Engine(load_config(start=folder, environ={}), **options)  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
 
 
 def driven(folder: Path) -> str:

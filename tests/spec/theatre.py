@@ -182,8 +182,8 @@ class Theatre(House):
         assert self.cli is not None
         for slot in self.slots:
             for play in [] if slot is None else slot.plays:
-                if play.future in slot.timed_out and play.future.done():  # type: ignore[union-attr]
-                    slot.timed_out.remove(play.future)  # type: ignore[union-attr]
+                if play.future in slot.timed_out and play.future.done():  # type: ignore[union-attr]  # it is there by now
+                    slot.timed_out.remove(play.future)  # type: ignore[union-attr]  # it is there by now
                     if play.call["epoch"] == self._instance(play).epoch:
                         self._instance(play).ended("timeout", self.clock.boot_ms())
         at = self._moment(process)

@@ -242,7 +242,7 @@ def test_a_lease_renewed_while_it_was_judged_saves_its_worker(
     judge = claims.dead_workers
 
     def judged(*args: object, **kwargs: object) -> object:
-        found = judge(*args, **kwargs)  # type: ignore[arg-type]
+        found = judge(*args, **kwargs)  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
         workers.renew(store, late)
         return found
 
@@ -294,7 +294,7 @@ def test_resume_takes_up_what_was_cancelled_or_paused(tmp_path: Path, wish: str)
     """Each unfinished instance can go on."""
     store = stores.opened(tmp_path)
     stores.created(store, "a")
-    assert asking.request(store, instance_id="a", wish=wish, reason=None)  # type: ignore[arg-type]
+    assert asking.request(store, instance_id="a", wish=wish, reason=None)  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
 
     at = stores.resumed(store, stores.registered(store))
 

@@ -28,7 +28,7 @@ class Scene(NamedTuple):
     worker: Worker
     at: list[Checkpoint]
 
-    def commit(self, *changes: Change, attached: dict[int, Attachment] | None = None) -> Any:  # noqa: ANN401
+    def commit(self, *changes: Change, attached: dict[int, Attachment] | None = None) -> Any:  # noqa: ANN401  (whatever is passed on)
         """Commit a group."""
         return Committer(self.store).commit(changes, attached or {}, policies={})
 
@@ -66,7 +66,7 @@ def test_a_group_lands_whole_with_its_journal_and_counters(scene: Scene) -> None
 
 
 @pytest.mark.parametrize("detailed", [False, True])
-def test_whoever_was_taken_over_is_refused_alone(scene: Scene, detailed: bool) -> None:  # noqa: FBT001
+def test_whoever_was_taken_over_is_refused_alone(scene: Scene, detailed: bool) -> None:  # noqa: FBT001  (a parameter of the test)
     """R3: a lower epoch never writes, and the others lose nothing by it."""
     stores.stolen(scene.store, "b")
     before = stores.row(scene.store, "b")
@@ -225,10 +225,10 @@ class Faulty:
         self._statement = statement
         self._code = code
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever is passed on)
         return getattr(self._connection, name)
 
-    def execute(self, sql: str, *args: Any) -> Any:  # noqa: ANN401
+    def execute(self, sql: str, *args: Any) -> Any:  # noqa: ANN401  (whatever is passed on)
         """Fail if it is the statement; COMMIT has landed by then, as in F1."""
         if sql.lstrip().startswith(self._statement):
             if sql == "COMMIT" and self._code & 0xFF == sqlite3.SQLITE_IOERR:

@@ -70,7 +70,7 @@ def test_the_files_beside_a_store_are_its_owners_alone(tmp_path: Path) -> None:
 def test_a_file_that_is_no_store_is_named_and_left_alone(
     tmp_path: Path,
     content: bytes,
-    create: bool,  # noqa: FBT001
+    create: bool,  # noqa: FBT001  (a parameter of the test)
 ) -> None:
     """R8: not one byte changes, and no -wal appears beside it."""
     path = tmp_path / "statepipe.db"

@@ -124,12 +124,12 @@ def test_nan_stays_nan_in_a_record() -> None:
         ([{"a": 1}] * 5_000 + [{"a": bytearray()}], r"^\$\[5000\]\.a is of type .*bytearray"),
         ([{"a": "x"}, {"a": "\ud800"}], r"^\$\[1\]\.a .*surrogate"),
         ([{"a": "x"}, {"b": "\ud800"}], r"^\$\[1\]\.b .*surrogate"),
-        ([{"at": dt.datetime(2013, 2, 8)}], r"^\$\[0\]\.at .*offset"),  # noqa: DTZ001
+        ([{"at": dt.datetime(2013, 2, 8)}], r"^\$\[0\]\.at .*offset"),  # noqa: DTZ001  (a moment without an offset is what is tested)
         ([{"\udfff": 1}], r"^\$\[0\]\['\\udfff'\] \(the key\) .*surrogate"),
     ],
     ids=[f"bad {number}" for number in range(14)],
 )
-def test_a_bad_record_is_refused_with_its_number_and_path(records: Any, message: str) -> None:  # noqa: ANN401
+def test_a_bad_record_is_refused_with_its_number_and_path(records: Any, message: str) -> None:  # noqa: ANN401  (whatever is passed on)
     """The author finds the record in the source by its number, counted from 0."""
     with pytest.raises(ValueRefused, match=message):
         encode_records(records)
@@ -182,11 +182,11 @@ def test_a_block_with_right_checksums_and_wrong_content_is_noticed(block: bytes)
 def test_an_unknown_format_is_named() -> None:
     """A batch staged by a newer version, or a hostile row."""
     with pytest.raises(StagedDataDamaged, match="'parquet'"):
-        decode_records("parquet", b"")  # type: ignore[arg-type]
+        decode_records("parquet", b"")  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
 
 
 @pytest.mark.parametrize("wrap", [lambda table: table, Foreign], ids=["pyarrow", "foreign"])
-def test_a_table_stays_a_table(wrap: Any) -> None:  # noqa: ANN401
+def test_a_table_stays_a_table(wrap: Any) -> None:  # noqa: ANN401  (whatever is passed on)
     """Schema, metadata and chunks included; no dict is made on the way."""
     table = pa.table({"id": [1, 2, None], "name": ["a", "b", "c"]}).replace_schema_metadata(
         {"source": "test"}

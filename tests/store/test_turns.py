@@ -234,7 +234,7 @@ def test_what_is_paused_or_ended_has_no_key(scene: Scene, wish: Literal["pause",
 
     assert scene.claim() == ["b"]
     facts = {"instance_id": "a", "reason": None, "definition": None}
-    assert resuming.claim_resume(scene.store, scene.me, **facts, limit=1) is None  # type: ignore[arg-type]
+    assert resuming.claim_resume(scene.store, scene.me, **facts, limit=1) is None  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
     assert stores.row(scene.store, "a")["awaits_turn"] == 1
     assert scene.claim() == []
     scene.commit(stores.failing(scene.at("b")))
@@ -249,7 +249,7 @@ def test_what_is_taken_back_while_its_key_is_free_is_driven_at_once(scene: Scene
     scene.commit(stores.failing(scene.at("a")))
 
     facts = {"instance_id": "a", "reason": None, "definition": None}
-    at = resuming.claim_resume(scene.store, scene.me, **facts, limit=1)  # type: ignore[arg-type]
+    at = resuming.claim_resume(scene.store, scene.me, **facts, limit=1)  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
 
     assert at is not None
     assert scene.claim() == []

@@ -104,7 +104,7 @@ def test_a_worker_that_renews_while_it_is_judged_is_kept(tmp_path: Path) -> None
         workers.renew(store, late)
         begin()
 
-    other._begin = late_renews_first  # type: ignore[method-assign]
+    other._begin = late_renews_first  # type: ignore[method-assign]  # a test owns it
     stores.registered(other)
 
     assert late.n in {worker.n for worker in liveness.workers(store.connection)}

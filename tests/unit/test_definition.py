@@ -35,9 +35,9 @@ def test_a_machine_cannot_be_changed() -> None:
     state = State(name="a", task=Run(function="m:f"), retry={"retries": 1}, settings={})
 
     with pytest.raises(FrozenInstanceError):
-        state.name = "b"  # type: ignore[misc]
+        state.name = "b"  # type: ignore[misc]  # a default binds the loop's value, or frozen is what is tested
     with pytest.raises(TypeError):
-        state.settings["timeout"] = "1s"  # type: ignore[index]
+        state.settings["timeout"] = "1s"  # type: ignore[index]  # frozen is what is tested
 
 
 def test_a_function_may_be_given_itself() -> None:
@@ -73,7 +73,7 @@ def test_a_function_may_be_given_itself() -> None:
             lambda: State(name="a", task=Run(function="m:f"), settings={"timeout": 3}),
             'state "a": timeout is 3; a duration carries its unit',
         ),
-        (lambda: Run(function=17), "17 does not name a function"),  # type: ignore[arg-type]
+        (lambda: Run(function=17), "17 does not name a function"),  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
         (lambda: Transition(event="ok", target="b", when="1 +"), "guard `1 +`, column 4"),
         (
             lambda: Machine(

@@ -73,7 +73,7 @@ def test_the_short_form_fails_when_too_much_is_rejected(tmp_path: Path) -> None:
 def test_a_limit_that_is_none_is_refused_with_an_example(limit: object) -> None:
     """A number of records from 0, or a share."""
     with pytest.raises(DefinitionError, match="max_rejects") as refusal:
-        Validate(contract="c.json", max_rejects=limit)  # type: ignore[arg-type]
+        Validate(contract="c.json", max_rejects=limit)  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
 
     assert (
         refusal.value.next_step == 'max_rejects = "5%", or a number of records: max_rejects = 100'

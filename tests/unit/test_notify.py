@@ -104,7 +104,7 @@ def test_a_target_hears_of_its_machines_and_of_those_that_name_it(
     *, settings: dict[str, tuple[str, ...]], machine: str, named: bool, heard: tuple[str, ...]
 ) -> None:
     """`on` alone is every machine; neither `on` nor `machines` is only where it is named."""
-    target = Target(name="oncall", url="env:X", **settings)  # type: ignore[arg-type]
+    target = Target(name="oncall", url="env:X", **settings)  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
 
     assert tuple(e for e in EVENTS if target.hears(e, machine=machine, named=named)) == heard
 

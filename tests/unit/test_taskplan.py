@@ -16,7 +16,7 @@ NAMES = "abcdef"
 
 def task(name: str, *needs: str, **said: object) -> GraphTask:
     """Return a task that needs `needs`."""
-    return GraphTask(name=name, function="m:f", needs=needs, **said)  # type: ignore[arg-type]
+    return GraphTask(name=name, function="m:f", needs=needs, **said)  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
 
 
 def places(text: str) -> tuple[Place, ...]:

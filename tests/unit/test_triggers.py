@@ -198,7 +198,7 @@ def test_every_tick_is_started_or_said_to_be_passed_over(
 ) -> None:
     """Once, and in order; the position is behind all that was decided upon, and no further."""
     began_ms = 1_780_272_000_000
-    schedule = Schedule(cron="0 * * * *", catchup=catchup, jitter_ms=jitter_min * 60_000)  # type: ignore[arg-type]
+    schedule = Schedule(cron="0 * * * *", catchup=catchup, jitter_ms=jitter_min * 60_000)  # type: ignore[arg-type]  # the wrong type, or keywords in a dict
     now_ms = began_ms + slept_ms
     found = due(schedule, name="m.t", after_ms=began_ms, now_ms=now_ms)
 

@@ -35,9 +35,9 @@ SELECT 2, lpad(CAST(column_index AS VARCHAR), 9, '0'), column_name, data_type
  ORDER BY part, place
 """  # noqa: S608  (made of constants)
 
-_VIEW: Final = f"SELECT 1 FROM duckdb_views() WHERE {_OURS} AND lower(view_name) = lower(?)"  # noqa: S608
+_VIEW: Final = f"SELECT 1 FROM duckdb_views() WHERE {_OURS} AND lower(view_name) = lower(?)"  # noqa: S608  (made of constants)
 
-_LEDGER: Final = f"SELECT 1 FROM duckdb_tables() WHERE {_OURS} AND table_name = '_statepipe_ledger'"  # noqa: S608
+_LEDGER: Final = f"SELECT 1 FROM duckdb_tables() WHERE {_OURS} AND table_name = '_statepipe_ledger'"  # noqa: S608  (made of constants)
 
 _DEFAULTS: Final = f"""
 SELECT column_name, column_default, is_nullable
@@ -61,7 +61,7 @@ SELECT expressions
 """  # noqa: S608  (made of constants)
 
 _NAMES: Final = (
-    f"SELECT table_name FROM duckdb_tables() WHERE {_OURS} AND starts_with(table_name, ?)"  # noqa: S608
+    f"SELECT table_name FROM duckdb_tables() WHERE {_OURS} AND starts_with(table_name, ?)"  # noqa: S608  (made of constants)
 )
 
 #: Runs a statement; what comes back has rows and their number.
@@ -107,7 +107,7 @@ def survey(execute: Execute, table: str) -> Facts:
     if not rows or rows[0][0] != 0:  # the columns of a view are no table's
         return Facts((), {})
     sql = tuple(text for part, _, text, _ in rows if part < 2)  # noqa: PLR2004  (see there)
-    return Facts(sql, {name: kind for part, _, name, kind in rows if part == 2})  # noqa: PLR2004
+    return Facts(sql, {name: kind for part, _, name, kind in rows if part == 2})  # noqa: PLR2004  (the second half of the UNION)
 
 
 def is_view(execute: Execute, name: str) -> bool:

@@ -187,7 +187,7 @@ def _changed(opened: Opened, reason: str) -> NoReturn:
     )
 
 
-def _parquet_file(opened: Opened) -> Any:  # noqa: ANN401
+def _parquet_file(opened: Opened) -> Any:  # noqa: ANN401  (of a library, or plain data)
     from pyarrow import parquet  # noqa: PLC0415  (optional, and 100 ms of import)
 
     # As it comes, a whole row group would be read ahead.

@@ -91,7 +91,7 @@ def find(url: str, storage_options: Mapping[str, Any]) -> list[Found]:
                 infos[full] = info
                 yield Entry(full.rpartition("/")[2], info["type"] == "directory")
 
-    def opened(name: str, shown: str, in_order: bool) -> Opened:  # noqa: FBT001
+    def opened(name: str, shown: str, in_order: bool) -> Opened:  # noqa: FBT001  (the library calls it so)
         return _open(place, infos[f"{fixed}{name}"], name, shown, in_order=in_order)
 
     if has_magic(path):
@@ -117,7 +117,7 @@ def _is_telling(url: str) -> bool:
     return parts.password is not None or bool(parts.scheme in {"http", "https"} and parts.query)
 
 
-def _open(place: Any, info: Mapping[str, Any], name: str, shown: str, *, in_order: bool) -> Opened:  # noqa: ANN401
+def _open(place: Any, info: Mapping[str, Any], name: str, shown: str, *, in_order: bool) -> Opened:  # noqa: ANN401  (of a library, or plain data)
     # Ahead of who reads here and there, eight times as much would be fetched as is used.
     ahead = {"block_size": _ASKED_BYTES, "cache_type": "readahead" if in_order else "none"}
     with _told(shown):
@@ -143,7 +143,7 @@ def _looks(info: Mapping[str, Any]) -> tuple[int, Stamp]:
 class _Guarded(io.RawIOBase):
     """A file of fsspec, whose errors are those of this module."""
 
-    def __init__(self, file: Any, shown: str) -> None:  # noqa: ANN401
+    def __init__(self, file: Any, shown: str) -> None:  # noqa: ANN401  (of a library, or plain data)
         self._file = file
         self._shown = shown
 

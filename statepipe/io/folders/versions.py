@@ -80,7 +80,7 @@ class Versions:
     def _linked(self) -> str | None:
         """Return the version that the table's name leads to."""
         parts = Path(self._target(self.link)).parts
-        if len(parts) == 3 and parts[:2] == ("_statepipe", self.link.name):  # noqa: PLR2004
+        if len(parts) == 3 and parts[:2] == ("_statepipe", self.link.name):  # noqa: PLR2004  (as the names have parts)
             return parts[2] if _NAME.fullmatch(parts[2]) else None
         return None
 

@@ -155,7 +155,7 @@ def _stop(task: Task) -> None:
         raise TaskCancelled("the attempt was asked to stop")
 
 
-def _take(connection: Any, read: _Read, at: Position) -> _Taken:  # noqa: ANN401
+def _take(connection: Any, read: _Read, at: Position) -> _Taken:  # noqa: ANN401  (of a library, or plain data)
     """Ask for the page at a position, and judge it as a whole."""
     assert at.next is not None
     answer = connection.get(read.pages.place(at.next, read.url))

@@ -79,7 +79,7 @@ class Scratch:
             execute(f"INSERT INTO {name} VALUES (?)", (value,))  # noqa: S608  (an affinity and a flag)
         except sqlite3.IntegrityError as error:
             raise ValueError(str(error)) from None
-        stored: tuple[SqlValue] = execute(f"SELECT value FROM {name}").fetchone()  # noqa: S608
+        stored: tuple[SqlValue] = execute(f"SELECT value FROM {name}").fetchone()  # noqa: S608  (made of constants)
         execute(f"DELETE FROM {name}")  # noqa: S608  (an affinity and a flag)
         return stored[0]
 

@@ -29,7 +29,7 @@ from statepipe.store.lookups import groups, lookup
 from statepipe.store.stage import rows as staged
 from statepipe.store.walk import shapes, watermarks
 
-CANCELLED_ATTEMPT = Ended("cancelled", None, False, None, None, None)  # noqa: FBT003
+CANCELLED_ATTEMPT = Ended("cancelled", None, False, None, None, None)  # noqa: FBT003  (in the order of the fields)
 
 
 def call_of(drive: Drive, store: Store) -> dict[str, Any]:

@@ -222,4 +222,4 @@ def _find(name: str) -> Callable[..., Any]:
     for part in qualified.split("."):
         found = getattr(found, part)
     assert callable(found), "the driver has looked"
-    return found  # type: ignore[no-any-return]
+    return found  # type: ignore[no-any-return]  # what a module has under a name is of any type

@@ -43,7 +43,7 @@ class LightFuture(Future[T]):
         self._done_callbacks: list[Callable[[Future[T]], Any]] = []
 
     @property
-    def _condition(self) -> threading.Condition:  # type: ignore[override]
+    def _condition(self) -> threading.Condition:  # type: ignore[override]  # made when it is asked for
         """Turn into a full future: whatever asks for the condition is about to wait or cancel."""
         with _LOCK:
             if self._full is None:
@@ -80,7 +80,7 @@ class LightFuture(Future[T]):
                     (waiter.add_exception if error else waiter.add_result)(self)
                 full.notify_all()
         if self._done_callbacks:
-            self._invoke_callbacks()  # type: ignore[attr-defined]
+            self._invoke_callbacks()  # type: ignore[attr-defined]  # private to the Future that it is by then
         return before
 
     def set_result(self, result: T) -> None:
@@ -146,7 +146,7 @@ def finished(result: T) -> LightFuture[T]:
     """Return a future that has ended with `result`."""
     future: LightFuture[T] = LightFuture.__new__(LightFuture)
     future._result = result  # noqa: SLF001 the point of this module
-    future._state = FINISHED  # noqa: SLF001
+    future._state = FINISHED  # noqa: SLF001  (of the standard library's Future, which it stands for)
     return future
 
 
@@ -154,5 +154,5 @@ def failed(error: BaseException) -> LightFuture[Any]:
     """Return a future that has ended with `error`."""
     future: LightFuture[Any] = LightFuture.__new__(LightFuture)
     future._exception = error  # noqa: SLF001 the point of this module
-    future._state = FINISHED  # noqa: SLF001
+    future._state = FINISHED  # noqa: SLF001  (of the standard library's Future, which it stands for)
     return future

@@ -256,8 +256,8 @@ def _map_batch(
                 ) from error
             skipped[places[at]] = error.reason
             continue
-        rejects = list(task._rejects)  # noqa: SLF001
-        task._rejects.clear()  # noqa: SLF001
+        rejects = list(task._rejects)  # noqa: SLF001  (the runtime made it)
+        task._rejects.clear()  # noqa: SLF001  (the runtime made it)
         found = [(_find(record, handed), record, reason) for record, reason in rejects]
         placed = [
             (places[at] if at != _NOWHERE else at, record, reason) for at, record, reason in found
@@ -362,7 +362,7 @@ def _produced(staging: Staging) -> dict[str, Any]:
 def _taken(task: Task) -> list[RejectEntry]:
     """Return the entries of what the task has rejected so far, and forget it."""
     entries = [_entry(_NOWHERE, *each) for each in task._rejects]  # noqa: SLF001 the runtime made it
-    task._rejects.clear()  # noqa: SLF001
+    task._rejects.clear()  # noqa: SLF001  (the runtime made it)
     return entries
 
 

@@ -43,7 +43,7 @@ def ensure_schema(connection: sqlite3.Connection, *, store_id: str, clock: Clock
     if version_of(connection) == SCHEMA_VERSION:
         return
     # sqlite-utils costs 60 ms of import, and only a first open or an upgrade needs it.
-    from sqlite_utils import Database, Migrations  # noqa: PLC0415
+    from sqlite_utils import Database, Migrations  # noqa: PLC0415  (imported when used)
 
     migrations = Migrations("statepipe")
 

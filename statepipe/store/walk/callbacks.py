@@ -40,7 +40,7 @@ SELECT s.seq, s.event, s.params
   JOIN signal s ON s.instance = c.instance AND s.seq = c.seq
  WHERE {_STAY.replace("instance", "c.instance")}
 """  # noqa: S608  (our own text)
-_REPEATED = f"UPDATE callback SET repeats = repeats + 1 WHERE {_STAY}"  # noqa: S608
+_REPEATED = f"UPDATE callback SET repeats = repeats + 1 WHERE {_STAY}"  # noqa: S608  (made of constants)
 _USE = """
 INSERT INTO callback (instance, generation, state, visit, seq)
 VALUES (:n, :generation, :state, :visit, :seq)

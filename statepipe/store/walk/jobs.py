@@ -46,7 +46,7 @@ _SUBMIT = f"""
 INSERT INTO job (instance, generation, state, visit, number, handle, can_stop, submitted_at_ms,
                  boot_ms, boot_id)
 VALUES (:n, :generation, :state, :visit, ({_COUNT}), :handle, :can_stop, :at_ms, :boot_ms, :boot_id)
-"""  # noqa: S608
+"""  # noqa: S608  (made of constants)
 
 _POLLED = f"""
 UPDATE job
@@ -55,7 +55,7 @@ UPDATE job
        stopping     = :stopping,
        over_at_ms   = iif(:over, :at_ms, NULL)
  WHERE {_STAY} AND over_at_ms IS NULL AND stopping = 0
-"""  # noqa: S608
+"""  # noqa: S608  (made of constants)
 
 # The instance has left the stay; one that failed there may come back, and goes on with the job.
 _LOST = f"""{_COLUMNS}

@@ -59,7 +59,7 @@ def limit_workers(size: int) -> None:
         resource.prlimit(worker._pid, resource.RLIMIT_AS, (size, size))
         return worker
 
-    Worker.start = limited  # type: ignore[method-assign]
+    Worker.start = limited  # type: ignore[method-assign]  # a test owns it
 
 
 def size_of(pid: int) -> int:

@@ -107,9 +107,9 @@ def _run(flights: data.Data, folder: Path, *, path: str, pools: Pools) -> None:
 
 def _print(title: str, profile: cProfile.Profile) -> None:
     stats = pstats.Stats(profile)
-    whole_s = sum(each[2] for each in stats.stats.values())  # type: ignore[attr-defined]
+    whole_s = sum(each[2] for each in stats.stats.values())  # type: ignore[attr-defined]  # untyped, or private
     rows = []
-    for place, facts in stats.stats.items():  # type: ignore[attr-defined]
+    for place, facts in stats.stats.items():  # type: ignore[attr-defined]  # untyped, or private
         file, line, name = place
         where = f"{Path(file).name}:{line} {name}" if line else name
         rows.append((facts[2], facts[3], facts[1], where))

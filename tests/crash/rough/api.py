@@ -119,7 +119,7 @@ def clean(*, decimals: bool) -> dict[int, dict[str, Any]]:
     return {row["id"]: {name: _stored(value) for name, value in row.items()} for row in rows}
 
 
-def _stored(value: Any) -> Any:  # noqa: ANN401
+def _stored(value: Any) -> Any:  # noqa: ANN401  (whatever is passed on)
     if isinstance(value, list):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if isinstance(value, bool):

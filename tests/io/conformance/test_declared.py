@@ -41,7 +41,7 @@ def target(
     database: Warehouse,
     *fields: Field,
     adds: bool = True,
-    **asked: Any,  # noqa: ANN401
+    **asked: Any,  # noqa: ANN401  (whatever is passed on)
 ) -> Destination:
     """Return a destination whose table is declared."""
     declared = Declared("row@2.json", fields, adds)

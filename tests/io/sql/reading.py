@@ -37,7 +37,7 @@ def reader_of(warehouse: Warehouse, **asked: Any) -> Reader:  # noqa: ANN401  (o
     return reader
 
 
-def rows_of(warehouse: Warehouse, *, batch_size: int = 2, **asked: Any) -> list[Record]:  # noqa: ANN401
+def rows_of(warehouse: Warehouse, *, batch_size: int = 2, **asked: Any) -> list[Record]:  # noqa: ANN401  (whatever is passed on)
     """Return the rows of an undisturbed read."""
     records, rejects = read(reader_of(warehouse, **asked), batch_size=batch_size)
     assert rejects == []
@@ -49,6 +49,6 @@ def ids_of(batches: Iterator[Batch]) -> list[Any]:
     return [record["id"] for batch in batches for record in batch.records]
 
 
-def started(warehouse: Warehouse, *, batch_size: int = 2, **asked: Any) -> Iterator[Batch]:  # noqa: ANN401
+def started(warehouse: Warehouse, *, batch_size: int = 2, **asked: Any) -> Iterator[Batch]:  # noqa: ANN401  (whatever is passed on)
     """Return a read that has not begun."""
     return reader_of(warehouse, **asked)(task(batch_size=batch_size))

@@ -313,7 +313,7 @@ def moments(warehouse: Warehouse, **rows: int | None) -> None:
         )
 
 
-def read_since(warehouse: Warehouse, watermark: int | None, **given: Any) -> Iterator[Batch]:  # noqa: ANN401
+def read_since(warehouse: Warehouse, watermark: int | None, **given: Any) -> Iterator[Batch]:  # noqa: ANN401  (whatever is passed on)
     """Read what is above a watermark."""
     yield from reader_of(warehouse, watermark="moved")(task(watermark=watermark, **given))
 
@@ -376,7 +376,7 @@ def test_text_is_ordered_and_compared_by_one_collation(cluster: Any, collation: 
         assert [row["id"] for row in found] == in_order
 
 
-def test_citext_and_enumerations_are_compared_as_what_they_are(cluster: Any) -> None:  # noqa: ANN401
+def test_citext_and_enumerations_are_compared_as_what_they_are(cluster: Any) -> None:  # noqa: ANN401  (whatever is passed on)
     """Bound as text they would be compared as text: in another order, or not at all."""
     with closing(PostgresWarehouse(cluster)) as warehouse:
         warehouse.script("CREATE TYPE size AS ENUM ('small', 'large', 'huge')")

@@ -58,9 +58,9 @@ def pages(flights: str, names: dict[str, str]) -> Iterator[list[dict[str, Any]]]
 def tables(flights: str, names: str) -> Iterator[Any]:
     """Yield Arrow tables; the lines are those of our own columnar path."""
     import pyarrow.compute as pc  # noqa: PLC0415  (this path only)
-    import pyarrow.csv  # noqa: PLC0415
-    from departed_columns import blocks  # noqa: PLC0415
-    from departed_columns import enriched as made_of  # noqa: PLC0415
+    import pyarrow.csv  # noqa: PLC0415  (imported where it is there)
+    from departed_columns import blocks  # noqa: PLC0415  (imported where it is there)
+    from departed_columns import enriched as made_of  # noqa: PLC0415  (imported where it is there)
 
     with Path("rejected.csv").open("wb") as aside:
         options = pyarrow.csv.WriteOptions(include_header=False)

@@ -64,7 +64,7 @@ def main(flights: str, names: str, to: str) -> None:
     if to.startswith("postgresql://"):
         from adbc_driver_postgresql import dbapi  # noqa: PLC0415  (one of the two)
     else:
-        from adbc_driver_sqlite import dbapi  # noqa: PLC0415
+        from adbc_driver_sqlite import dbapi  # noqa: PLC0415  (imported where it is there)
     frame = made(flights, names)
     changed = ", ".join(f"{name} = excluded.{name}" for name in frame.columns if name != "id")
     with dbapi.connect(to) as connection, connection.cursor() as cursor:
