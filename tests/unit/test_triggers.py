@@ -14,7 +14,7 @@ from statepipe.errors import DefinitionError
 from statepipe.machine.digest import canonical
 from statepipe.machine.loader import load_machine
 from statepipe.machine.triggers.cron import local, ticks
-from statepipe.machine.triggers.due import before, begin_of, between, due
+from statepipe.machine.triggers.due import BACKLOG_MAX, before, begin_of, between, due
 from statepipe.machine.triggers.events import Emitted
 from statepipe.machine.triggers.schedules import Schedule
 from statepipe.machine.triggers.trigger import Trigger
@@ -211,6 +211,23 @@ def test_every_tick_is_started_or_said_to_be_passed_over(
     assert found.look_at_ms is not None
     assert now_ms < found.look_at_ms <= now_ms + 2 * HOUR_MS
     assert (passed == 0) if catchup == "all" else (len(found.ticks) <= 1)
+
+
+@pytest.mark.parametrize("jitter_ms", [0, 60_000])
+def test_more_ticks_than_are_made_up_for_are_said_to_be_passed_over(jitter_ms: int) -> None:
+    """Also if the last one is a tick that has not begun yet, for its jitter."""
+    schedule = Schedule(cron="* * * * *", jitter_ms=jitter_ms)
+    began_ms = 1_780_272_000_000
+    now_ms = began_ms + 2_000 * 60_000
+    found = due(schedule, name="m.t", after_ms=began_ms, now_ms=now_ms)
+
+    assert (begin_of(schedule, now_ms, name="m.t") > now_ms) == (jitter_ms > 0)
+    assert len(found.ticks) == BACKLOG_MAX
+    assert found.missed is not None
+    whole = found.missed.ticks + len(found.ticks)
+    assert whole == (2_000 if jitter_ms == 0 else 1_999)
+    assert found.missed.first_ms == began_ms + 60_000
+    assert found.missed.last_ms == found.ticks[0] - 60_000
 
 
 def test_the_tick_before_is_found_however_long_ago() -> None:

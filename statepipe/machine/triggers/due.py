@@ -69,7 +69,8 @@ def due(schedule: Schedule, *, name: str, after_ms: int, now_ms: int) -> DueTick
         after_ms: The last tick that was decided upon, or the moment it was first seen.
         now_ms: The wall clock.
     """
-    found = _last(schedule, after_ms=after_ms, until_ms=now_ms, most=BACKLOG_MAX + 1)
+    # One more than are started shows that some are missed, and the last may be yet to begin.
+    found = _last(schedule, after_ms=after_ms, until_ms=now_ms, most=BACKLOG_MAX + 2)
     look_at_ms = None
     if found and (begins_ms := begin_of(schedule, found[-1], name=name)) > now_ms:
         found.pop()
