@@ -10,12 +10,12 @@ from contextlib import suppress
 from typing import Any, Final
 
 from statepipe.errors import DefinitionError, NotFound
-from statepipe.filling import params_in
+from statepipe.filling import params_in, whole
 from statepipe.machine.definition import Machine
 from statepipe.machine.findings import Finding, error
 from statepipe.machine.parameter import Param
 from statepipe.machine.scalars import convert
-from statepipe.machine.taskgraph import Child, whole
+from statepipe.machine.taskgraph import Child
 from statepipe.suggest import did_you_mean
 
 #: Today does not matter when a value is only checked.

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from statepipe.effects import EFFECTS
-from statepipe.filling import filled, has_braces, params_in
+from statepipe.filling import has_braces, params_in, value_of, whole
 from statepipe.machine.foreach import ELEMENTS_MAX, Foreach
 from statepipe.machine.names import (
     check_function,
@@ -205,7 +205,10 @@ class Child:
         What is nothing but a parameter of the parent keeps its type; if the parent has no value
         for it, the child is given none, and its own default counts.
         """
-        values = {name: _given(value, params) for name, value in self.params.items()}
+        values = {
+            name: value_of(value, params) if isinstance(value, str) else value
+            for name, value in self.params.items()
+        }
         return {name: value for name, value in values.items() if value is not None}
 
     def refuse_unknown(self, state: str, declared: Collection[Param]) -> None:
@@ -229,19 +232,6 @@ class Child:
                         f" instance has{did_you_mean(asked, have)}",
                         next_step=f"those are {', '.join(n for n in have if have[n]) or 'none'}",
                     )
-
-
-def whole(text: str) -> str | None:
-    """Return the one parameter that `text` is, and nothing else; None if it is more, or none."""
-    names = params_in(text)
-    return names[0] if names and text == f"{{params.{names[0]}}}" else None
-
-
-def _given(value: Any, params: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any plain value
-    if not isinstance(value, str):
-        return value
-    only = whole(value)
-    return filled(value, params) if only is None else params.get(only)
 
 
 def refuse_events(state: str, events: Collection[str]) -> None:

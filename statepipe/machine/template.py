@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from statepipe.errors import DefinitionError
+from statepipe.filling import value_of, whole
 from statepipe.machine.names import check_name, refusal
 from statepipe.machine.reading import at, known, needed, parsed, table_of, text_of
 from statepipe.suggest import did_you_mean
@@ -179,7 +180,7 @@ def _refuse_misused(body: Mapping[str, Any], params: Mapping[str, _Param]) -> No
                     next_step=f'declare it: [template.params] {name} = "text", or correct it there',
                 )
             used.add(name)
-            if not _REFERENCE.fullmatch(text) and params[name].type not in _WRITTEN_OUT:
+            if whole(text, _REFERENCE) is None and params[name].type not in _WRITTEN_OUT:
                 raise refusal(
                     f"{place}: {name!r} is of type {params[name].type} and stands in a longer text",
                     next_step=f'write "{{template.{name}}}" alone, or declare it as text',
@@ -208,8 +209,4 @@ def _put(value: Any, values: Mapping[str, Any]) -> Any:  # noqa: ANN401  (any TO
         return {key: _put(each, values) for key, each in value.items()}
     if isinstance(value, list):
         return [_put(each, values) for each in value]
-    if not isinstance(value, str):
-        return value
-    if whole := _REFERENCE.fullmatch(value):
-        return values[whole[1]]
-    return _REFERENCE.sub(lambda found: str(values[found[1]]), value)
+    return value_of(value, values, _REFERENCE) if isinstance(value, str) else value

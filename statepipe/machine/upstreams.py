@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from statepipe.errors import BadParameter, DefinitionError
-from statepipe.filling import filled, params_in
+from statepipe.filling import filled, params_in, whole
 from statepipe.machine.datasets import Dataset, in_utc
 from statepipe.machine.definition import Machine
 from statepipe.machine.findings import Finding
@@ -145,14 +145,14 @@ def _bad_key(
     if dataset.kind != "partition" or other is None or other.partition is None:
         return
     how, need = other.partition, Need(other.name, "partition", "wait.dataset", state)
-    own = machine.partition and f"{{params.{machine.partition.param}}}"
-    if other.name == machine.name and wait.key == own:
+    only, own = whole(wait.key), machine.partition and machine.partition.param
+    if other.name == machine.name and only is not None and only == own:
         yield _error(need, "waits for the partition that it is itself", "wait for another one")
     types = {each.name: each.type for each in machine.params}
     param = next(each for each in other.params if each.name == how.param)
-    named = params_in(wait.key)
-    if named and wait.key == f"{{params.{named[0]}}}" and types[named[0]] in {param.type, "text"}:
+    if only is not None and types[only] in {param.type, "text"}:
         return
+    named = params_in(wait.key)
     if any(types[name] not in _SAMPLES for name in named):
         return
     text = filled(wait.key, {name: _SAMPLES[types[name]] for name in named}, as_text=in_utc)

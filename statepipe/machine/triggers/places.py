@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from statepipe.filling import said
+from statepipe.filling import has_braces, value_of
 
 _PLACE: Final = re.compile(r"\{([^{}]*)\}")
 
@@ -21,7 +21,7 @@ def places_of(value: object) -> list[str] | None:
     """Return the places that a value names, if it is text; None if its braces make no sense."""
     if not isinstance(value, str):
         return []
-    return None if {"{", "}"} & set(_PLACE.sub("", value)) else _PLACE.findall(value)
+    return None if has_braces(value, _PLACE) else _PLACE.findall(value)
 
 
 def filled(value: object, facts: Mapping[str, Any]) -> Any:  # noqa: ANN401  (any plain value)
@@ -31,7 +31,4 @@ def filled(value: object, facts: Mapping[str, Any]) -> Any:  # noqa: ANN401  (an
         return value
     if any(name not in facts for name in names):
         return MISSING
-    text = str(value)
-    if _PLACE.fullmatch(text):
-        return facts[names[0]]
-    return _PLACE.sub(lambda place: said(facts[place[1]]), text)
+    return value_of(str(value), facts, _PLACE)
