@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-from statepipe.errors import DefinitionError
+from statepipe.errors import BadParameter, DefinitionError
 from statepipe.filling import filled, has_braces, params_in
 from statepipe.suggest import did_you_mean
 from statepipe.tables import known, refusal
@@ -89,8 +89,21 @@ class Concurrency:
         return params_in(self.key)
 
     def key_of(self, machine: str, params: Mapping[str, Any]) -> str:
-        """Return the key of one instance; other machines have others."""
-        return f"{machine}:{filled(self.key, params)}"
+        """
+        Return the key of one instance; other machines have others.
+
+        Raises:
+            BadParameter: It is longer than KEY_CHARS_MAX with these parameters.
+        """
+        key = f"{machine}:{filled(self.key, params)}"
+        if len(key) > KEY_CHARS_MAX:
+            raise BadParameter(
+                f"the key of {machine}'s concurrency has {len(key):,} characters with these"
+                f" parameters, more than {KEY_CHARS_MAX:,}",
+                meaning="nothing was created",
+                next_step="name a shorter parameter in concurrency.key",
+            )
+        return key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +125,7 @@ class Sharing:
     concurrency: Concurrency | None = None
 
     def key_of(self, machine: str, params: Mapping[str, Any]) -> str | None:
-        """Return the key of one instance; None if it has none."""
+        """Return the key of one instance, None if it has none; raises as `Concurrency.key_of`."""
         return None if self.concurrency is None else self.concurrency.key_of(machine, params)
 
 

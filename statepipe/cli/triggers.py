@@ -28,6 +28,7 @@ from statepipe.machine.triggers.cron import start_of_day_ms
 from statepipe.machine.triggers.schedules import Schedule
 from statepipe.machine.triggers.trigger import Trigger
 from statepipe.runtime.catalog import Catalog
+from statepipe.runtime.sharing import sharing_of
 from statepipe.runtime.triggers.asking import Preview, Stands, missing, named, previewed, standings
 from statepipe.runtime.triggers.schedules import begin_of_key
 from statepipe.store.lookups.triggers import Listed
@@ -92,7 +93,15 @@ def test(*, name: str, at: str | None, count: int) -> int:
     default_ms = now_ms if isinstance(trigger.on, Schedule) else 0
     from_ms = default_ms if at is None else _moment_ms(at, trigger, option="--at")
     with _connection(config) as connection:
-        found = previewed(machine, trigger, connection, from_ms=from_ms, count=count, now_ms=now_ms)
+        found = previewed(
+            machine,
+            trigger,
+            connection,
+            from_ms=from_ms,
+            count=count,
+            now_ms=now_ms,
+            sharing=sharing_of(config, machine),
+        )
     rows = [_would(name, trigger, each) for each in found]
     if not rows and not out.is_json:
         out.note(f"{name} would start nothing: {trigger.on.said} had no occasion since then")

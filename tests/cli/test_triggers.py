@@ -101,6 +101,18 @@ def test_an_event_whose_parameters_make_no_instance_is_said(orders: Project) -> 
     assert listed(orders)["orders.on_order"]["last"]["refusal"] is None
 
 
+def test_test_says_that_a_concurrency_key_is_too_long(orders: Project) -> None:
+    """As the worker will: such an occasion starts nothing."""
+    path = orders.root / "machines" / "orders.toml"
+    twice = 'concurrency = { key = "{params.order} {params.order}" }'
+    path.write_text(f"{twice}\n{MACHINE}", encoding="utf-8")
+    orders.call("emit", "order-ready", "--key", "o" * 700)
+
+    tested = orders.call("triggers", "test", "orders.on_order")
+    assert tested.code == 6
+    assert "more than 1,200" in tested.out
+
+
 def test_test_shows_what_a_schedule_would_start_and_starts_nothing(orders: Project) -> None:
     """With its parameters; also where an hour is skipped, and without any store."""
     said = orders.call(

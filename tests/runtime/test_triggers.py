@@ -252,6 +252,26 @@ def test_an_id_that_is_taken_is_made_anew(tmp_path: Path) -> None:
     assert scene.is_sound()
 
 
+def test_a_concurrency_key_that_is_too_long_is_a_refusal(tmp_path: Path) -> None:
+    """As in `run`; no instance is tried for again and again, and the next occasion has its own."""
+    (tmp_path / "statepipe.toml").write_text(
+        '[machines.m]\nconcurrency = { key = "{params.key}" }\n', encoding="utf-8"
+    )
+    said = Trigger(name="said", on=Emitted(event="order"), params={"key": "{event.params.text}"})
+    scene = Triggered(tmp_path, said)
+    scene.engine.emit("order", "long", {"text": "x" * 1_199})
+    scene.engine.emit("order", "short", {"text": "x" * 1_198})
+    scene.look()
+
+    assert list(scene.started()) == ["short"]
+    assert scene.rows("SELECT concurrency_key, awaits_turn FROM instance") == [
+        ("m:" + "x" * 1_198, 1)
+    ]
+    ((refusal,),) = scene.rows("SELECT refusal FROM occasion WHERE key = 'long'")
+    assert "1,201 characters" in refusal
+    assert scene.is_sound()
+
+
 def test_a_trigger_that_listens_to_another_event_begins_anew(tmp_path: Path) -> None:
     """What was emitted of that before is not made up for; what comes is."""
     scene = Triggered(tmp_path, ON_ORDER, Trigger(name="other", on=Emitted(event="paid")))

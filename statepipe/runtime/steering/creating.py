@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from statepipe.errors import BadParameter, InstanceExists, InstancePruned
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.program import Program
-from statepipe.sharing import KEY_CHARS_MAX, PRIORITY_MAX
+from statepipe.sharing import PRIORITY_MAX
 from statepipe.store.codec import decode
 from statepipe.store.file.connection import Store
 from statepipe.store.steering import instances as steering
@@ -89,13 +89,6 @@ def new_instance(
     """
     sharing, concurrency = program.sharing, program.sharing.concurrency
     key = None if concurrency is None else concurrency.key_of(program.name, decode(params))
-    if key is not None and len(key) > KEY_CHARS_MAX:
-        raise BadParameter(
-            f"the key of {program.name}'s concurrency has {len(key):,} characters with these"
-            f" parameters, more than {KEY_CHARS_MAX:,}",
-            meaning="nothing was created",
-            next_step="name a shorter parameter in concurrency.key",
-        )
     if priority is not None and not -PRIORITY_MAX <= priority <= PRIORITY_MAX:
         raise BadParameter(
             f"priority is {priority}, outside -{PRIORITY_MAX}..{PRIORITY_MAX}",

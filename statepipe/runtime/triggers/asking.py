@@ -25,6 +25,7 @@ from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.triggers.kinds import Asked, Occasion
 from statepipe.runtime.triggers.known import KINDS, declared, listens_of
 from statepipe.runtime.triggers.watch import bound
+from statepipe.sharing import Sharing
 from statepipe.store.codec import encode
 from statepipe.store.lookups.triggers import Listed, listed, taken
 from statepipe.store.triggers.standing import written
@@ -115,11 +116,15 @@ def previewed(
     from_ms: int,
     count: int,
     now_ms: int,
+    sharing: Sharing,
 ) -> list[Preview]:
     """Return what the first `count` occasions from a moment on would start."""
     asked = Asked(f"{machine.name}.{trigger.name}", trigger, now_ms, connection)
     occasions = KINDS[trigger.on.kind].between(asked, from_ms, None)
-    return [_preview(machine, trigger, each, now_ms=now_ms) for each in islice(occasions, count)]
+    return [
+        _preview(machine, trigger, each, now_ms=now_ms, sharing=sharing)
+        for each in islice(occasions, count)
+    ]
 
 
 def missing(
@@ -173,10 +178,13 @@ def _stands(
     return Stands(machine, trigger.name, trigger, row, len(due.occasions), next_at_ms)
 
 
-def _preview(machine: Machine, trigger: Trigger, occasion: Occasion, *, now_ms: int) -> Preview:
+def _preview(
+    machine: Machine, trigger: Trigger, occasion: Occasion, *, now_ms: int, sharing: Sharing
+) -> Preview:
     try:
         params = bound(machine, trigger, occasion, at_ms=now_ms)
         encode(params)
+        sharing.key_of(machine.name, params)
     except (BadParameter, ValueRefused) as error:
         return Preview(occasion.key, None, error.message)
     return Preview(occasion.key, params, None)

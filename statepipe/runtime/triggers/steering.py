@@ -98,10 +98,9 @@ class Triggers:
         *,
         reason: str,
     ) -> list[int]:
-        machine = program.table.machine
         while True:
             at_ms = self._clock.now_ms()
-            asked = [wanted(machine, trigger, each, at_ms=at_ms, rng=self._rng) for each in some]
+            asked = [wanted(program, trigger, each, at_ms=at_ms, rng=self._rng) for each in some]
             try:
                 return deciding.fill_in(
                     store,

@@ -139,12 +139,12 @@ class Watch:
                 _log.warning("trigger %s: %s", each.name, error)
 
     def _decide(self, each: Watched, seen: Standing, due: Due) -> None:
-        machine, starts = each.program.table.machine, starts_of(each.program)
+        starts = starts_of(each.program)
         while True:
             now_ms = self._store.clock.now_ms()
             decision = Decision(
                 [
-                    wanted(machine, each.trigger, occasion, at_ms=now_ms, rng=self._rng)
+                    wanted(each.program, each.trigger, occasion, at_ms=now_ms, rng=self._rng)
                     for occasion in due.occasions
                 ],
                 due.position,
@@ -171,16 +171,18 @@ class Watch:
 def starts_of(program: Program) -> Starts:
     """Return what the store needs to know of the machine whose instances are started."""
     initial = program.table.machine.initial
-    return Starts(program.name, program.definition, initial, program.sharing)
+    return Starts(program.name, program.definition, initial, program.sharing.priority)
 
 
 def wanted(
-    machine: Machine, trigger: Trigger, occasion: Occasion, *, at_ms: int, rng: random.Random
+    program: Program, trigger: Trigger, occasion: Occasion, *, at_ms: int, rng: random.Random
 ) -> Wanted:
     """Return the instance that an occasion asks for, or why its parameters make none."""
-    name = new_id(machine.name, at_ms=at_ms, rng=rng)
+    name = new_id(program.name, at_ms=at_ms, rng=rng)
     try:
-        return Wanted(occasion.key, name, encode(bound(machine, trigger, occasion, at_ms=at_ms)))
+        params = bound(program.table.machine, trigger, occasion, at_ms=at_ms)
+        key = program.sharing.key_of(program.name, params)
+        return Wanted(occasion.key, name, encode(params), concurrency_key=key)
     except (BadParameter, ValueRefused) as error:
         return Wanted(occasion.key, name, None, error.message)
 

@@ -13,9 +13,7 @@ import json
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from statepipe.sharing import Sharing
 from statepipe.sqlite import sqlite3
-from statepipe.store.codec import decode
 from statepipe.store.file.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.triggers.standing import Standing, counted, note
@@ -42,25 +40,32 @@ UPDATE machine_trigger
 """
 
 
-_EQUAL: Final = Sharing()
-
-
 class Wanted(NamedTuple):
-    """An instance to be made for one occasion; or why there is to be none."""
+    """
+    An instance to be made for one occasion; or why there is to be none.
+
+    Attributes:
+        key: The occasion's.
+        id: Of the instance.
+        params: Its parameters, encoded; None if there is to be none.
+        refusal: Why there is to be none; None if there is.
+        concurrency_key: What only so many may have at a time; None if it has none.
+    """
 
     key: str
     id: str
     params: bytes | None
     refusal: str | None = None
+    concurrency_key: str | None = None
 
 
 class Starts(NamedTuple):
-    """Of which machine: its name, its definition, where it begins, how it shares workers."""
+    """Of which machine: its name, its definition, where it begins, who of others goes first."""
 
     machine: str
     definition: int
     initial: str
-    sharing: Sharing = _EQUAL
+    priority: int
 
 
 class Decision(NamedTuple):
@@ -152,8 +157,8 @@ def _start(
                 state=starts.initial,
                 now_ms=now_ms,
                 note=f"trigger {name}, {each.key}",
-                priority=starts.sharing.priority,
-                key=starts.sharing.key_of(starts.machine, decode(each.params)),
+                priority=starts.priority,
+                key=each.concurrency_key,
             )
             made.append(insert(connection, new))
         else:
