@@ -10,6 +10,7 @@ import pytest
 from statepipe.errors import ValueRefused
 from statepipe.model import Reached
 from statepipe.sqlite import sqlite3
+from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
 from statepipe.store.walk import watermarks
 from statepipe.store.walk.watermarks import Watermark
@@ -136,6 +137,43 @@ def test_sources_that_count_in_time_have_moments(store: Store) -> None:
 def test_a_store_without_watermarks_has_no_moments(store: Store) -> None:
     """The walk from source to source ends before it begins."""
     assert watermarks.moments(store.connection) == {}
+
+
+def test_where_a_machine_stands_is_found_however_long_the_history(store: Store) -> None:
+    """It is asked for with each commit of who waits for it, and by each look of a trigger."""
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    def put(first: int, last: int) -> None:
+        rows = [("ab"[n % 2], encode(n)) for n in range(first, last)]
+        sql = """
+INSERT INTO watermark (machine, state, value, at_ms, reason) VALUES ('m', ?, ?, 7, 'test')
+"""
+        with store.write() as connection:
+            connection.executemany(sql, rows)
+
+    def taken() -> tuple[list[Any], int]:
+        nonlocal steps
+        steps = 0
+        store.connection.set_progress_handler(count, 1)
+        found = watermarks.newest(store.connection, "m")
+        store.connection.set_progress_handler(None, 1)
+        return found, steps
+
+    assert taken()[0] == []
+    put(0, 10)
+    watermarks.put(store, "other", "a", 99, reason="test")
+    few, before = taken()
+    assert few == [8, 9]
+    put(10, 2_010)
+    many, after = taken()
+
+    assert many == [2_008, 2_009]
+    assert 0 < after <= before * 2
 
 
 def _moves(store: Store) -> list[watermarks.Move]:

@@ -26,18 +26,18 @@ from statepipe.machine.triggers.upstreams import After
 from statepipe.runtime.triggers.kinds import Asked, Due, Occasion
 from statepipe.store.triggers import arrivals
 from statepipe.store.triggers.deciding import GROUP
-from statepipe.store.walk.watermarks import seconds
+from statepipe.store.walk.watermarks import newest, seconds
 
 
 def begin(after: After, asked: Asked) -> str | None:
     """Return the key of the last period that is over; None if none is."""
-    over = _last_over(after, arrivals.marks(asked.connection, after.machine))
+    over = _last_over(after, newest(asked.connection, after.machine))
     return None if over is None else key_of(_period(after), over)
 
 
 def look(after: After, asked: Asked, position: str | None) -> Due:
     """Return the periods that are over since the one of `position`."""
-    marks = arrivals.marks(asked.connection, after.machine)
+    marks = newest(asked.connection, after.machine)
     over = _last_over(after, marks)
     if over is None:
         none = f"the watermark of {after.machine} counts in no time" if marks else None

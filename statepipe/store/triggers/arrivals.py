@@ -5,7 +5,7 @@ What has become of other machines since somebody looked.
     newest              the number of the last of them
     keys                those of the partitions of a machine
     count_there         how many partitions are there between two keys
-    marks, moves        where the watermarks of a machine stand, and stood
+    moves               how the watermarks of a machine moved
     known_keys          which occasions of a trigger were decided
 """
 
@@ -36,13 +36,6 @@ SELECT count(*)
 
 _MARKS = """
 SELECT n, state, value, at_ms FROM watermark WHERE machine = ? ORDER BY n
-"""
-
-_NEWEST_MARKS = """
-SELECT value
-  FROM watermark w
- WHERE machine = ?
-   AND n = (SELECT max(n) FROM watermark WHERE machine = w.machine AND state = w.state)
 """
 
 _KNOWN = """
@@ -107,11 +100,6 @@ def count_there(connection: sqlite3.Connection, machine: str, first: str, last: 
     facts = {"machine": machine, "first": first, "last": last}
     count: int = connection.execute(_COUNT, facts).fetchone()[0]
     return count
-
-
-def marks(connection: sqlite3.Connection, machine: str) -> list[Any]:
-    """Return where the sources of a machine stand."""
-    return [decode(value) for (value,) in connection.execute(_NEWEST_MARKS, (machine,))]
 
 
 def moves(connection: sqlite3.Connection, machine: str) -> list[Mark]:

@@ -16,8 +16,7 @@ from typing import Any
 
 from statepipe.model import Attachment, Change
 from statepipe.sqlite import sqlite3
-from statepipe.store.codec import decode
-from statepipe.store.walk.watermarks import advance, has_reached
+from statepipe.store.walk.watermarks import advance, has_reached, newest
 
 # One that replays rejects has the parameters of a partition, and is none. What is done again
 # moves to the end, so that whoever has read up to here sees it.
@@ -48,14 +47,6 @@ SELECT key, instance
 SELECT key, instance
   FROM dataset
  WHERE machine = :machine AND value = :key AND value <> key AND kind = :kind AND is_there
-"""
-
-# The newest of each of its sources.
-_MARKS = """
-SELECT value
-  FROM watermark w
- WHERE machine = :machine
-   AND n = (SELECT max(n) FROM watermark WHERE machine = w.machine AND state = w.state)
 """
 
 
@@ -95,12 +86,12 @@ def told(name: str, key: str) -> str:
 def found(connection: sqlite3.Connection, name: str, key: str) -> dict[str, Any] | None:
     """Return what is there of dataset `name` with `key`, plain data; None if it is not there."""
     kind, _, machine = name.partition(":")
-    facts = {"machine": machine, "key": key}
     if kind == "watermark":
-        marks = [decode(value) for (value,) in connection.execute(_MARKS, facts)]
+        marks = newest(connection, machine)
         there = marks and all(has_reached(mark, key) for mark in marks)
         return {"watermark": marks[0] if len(marks) == 1 else marks} if there else None
-    row = connection.execute(_THERE, {"kind": kind, **facts}).fetchone()
+    facts = {"kind": kind, "machine": machine, "key": key}
+    row = connection.execute(_THERE, facts).fetchone()
     if row is None:
         return None
     return {kind: row[0], **({} if row[1] is None else {"instance": row[1]})}

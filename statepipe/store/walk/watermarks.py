@@ -5,6 +5,7 @@ How far each machine has loaded: one row each time a watermark moved, the newest
     advance     what an instance that is done has reached; inside the commit that ends it
     put         a person's word, with a reason
     moves       the history, newest first
+    newest      where the sources of one machine stand
     moments     where all sources stand, of those that count in time
     has_reached whether a watermark is at what a text says, or above
 
@@ -68,6 +69,23 @@ SELECT machine, state, (SELECT value
                          ORDER BY n DESC
                          LIMIT 1)
   FROM source
+"""
+
+_NEWEST_OF = """
+WITH RECURSIVE source(state) AS (
+  SELECT min(state) FROM watermark WHERE machine = :machine
+   UNION ALL
+  SELECT (SELECT min(state) FROM watermark WHERE machine = :machine AND state > source.state)
+    FROM source
+   WHERE state IS NOT NULL
+)
+SELECT (SELECT value
+          FROM watermark
+         WHERE machine = :machine AND state = source.state
+         ORDER BY n DESC
+         LIMIT 1)
+  FROM source
+ WHERE state IS NOT NULL
 """
 
 
@@ -140,6 +158,12 @@ def moves(connection: sqlite3.Connection, *, machine: str | None, limit: int) ->
     """Return the last moves, newest first, of one machine or of all."""
     rows = connection.execute(_MOVES, {"machine": machine, "limit": limit})
     return [Move(n, name, state, decode(value), *rest) for n, name, state, value, *rest in rows]
+
+
+def newest(connection: sqlite3.Connection, machine: str) -> list[Any]:
+    """Return where each source of a machine stands, plain data, in the order of their states."""
+    rows = connection.execute(_NEWEST_OF, {"machine": machine})
+    return [decode(value) for (value,) in rows]
 
 
 def moments(connection: sqlite3.Connection) -> dict[tuple[str, str], float]:
