@@ -7,6 +7,7 @@ import pytest
 
 from statepipe.errors import DefinitionError
 from statepipe.machine.partition import Partition
+from statepipe.machine.triggers.periods import Period
 from statepipe.machine.triggers.upstreams import After
 from statepipe.runtime.triggers.watch import Watch
 from statepipe.store.lookups.triggers import MENDED
@@ -192,6 +193,25 @@ def test_a_watermark_that_counts_in_no_time_is_told(tmp_path: Path) -> None:
         ("the watermark of up counts in no time",),
         (MENDED,),
     ]
+    assert scene.is_sound()
+
+
+@pytest.mark.parametrize("period", ["hour", "day", "month"])
+def test_a_watermark_at_the_beginning_of_time_has_passed_nothing(
+    tmp_path: Path, period: Period
+) -> None:
+    """Some sources write "never" so; a worker begins beside it, and goes on with what comes."""
+    scene = Following(tmp_path, After(machine="up", watermark=period), None)
+    store = scene.engine._store
+    watermarks.put(store, "up", "a", "0001-01-01T00:00:00Z", reason="test")
+    scene.watching()._store.close()
+    scene.look()
+    assert scene.started() == {}
+
+    watermarks.put(store, "up", "a", "2013-03-01T00:00:00Z", reason="test")
+    scene.look()
+    assert len(scene.started()) == 1
+    assert scene.rows("SELECT note FROM trigger_journal WHERE kind = 'error'") == []
     assert scene.is_sound()
 
 

@@ -23,6 +23,7 @@ Coarser = Literal["day", "month"]
 _CHARS: Final = {"hour": 13, "day": 10, "month": 7}
 _FORMATS: Final = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 _HOURS: Final = 24
+_FIRST: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
 class Parts(NamedTuple):
@@ -50,9 +51,12 @@ def parts_of(period: str, like: str) -> Parts:
     return Parts(first, last, days)
 
 
-def last_over(period: Period, moment: dt.datetime) -> dt.datetime:
-    """Return where the last period begins that had ended by `moment`."""
-    return _floor(period, _floor(period, moment) - dt.timedelta(hours=1))
+def last_over(period: Period, moment: dt.datetime) -> dt.datetime | None:
+    """Return where the last period begins that had ended by `moment`; None before the first."""
+    begin = _floor(period, moment)
+    if begin == _FIRST:
+        return None
+    return _floor(period, begin - dt.timedelta(hours=1))
 
 
 def following(period: Period, after: dt.datetime, until: dt.datetime) -> Iterator[dt.datetime]:

@@ -40,8 +40,9 @@ def look(after: After, asked: Asked, position: str | None) -> Due:
     marks = newest(asked.connection, after.machine)
     over = _last_over(after, marks)
     if over is None:
-        none = f"the watermark of {after.machine} counts in no time" if marks else None
-        return Due((), position, None, error=none)
+        is_time = all(seconds(each) is not None for each in marks)
+        error = None if is_time else f"the watermark of {after.machine} counts in no time"
+        return Due((), position, None, error=error)
     found = list(islice(_since(after, position, over), GROUP))
     if not found:
         return Due((), position, None)
