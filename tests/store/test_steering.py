@@ -8,6 +8,7 @@ import pytest
 
 from statepipe.errors import BadParameter, Busy, InstanceExists, NotFound, Refused
 from statepipe.model import Checkpoint
+from statepipe.sqlite import sqlite3
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
 from statepipe.store.steering import asking
@@ -15,6 +16,7 @@ from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
 from statepipe.store.walk import claims
 from statepipe.store.walk.committer import Committer, Verdict
+from statepipe.store.walk.making import New, insert
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
 
@@ -34,6 +36,18 @@ def journal(store: Store) -> list[tuple[Any, ...]]:
     """Return what was done to `a`, oldest first."""
     sql = "SELECT kind, event, source, target, note FROM history WHERE id = 'a' ORDER BY seq"
     return list(store.connection.execute(sql))
+
+
+def test_what_the_schema_refuses_is_not_taken_for_an_id_that_is_there(store: Store) -> None:
+    """Whoever makes ids up would try another one for ever."""
+    new = New(id="b", definition=1, params=b"", state="s0", now_ms=1, priority=101)
+
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"), store.write() as connection:
+        insert(connection, new)
+    with pytest.raises(InstanceExists), store.write() as connection:
+        insert(connection, new._replace(id="a", priority=0))
+    with pytest.raises(BadParameter, match="NUL"), store.write() as connection:
+        insert(connection, new._replace(id="b\0", priority=0))
 
 
 def rewound(store: Store, *, seq: int, state: str = "s0") -> None:

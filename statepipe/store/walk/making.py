@@ -84,7 +84,7 @@ def insert(connection: sqlite3.Connection, new: New) -> int:
     Raises:
         InstanceExists: The id is taken.
         InstancePruned: It was taken, and its instance pruned.
-        BadParameter: It is empty or too long.
+        BadParameter: It is empty or too long, or has a NUL in it.
     """
     _refuse_bad_id(new.id)
     _refuse_pruned(connection, new.id)
@@ -92,6 +92,8 @@ def insert(connection: sqlite3.Connection, new: New) -> int:
     try:
         n = connection.execute(_CREATE, facts).lastrowid
     except sqlite3.IntegrityError as error:
+        if "instance.id" not in str(error):
+            raise  # what else the schema refuses is a defect of ours, and no id would help
         raise InstanceExists(
             f"there is already an instance {new.id!r} in this store",
             meaning="nothing was created or changed",
@@ -122,6 +124,12 @@ def free_id(connection: sqlite3.Connection, origin_id: str, event: str, *, after
 
 
 def _refuse_bad_id(instance_id: str) -> None:
+    if "\0" in instance_id:  # SQLite's text would end there
+        raise BadParameter(
+            f"an instance's id cannot have the character NUL in it: {instance_id!r}",
+            meaning="nothing was created or changed",
+            next_step="statepipe run MACHINE --id ID   # choose another, or let one be made",
+        )
     if not 1 <= len(instance_id) <= ID_CHARS_MAX:
         raise BadParameter(
             f"an instance's id has 1 to {ID_CHARS_MAX} characters, this one {len(instance_id)}",
