@@ -64,7 +64,7 @@ class Signer:
         mark, _, rest = token.strip().partition(".")
         body, _, mac = rest.partition(".")
         # Compared before anything in it is looked at, in a time that tells nothing.
-        right = hmac.compare_digest(mac.encode(), self._mac(body).encode())
+        right = hmac.compare_digest(_raw(mac), _raw(self._mac(body)))
         if len(token) > _TOKEN_CHARS_MAX or mark != _MARK or not right:
             raise BadToken(
                 "the token is none of this store's",
@@ -75,8 +75,7 @@ class Signer:
         return Pass(*json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))))
 
     def _mac(self, body: str) -> str:
-        said = body.encode("utf-8", "surrogatepass")
-        return _text(hmac.new(self._secret, said, hashlib.sha256).digest())
+        return _text(hmac.new(self._secret, _raw(body), hashlib.sha256).digest())
 
 
 def signer_of(store: Path) -> Signer:
@@ -128,6 +127,11 @@ def _make(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _raw(text: str) -> bytes:
+    """Return any text as bytes; what JSON or a command line brings may have lone surrogates."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _text(data: bytes) -> str:

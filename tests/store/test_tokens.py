@@ -39,6 +39,7 @@ def test_what_was_not_made_by_this_store_is_refused(tmp_path: Path) -> None:
         f"{token}.{token}",
         "x" * 100_000,
         "cb1.\ud800.ü",
+        f"{body}.\ud800",
         other,
         f"{other.rpartition('.')[0]}.{mac}",
     ):
