@@ -9,6 +9,8 @@ from statepipe.errors import Fatal, StoreUnusable
 from statepipe.model import Outcome
 from statepipe.runtime.driving import jobs
 from statepipe.runtime.stopping import Stopper
+from statepipe.store.care.prune import Which, prunable, prune
+from statepipe.store.stage.directory import Stage, stage_directory
 from tests.runtime.cluster import EVERY_MS, JOB, cluster, scene_of
 from tests.runtime.waiting import HOUR_MS, Waiting, seen
 
@@ -219,6 +221,26 @@ def test_a_cancelled_instance_leaves_no_job_behind(tmp_path: Path, *, breaks: bo
     scene.engine._take_back("i", reason=None, definition="pinned")
     scene.turn()
     assert len(cluster.keys) == 2
+    assert scene.is_sound()
+
+
+def test_an_instance_is_not_pruned_before_its_job_is_stopped(tmp_path: Path) -> None:
+    """The job would run on elsewhere, and its name be forgotten."""
+    scene = scene_of(tmp_path)
+    scene.turn()
+    scene.engine.cancel("i")
+    store = scene.engine._store
+    stage = Stage(stage_directory(store.path, store_id=store.store_id))
+    which = Which(before_ms=10**15, statuses=("cancelled",))
+
+    assert prunable(store.connection, which) == []
+    assert list(prune(store, stage, which)) == []
+    assert stop_lost(scene) == 1
+    assert [each.instances for each in prunable(store.connection, which)] == [1]
+    assert list(prune(store, stage, which)) == [1]
+
+    assert cluster.cancelled == [0]
+    assert rows(scene) == []
     assert scene.is_sound()
 
 

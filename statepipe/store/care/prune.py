@@ -23,7 +23,7 @@ from statepipe.store.metrics.counters import Counters
 from statepipe.store.metrics.recount import fold_pruned
 from statepipe.store.stage.directory import Stage
 from statepipe.store.stage.sweep import sweep
-from statepipe.store.walk import replays
+from statepipe.store.walk import jobs, replays
 
 #: Instances in one transaction: others can write between two of them.
 GROUP: Final = 200
@@ -44,16 +44,25 @@ _PRUNABLE: Final = f"""
                     WHERE part.root = instance.n AND part.finished_at_ms IS NULL)
 """  # noqa: S608 our own names
 
+# An instance that goes takes the names of its jobs with it, and of those of its parts: what is
+# yet to be stopped elsewhere would run on, and nobody could.
+_WHOLE: Final = f"""{_PRUNABLE}
+   AND n NOT IN (SELECT coalesce(i.root, i.n)
+                   FROM job j
+                   JOIN instance i ON i.n = j.instance
+                  WHERE {jobs.LOST})
+"""  # noqa: S608 our own names
+
 _COUNT: Final = f"""
 SELECT status, count(*),
        coalesce(sum((SELECT sum(records) FROM reject r WHERE r.instance = instance.n)), 0),
        coalesce(sum((SELECT sum(bytes) FROM reject r WHERE r.instance = instance.n)), 0)
        + coalesce(sum((SELECT sum(bytes) FROM batch b WHERE b.instance = instance.n)), 0)
-  FROM instance {_PRUNABLE}
+  FROM instance {_WHOLE}
  GROUP BY status
 """  # noqa: S608 our own names
 
-_NEXT: Final = f"SELECT n, id, state, epoch FROM instance {_PRUNABLE} ORDER BY n LIMIT {GROUP}"  # noqa: S608 our own names
+_NEXT: Final = f"SELECT n, id, state, epoch FROM instance {_WHOLE} ORDER BY n LIMIT {GROUP}"  # noqa: S608 our own names
 
 # What does part of the work of another one goes with it.
 _PARTS: Final = """

@@ -57,13 +57,18 @@ UPDATE job
  WHERE {_STAY} AND over_at_ms IS NULL AND stopping = 0
 """  # noqa: S608  (made of constants)
 
-# The instance has left the stay; one that failed there may come back, and goes on with the job.
-_LOST = f"""{_COLUMNS}
-  JOIN instance i ON i.n = j.instance
- WHERE j.over_at_ms IS NULL AND j.can_stop = 1
+#: Of a job `j` of instance `i`: nobody waits for it, and it is yet to be stopped. The instance has
+#: left the stay; one that failed there may come back, and goes on with the job.
+LOST: Final = """
+       j.over_at_ms IS NULL AND j.can_stop = 1
    AND (j.stopping = 1
         OR i.generation <> j.generation
         OR i.state <> j.state AND (i.status <> 'failed' OR i.failed_state IS NOT j.state))
+"""
+
+_NEXT_LOST = f"""{_COLUMNS}
+  JOIN instance i ON i.n = j.instance
+ WHERE {LOST}
    AND i.definition IN ({{definitions}})
    AND (j.worker IS NULL OR j.worker NOT IN ({{living}}))
  ORDER BY j.n
@@ -172,7 +177,7 @@ def take_lost(store: Store, worker: int, definitions: Collection[int]) -> Job | 
     """
     dead = {n for n, _ in dead_workers(store, me=None)}
     living = [w.n for w in liveness.workers(store.connection) if w.n not in dead]
-    sql = _LOST.format(definitions=_numbers(definitions), living=_numbers(living))
+    sql = _NEXT_LOST.format(definitions=_numbers(definitions), living=_numbers(living))
     if store.connection.execute(sql).fetchone() is None:
         return None
     with store.write() as connection:
