@@ -49,7 +49,11 @@ def migrate(*, stamp: str | None, unstamp: bool, dry_run: bool, yes: bool) -> No
     environment = environment_of(config)
     clock = SystemClock()
     with closing(open_store(config.store, create=False, clock=clock, environment=environment)):
-        Session.current().out().say(f"{config.store} has schema version {SCHEMA_VERSION}")
+        out = Session.current().out()
+        if out.is_json:
+            out.value({"store": str(config.store), "schema_version": SCHEMA_VERSION})
+        else:
+            out.say(f"{config.store} has schema version {SCHEMA_VERSION}")
 
 
 def _stamp(config: Config, name: str | None, *, unstamp: bool, dry_run: bool, yes: bool) -> None:
@@ -67,9 +71,13 @@ def _stamp(config: Config, name: str | None, *, unstamp: bool, dry_run: bool, ye
         was = stamp_of(connection)
     what = f"{config.store}: environment {was or 'none'} -> {name or 'none'}"
     if dry_run:
-        out.say(f"would stamp {what}; nothing was changed")
+        out.would(f"stamp {what}")
         return
     confirm(f"stamp {what}?", yes=yes)
     with closing(open_store(config.store, create=False, clock=SystemClock())) as store:
         restamp(store, name)
-    out.say(what)
+    if out.is_json:
+        facts = {"store": str(config.store), "environment": name, "environment_before": was}
+        out.value(facts)
+    else:
+        out.say(what)

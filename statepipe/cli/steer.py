@@ -286,11 +286,7 @@ def _refuse_impossible(found: Inspection, *, to: str) -> None:
 def _only_said(what: str, *, dry_run: bool) -> bool:
     """Say what would happen if this is all that is wanted; return True if it is."""
     if dry_run:
-        out = Session.current().out()
-        if out.is_json:
-            out.value({"would": what})
-        else:
-            out.say(f"would {what}; nothing was changed")
+        Session.current().out().would(what)
     return dry_run
 
 

@@ -25,11 +25,7 @@ def unpause(*, instance: str, reason: str | None, dry_run: bool) -> None:
     name = shown_id(instance)
     refuse_unpaused(instance, found.status)
     if dry_run:
-        what = f"unpause {instance} in {found.state}"
-        if out.is_json:
-            out.value({"would": what})
-        else:
-            out.say(f"would {what}; nothing was changed")
+        out.would(f"unpause {instance} in {found.state}")
         return
     config = config_here()
     with (

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from statepipe.cli import COMMANDS
+from statepipe.store.file.schema import SCHEMA_VERSION
 from statepipe.testing import violations
 from tests.cli.project import Project
 
@@ -151,6 +152,25 @@ def test_a_store_can_be_given_to_another_environment(project: Project) -> None:
     assert project.call("--env", "test", "--store", "prod.db", "ls").code == 0
     assert project.call("--store", "prod.db", "migrate", "--unstamp", "--yes").code == 0
     assert project.call("--store", "prod.db", "ls").code == 0
+
+
+def test_what_migrate_did_is_said_as_json_too(project: Project) -> None:
+    """On standard output, which scripts read; without `-o json` it is a line for people."""
+    project.call("--env", "prod", "run", "numbers", "--id", "one")
+    migrate = ("--store", "prod.db", "-o", "json", "migrate")
+    stamp = (*migrate, "--stamp", "test")
+    store = project.call("--env", "prod", "-o", "json", "migrate").json
+
+    assert store == {"store": str(project.root / "prod.db"), "schema_version": SCHEMA_VERSION}
+    tried = project.call(*stamp, "--dry-run").json
+    assert tried["would"].endswith("prod.db: environment prod -> test")
+    assert project.call(*stamp, "--yes").json == {
+        "store": store["store"],
+        "environment": "test",
+        "environment_before": "prod",
+    }
+    unstamped = project.call(*migrate, "--unstamp", "--yes").json
+    assert (unstamped["environment"], unstamped["environment_before"]) == (None, "test")
 
 
 def test_a_store_that_is_at_work_keeps_its_environment(project: Project) -> None:

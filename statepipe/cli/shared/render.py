@@ -136,6 +136,13 @@ class Output:
         else:
             sys.stdout.write(escape(text, lines=True) + "\n")
 
+    def would(self, what: str) -> None:
+        """Print what a command would do; nothing was changed."""
+        if self.is_json:
+            self.value({"would": what})
+        else:
+            self.say(f"would {what}; nothing was changed")
+
     def note(self, text: str) -> None:
         """Print a line beside the answer, unless quiet."""
         if not self.quiet:
