@@ -19,11 +19,11 @@ from statepipe.store.file.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.walk import children
 from statepipe.store.walk.claims import (
-    JOURNAL_OF_STEERING,
     dead_workers,
     load_checkpoint,
     not_found,
 )
+from statepipe.store.walk.interventions import ASK, JOURNAL_OF_STEERING, TAKE_OVER
 from statepipe.wishes import CANCELLING_STATE, KILL, Wish
 
 #: What `Asked` is made of.
@@ -35,75 +35,44 @@ SELECT i.n, i.id, i.status, i.state, i.failed_state, i.worker,
   JOIN definition d ON d.n = i.definition
 """
 
-_CANCEL = """
+_CANCEL = f"""
 UPDATE instance
-   SET seq            = seq + 1,
-       epoch          = epoch + 1,
+   SET {TAKE_OVER},
        status         = 'cancelled',
        failed_state   = coalesce(failed_state, state),
        state          = :cancelled,
        worker         = NULL,
-       wake_at_ms     = NULL,
-       wake_delay_ms  = NULL,
-       wake_boot_ms   = NULL,
-       wake_boot_id   = NULL,
-       request        = NULL,
        entered_at_ms  = :now_ms,
-       updated_at_ms  = :now_ms,
        finished_at_ms = :now_ms,
        change         = 'cancel'
  WHERE n = :n
-"""
+"""  # noqa: S608  (made of constants)
 
 # For whoever claims it: the work of its `on_cancel` is done like any other.
-_BEGIN_CANCELLING = """
+_BEGIN_CANCELLING = f"""
 UPDATE instance
-   SET seq            = seq + 1,
-       epoch          = epoch + 1,
+   SET {TAKE_OVER},
        status         = 'ready',
        failed_state   = state,
        state          = :cancelling,
        attempt        = 0,
        lost           = 0,
        worker         = NULL,
-       wake_at_ms     = NULL,
-       wake_delay_ms  = NULL,
-       wake_boot_ms   = NULL,
-       wake_boot_id   = NULL,
        error_class    = NULL,
        error          = NULL,
-       request        = NULL,
        entered_at_ms  = :now_ms,
-       updated_at_ms  = :now_ms,
        change         = 'cancel'
  WHERE n = :n
-"""
+"""  # noqa: S608  (made of constants)
 
-_PAUSE = """
+_PAUSE = f"""
 UPDATE instance
-   SET seq           = seq + 1,
-       epoch         = epoch + 1,
+   SET {TAKE_OVER},
        status        = 'paused',
        worker        = NULL,
-       wake_at_ms    = NULL,
-       wake_delay_ms = NULL,
-       wake_boot_ms  = NULL,
-       wake_boot_id  = NULL,
-       request       = NULL,
-       updated_at_ms = :now_ms,
        change        = 'pause'
  WHERE n = :n
-"""
-
-_REQUEST = """
-UPDATE instance
-   SET seq           = seq + 1,
-       request       = CASE :wish WHEN 'kill' THEN 'cancel' ELSE :wish END,
-       forced        = :wish = 'kill',
-       updated_at_ms = :now_ms,
-       change        = 'request'
- WHERE n = :n
-"""
+"""  # noqa: S608  (made of constants)
 
 
 def request(store: Store, *, instance_id: str, wish: Wish, reason: str | None) -> bool:
@@ -165,7 +134,7 @@ def ask(
         "cancelled": CANCELLED_STATE,
         "cancelling": CANCELLING_STATE,
     }
-    connection.execute(_REQUEST if driven else done, facts)
+    connection.execute(ASK if driven else done, facts)
     connection.execute(
         JOURNAL_OF_STEERING, {"n": found.n, "event": wish, "source": found.state, "note": reason}
     )

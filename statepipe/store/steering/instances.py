@@ -19,12 +19,12 @@ from statepipe.store.steering.admission import ANY, Terms, admit
 from statepipe.store.steering.asking import ASKED, Asked, ask, being_cancelled
 from statepipe.store.walk import children, datasets
 from statepipe.store.walk.claims import (
-    JOURNAL_OF_STEERING,
     dead_workers,
     load_checkpoint,
     not_found,
     refuse_if_driven,
 )
+from statepipe.store.walk.interventions import JOURNAL_OF_STEERING, TAKE_OVER
 from statepipe.store.walk.making import New, insert
 from statepipe.store.walk.replays import refuse_replaced, refuse_replayed
 
@@ -36,10 +36,9 @@ VALUES (:machine, :version, :digest, :body, :now_ms)
 
 _FIND = "SELECT n, status, state, failed_state, worker FROM instance WHERE id = ?"
 
-_REWIND = """
+_REWIND = f"""
 UPDATE instance
-   SET seq            = seq + 1,
-       epoch          = epoch + 1,
+   SET {TAKE_OVER},
        generation     = generation + 1,
        definition     = coalesce(:definition, definition),
        status         = 'ready',
@@ -50,21 +49,15 @@ UPDATE instance
        batches        = 0,
        picture        = :picture,
        worker         = NULL,
-       wake_at_ms     = NULL,
-       wake_delay_ms  = NULL,
-       wake_boot_ms   = NULL,
-       wake_boot_id   = NULL,
        failed_state   = NULL,
        error_class    = NULL,
        error          = NULL,
-       request        = NULL,
        entered_at_ms  = :now_ms,
-       updated_at_ms  = :now_ms,
        finished_at_ms = NULL,
        change         = 'rewind'
  WHERE n = :n
    AND seq = :seq
-"""
+"""  # noqa: S608  (made of constants)
 
 
 class NewInstance(NamedTuple):

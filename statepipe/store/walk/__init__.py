@@ -3,6 +3,7 @@ What the walk writes: who has the right to drive, and every change as one group 
 
     claims, workers, presence       who drives what
     resuming        one instance, back to work
+    interventions   SQL that all of them share
     committer       the group commit
     signals, emissions              events, and who rests for them
     resources       slots and permits, over all processes

@@ -25,6 +25,7 @@ from statepipe.model import Change, Family, NewChild, Stay, Taken
 from statepipe.sqlite import sqlite3
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.walk import making
+from statepipe.store.walk.interventions import ASK, JOURNAL_OF_STEERING
 from statepipe.store.walk.making import New
 from statepipe.wishes import KILL, Wish
 
@@ -65,28 +66,12 @@ SELECT i.n, c.task, c.element, i.status, i.definition, i.worker
 """
 
 _UNFINISHED = """
-SELECT i.n, i.id, i.status, iif(i.forced AND i.request = 'cancel', 'kill', i.request),
+SELECT i.n, i.id, i.status, i.state, iif(i.forced AND i.request = 'cancel', 'kill', i.request),
        i.status = 'ready' AND i.failed_state IS NOT NULL
   FROM child c
   JOIN instance i ON i.n = c.instance
  WHERE c.parent = ? AND i.status IN ('ready', 'paused')
  ORDER BY i.n
-"""
-
-# Whoever drives it, or claims it next, honours the wish as one that was asked of it alone.
-_STOP = """
-UPDATE instance
-   SET seq           = seq + 1,
-       status        = 'ready',
-       request       = CASE :wish WHEN 'kill' THEN 'cancel' ELSE :wish END,
-       forced        = :wish = 'kill',
-       wake_at_ms    = NULL,
-       wake_delay_ms = NULL,
-       wake_boot_ms  = NULL,
-       wake_boot_id  = NULL,
-       updated_at_ms = :now_ms,
-       change        = 'request'
- WHERE n = :n
 """
 
 _ADOPT = """
@@ -96,21 +81,7 @@ UPDATE instance
        updated_at_ms = :now_ms,
        change        = 'request'
  WHERE n = :n AND status = 'ready' AND worker IS NULL
-"""
-
-_JOURNAL_OF_ADOPT = """
-INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, note)
-SELECT n, seq, epoch, generation, updated_at_ms, 'request', 'adopt', state, state,
-       'as the machine of its parent is now'
-  FROM instance
- WHERE n = :n AND status = 'ready' AND worker IS NULL
-"""
-
-_JOURNAL_OF_STOP = """
-INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, note)
-SELECT n, seq, epoch, generation, updated_at_ms, 'request', :wish, state, state, :note
-  FROM instance
- WHERE n = :n
+RETURNING state
 """
 
 _LEFT = """
@@ -168,6 +139,7 @@ class Unfinished(NamedTuple):
     n: int
     id: str
     status: str
+    state: str
     request: str | None
     is_being_cancelled: bool
 
@@ -182,8 +154,9 @@ def apply(connection: sqlite3.Connection, change: Change, family: Family) -> Non
         _skip(connection, change, family)
     for n, definition in family.adopts:
         facts = {"n": n, "definition": definition, "now_ms": change.at_ms}
-        connection.execute(_ADOPT, facts)
-        connection.execute(_JOURNAL_OF_ADOPT, facts)
+        for (state,) in connection.execute(_ADOPT, facts).fetchall():
+            note = "as the machine of its parent is now"
+            _journal(connection, n, "adopt", state=state, note=note)
     _take(connection, change.n, family.stay, family.takes)
     if family.stops is not None:
         stop(connection, change.n, family.stops, at_ms=change.at_ms)
@@ -219,9 +192,9 @@ def stop(connection: sqlite3.Connection, parent: int, wish: Wish, *, at_ms: int)
         is_ending = each.is_being_cancelled or each.request in ("cancel", KILL)
         if (is_ending and wish != KILL) or (each.status, wish) == ("paused", "pause"):
             continue
-        facts = {"n": each.n, "wish": wish, "now_ms": at_ms, "note": "its parent was asked to"}
-        connection.execute(_STOP, facts)
-        connection.execute(_JOURNAL_OF_STOP, facts)
+        # Whoever drives it, or claims it next, honours the wish as one that was asked of it alone.
+        connection.execute(ASK, {"n": each.n, "wish": wish, "now_ms": at_ms})
+        _journal(connection, each.n, wish, state=each.state, note="its parent was asked to")
 
 
 def to_take_back(
@@ -248,10 +221,9 @@ def let_go_on(
     fail by one that was cancelled. A cancel stays with those that a process drives.
     """
     facts = {"parent": parent, "generation": generation, "state": state}
-    for n, *_ in connection.execute(_ASKED, facts).fetchall():
-        said = {"n": n, "wish": "resume", "now_ms": at_ms, "note": "its parent goes on"}
-        connection.execute(_LET_GO_ON, said)
-        connection.execute(_JOURNAL_OF_STOP, said)
+    for n, _, now, *_ in connection.execute(_ASKED, facts).fetchall():
+        connection.execute(_LET_GO_ON, {"n": n, "now_ms": at_ms})
+        _journal(connection, n, "resume", state=now, note="its parent goes on")
 
 
 def parent_of(connection: sqlite3.Connection, n: int) -> str | None:
@@ -308,6 +280,11 @@ def refuse_at_work(connection: sqlite3.Connection, n: int, instance_id: str) -> 
             meaning="nothing was changed",
             next_step=f"statepipe cancel {instance_id}   # ends it and all that work for it",
         )
+
+
+def _journal(connection: sqlite3.Connection, n: int, event: str, *, state: str, note: str) -> None:
+    said = {"n": n, "event": event, "source": state, "note": note}
+    connection.execute(JOURNAL_OF_STEERING, said)
 
 
 def _skip(connection: sqlite3.Connection, change: Change, family: Family) -> None:

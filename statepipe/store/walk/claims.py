@@ -56,15 +56,6 @@ UPDATE instance
  WHERE n = :n
 """
 
-JOURNAL_OF_STEERING = """
-INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, note,
-                     ended)
-SELECT n, seq, epoch, generation, updated_at_ms, change, :event, :source, state, :note,
-       CASE WHEN change = 'cancel' AND finished_at_ms IS NOT NULL THEN 'cancelled' END
-  FROM instance
- WHERE n = :n
-"""
-
 _JOURNAL_OF_CLAIM = """
 INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, note,
                      waited_ms)

@@ -24,7 +24,7 @@ from statepipe.model import Attachment, Change
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
 from statepipe.store.walk import datasets, signals
-from statepipe.store.walk.claims import JOURNAL_OF_STEERING
+from statepipe.store.walk.interventions import JOURNAL_OF_STEERING
 from statepipe.store.walk.signals import WAKE, encoded
 
 KEY_CHARS_MAX: Final = 1_000

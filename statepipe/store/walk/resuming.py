@@ -13,19 +13,18 @@ from statepipe.store.liveness import Worker
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.walk import children, workers
 from statepipe.store.walk.claims import (
-    JOURNAL_OF_STEERING,
     dead_workers,
     load_checkpoint,
     not_found,
     refuse_if_driven,
 )
+from statepipe.store.walk.interventions import JOURNAL_OF_STEERING, TAKE_OVER
 from statepipe.store.walk.ready import others_hold
 from statepipe.store.walk.replays import refuse_replaced
 
-_RESUME = """
+_RESUME = f"""
 UPDATE instance
-   SET seq            = seq + 1,
-       epoch          = epoch + 1,
+   SET {TAKE_OVER},
        status         = 'ready',
        definition     = coalesce(:definition, definition),
        params         = coalesce(:params, params),
@@ -34,21 +33,15 @@ UPDATE instance
        lost           = 0,
        worker         = :worker,
        awaits_turn    = concurrency_key IS NOT NULL AND :worker IS NULL,
-       wake_at_ms     = NULL,
-       wake_delay_ms  = NULL,
-       wake_boot_ms   = NULL,
-       wake_boot_id   = NULL,
        -- one that is being cancelled goes on with that, and then rests where it was cancelled
        failed_state   = CASE status WHEN 'ready' THEN failed_state END,
        error_class    = NULL,
        error          = NULL,
-       request        = NULL,
        finished_at_ms = NULL,
        entered_at_ms  = CASE WHEN state = :state THEN entered_at_ms ELSE :now_ms END,
-       updated_at_ms  = :now_ms,
        change         = 'resume'
  WHERE n = :n
-"""
+"""  # noqa: S608  (made of constants)
 
 
 def claim_resume(

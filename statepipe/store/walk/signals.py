@@ -25,7 +25,8 @@ from statepipe.model import Status
 from statepipe.sqlite import sqlite3
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
-from statepipe.store.walk.claims import JOURNAL_OF_STEERING, not_found
+from statepipe.store.walk.claims import not_found
+from statepipe.store.walk.interventions import JOURNAL_OF_STEERING
 from statepipe.suggest import did_you_mean
 
 #: Of the parameters of one signal, encoded: they become part of the checkpoint.

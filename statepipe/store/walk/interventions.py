@@ -1,0 +1,44 @@
+"""
+SQL that interventions share, whoever makes them: a person, a parent, an event.
+
+    ASK                     a wish is written down, for whoever drives the instance or claims it
+    TAKE_OVER               of an UPDATE: what its driver began ends, and so does what was asked
+    JOURNAL_OF_STEERING     the row of what was done, after that
+"""
+
+from typing import Final
+
+# Of one that is driven neither status nor timer changes by it: it is ready, and has none.
+ASK: Final = """
+UPDATE instance
+   SET seq           = seq + 1,
+       status        = 'ready',
+       request       = CASE :wish WHEN 'kill' THEN 'cancel' ELSE :wish END,
+       forced        = :wish = 'kill',
+       wake_at_ms    = NULL,
+       wake_delay_ms = NULL,
+       wake_boot_ms  = NULL,
+       wake_boot_id  = NULL,
+       updated_at_ms = :now_ms,
+       change        = 'request'
+ WHERE n = :n
+"""
+
+TAKE_OVER: Final = """
+       seq            = seq + 1,
+       epoch          = epoch + 1,
+       wake_at_ms     = NULL,
+       wake_delay_ms  = NULL,
+       wake_boot_ms   = NULL,
+       wake_boot_id   = NULL,
+       request        = NULL,
+       updated_at_ms  = :now_ms"""
+
+JOURNAL_OF_STEERING: Final = """
+INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, note,
+                     ended)
+SELECT n, seq, epoch, generation, updated_at_ms, change, :event, :source, state, :note,
+       CASE WHEN change = 'cancel' AND finished_at_ms IS NOT NULL THEN 'cancelled' END
+  FROM instance
+ WHERE n = :n
+"""
