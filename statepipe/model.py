@@ -359,6 +359,7 @@ class Attachment(NamedTuple):
     reached: tuple[Reached, ...] = ()  # and the watermarks of its machine move
     notices: tuple[Notice, ...] = ()  # who is to be told of the change
     wait: tuple[int | None, str | None, tuple[str, ...]] | None = None  # see `emissions`
+    asks: tuple[tuple[str, str, str], ...] = ()  # and of its key: see `waited`
     family: "Family | None" = None  # and what becomes of its children
     delivers: tuple[str, str] | None = None  # a partition that is done with it: see `datasets`
     job: JobFact | None = None

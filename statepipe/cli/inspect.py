@@ -21,6 +21,7 @@ from statepipe.runtime.steering.outlook import Leg, Outlook, at_hand, outlook
 from statepipe.store.lookups.inspection import Inspection
 from statepipe.store.walk.datasets import is_name
 from statepipe.store.walk.emissions import told
+from statepipe.store.walk.signals import Late
 from statepipe.units import format_duration, plural
 
 _CURSOR_CHARS_MAX = 120
@@ -61,7 +62,7 @@ def next_command(found: Inspection) -> str:
         return f"statepipe worker   # or: statepipe resume {name}"
     if found.awaits:
         event = found.awaits[0]
-        if found.key is not None:
+        if found.key is not None and event not in [each.event for each in found.missed]:
             return f"statepipe emit {event} --key {shlex.quote(found.key)}"
         return f"statepipe signal {name} {event}"
     return {
@@ -106,7 +107,7 @@ def _head(out: Output, found: Inspection, *, now_ms: int) -> None:
         "params": " ".join(f"{k}={jsonable(v)}" for k, v in found.params.items()),
         "driver": _driver(found),
         "waits": _waits(found, now_ms=now_ms),
-        "late": f"{', '.join(found.late)}; too late to be taken" if found.late else "",
+        "late": _late(found),
         "job": _job(found, now_ms=now_ms),
         "batches": _sizes(found),
         "asked": f"{found.request}, not yet honoured" if found.request else "",
@@ -128,6 +129,16 @@ def _replays(found: Inspection) -> str:
         return ""
     origin, records = found.origin
     return f"{plural(records, 'record')} that {origin} rejected"
+
+
+def _late(found: Inspection) -> str:
+    told = ", ".join(each.told for each in found.late)
+    return f"{told}; too late to be taken" if told else ""
+
+
+def _came_late(late: Late) -> dict[str, Any]:
+    at = moment(late.at_ms)
+    return {"event": late.event, "key": late.key, "became": late.became, "at": at}
 
 
 def _made(found: Inspection) -> str:
@@ -310,7 +321,7 @@ def _facts(found: Inspection, ahead: Outlook) -> dict[str, Any]:
         "awaits": None if found.awaits is None else list(found.awaits),
         "key": None if found.awaits is None else found.key,
         "sent": list(found.signals),
-        "late": list(found.late),
+        "late": [_came_late(each) for each in found.late],
         "job": found.job and {**found.job._asdict(), "handle": jsonable(found.job.handle)},
         "driver": found.holder and found.holder._asdict(),
         "cause": failure and {**failure._asdict(), "at": moment(failure.at_ms)},

@@ -3,6 +3,7 @@
 """
 
 import sys
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -21,6 +22,8 @@ from statepipe.units import plural
 _PARAMS = click.option(
     "-p", "params", multiple=True, metavar="KEY=VALUE", help="Goes with it; KEY:=JSON is typed."
 )
+#: What became of an event that came too late, in words.
+_BECAME = {"quarantine": "kept apart", "drop": "dropped"}
 _REASON = click.option("--reason", metavar="TEXT", help="Why, for the journal.")
 
 
@@ -46,8 +49,9 @@ def signal(*, instance: str, event: str, params: tuple[str, ...], reason: str | 
         said = {"id": instance, "event": event, "awaited": sent.is_awaited}
         out.value({**said, "late": sent.late} if sent.late else said)
     elif sent.late:
-        became = "kept apart" if sent.late == "quarantine" else "dropped"
-        out.say(f"{event} came too late for {instance}, and was {became}; it is counted")
+        out.say(
+            f"{event} came too late for {instance}, and was {_BECAME[sent.late]}; it is counted"
+        )
     elif sent.is_awaited:
         out.say(f"{instance} was sent {event}   next: statepipe resume {name}   # or: a worker")
     else:
@@ -74,9 +78,10 @@ def emit(*, event: str, key: str, params: tuple[str, ...], reason: str | None) -
     with _engine(emits=event) as engine:
         emitted = engine.emit(event, key, given, reason=reason)
     out, woken = Session.current().out(), len(emitted.woken)
+    late = Counter(became for _, became in emitted.late)
     if out.is_json:
         facts = {"event": event, "key": key, "woken": woken, "repeats": emitted.repeats}
-        facts |= {"starts": list(emitted.starts)}
+        facts |= {"starts": list(emitted.starts)} | ({"late": late} if late else {})
         out.value({**facts, "differs": True} if emitted.differs else facts)
     elif emitted.differs:
         out.say(f"{event} of {key} was emitted before, with other parameters; those stay")
@@ -84,6 +89,8 @@ def emit(*, event: str, key: str, params: tuple[str, ...], reason: str | None) -
         out.say(f"{event} of {key} was emitted before; what went with it then stays")
     else:
         said = f"{event} of {key} emitted; {plural(woken, 'instance')} waited for it"
+        for became, many in sorted(late.items(), reverse=True):
+            said += f"; too late for {plural(many, 'instance')}, and {_BECAME[became]}"
         if emitted.starts:
             said += f"; {', '.join(emitted.starts)} starts one   next: statepipe worker"
         out.say(said)

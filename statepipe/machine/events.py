@@ -18,6 +18,9 @@ from statepipe.suggest import did_you_mean
 
 Late = Literal["accept", "quarantine", "drop"]
 
+#: It is kept for the next wait, unless its rule says otherwise.
+ACCEPT: Final = "accept"
+
 _KEYS: Final = ("late", "schema")
 
 
@@ -28,14 +31,14 @@ class EventRule:
 
     Attributes:
         event: Its name.
-        late: What becomes of one that is sent after the wait for it has ended: it is kept for the
-            next wait ("accept"), kept apart and never taken ("quarantine"), or only counted
-            ("drop").
+        late: What becomes of one that is sent or emitted after an instance's wait for it has
+            ended: it is kept for the next wait ("accept"), kept apart and not taken by that
+            instance ("quarantine"), or only counted ("drop").
         schema: Path of the JSON Schema that its parameters must keep, or None.
     """
 
     event: str
-    late: Late = "accept"
+    late: Late = ACCEPT
     schema: str | None = None
 
     def __post_init__(self) -> None:

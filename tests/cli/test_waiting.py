@@ -235,4 +235,50 @@ def test_an_event_that_comes_too_late_is_counted(asks: Project) -> None:
     assert late.code == 0
     assert "rejected came too late for one, and was kept apart; it is counted" in late.out
     assert "late        rejected; too late to be taken" in asks.call("inspect", "one").out
-    assert asks.call("inspect", "one", "-o", "json").json["late"] == ["rejected"]
+    (kept,) = asks.call("inspect", "one", "-o", "json").json["late"]
+    assert [kept[each] for each in ("event", "key", "became")] == ["rejected", None, "quarantine"]
+
+
+def test_an_emit_says_for_whom_it_came_too_late(asks: Project) -> None:
+    """And `inspect` and `why` that only a signal helps who waits for it once more."""
+    toml = asks.root / "machines" / "asks.toml"
+    text = toml.read_text(encoding="utf-8").replace('"rejected"]', '"rejected"], key = "all"')
+    toml.write_text(text + '\n[events.approved]\nlate = "quarantine"\n', encoding="utf-8")
+    for name in ("one", "two", "three"):
+        asks.call("start", "asks", "--id", name)
+    asks.call("signal", "one", "rejected")
+    asks.call("worker", "--until-idle", "--machine", "asks")
+    asks.call("cancel", "two", "--yes")
+
+    emitted = asks.call("emit", "approved", "--key", "all")
+    run = asks.spawn("resume", "one")
+    until(lambda: standing(asks) == "waiting")
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=60)
+
+    assert emitted.out.startswith("approved of all emitted; 1 instance waited for it;")
+    assert emitted.out.endswith("; too late for 2 instances, and kept apart\n")
+    assert "late        approved of all; too late to be taken" in asks.call("inspect", "one").out
+    said = asks.call("inspect", "one", "-o", "json").json
+    (kept,) = said["late"]
+    assert [kept[each] for each in ("event", "key", "became")] == ["approved", "all", "quarantine"]
+    assert said["next"] == "statepipe signal one approved"
+    assert "approved of all came too late, after an earlier wait" in asks.call("why", "one").out
+    assert asks.call("resume", "three").code == 0
+    assert asks.call("metrics", "verify").code == 0
+
+
+def test_an_emit_says_as_json_what_became_of_it(asks: Project) -> None:
+    """By rule, and only if it was late for somebody."""
+    toml = asks.root / "machines" / "asks.toml"
+    text = toml.read_text(encoding="utf-8").replace('"rejected"]', '"rejected"], key = "all"')
+    toml.write_text(text + '\n[events.approved]\nlate = "drop"\n', encoding="utf-8")
+    asks.call("start", "asks", "--id", "one")
+    asks.call("signal", "one", "rejected")
+    asks.call("worker", "--until-idle", "--machine", "asks")
+
+    first = asks.call("emit", "approved", "--key", "all", "-o", "json").json
+    again = asks.call("emit", "approved", "--key", "all", "-o", "json").json
+
+    assert (first["woken"], first["late"]) == (0, {"drop": 1})
+    assert (again["repeats"], "late" in again) == (1, False)

@@ -8,10 +8,13 @@ While it waits nobody drives it: it is a row with a timer, and costs nothing. A 
 the timer, which makes it ready; so does its time. Whoever claims it then looks here again.
 """
 
+import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from statepipe.clock import Clock
+from statepipe.machine.events import ACCEPT, rule_of
+from statepipe.machine.waits import Wait
 from statepipe.model import ERROR, OK, TIMEOUT, Attachment, Change
 from statepipe.runtime.driving import resting
 from statepipe.runtime.driving.drive import Drive
@@ -48,7 +51,7 @@ def turn(drive: Drive, store: Store, *, worker: int) -> Turn:
             note = f"{datasets.told(dataset, key)} is there"
             return _moved(drive, _ended(OK, encode(there), note), worker=worker, clock=store.clock)
         events = (dataset,)
-    fact = emissions.first(store.connection, key, events) if key else None
+    fact = emissions.first(store.connection, key, events, drive.n) if key else None
     if fact is not None:
         said = f": {fact.reason}" if fact.reason else ""
         ended = _ended(fact.event, fact.params, f"it was emitted for {key}{said}")
@@ -63,7 +66,7 @@ def turn(drive: Drive, store: Store, *, worker: int) -> Turn:
     lacks = (None, key, events if key else ())
     if end.left_ms > 0:
         rest = _rest(drive, end, events, key=key, clock=store.clock)
-        return Turn(rest, Attachment(drive.stay, drive.state, wait=lacks))
+        return Turn(rest, Attachment(drive.stay, drive.state, wait=lacks, asks=_asks(drive)))
     if dataset:
         note = f"{datasets.told(dataset, key)} was not there {end.said}"
         ended = _ended(TIMEOUT, None, note)
@@ -118,11 +121,32 @@ def _moved(
     lacks: tuple[None, str, tuple[str, ...]] | None = None,
 ) -> Turn:
     change, attachment = resting.move(drive, ended, worker=worker, clock=clock)
-    key = "" if drive.part.call["key_of"] else None
+    key_of = drive.part.call["key_of"]
+    key = key_of and key_of(drive.params)
     if takes is not None or key is not None:
         attachment = attachment or Attachment(drive.stay, drive.state)
-        attachment = attachment._replace(wait=lacks or (takes, key, ()))
+        attachment = attachment._replace(wait=lacks or (takes, key, ()), asks=_asks(drive))
     return Turn(change, attachment)
+
+
+def _asks(drive: Drive) -> tuple[tuple[str, str, str], ...]:
+    """Return the events that may come too late, the states that wait for just that, the rule."""
+    machine, key_of = drive.program.table.machine, drive.part.call["key_of"]
+    ruled = [(each, rule_of(machine.events, each).late) for each in drive.part.call["events"]]
+    key = key_of(drive.params) if key_of else ""
+    if not key or all(late == ACCEPT for _, late in ruled):
+        return ()
+    waits = [(each.name, each.task) for each in machine.states if isinstance(each.task, Wait)]
+    same = [
+        (name, wait.events)
+        for name, wait in waits
+        if wait.events and wait.key_of(drive.params) == key
+    ]
+    return tuple(
+        (event, json.dumps([name for name, events in same if event in events]), late)
+        for event, late in ruled
+        if late != ACCEPT
+    )
 
 
 def _ended(event: str, value: bytes | None, note: str) -> Ended:

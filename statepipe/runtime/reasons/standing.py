@@ -123,6 +123,11 @@ def _resting(
         text = f"it waits in {state} for its time"
     due = f"{text}, which is over" if overdue else text
     said = [because("wait", due, at_ms=wake_at_ms, state=state, events=list(events))]
+    if missed := known.found.missed:
+        names = " and ".join(each.told for each in missed)
+        text = f"{names} came too late, after an earlier wait: only a signal can bring it now"
+        facts = {"events": [each.event for each in missed]}
+        said.append(because("late", text, at_ms=missed[-1].at_ms, **facts))
     kept = [event for event in known.found.signals if event not in events]
     if kept:
         text = f"it was sent {', '.join(kept)} as well, for which a later state waits"

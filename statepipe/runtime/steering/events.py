@@ -90,7 +90,8 @@ class Sender(ABC):
         """
         Send an event to all who wait for it with `key`, now or later; the first emit wins.
 
-        A worker starts an instance for each trigger that listens to it.
+        A worker starts an instance for each trigger that listens to it. For an instance whose wait
+        for it has ended it is late, and goes by the rule of its machine; the answer says so.
 
         Raises:
             NotFound: No machine waits for it with a key or is started by it, here or in the store.

@@ -99,6 +99,7 @@ _DELETE: Final = tuple(
         ("plan", "instance"),
         ("signal", "instance"),
         ("awaiting", "instance"),
+        ("waited", "instance"),
         ("job", "instance"),
         ("callback", "instance"),
         ("late_event", "instance"),

@@ -28,6 +28,7 @@ from statepipe.store.stage import rows as staged
 from statepipe.store.walk import children, datasets, emissions, signals
 from statepipe.store.walk.claims import not_found
 from statepipe.store.walk.replays import Replay, of_origin, origin_of
+from statepipe.store.walk.signals import Late
 
 _INSTANCE = """
 SELECT i.n, i.id, d.machine, d.version, d.digest, d.body, i.params, i.created_at_ms, i.epoch, i.seq,
@@ -225,7 +226,7 @@ class Inspection:
     key: str | None
     part_of: str | None
     parts: tuple[Part, ...]
-    late: tuple[str, ...]
+    late: tuple[Late, ...]
     job: Elsewhere | None
 
     @property
@@ -246,6 +247,13 @@ class Inspection:
     def resume_state(self) -> str:
         """The state a resume takes it to."""
         return self.failed_state or self.state
+
+    @property
+    def missed(self) -> tuple[Late, ...]:
+        """What was emitted of what it rests for, and came too late for it."""
+        events = self.awaits or ()
+        key = (self.generation, self.key)
+        return tuple(x for x in self.late if x.event in events and (x.generation, x.key) == key)
 
     @property
     def is_polling(self) -> bool:

@@ -12,8 +12,9 @@ Events that are emitted to whoever waits for them: one row an event and key, for
     newest      the number of the last emit
 
 The first emit wins: it is a fact, which who comes late finds there, and who repeats it only
-counts. The committer asks once more whether it was emitted when it commits a rest, so that
-an emit cannot fall between a look and that commit.
+counts. For an instance whose wait has ended it may be too late (`waited.py`): then that one
+does not find it. The committer asks once more whether it was emitted when it commits a rest, so
+that an emit cannot fall between a look and that commit.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -23,7 +24,7 @@ from statepipe.errors import BadParameter
 from statepipe.model import Attachment, Change
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
-from statepipe.store.walk import datasets, signals
+from statepipe.store.walk import datasets, signals, waited
 from statepipe.store.walk.interventions import JOURNAL_OF_STEERING
 from statepipe.store.walk.signals import WAKE, encoded
 
@@ -44,10 +45,14 @@ SELECT i.n, i.state
 """
 
 _FIRST = """
-SELECT event, params, reason
-  FROM emitted
- WHERE key = ? AND event IN ({events})
- ORDER BY n
+SELECT e.event, e.params, e.reason
+  FROM emitted e
+ WHERE e.key = ? AND e.event IN ({events})
+   AND NOT EXISTS (SELECT 1
+                     FROM late_event l
+                     JOIN instance i ON i.n = l.instance AND i.generation = l.generation
+                    WHERE l.instance = ? AND l.event = e.event AND l.key = e.key)
+ ORDER BY e.n
  LIMIT 1
 """
 
@@ -104,6 +109,7 @@ class Emitted(NamedTuple):
     woken: tuple[tuple[int, int], ...]  # numbers of instances, and seqs
     starts: tuple[str, ...] = ()  # triggers that start an instance for it, with their machines
     differs: bool = False  # something else went with it then, and stays
+    late: tuple[tuple[int, str], ...] = ()  # for which instances too late, and what it became
 
 
 def emit(
@@ -111,6 +117,8 @@ def emit(
 ) -> Emitted:
     """
     Write down that `event` happened for `key`, and wake who rests for that.
+
+    Of who does not wait for it any more it is written down that it came too late.
 
     Raises:
         ValueRefused: The parameters are no plain data.
@@ -131,15 +139,18 @@ def emit(
     }
     with store.write() as connection:
         ((repeats, differs),) = connection.execute(_EMIT, facts).fetchall()
-        resting = connection.execute(_RESTING, (event, key)).fetchall() if not repeats else []
+        if repeats:
+            return Emitted(repeats, (), differs=bool(differs))
+        late = waited.judge(connection, facts)
+        resting = connection.execute(_RESTING, (event, key)).fetchall()
         woken = [_wake(connection, n, state, facts) for n, state in resting]
-    return Emitted(repeats, tuple(woken), differs=bool(differs))
+    return Emitted(0, tuple(woken), late=late)
 
 
-def first(connection: sqlite3.Connection, key: str, events: Collection[str]) -> Fact | None:
-    """Return the oldest of `events` that was emitted with `key`."""
+def first(connection: sqlite3.Connection, key: str, events: Collection[str], n: int) -> Fact | None:
+    """Return the oldest of `events` that was emitted with `key`, not too late for instance `n`."""
     sql = _FIRST.format(events=", ".join("?" * len(events)))
-    row = connection.execute(sql, (key, *events)).fetchone()
+    row = connection.execute(sql, (key, *events, n)).fetchone()
     return None if row is None else Fact(*row)
 
 
@@ -156,12 +167,13 @@ def keep_wait(connection: sqlite3.Connection, change: Change, attachment: Attach
         signals.take(connection, taken, seq=change.seq + 1)
     if key is None:
         return True
+    waited.keep(connection, change, key, attachment)
     connection.execute("DELETE FROM awaiting WHERE instance = ?", (change.n,))
     if change.state == change.source:
         connection.executemany(_REST, [(event, key, change.n) for event in events])
     if events and datasets.is_name(events[0]):
         return datasets.found(connection, events[0], key) is None
-    return not events or first(connection, key, events) is None
+    return not events or first(connection, key, events, change.n) is None
 
 
 def told(events: Sequence[str], key: str | None) -> str:

@@ -5,7 +5,7 @@ Events that are sent to instances: kept until the wait they are for, taken once.
     deliver     the same inside the caller's transaction
     refuse_ended    who takes no events any more
     first       the oldest that an instance has not taken, of some events
-    late_ones   the names of those that came too late
+    late_ones   those that came too late, and what was emitted too late for an instance
     kept        the names of all that it has not taken
     encoded     the parameters of an event as the store keeps them
     take        it was taken, in the transaction of the move that answers it
@@ -61,8 +61,8 @@ VALUES (:n, :seq, :event, :params, :reason, :now_ms)
 """
 
 _LATE = """
-INSERT INTO late_event (instance, event, params, reason, sent_at_ms, became)
-VALUES (:n, :event, :params, :reason, :now_ms, :became)
+INSERT INTO late_event (instance, generation, event, params, reason, sent_at_ms, became)
+SELECT n, generation, :event, :params, :reason, :now_ms, :became FROM instance WHERE n = :n
 """
 
 _ENDED = """
@@ -81,6 +81,13 @@ SELECT n, event, params, reason
  LIMIT 1
 """
 
+_LATE_ONES = """
+SELECT event, key, generation, sent_at_ms, became
+  FROM late_event
+ WHERE instance = ?
+ ORDER BY n
+"""
+
 _KEPT = "SELECT event FROM signal WHERE instance = ? AND taken_seq IS NULL ORDER BY n"
 _COUNT = "SELECT count(*) FROM signal WHERE instance = ? AND taken_seq IS NULL"
 _TAKE = "UPDATE signal SET taken_seq = ? WHERE n = ? AND taken_seq IS NULL"
@@ -93,6 +100,21 @@ class Signal(NamedTuple):
     event: str
     params: bytes
     reason: str | None
+
+
+class Late(NamedTuple):
+    """An event that came too late for an instance; `key` is None if it was sent to it alone."""
+
+    event: str
+    key: str | None
+    generation: int
+    at_ms: int
+    became: str
+
+    @property
+    def told(self) -> str:
+        """What people call it."""
+        return self.event if self.key is None else f"{self.event} of {self.key}"
 
 
 class Sent(NamedTuple):
@@ -200,10 +222,9 @@ def kept(connection: sqlite3.Connection, n: int) -> tuple[str, ...]:
     return tuple(event for (event,) in connection.execute(_KEPT, (n,)))
 
 
-def late_ones(connection: sqlite3.Connection, n: int) -> tuple[str, ...]:
+def late_ones(connection: sqlite3.Connection, n: int) -> tuple[Late, ...]:
     """Return the events that came too late for an instance to be kept, the oldest first."""
-    sql = "SELECT event FROM late_event WHERE instance = ? ORDER BY n"
-    return tuple(event for (event,) in connection.execute(sql, (n,)))
+    return tuple(Late(*row) for row in connection.execute(_LATE_ONES, (n,)))
 
 
 def take(connection: sqlite3.Connection, n: int, *, seq: int) -> None:
