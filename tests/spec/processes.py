@@ -16,6 +16,7 @@ from typing import Any
 from statepipe.config import load_config
 from statepipe.errors import StoreInDoubt, TaskTimeout
 from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.events import EventRule
 from statepipe.machine.parameter import Param
 from statepipe.machine.tasks import Run
 from statepipe.machine.waits import Wait
@@ -94,6 +95,7 @@ def machine() -> Machine:
             State(name="done", final="success"),
         ),
         params=(Param(name="key", default=""),),
+        events=(EventRule(event=promises.RULED[0], late=promises.RULED[1]),),
     )
 
 

@@ -20,6 +20,8 @@ AGAIN_MAX: Final = 2
 WAIT_MS: Final = 20_000
 #: What `approving` waits for; each may be sent to one instance, or emitted with a key.
 EVENTS: Final = ("approved", "arrived", "more")
+#: Of these, the one that is not kept for who does not wait for it any more; as its rule says it.
+RULED: Final = ("arrived", "quarantine")
 TARGETS: Final = {
     ("extracting", "ok"): "deciding",
     ("deciding", "ok"): "approving",
@@ -122,6 +124,9 @@ class Instance:
     wake: Wake | None = None
     rang: bool = False  # it was claimed because its time had come, and has not moved since
     sent: list[Sent] = field(default_factory=list)
+    waited: bool = False  # for what is ruled, since the last rewind; and nobody has emitted it
+    missed: bool = False  # that was emitted, since the last rewind, while it did not wait for it
+    late: list[tuple[str, str, int]] = field(default_factory=list)  # as rows, by generation
     outcome: str | None = None  # how the attempt of the holder ended, once it has
     ended_boot_ms: int | None = None  # and when
     epochs: dict[int, int | None] = field(default_factory=dict)
@@ -155,6 +160,13 @@ class Instance:
     def is_waiting(self) -> bool:
         """Whether it rests for an event."""
         return self.state == "approving" and self.wake is not None
+
+    def is_told_too_late(self, event: str) -> None:
+        """Take over that what is ruled was emitted; it counts if its wait for it has ended."""
+        if self.waited and self.state != "approving":
+            self.missed = True
+            self.late.append((event, self.key, self.generation))
+        self.waited = False
 
     def is_driven(self, at: Moment) -> bool:
         """Whether a live worker holds it."""
@@ -200,6 +212,8 @@ class Instance:
         assert row.target == TARGETS[self.state, event]
         assert row.attempt == (None if waits else self.attempt + 1)
         final = row.target in FINISHED
+        if waits:
+            self._waits_for_it(at)
         self.again += event == "again"
         self.more += event == "more"
         self.failed_state = self.state if row.target == "failed" else None
@@ -240,8 +254,14 @@ class Instance:
 
     def _event_there(self, at: Moment) -> str | None:
         """Return what it need not wait for: the oldest sent to it, else the first emitted."""
-        there = [each.event for each in self._kept()] or list(at.emitted.get(self.key, ()))
+        emitted = [
+            each for each in at.emitted.get(self.key, ()) if not (self.missed and each == RULED[0])
+        ]
+        there = [each.event for each in self._kept()] or emitted
         return there[0] if there else None
+
+    def _waits_for_it(self, at: Moment) -> None:
+        self.waited = RULED[0] not in at.emitted.get(self.key, ())
 
     def _kept(self) -> list[Sent]:
         return [each for each in self.sent if each.taken_seq is None]
@@ -330,6 +350,7 @@ class Instance:
         assert self._event_there(at) is None, "nothing that has come is slept through"
         left_ms = self._left_ms(row)
         assert left_ms > 0, "time is up once"
+        self._waits_for_it(at)
         self.lost = 0
         self.entered_at_ms = min(self.entered_at_ms, row.at_ms)
         self._sleep(left_ms, at.boot_ms, row, at)
@@ -351,6 +372,7 @@ class Instance:
         self.generation += 1
         self.holder = self.wake = None
         self.batches = self.again = self.more = 0
+        self.waited = self.missed = False
         self._fresh()
 
     def _fresh(self) -> None:

@@ -11,7 +11,7 @@ from statepipe.errors import Refused
 from statepipe.store.codec import encode
 from statepipe.store.walk import emissions, signals
 from tests.spec.house import PICK, answered
-from tests.spec.promises import EVENTS
+from tests.spec.promises import EVENTS, RULED
 from tests.spec.theatre import Theatre
 
 #: So that everything ends: one that is sent "more" goes round once more.
@@ -42,7 +42,7 @@ class Senders(Theatre):
 
     @rule(key=st.sampled_from(["k0", "k1"]), event=st.sampled_from(EMITTED))
     def emit(self, key: str, event: str) -> None:
-        """Emit an event; all that rest for it are woken, by the first one alone."""
+        """Emit an event; the first one wakes all that rest for it, and is late for some."""
         if self.cli is None:
             return
         _, _, first, repeats = self.emits.get((event, key), (event, key, b"", -1))
@@ -52,9 +52,21 @@ class Senders(Theatre):
             for each in self.instances.values()
             if each.key == key and each.is_waiting and repeats < 0
         }
+        late = {
+            each.n
+            for each in self.instances.values()
+            if each.key == key and each.waited and each.state != "approving"
+        }
         emitted = emissions.emit(self.cli, event, key, params, reason=None)
         self.emits[event, key] = (event, key, first or encode(params), repeats + 1)
         self._judge(None)
+        if event == RULED[0] and repeats < 0:
+            for each in self.instances.values():
+                if each.key == key:
+                    each.is_told_too_late(event)
+            assert set(emitted.late) == {(n, RULED[1]) for n in late}
+        else:
+            assert emitted.late == (), "nobody minds, or it was judged"
         assert emitted.repeats == repeats + 1
         assert {n for n, _ in emitted.woken} == resting
         assert not any(self.instances[n].is_waiting for n in resting)

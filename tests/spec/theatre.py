@@ -13,7 +13,7 @@ from statepipe.store import liveness
 from statepipe.store.questions.evidence import gathered
 from tests.spec.house import House
 from tests.spec.processes import AT_ONCE_MAX, MACHINE, Play, Process
-from tests.spec.promises import Instance, Moment, Row, Wake
+from tests.spec.promises import RULED, Instance, Moment, Row, Wake
 
 #: After so many steps `why` is asked; it takes longer than most of them.
 WHY_EACH = 6
@@ -44,6 +44,13 @@ SELECT i.n, b.visit, count(*)
  GROUP BY i.n, b.visit
 """
 _SENT = "SELECT instance, seq, event, taken_seq FROM signal ORDER BY instance, seq"
+_WAITED = """
+SELECT w.instance, w.event, w.key, w.late
+  FROM waited w
+  JOIN instance i ON i.n = w.instance AND i.generation = w.generation
+ ORDER BY w.instance
+"""
+_LATE = "SELECT instance, event, key, generation FROM late_event ORDER BY instance, n"
 _EMITTED = "SELECT event, key, params, repeats FROM emitted ORDER BY n"
 
 
@@ -120,6 +127,18 @@ class Theatre(House):
         assert self.cli.connection.execute(_SENT).fetchall() == sent, "taken once, by order"
         emitted = self.cli.connection.execute(_EMITTED).fetchall()
         assert emitted == list(self.emits.values()), "the first one wins"
+
+    @invariant()
+    def each_emit_is_late_for_those_whose_wait_had_ended(self) -> None:
+        """Who may miss something is known, and who has missed it, once each."""
+        if self.cli is None:
+            return
+        event, rule = RULED
+        models = self.instances.values()
+        asking = [(each.n, event, each.key, rule) for each in models if each.waited]
+        assert self.cli.connection.execute(_WAITED).fetchall() == asking
+        late = [(each.n, *row) for each in models for row in each.late]
+        assert self.cli.connection.execute(_LATE).fetchall() == late
 
     @invariant()
     def no_more_use_the_resource_than_it_has_slots(self) -> None:
