@@ -269,7 +269,7 @@ def test_the_schema_is_made_once(store: Store) -> None:
 
 
 FACTS = {"boot_id": "b", "boot_ms": 1, "now_ms": 1, "limit": 1, "n": 1, "key": "k", "dead": 1}
-FACTS |= {"other": "c", "elsewhere": "[]", "wall": "w"}
+FACTS |= {"boot": "b", "elsewhere": "[]", "priority": 1, "definition": 1, "state": "s"}
 FACTS |= {"event": "e", "params": b"", "reason": None, "generation": 1, "states": "[]", "late": "l"}
 #: Of everything, as a worker of two machines asks, and as one of some queues.
 SCOPES = (
@@ -278,22 +278,17 @@ SCOPES = (
     ready.scope_sql(Scope(definitions=frozenset({1, 2}), elsewhere=frozenset({(1, "s0")}))),
 )
 OF_SCOPES = [
-    (timers.THIS_BOOT, "instance_timer "),
-    (timers.BY_WALL, "instance_timer "),
-    (timers.PASSED, "instance_timer_wall"),
-    (timers.DELAYED, "instance_timer_delay"),
-    (timers.NEXT_HERE, "instance_timer "),
-    (timers.NEXT_BY_WALL, "instance_timer "),
-    (timers.NEXT_PASSED, "instance_timer_wall"),
-    (timers.NEXT_DELAYED, "instance_timer_delay"),
     (ready._TRIES_AGAIN, "instance_timer"),
     (ready._AWAITS_KEY, "instance_key_awaited"),
     (ready._HELD_BY_DEAD, "instance_held"),
 ]
+#: Whoever may be claimed stands in a line of one of these.
+KINDS = (ready._FREE, timers.THIS_BOOT, timers.BY_WALL, timers.PASSED, timers.DELAYED)
 HOT = [
     *((sql.format(scope=scope), index) for sql, index in OF_SCOPES for scope in SCOPES),
-    (ready._LINE, "instance_turn ((priority,definition,state)<(?,?,?))"),
-    (ready._IN_LINE, "instance_turn (priority=? AND definition=? AND state=?)"),
+    *((sql, kind.by_index) for kind in KINDS for sql in kind.line_queries),
+    *((kind.ready(None), f"{kind.by_index} (") for kind in KINDS),
+    *((kind.next(None), f"{kind.by_index} (") for kind in KINDS if kind is not ready._FREE),
     (ready._KEY, "instance_key_awaited"),
     (ready._HELD, "instance_key_held"),
     (timers._OTHER_BOOT, "instance_timer"),

@@ -18,8 +18,9 @@ cancelled or is paused holds nothing; what a dead worker holds is held until it 
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -27,35 +28,20 @@ from statepipe.sharing import PRIORITY_MAX
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
 from statepipe.store.walk import timers
+from statepipe.store.walk.lines import Kind, Line, lines
+
+# What the query of a kind returns: `Ready` as far as its definition, then what it stands by.
+_Row = tuple[Any, ...]
+_ORDER = 4
 
 _NO_LIMITS: Final[Mapping[int, int]] = MappingProxyType({})
 
-# The ways to be ready, each by an index of its own. Numbers that are put into the text are made
-# by us; what comes from outside is bound.
-_FREE = """
-SELECT n, updated_at_ms, priority, definition
-  FROM instance
- WHERE status = 'ready' AND worker IS NULL AND wake_at_ms IS NULL AND awaits_turn = 0{scope}
- LIMIT :limit
-"""
-# What a machine has in one state is a line. The index leads from line to line, so that those
-# that are not in scope cost one step each, however long they are.
-_LINE = """
-SELECT priority, definition, state
-  FROM instance INDEXED BY instance_turn
- WHERE status = 'ready' AND worker IS NULL AND wake_at_ms IS NULL AND awaits_turn = 0
-   AND (priority, definition, state) < (?, ?, ?)
- ORDER BY priority DESC, definition DESC, state DESC
- LIMIT 1
-"""
-_IN_LINE = """
-SELECT n, updated_at_ms, priority, definition
-  FROM instance INDEXED BY instance_turn
- WHERE status = 'ready' AND worker IS NULL AND wake_at_ms IS NULL AND awaits_turn = 0
-   AND priority = ? AND definition = ? AND state = ?
- ORDER BY n
- LIMIT ?
-"""
+_FREE: Final = Kind(
+    by_index="instance_turn",
+    where="status = 'ready' AND worker IS NULL AND wake_at_ms IS NULL AND awaits_turn = 0",
+    order="n",
+    since="updated_at_ms",
+)
 _KEY = """
 SELECT concurrency_key
   FROM instance INDEXED BY instance_key_awaited
@@ -109,6 +95,11 @@ class Scope(NamedTuple):
     elsewhere: frozenset[tuple[int, str]] = frozenset()
     limits: Mapping[int, int] = _NO_LIMITS
 
+    @property
+    def is_narrow(self) -> bool:
+        """True if instances or a group are named: few, and not found by their lines."""
+        return self.instances is not None or self.group is not None
+
 
 class Ready(NamedTuple):
     """
@@ -151,14 +142,8 @@ def find_ready(
         under_way: How many of each definition the caller drives already.
         each_max: So many of one definition at most; None for any number.
     """
-    facts = {**moment(store, scope), "limit": limit}
-    look = _Look(store.connection, scope, facts)
-    lost = [
-        each._replace(lost_by=name)
-        for (worker, _), name in dead.items()
-        for each in look.rows(_HELD_BY_DEAD, dead=worker)
-    ]
-    found = [*lost, *look.due(), *look.with_key(), *look.free()]
+    look = _Look(store.connection, scope, {**moment(store, scope), "limit": limit})
+    found = [*look.lost(dead), *look.due(), *look.with_key(), *look.free()]
     return _in_turn(found, limit=limit, under_way=under_way, each_max=each_max)
 
 
@@ -177,15 +162,30 @@ def others_hold(connection: sqlite3.Connection, n: int) -> int:
 
 def next_timer_boot_ms(store: Store, *, scope: Scope) -> int | None:
     """Return when, by this boot's clock, the next waiting instance is due; None if none waits."""
-    facts, within = moment(store, scope), scope_sql(scope)
-    asked = [(timers.NEXT_HERE, ""), (timers.NEXT_BY_WALL, "")]
-    for other in timers.other_boots(store.connection, store.clock.boot_id):
-        asked += [(timers.NEXT_PASSED, other), (timers.NEXT_DELAYED, other)]
-    rows = (
-        store.connection.execute(sql.format(scope=within), {**facts, "other": other}).fetchone()
-        for sql, other in asked
-    )
-    return min((due for (due,) in filter(None, rows)), default=None)
+    connection, facts = store.connection, moment(store, scope)
+    found: list[int] = []
+    for kind, boot in timers.kinds(connection, store.clock.boot_id):
+        bound = {**facts, "boot": boot}
+        if scope.is_narrow:
+            asked = [(kind.next(scope_sql(scope)), bound)]
+        else:
+            sql = kind.next(None)
+            standing = lines_in(connection, kind, scope, bound)
+            asked = [(sql, {**bound, **line._asdict()}) for line in standing]
+        rows = (connection.execute(*each).fetchone() for each in asked)
+        found += (row[0] for row in rows if row is not None)
+    return min(found, default=None)
+
+
+def lines_in(
+    connection: sqlite3.Connection, kind: Kind, scope: Scope, facts: Mapping[str, Any]
+) -> Iterator[Line]:
+    """Yield the lines of a kind that are in a scope of machines and queues."""
+    for line in lines(connection, kind, facts):
+        if scope.definitions is not None and line.definition not in scope.definitions:
+            continue
+        if (line.definition, line.state) not in scope.elsewhere:
+            yield line
 
 
 def tries_again(store: Store, scope: Scope) -> bool:
@@ -226,21 +226,29 @@ class _Look:
         self._connection = connection
         self._scope = scope
         self._facts = facts
-        self._within = scope_sql(scope)
         self._limit: int = facts["limit"]
 
-    def rows(self, sql: str, *, is_due: bool = False, **more: object) -> list[Ready]:
-        """Return what a query finds in scope."""
-        rows = self._connection.execute(sql.format(scope=self._within), {**self._facts, **more})
-        return [Ready(*row)._replace(is_due=is_due) for row in rows]
+    def lost(self, dead: Mapping[tuple[int, int], str]) -> list[Ready]:
+        """Return what dead workers hold."""
+        sql = _HELD_BY_DEAD.format(scope=scope_sql(self._scope))
+        return [
+            Ready(*row)._replace(lost_by=name)
+            for (worker, _), name in dead.items()
+            for row in self._connection.execute(sql, {**self._facts, "dead": worker})
+        ]
 
     def due(self) -> list[Ready]:
         """Return those whose time is up."""
-        found = [*self._fairly(timers.THIS_BOOT), *self._fairly(timers.BY_WALL)]
-        for other in timers.other_boots(self._connection, self._facts["boot_id"]):
-            found += self._fairly(timers.PASSED, other=other)
-            found += self._fairly(timers.DELAYED, other=other)
-        return found
+        kinds = timers.kinds(self._connection, self._facts["boot_id"])
+        return [
+            Ready(*row[:4])._replace(is_due=True)
+            for kind, boot in kinds
+            for row in self._stand(kind, boot=boot)
+        ]
+
+    def free(self) -> list[Ready]:
+        """Return those that rest and wait for nobody but us."""
+        return [Ready(*row[:4]) for row in self._stand(_FREE)]
 
     def with_key(self) -> list[Ready]:
         """Return those that wait for their key, if there is room for them, the oldest first."""
@@ -248,7 +256,9 @@ class _Look:
         for key in self._keys():
             if len(found) >= self._limit:
                 break
-            waiting = self.rows(_AWAITS_KEY, key=key)
+            sql = _AWAITS_KEY.format(scope=scope_sql(self._scope))
+            rows = self._connection.execute(sql, {**self._facts, "key": key})
+            waiting = [Ready(*row) for row in rows]
             limits = [self._scope.limits.get(each.definition) for each in waiting]
             room = self._limit
             if limit := min((each for each in limits if each is not None), default=None):
@@ -256,34 +266,28 @@ class _Look:
             found += waiting[: max(0, room)]
         return found
 
-    def free(self) -> list[Ready]:
-        """Return those that rest and wait for nobody but us."""
-        if self._scope.instances is not None or self._scope.group is not None:
-            return self.rows(_FREE)
-        found: list[Ready] = []
+    def _stand(self, kind: Kind, **bound: object) -> list[_Row]:
+        """Return the first ones in each line that is in scope, in their common order."""
+        facts = {**self._facts, **bound}
+        if self._scope.is_narrow:
+            return self._rows(kind.ready(scope_sql(self._scope)), facts)
+        sql = kind.ready(None)
+        found: list[_Row] = []
         priority = PRIORITY_MAX
-        for line in self._lines():
-            if line[0] < priority and len(found) >= self._limit:
+        for line in lines_in(self._connection, kind, self._scope, facts):
+            if line.priority < priority and len(found) >= self._limit:
                 break  # enough of a higher priority
-            priority = line[0]
-            rows = self._connection.execute(_IN_LINE, (*line, self._limit))
-            found += (Ready(*row) for row in rows)
-        return found
+            priority = line.priority
+            found += self._rows(sql, {**facts, **line._asdict()})
+        return sorted(found, key=itemgetter(_ORDER))
 
-    def _lines(self) -> Iterator[tuple[int, int, str]]:
-        """Yield what there is by priority, machine and state, in scope, the highest first."""
-        line: tuple[int, int, str] | None = (PRIORITY_MAX + 1, 0, "")
-        while (line := self._connection.execute(_LINE, line).fetchone()) is not None:
-            _, definition, state = line
-            known = self._scope.definitions
-            if known is not None and definition not in known:
-                continue
-            if (definition, state) not in self._scope.elsewhere:
-                yield line
+    def _rows(self, sql: str, facts: Mapping[str, Any]) -> list[_Row]:
+        rows: list[_Row] = self._connection.execute(sql, facts).fetchall()
+        return rows
 
     def _keys(self) -> Iterable[str]:
-        if self._scope.instances is not None or self._scope.group is not None:
-            sql = _KEYS_OF.format(scope=self._within)
+        if self._scope.is_narrow:
+            sql = _KEYS_OF.format(scope=scope_sql(self._scope))
             return [key for (key,) in self._connection.execute(sql, self._facts)]
         return self._every_key()
 
@@ -293,15 +297,6 @@ class _Look:
             (key,) = row
             assert key is not None
             yield key
-
-    def _fairly(self, sql: str, **more: object) -> list[Ready]:
-        """Return those that are due, and the first of machines that stand behind so many."""
-        found = self.rows(sql, is_due=True, **more)
-        if len(found) == self._limit:
-            seen = frozenset(each.definition for each in found)
-            others = sql.format(scope=f"{{scope}} AND +definition NOT IN ({_numbers(seen)})")
-            found += self.rows(others, is_due=True, **more)
-        return found
 
 
 def _in_turn(
@@ -329,5 +324,5 @@ def _in_turn(
     return chosen
 
 
-def _numbers(numbers: Sequence[int] | frozenset[int]) -> str:
+def _numbers(numbers: Iterable[int]) -> str:
     return ", ".join(f"{n:d}" for n in numbers)

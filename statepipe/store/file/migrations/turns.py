@@ -3,7 +3,7 @@ Part of migration 0002, schema version 2: whose turn it is, and who drives what.
 
     instance.priority, concurrency_key, awaits_turn    what decides who is claimed next
     instance_turn, instance_key_…                      indexes for that order
-    instance_timer…                                    the same for instances that are due
+    instance_timer_…                                   the same for instances that are due
     worker.serves                                      what a worker drives
     route                                              states that are not of the queue "default"
 """
@@ -30,20 +30,28 @@ STATEMENTS: Final = (
         "CREATE INDEX instance_turn ON instance (priority, definition, state, n)"
         " WHERE status = 'ready' AND worker IS NULL AND wake_at_ms IS NULL AND awaits_turn = 0"
     ),
-    # claim: waiting for a moment; of which machine, for those behind 10,000 of another one
+    # metrics, top: waiting for a moment, and of which machine
     "DROP INDEX instance_timer",
     (
         "CREATE INDEX instance_timer ON instance (wake_boot_id, wake_boot_ms, definition)"
         " WHERE wake_boot_id IS NOT NULL"
     ),
+    # claim: waiting for a moment, in the same order, the first one that is due
+    (
+        "CREATE INDEX instance_timer_turn"
+        " ON instance (wake_boot_id, priority, definition, state, wake_boot_ms)"
+        " WHERE wake_boot_id IS NOT NULL"
+    ),
     # the same on another boot, where the boot clock says nothing: by the wall clock
     (
-        "CREATE INDEX instance_timer_wall ON instance (wake_boot_id, wake_at_ms)"
+        "CREATE INDEX instance_timer_wall"
+        " ON instance (wake_boot_id, priority, definition, state, wake_at_ms)"
         " WHERE wake_boot_id IS NOT NULL"
     ),
     # and at most one delay after start-up
     (
-        "CREATE INDEX instance_timer_delay ON instance (wake_boot_id, wake_delay_ms)"
+        "CREATE INDEX instance_timer_delay"
+        " ON instance (wake_boot_id, priority, definition, state, wake_delay_ms)"
         " WHERE wake_boot_id IS NOT NULL"
     ),
     # claim, create: how many have begun with a key and not ended

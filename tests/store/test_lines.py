@@ -1,0 +1,150 @@
+"""
+Lines: whoever is ready is found at the head of its line, however long the other lines are.
+
+How much is read is counted in SQLite's own steps, so that no clock is asked.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from statepipe.clock import WALL
+from statepipe.store.walk import ready
+from statepipe.store.walk.ready import Scope
+from tests.store import stores
+from tests.store.turning import Scene
+
+#: So many make a line long: to read one of them takes SQLite several steps.
+LONG = 3_000
+#: SQLite counts its steps by the hundred.
+A_HUNDRED = 100
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    """Make a scene."""
+    return Scene(tmp_path)
+
+
+@contextmanager
+def reads_little(scene: Scene) -> Iterator[None]:
+    """Fail if what is done takes more steps than there are instances in a long line."""
+    taken = [0]
+
+    def count() -> None:
+        taken[0] += A_HUNDRED
+
+    scene.store.connection.set_progress_handler(count, A_HUNDRED)
+    try:
+        yield
+    finally:
+        scene.store.connection.set_progress_handler(None, 0)
+    assert taken[0] < LONG
+
+
+def this_boot(scene: Scene) -> None:
+    """Timers of this boot stay what they are."""
+    del scene
+
+
+def by_wall(scene: Scene) -> None:
+    """Timers become those of a wait until a moment."""
+    with scene.store.write() as connection:
+        connection.execute(
+            "UPDATE instance SET seq = seq + 1, wake_boot_id = ?, wake_boot_ms = wake_at_ms"
+            " WHERE wake_boot_id IS NOT NULL",
+            (WALL,),
+        )
+
+
+def passed(scene: Scene) -> None:
+    """Timers become another boot's, which the wall clock passes."""
+    scene.clock.reboot()
+
+
+def delayed(scene: Scene) -> None:
+    """Timers become another boot's, and the wall clock is set back."""
+    scene.clock.reboot()
+    scene.clock.set_wall(scene.clock.now_ms() - 86_400_000)
+
+
+CLOCKS = (this_boot, by_wall, passed, delayed)
+
+
+def test_of_one_machine_the_oldest_is_next_whatever_state_it_is_in(scene: Scene) -> None:
+    """One that was woken while others were made is not behind all of them."""
+    scene.make("m", "old", state="a")
+    scene.make("m", *(f"new{n}" for n in range(5)), state="z")
+
+    assert scene.claim(limit=1) == ["old"]
+    assert scene.claim(limit=2) == ["new0", "new1"]
+
+
+@pytest.mark.parametrize("rest", CLOCKS)
+def test_of_those_that_are_due_the_higher_priority_goes_first(
+    scene: Scene, rest: Callable[[Scene], None]
+) -> None:
+    """However many of a lower one have been due for longer, by whichever clock."""
+    scene.make("m", *(f"low{n}" for n in range(5)))
+    scene.make("m", "high", priority=5)
+    scene.rest([*(f"low{n}" for n in range(5)), "high"])
+    rest(scene)
+    scene.clock.advance(10_000)
+
+    assert scene.claim(limit=1) == ["high"]
+    assert scene.claim(limit=2) == ["low0", "low1"]
+
+
+@pytest.mark.parametrize("rest", CLOCKS)
+def test_the_third_machine_whose_instance_is_due_has_its_turn(
+    scene: Scene, rest: Callable[[Scene], None]
+) -> None:
+    """Behind two that have more due than may be claimed at once."""
+    names = [*(f"a{n}" for n in range(10)), *(f"b{n}" for n in range(10)), "c"]
+    for name in names:
+        scene.make(name[0], name)
+    scene.rest(names)
+    rest(scene)
+    scene.clock.advance(10_000)
+
+    assert sorted(scene.claim(limit=3)) == ["a0", "b0", "c"]
+
+
+def test_what_is_ready_in_other_lines_is_not_read(scene: Scene) -> None:
+    """Be it of a machine or of a queue that is none of the worker's."""
+    scene.make("crowd", *(f"c{n}" for n in range(LONG)))
+    crowd = scene.define("crowd")
+    scene.make("m", "one")
+    mine = Scope(definitions=frozenset({scene.define("m")}))
+    elsewhere = Scope(elsewhere=frozenset({(crowd, "s0")}))
+
+    for scope in (mine, elsewhere):
+        with reads_little(scene):
+            found = ready.find_ready(scene.store, dead={}, scope=scope, limit=2)
+        assert [each.n for each in found] == [LONG + 1]
+
+
+@pytest.mark.parametrize("rest", CLOCKS)
+def test_what_waits_in_other_lines_is_not_read(scene: Scene, rest: Callable[[Scene], None]) -> None:
+    """Neither before it is due nor when it is and its own workers are away."""
+    names = [f"c{n}" for n in range(LONG)]
+    scene.make("crowd", *names)
+    scene.rest(names)
+    scene.make("m", "one")
+    rest(scene)
+    scopes = (
+        Scope(definitions=frozenset({scene.define("m")})),
+        Scope(elsewhere=frozenset({(scene.define("crowd"), "s0")})),
+        Scope(instances=frozenset({LONG + 1})),
+        Scope(group=1),
+    )
+
+    for _ in ("not due", "due"):
+        for scope in scopes:
+            with reads_little(scene):
+                assert ready.next_timer_boot_ms(scene.store, scope=scope) is None
+                ready.find_ready(scene.store, dead={}, scope=scope, limit=2)
+        scene.clock.advance(100_000)
+    assert stores.count(scene.store, "instance") == LONG + 1
