@@ -48,9 +48,9 @@ class Concurrency:
         key: Text with parameters in it, such as "{params.day}".
         limit: So many may have begun and not ended, 1..100,000. What is paused, has failed or
             was cancelled does not count; what waits for an event or a retry does.
-        behavior: What becomes of one more: "queue" lets it wait for its turn, in the order of
-            creation; with "skip" it is not made; with "cancel" the oldest are cancelled, and it
-            waits until they have ended.
+        behavior: What becomes of one more: "queue" lets it wait for its turn, the higher priority
+            first, then the older one; with "skip" it is not made; with "cancel" the oldest are
+            cancelled, and it waits until they have ended.
 
     Raises:
         DefinitionError: If one of them is out of range.

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from statepipe.clock import WALL
+from statepipe.store.questions.turns import turn_of
 from statepipe.store.walk import ready
 from statepipe.store.walk.ready import Scope
 from tests.store import stores
@@ -148,3 +149,57 @@ def test_what_waits_in_other_lines_is_not_read(scene: Scene, rest: Callable[[Sce
                 ready.find_ready(scene.store, dead={}, scope=scope, limit=2)
         scene.clock.advance(100_000)
     assert stores.count(scene.store, "instance") == LONG + 1
+
+
+def test_the_oldest_is_next_whatever_its_key_is_called(scene: Scene) -> None:
+    """A key that is first by its name does not go before all others for ever."""
+    scene.with_key("old", key="m:z")
+    scene.with_key("new", "newer", key="m:a")
+
+    assert scene.claim(limit=1) == ["old"]
+    assert scene.claim(limit=2) == ["new"]
+
+
+def test_machines_with_keys_take_turns(scene: Scene) -> None:
+    """However many keys one of them has."""
+    for n in range(5):
+        scene.with_key(f"a{n}", key=f"a:{n}")
+    scene.with_key("z", key="z:k")
+
+    assert sorted(scene.claim(limit=2)) == ["a0", "z"]
+
+
+def test_the_higher_priority_goes_first_among_keys_and_behind_one(scene: Scene) -> None:
+    """As everywhere; and `why` counts the same."""
+    scene.with_key("low", "lower", key="m:a")
+    scene.with_key("high", key="m:z", priority=5)
+    scene.with_key("late", key="m:a", priority=5)
+    waits = turn_of(scene.store.connection, 2)
+
+    assert scene.claim(limit=1) == ["high"]
+    assert waits.before == 2
+    assert scene.claim(limit=2) == ["late"]
+
+
+def test_what_waits_behind_a_taken_key_hides_nobody(scene: Scene) -> None:
+    """Neither one of its own machine nor, in a group or by name, one of a few."""
+    scene.with_key("first")
+    scene.claim()
+    scene.with_key(*(f"b{n}" for n in range(50)))
+    scene.with_key("free", "next", key="m:other")
+
+    limits = {scene.define("m"): 1}
+    for scope in (Scope(limits=limits), Scope(instances=frozenset(range(1, 60)), limits=limits)):
+        found = ready.find_ready(scene.store, dead={}, scope=scope, limit=2)
+        assert [each.n for each in found] == [52]
+
+
+def test_in_two_lines_no_more_have_a_key_than_may(scene: Scene) -> None:
+    """Each line has room for one, and both together have as well."""
+    scene.with_key("a", "b")
+    scene.with_key("c", priority=1)
+    resting = Scope(limits={scene.define("m"): 2})
+
+    assert scene.claim(scope=resting) == ["c", "a"]
+    assert scene.claim(scope=resting) == []
+    scene.sound()

@@ -271,6 +271,7 @@ def test_the_schema_is_made_once(store: Store) -> None:
 FACTS = {"boot_id": "b", "boot_ms": 1, "now_ms": 1, "limit": 1, "n": 1, "key": "k", "dead": 1}
 FACTS |= {"boot": "b", "elsewhere": "[]", "priority": 1, "definition": 1, "state": "s"}
 FACTS |= {"event": "e", "params": b"", "reason": None, "generation": 1, "states": "[]", "late": "l"}
+FACTS |= {"after": 0, "taken": "[]"}
 #: Of everything, as a worker of two machines asks, and as one of some queues.
 SCOPES = (
     "",
@@ -279,17 +280,16 @@ SCOPES = (
 )
 OF_SCOPES = [
     (ready._TRIES_AGAIN, "instance_timer"),
-    (ready._AWAITS_KEY, "instance_key_awaited"),
     (ready._HELD_BY_DEAD, "instance_held"),
 ]
 #: Whoever may be claimed stands in a line of one of these.
-KINDS = (ready._FREE, timers.THIS_BOOT, timers.BY_WALL, timers.PASSED, timers.DELAYED)
+TIMERS = (timers.THIS_BOOT, timers.BY_WALL, timers.PASSED, timers.DELAYED)
+KINDS = (ready._FREE, ready._AWAITS_KEY, *TIMERS)
 HOT = [
     *((sql.format(scope=scope), index) for sql, index in OF_SCOPES for scope in SCOPES),
     *((sql, kind.by_index) for kind in KINDS for sql in kind.line_queries),
     *((kind.ready(None), f"{kind.by_index} (") for kind in KINDS),
-    *((kind.next(None), f"{kind.by_index} (") for kind in KINDS if kind is not ready._FREE),
-    (ready._KEY, "instance_key_awaited"),
+    *((kind.next(None), f"{kind.by_index} (") for kind in TIMERS),
     (ready._HELD, "instance_key_held"),
     (timers._OTHER_BOOT, "instance_timer"),
     ("SELECT n FROM instance WHERE worker = 1 AND request IS NOT NULL", "instance_held"),

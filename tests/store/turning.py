@@ -39,15 +39,18 @@ class Scene:
             instances=[NewInstance(each, encode({}), None, priority) for each in ids],
         )
 
-    def with_key(self, *ids: str, key: str = "m:k", terms: Terms | None = None) -> list[Made]:
-        """Make instances of `m` that have a key, one by one."""
+    def with_key(
+        self, *ids: str, key: str = "m:k", terms: Terms | None = None, priority: int = 0
+    ) -> list[Made]:
+        """Make instances that have a key, one by one, of the machine that it names."""
+        machine = key.partition(":")[0]
         return [
             steering.create(
                 self.store,
-                machine="m",
-                definition=self.define("m"),
+                machine=machine,
+                definition=self.define(machine),
                 initial="s0",
-                instances=[NewInstance(each, encode({}), key=key)],
+                instances=[NewInstance(each, encode({}), None, priority, key)],
                 terms=terms or Terms(limit=1),
             )
             for each in ids

@@ -35,7 +35,8 @@ SELECT id
 _BEFORE = """
 SELECT count(*)
   FROM instance INDEXED BY instance_key_awaited
- WHERE awaits_turn = 1 AND status = 'ready' AND concurrency_key = ? AND n < ?
+ WHERE awaits_turn = 1 AND status = 'ready' AND concurrency_key = :key
+   AND (priority > :priority OR priority = :priority AND n < :n)
 """
 
 # The condition of the partial index stands there word for word, as in `listing.py`.
@@ -60,7 +61,7 @@ class Turn(NamedTuple):
         key: What only so many may have at a time; None if it has none.
         waits: True if it waits for the key.
         holders: Ids of others that have the key, the oldest first; some of them.
-        before: How many wait for it that are older.
+        before: How many wait for it whose turn is before this one's.
     """
 
     priority: int
@@ -78,7 +79,7 @@ def turn_of(connection: sqlite3.Connection, n: int) -> Turn:
     if not waits:
         return Turn(priority, queue, key, waits=False)
     holders = tuple(id_ for (id_,) in connection.execute(_HOLDERS, (key, NAMED_MAX)))
-    (before,) = connection.execute(_BEFORE, (key, n)).fetchone()
+    (before,) = connection.execute(_BEFORE, {"key": key, "priority": priority, "n": n}).fetchone()
     return Turn(priority, queue, key, waits=True, holders=holders, before=before)
 
 

@@ -32,7 +32,7 @@ _FOLLOWING: Final = (
 
 _OF_LINE = "priority = :priority AND definition = :definition AND state = :state"
 _READY = """
-SELECT n, {since}, priority, definition, {order}
+SELECT n, {since}, priority, definition, {order}, concurrency_key
   FROM instance {by}
  WHERE {where} AND {of}
    AND {due}

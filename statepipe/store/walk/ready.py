@@ -12,13 +12,14 @@ Among equals machines take turns: the next is of the machine of which the least 
 that however much one has ready, another waits for one claim. Within a machine those come first
 that were lost, then those that are due, then the oldest.
 
-Of those with a key (`concurrency` of a machine) only so many may have begun and not ended. That
-is counted in their rows (`held`), inside the transaction that claims: what has failed, was
-cancelled or is paused holds nothing; what a dead worker holds is held until it is taken over.
+Of those with a key (`concurrency` of a machine) only so many may have begun and not ended; the
+next is the first one in that order whose key has room. That is counted in their rows (`held`),
+inside the transaction that claims: what has failed, was cancelled or is paused holds nothing;
+what a dead worker holds is held until it is taken over.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from operator import itemgetter
 from types import MappingProxyType
@@ -32,7 +33,9 @@ from statepipe.store.walk.lines import Kind, Line, lines
 
 # What the query of a kind returns: `Ready` as far as its definition, then what it stands by.
 _Row = tuple[Any, ...]
-_ORDER = 4
+_ORDER, _KEY = 4, 5
+
+_Rows = Callable[[str, Mapping[str, Any]], list[_Row]]
 
 _NO_LIMITS: Final[Mapping[int, int]] = MappingProxyType({})
 
@@ -42,25 +45,14 @@ _FREE: Final = Kind(
     order="n",
     since="updated_at_ms",
 )
-_KEY = """
-SELECT concurrency_key
-  FROM instance INDEXED BY instance_key_awaited
- WHERE awaits_turn = 1 AND status = 'ready' AND concurrency_key > ?
- ORDER BY concurrency_key
- LIMIT 1
-"""
-_KEYS_OF = """
-SELECT DISTINCT concurrency_key
-  FROM instance
- WHERE awaits_turn = 1 AND status = 'ready'{scope}
-"""
-_AWAITS_KEY = """
-SELECT n, updated_at_ms, priority, definition
-  FROM instance INDEXED BY instance_key_awaited
- WHERE awaits_turn = 1 AND status = 'ready' AND concurrency_key = :key{scope}
- ORDER BY n
- LIMIT :limit
-"""
+# Those whose key is found to be taken are passed over, however many have it.
+_AWAITS_KEY: Final = Kind(
+    by_index="instance_key_turn",
+    where="awaits_turn = 1 AND status = 'ready'",
+    order="n",
+    since="updated_at_ms",
+    due="n > :after AND concurrency_key NOT IN (SELECT value FROM json_each(:taken))",
+)
 _HELD = """
 SELECT count(*)
   FROM instance INDEXED BY instance_key_held
@@ -227,6 +219,7 @@ class _Look:
         self._scope = scope
         self._facts = facts
         self._limit: int = facts["limit"]
+        self._held: dict[str, int] = {}
 
     def lost(self, dead: Mapping[tuple[int, int], str]) -> list[Ready]:
         """Return what dead workers hold."""
@@ -243,34 +236,25 @@ class _Look:
         return [
             Ready(*row[:4])._replace(is_due=True)
             for kind, boot in kinds
-            for row in self._stand(kind, boot=boot)
+            for row in self._stand(kind, self._rows, boot=boot)
         ]
 
     def free(self) -> list[Ready]:
         """Return those that rest and wait for nobody but us."""
-        return [Ready(*row[:4]) for row in self._stand(_FREE)]
+        return [Ready(*row[:4]) for row in self._stand(_FREE, self._rows)]
 
     def with_key(self) -> list[Ready]:
-        """Return those that wait for their key, if there is room for them, the oldest first."""
-        found: list[Ready] = []
-        for key in self._keys():
-            if len(found) >= self._limit:
-                break
-            sql = _AWAITS_KEY.format(scope=scope_sql(self._scope))
-            rows = self._connection.execute(sql, {**self._facts, "key": key})
-            waiting = [Ready(*row) for row in rows]
-            limits = [self._scope.limits.get(each.definition) for each in waiting]
-            room = self._limit
-            if limit := min((each for each in limits if each is not None), default=None):
-                room = limit - held(self._connection, key)
-            found += waiting[: max(0, room)]
-        return found
+        """Return those that wait for their key, if there is room for them."""
+        rows = self._stand(_AWAITS_KEY, self._with_room)
+        rows.sort(key=lambda row: (-row[2], row[0]))  # in lines, each key had all of its room
+        has_room = self._room()
+        return [Ready(*row[:4]) for row in rows if has_room(row)]
 
-    def _stand(self, kind: Kind, **bound: object) -> list[_Row]:
-        """Return the first ones in each line that is in scope, in their common order."""
+    def _stand(self, kind: Kind, rows: _Rows, **bound: object) -> list[_Row]:
+        """Return what `rows` finds in each line that is in scope, in their common order."""
         facts = {**self._facts, **bound}
         if self._scope.is_narrow:
-            return self._rows(kind.ready(scope_sql(self._scope)), facts)
+            return rows(kind.ready(scope_sql(self._scope)), facts)
         sql = kind.ready(None)
         found: list[_Row] = []
         priority = PRIORITY_MAX
@@ -278,25 +262,47 @@ class _Look:
             if line.priority < priority and len(found) >= self._limit:
                 break  # enough of a higher priority
             priority = line.priority
-            found += self._rows(sql, {**facts, **line._asdict()})
+            found += rows(sql, {**facts, **line._asdict()})
         return sorted(found, key=itemgetter(_ORDER))
 
     def _rows(self, sql: str, facts: Mapping[str, Any]) -> list[_Row]:
         rows: list[_Row] = self._connection.execute(sql, facts).fetchall()
         return rows
 
-    def _keys(self) -> Iterable[str]:
-        if self._scope.is_narrow:
-            sql = _KEYS_OF.format(scope=scope_sql(self._scope))
-            return [key for (key,) in self._connection.execute(sql, self._facts)]
-        return self._every_key()
+    def _with_room(self, sql: str, facts: Mapping[str, Any]) -> list[_Row]:
+        """Return the first ones for whose key there is room."""
+        found: list[_Row] = []
+        taken: set[str] = set()
+        has_room = self._room()
+        after, count = 0, self._limit
+        while True:
+            asked = {"after": after, "limit": count, "taken": json.dumps(sorted(taken))}
+            rows = self._rows(sql, {**facts, **asked})
+            for row in rows:
+                if has_room(row):
+                    found.append(row)
+                else:
+                    taken.add(row[_KEY])
+            if len(found) >= self._limit or len(rows) < count:
+                return found
+            after, count = rows[-1][0], 2 * count
 
-    def _every_key(self) -> Iterator[str]:
-        key: str | None = ""
-        while row := self._connection.execute(_KEY, (key,)).fetchone():
-            (key,) = row
-            assert key is not None
-            yield key
+    def _room(self) -> Callable[[_Row], bool]:
+        """Return what tells of one after the other whether its key has room for it as well."""
+        begun: dict[str, int] = {}
+
+        def has_room(row: _Row) -> bool:
+            key = row[_KEY]
+            if key not in self._held:
+                self._held[key] = held(self._connection, key)
+            count = begun.setdefault(key, self._held[key])
+            limit = self._scope.limits.get(row[3])
+            if limit is not None and count >= limit:
+                return False
+            begun[key] = count + 1
+            return True
+
+        return has_room
 
 
 def _in_turn(

@@ -59,7 +59,13 @@ STATEMENTS: Final = (
         "CREATE INDEX instance_key_held ON instance (concurrency_key)"
         " WHERE concurrency_key IS NOT NULL AND status = 'ready' AND awaits_turn = 0"
     ),
-    # claim, create: who waits for a key, in the order of creation
+    # claim: who waits for a key, in the order of their turn
+    (
+        "CREATE INDEX instance_key_turn"
+        " ON instance (priority, definition, state, n, concurrency_key)"
+        " WHERE awaits_turn = 1 AND status = 'ready'"
+    ),
+    # create, why: who waits for one key, in the order of creation
     (
         "CREATE INDEX instance_key_awaited ON instance (concurrency_key, n)"
         " WHERE awaits_turn = 1 AND status = 'ready'"
