@@ -130,7 +130,7 @@ class Claiming:
             return []
         found = ready.find_ready(
             self._store,
-            dead={},
+            dead=claims.dead_workers(self._store, me=self._worker),
             scope=self._scope,
             limit=len(idle),
             under_way=under_way,
