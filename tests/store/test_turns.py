@@ -165,6 +165,29 @@ def test_what_is_paused_or_ended_has_no_key(scene: Scene, wish: Literal["pause",
     scene.sound()
 
 
+def test_what_was_paused_is_cleaned_up_after_when_its_key_is_free(scene: Scene) -> None:
+    """Another one has it meanwhile; one that was not paused keeps it, and one that waits waits."""
+    machine = scene.define("m", cleans=True)
+    one = Scope(limits={machine: 1})
+    scene.with_key("a", "b", "c", cleans=True)
+    assert scene.claim(scope=one) == ["a"]
+    scene.commit(stores.waiting(scene.at("a"), clock=scene.clock, delay_ms=10))
+    asking.request(scene.store, instance_id="a", wish="pause", reason=None)
+    assert scene.claim(scope=one) == ["b"]
+
+    for name in ("a", "c"):
+        assert asking.request(scene.store, instance_id=name, wish="cancel", reason=None)
+
+    assert scene.at("a").state == scene.at("c").state == "cancelling"
+    assert scene.claim(scope=one) == []
+    scene.commit(stores.waiting(scene.at("b"), clock=scene.clock, delay_ms=10))
+    asking.request(scene.store, instance_id="b", wish="cancel", reason=None)
+    assert scene.claim(scope=one) == ["b"]
+    scene.commit(stores.plain(scene.at("b"), "done", status="done"))
+    assert scene.claim(scope=one) == ["a"]
+    scene.sound()
+
+
 def test_what_is_taken_back_while_its_key_is_free_is_driven_at_once(scene: Scene) -> None:
     """By whoever takes it back, and then it has the key."""
     scene.with_key("a", "b")

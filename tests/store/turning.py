@@ -25,9 +25,10 @@ class Scene:
         self.store: Store = stores.opened(folder, self.clock)
         self.me = stores.registered(self.store)
 
-    def define(self, machine: str) -> int:
-        """Return the number of a machine."""
-        return steering.define(self.store, machine=machine, version=1, digest="d", body="{}")
+    def define(self, machine: str, *, cleans: bool = False) -> int:
+        """Return the number of a machine; one that `cleans` has an `on_cancel`."""
+        digest, body = ("c", '{"on_cancel": {}}') if cleans else ("d", "{}")
+        return steering.define(self.store, machine=machine, version=1, digest=digest, body=body)
 
     def make(self, machine: str, *ids: str, priority: int = 0, state: str = "s0") -> None:
         """Make instances at rest."""
@@ -40,7 +41,12 @@ class Scene:
         )
 
     def with_key(
-        self, *ids: str, key: str = "m:k", terms: Terms | None = None, priority: int = 0
+        self,
+        *ids: str,
+        key: str = "m:k",
+        terms: Terms | None = None,
+        priority: int = 0,
+        cleans: bool = False,
     ) -> list[Made]:
         """Make instances that have a key, one by one, of the machine that it names."""
         machine = key.partition(":")[0]
@@ -48,7 +54,7 @@ class Scene:
             steering.create(
                 self.store,
                 machine=machine,
-                definition=self.define(machine),
+                definition=self.define(machine, cleans=cleans),
                 initial="s0",
                 instances=[NewInstance(each, encode({}), None, priority, key)],
                 terms=terms or Terms(limit=1),

@@ -48,11 +48,13 @@ UPDATE instance
  WHERE n = :n
 """  # noqa: S608  (made of constants)
 
-# For whoever claims it: the work of its `on_cancel` is done like any other.
+# For whoever claims it: the work of its `on_cancel` is done like any other. One that is paused
+# has given up its key, and waits for its turn again.
 _BEGIN_CANCELLING = f"""
 UPDATE instance
    SET {TAKE_OVER},
        status         = 'ready',
+       awaits_turn    = awaits_turn OR (status = 'paused' AND concurrency_key IS NOT NULL),
        failed_state   = state,
        state          = :cancelling,
        attempt        = 0,
