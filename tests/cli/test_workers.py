@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +243,21 @@ def test_the_watchdog_is_fed_by_turns_and_by_nothing_else() -> None:
         assert _heard(listener) == ["READY=1"]
         Systemd({}, clock=clock).turned(stopping=False)
         assert _heard(listener) == []
+
+
+def test_what_systemd_has_no_room_for_is_said_again() -> None:
+    """A READY that is lost would have the unit killed for never having started."""
+    name = f"statepipe-test-{os.getpid()}"
+    environ = {"NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": "10000000"}
+    systemd = Systemd(environ, clock=ManualClock())
+    with _listening(f"\0{name}") as listener:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
+            others.setblocking(False)  # noqa: FBT003  (the library's signature)
+            with suppress(BlockingIOError):
+                while True:  # until it has no room
+                    others.sendto(b"RELOADING=1", f"\0{name}")
+        systemd.turned(stopping=False)
+        assert set(_heard(listener)) == {"RELOADING=1"}
+        systemd.turned(stopping=False)
+        systemd.turned(stopping=False)
+        assert _heard(listener) == ["READY=1", "WATCHDOG=1"]

@@ -43,22 +43,25 @@ class Systemd:
         if not self._address:
             return
         state = "STOPPING=1" if stopping else "READY=1"
-        if state != self._said:
+        if state != self._said and self._send(state):
             self._said = state
-            self._send(state)
         now_ms = self._clock.boot_ms()
-        if self._pause_ms and now_ms >= self._due_ms:
+        if self._pause_ms and now_ms >= self._due_ms and self._send("WATCHDOG=1"):
             self._due_ms = now_ms + self._pause_ms
-            self._send("WATCHDOG=1")
 
-    def _send(self, text: str) -> None:
+    def _send(self, text: str) -> bool:
+        """Return False if it is to be sent again: it has no room for more at the moment."""
         # A name that begins with @ is none of the file system: its first byte is 0.
         address = "\0" + self._address[1:] if self._address[0] == "@" else self._address
         with (
             suppress(OSError),  # nobody listens: the worker works all the same
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to,
         ):
-            to.sendto(text.encode(), socket.MSG_DONTWAIT, address)
+            try:
+                to.sendto(text.encode(), socket.MSG_DONTWAIT, address)
+            except BlockingIOError:
+                return False
+        return True
 
 
 def _watchdog_ms(environ: Mapping[str, str]) -> int:
