@@ -43,12 +43,10 @@ def queues_of(
     """
     if whole is not None:
         of_states = queues_of(config, whole[0], None)
-        return {state.name: of_states[whole[1]] for state in machine.states if state.task}
+        return {state.name: of_states[whole[1]] for state in machine.acting}
     queue = sharing_of(config, machine).queue
     queues = {}
-    for state in machine.states:
-        if state.task is None:
-            continue
+    for state in machine.acting:
         queues[state.name] = state.queue or queue
         for layer in config.layers:
             override = layer.machines.get(machine.name, {}).get(state.name)

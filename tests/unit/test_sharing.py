@@ -85,6 +85,15 @@ queue = "light"
     assert queues == {"extracting": "night", "loading": "light"}
 
 
+def test_the_on_cancel_is_of_the_queue_of_its_machine(tmp_path: Path) -> None:
+    """Or of another one, by the name of the state in which it runs."""
+    said = 'queue = "heavy"\non_cancel = "orders:cleanup"'
+    toml = '[machines.orders.states.cancelling]\nqueue = "light"'
+
+    assert told(tmp_path, said)[1]["cancelling"] == "heavy"
+    assert told(tmp_path, said, toml=toml)[1]["cancelling"] == "light"
+
+
 def test_a_key_is_of_one_machine_and_has_parameters_in_it() -> None:
     """Dates and truth as people write them in machine files."""
     concurrency = Concurrency(key="{params.day} {params.full}")
