@@ -358,7 +358,7 @@ def test_ten_thousand_partitions_are_made_in_one_transaction_and_listed_by_index
     group = groups.known(store.connection, "g")
     for sql in (
         "SELECT 1 FROM instance WHERE member_of = 1 AND status = 'ready'",
-        ready._FREE.ready(ready.scope_sql(Scope(group=group.n))),
+        ready.FREE.ready(ready.scope_sql(Scope(group=group.n))),
         groups._COUNTS,
     ):
         bound = {"limit": 1} if ":limit" in sql else (1,) * sql.count("?")

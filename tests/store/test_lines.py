@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from statepipe.clock import WALL
-from statepipe.store.questions.turns import turn_of
+from statepipe.store.questions.turns import turn_of, unattended
 from statepipe.store.walk import ready
 from statepipe.store.walk.ready import Scope
+from statepipe.store.walk.routes import route
 from tests.store import stores
 from tests.store.turning import Scene
 
@@ -149,6 +150,19 @@ def test_what_waits_in_other_lines_is_not_read(scene: Scene, rest: Callable[[Sce
                 ready.find_ready(scene.store, dead={}, scope=scope, limit=2)
         scene.clock.advance(100_000)
     assert stores.count(scene.store, "instance") == LONG + 1
+
+
+def test_a_queue_that_nobody_works_on_is_seen_behind_any_crowd(scene: Scene) -> None:
+    """Whether what is ready there is free, or waits for a key; nobody counts the crowd."""
+    scene.make("crowd", *(f"c{n}" for n in range(LONG)))
+    scene.make("m", "one", state="s1")
+    scene.with_key("two", "three", key="keyed:k")
+    route(scene.store, scene.define("m"), {"s1": "heavy"})
+    route(scene.store, scene.define("keyed"), {"s0": "heavy"})
+
+    with reads_little(scene):
+        assert unattended(scene.store.connection, ["default"]) == {"heavy": 3}
+    assert unattended(scene.store.connection, ["heavy"]) == {"default": LONG}
 
 
 def test_the_oldest_is_next_whatever_its_key_is_called(scene: Scene) -> None:

@@ -271,7 +271,7 @@ def test_the_schema_is_made_once(store: Store) -> None:
 FACTS = {"boot_id": "b", "boot_ms": 1, "now_ms": 1, "limit": 1, "n": 1, "key": "k", "dead": 1}
 FACTS |= {"boot": "b", "elsewhere": "[]", "priority": 1, "definition": 1, "state": "s"}
 FACTS |= {"event": "e", "params": b"", "reason": None, "generation": 1, "states": "[]", "late": "l"}
-FACTS |= {"after": 0, "taken": "[]"}
+FACTS |= {"after": 0, "taken": "[]", "most": 1}
 #: Of everything, as a worker of two machines asks, and as one of some queues.
 SCOPES = (
     "",
@@ -284,12 +284,13 @@ OF_SCOPES = [
 ]
 #: Whoever may be claimed stands in a line of one of these.
 TIMERS = (timers.THIS_BOOT, timers.BY_WALL, timers.PASSED, timers.DELAYED)
-KINDS = (ready._FREE, ready._AWAITS_KEY, *TIMERS)
+KINDS = (ready.FREE, ready.AWAITS_KEY, *TIMERS)
 HOT = [
     *((sql.format(scope=scope), index) for sql, index in OF_SCOPES for scope in SCOPES),
     *((sql, kind.by_index) for kind in KINDS for sql in kind.line_queries),
     *((kind.ready(None), f"{kind.by_index} (") for kind in KINDS),
     *((kind.next(None), f"{kind.by_index} (") for kind in TIMERS),
+    *((kind.how_many, f"{kind.by_index} (") for kind in (ready.FREE, ready.AWAITS_KEY)),
     (ready._HELD, "instance_key_held"),
     (timers._OTHER_BOOT, "instance_timer"),
     ("SELECT n FROM instance WHERE worker = 1 AND request IS NOT NULL", "instance_held"),

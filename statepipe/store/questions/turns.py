@@ -12,11 +12,13 @@ from typing import Final, NamedTuple
 
 from statepipe.sharing import DEFAULT_QUEUE
 from statepipe.sqlite import sqlite3
+from statepipe.store.walk.lines import lines
+from statepipe.store.walk.ready import AWAITS_KEY, FREE
 
 #: So many of those that hold a key are named.
 NAMED_MAX: Final = 5
-#: So many that are ready are looked at.
-READY_MAX: Final = 10_000
+#: So many that are ready are counted, of one priority, machine and state.
+COUNTED_MAX: Final = 10_000
 
 _INSTANCE = """
 SELECT i.priority, i.concurrency_key, i.awaits_turn, coalesce(r.queue, ?)
@@ -39,16 +41,7 @@ SELECT count(*)
    AND (priority > :priority OR priority = :priority AND n < :n)
 """
 
-# The condition of the partial index stands there word for word, as in `listing.py`.
-_READY = """
-SELECT coalesce(r.queue, :queue), count(*)
-  FROM (SELECT definition, state
-          FROM instance INDEXED BY instance_free
-         WHERE status = 'ready' AND worker IS NULL AND wake_at_ms IS NULL
-         LIMIT :most) i
-  LEFT JOIN route r ON r.definition = i.definition AND r.state = i.state
- GROUP BY 1
-"""
+_ROUTES = "SELECT definition, state, queue FROM route"
 
 
 class Turn(NamedTuple):
@@ -85,6 +78,14 @@ def turn_of(connection: sqlite3.Connection, n: int) -> Turn:
 
 def unattended(connection: sqlite3.Connection, served: Iterable[str]) -> dict[str, int]:
     """Return how many are ready in each queue that is none of `served`, as far as was counted."""
-    rows = connection.execute(_READY, {"queue": DEFAULT_QUEUE, "most": READY_MAX})
-    ready = Counter(dict(rows.fetchall()))
-    return {queue: count for queue, count in sorted(ready.items()) if queue not in set(served)}
+    routes = {(n, state): queue for n, state, queue in connection.execute(_ROUTES)}
+    known = frozenset(served)
+    found: Counter[str] = Counter()
+    for kind in (FREE, AWAITS_KEY):
+        for line in lines(connection, kind, {}):
+            queue = routes.get((line.definition, line.state), DEFAULT_QUEUE)
+            if queue not in known:  # of the others not one is read, however many there are
+                most = {**line._asdict(), "most": COUNTED_MAX}
+                (count,) = connection.execute(kind.how_many, most).fetchone()
+                found[queue] += count
+    return dict(sorted(found.items()))

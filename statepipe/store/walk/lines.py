@@ -46,6 +46,10 @@ SELECT {at}
  ORDER BY {order}
  LIMIT 1
 """
+_COUNT = """
+SELECT count(*)
+  FROM (SELECT 1 FROM instance INDEXED BY {by_index} WHERE {where} AND {of} LIMIT :most)
+"""
 
 
 class Line(NamedTuple):
@@ -80,6 +84,11 @@ class Kind(NamedTuple):
     def line_queries(self) -> tuple[str, ...]:
         """Ask for the first line; and for the next one, each if the one before finds none."""
         return tuple(_LINE.format(**self._asdict(), which=which) for which in (_FIRST, *_FOLLOWING))
+
+    @property
+    def how_many(self) -> str:
+        """Return the query of how many stand in one line, `most` at most."""
+        return _COUNT.format(**self._asdict(), of=_OF_LINE)
 
     def ready(self, scope: str | None) -> str:
         """Return the query of those that may be claimed: of one line, or that `scope` names."""

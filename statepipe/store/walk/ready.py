@@ -6,6 +6,7 @@ Which instances may be claimed, and whose turn it is.
     next_timer_boot_ms  when the next waiting instance is due
     tries_again         does one wait to be tried again?
     scope_sql, moment   the same conditions, for queries of others
+    FREE, AWAITS_KEY    the lines of those that rest, for the same
 
 The higher priority goes first, always: a lower one waits for as long as there is a higher one.
 Among equals machines take turns: the next is of the machine of which the least is under way, so
@@ -39,14 +40,15 @@ _Rows = Callable[[str, Mapping[str, Any]], list[_Row]]
 
 _NO_LIMITS: Final[Mapping[int, int]] = MappingProxyType({})
 
-_FREE: Final = Kind(
+#: At rest, waiting for nobody but a driver.
+FREE: Final = Kind(
     by_index="instance_turn",
     where="status = 'ready' AND worker IS NULL AND wake_at_ms IS NULL AND awaits_turn = 0",
     order="n",
     since="updated_at_ms",
 )
-# Those whose key is found to be taken are passed over, however many have it.
-_AWAITS_KEY: Final = Kind(
+#: At rest, and waiting for a key; those whose key was found to be taken are passed over.
+AWAITS_KEY: Final = Kind(
     by_index="instance_key_turn",
     where="awaits_turn = 1 AND status = 'ready'",
     order="n",
@@ -241,11 +243,11 @@ class _Look:
 
     def free(self) -> list[Ready]:
         """Return those that rest and wait for nobody but us."""
-        return [Ready(*row[:4]) for row in self._stand(_FREE, self._rows)]
+        return [Ready(*row[:4]) for row in self._stand(FREE, self._rows)]
 
     def with_key(self) -> list[Ready]:
         """Return those that wait for their key, if there is room for them."""
-        rows = self._stand(_AWAITS_KEY, self._with_room)
+        rows = self._stand(AWAITS_KEY, self._with_room)
         rows.sort(key=lambda row: (-row[2], row[0]))  # in lines, each key had all of its room
         has_room = self._room()
         return [Ready(*row[:4]) for row in rows if has_room(row)]
