@@ -7,7 +7,7 @@ never asked, so a resume right after kill -9 takes over at once.
 """
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from statepipe.clock import Clock
 from statepipe.sqlite import sqlite3
@@ -18,6 +18,8 @@ SELECT n, name, host, pid, pid_started, pid_space, boot_id, lease_ms, beat, dead
   FROM worker
 """
 
+# Of the second there is none before Linux 5.6, or where the kernel was built without.
+_NAMESPACES: Final = ("pid", "time")
 
 #: It said so; its machine was switched off; its process is gone; its lease has passed.
 Death = Literal["stopped", "rebooted", "gone", "overdue"]
@@ -82,4 +84,5 @@ def pid_started(pid: int) -> int | None:
 
 def pid_space() -> str:
     """Return the names of our pid and time namespaces; pids of others mean nothing to us."""
-    return " ".join(str(Path(f"/proc/self/ns/{name}").readlink()) for name in ("pid", "time"))
+    links = (Path(f"/proc/self/ns/{name}") for name in _NAMESPACES)
+    return " ".join(str(each.readlink()) for each in links if each.is_symlink())

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from statepipe.sqlite import sqlite3
 from statepipe.store import liveness
 from statepipe.store.walk import workers
@@ -29,6 +31,19 @@ def test_a_process_that_has_ended_and_was_not_waited_for_is_dead() -> None:
 
     assert liveness.pid_started(child) is None
     os.waitpid(child, 0)
+
+
+def test_a_kernel_without_time_namespaces_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process is known by its pid namespace then, and lives as any other."""
+    monkeypatch.setattr(liveness, "_NAMESPACES", ("pid", "of_a_later_kernel"))
+    store = stores.opened(tmp_path)
+
+    worker = stores.registered(store)
+
+    assert worker.pid_space == str(Path("/proc/self/ns/pid").readlink())
+    assert not liveness.is_dead(worker, clock=store.clock)
 
 
 def test_a_process_of_another_namespace_is_judged_by_its_lease_alone(tmp_path: Path) -> None:
