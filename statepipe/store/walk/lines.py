@@ -10,6 +10,7 @@ other queues, costs no more than that, and no line is hidden behind another one.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from statepipe.sqlite import sqlite3
@@ -83,28 +84,32 @@ class Kind(NamedTuple):
     @property
     def line_queries(self) -> tuple[str, ...]:
         """Ask for the first line; and for the next one, each if the one before finds none."""
-        return tuple(_LINE.format(**self._asdict(), which=which) for which in (_FIRST, *_FOLLOWING))
+        return tuple(_filled(_LINE, self, None, which) for which in (_FIRST, *_FOLLOWING))
 
     @property
     def how_many(self) -> str:
         """Return the query of how many stand in one line, `most` at most."""
-        return _COUNT.format(**self._asdict(), of=_OF_LINE)
+        return _filled(_COUNT, self, None)
 
     def ready(self, scope: str | None) -> str:
         """Return the query of those that may be claimed: of one line, or that `scope` names."""
-        return _READY.format(**self._parts(scope))
+        return _filled(_READY, self, scope)
 
     def next(self, scope: str | None) -> str:
         """Return the query of when the next one is due: of one line, or that `scope` names."""
-        return _NEXT.format(**self._parts(scope))
+        return _filled(_NEXT, self, scope)
 
-    def _parts(self, scope: str | None) -> dict[str, str]:
-        if scope is None:
-            return {**self._asdict(), "by": f"INDEXED BY {self.by_index}", "of": _OF_LINE}
+
+@lru_cache(maxsize=128)
+def _filled(sql: str, kind: Kind, scope: str | None, which: str = "") -> str:
+    """Fill in a query; kept, since each is asked for with every look."""
+    parts = {**kind._asdict(), "by": f"INDEXED BY {kind.by_index}", "of": _OF_LINE}
+    if scope is not None:
         # The plus keeps SQLite from reading all that wait for the sake of the order: those that
         # are named are few, and are found by what names them.
-        where = self.where.replace("wake_boot_id =", "+wake_boot_id =")
-        return {**self._asdict(), "by": "", "where": where, "of": f"status = 'ready'{scope}"}
+        where = kind.where.replace("wake_boot_id =", "+wake_boot_id =")
+        parts |= {"by": "", "where": where, "of": f"status = 'ready'{scope}"}
+    return sql.format(**parts, which=which)
 
 
 def lines(connection: sqlite3.Connection, kind: Kind, facts: Mapping[str, Any]) -> Iterator[Line]:
