@@ -3,6 +3,7 @@ A machine whose work is done elsewhere, and the elsewhere: a cluster that a test
 
     Cluster      the jobs it was given, and what it says of them
     scene_of     a store with an instance of machine `m`, whose state `asking` has such a job
+    stop_lost    what a worker's thread does about jobs that nobody waits for
 """
 
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from statepipe.machine.definition import Machine, State
 from statepipe.machine.jobs import Job
 from statepipe.machine.tasks import Run
 from statepipe.model import Task
+from statepipe.runtime.stopping import Stopper
 from tests.runtime.waiting import HOUR_MS, INLINE, Waiting, leads, work
 
 EVERY_MS = 30_000
@@ -89,3 +91,13 @@ def scene_of(folder: Path, *answers: Any, job: Job = JOB, **more: str) -> Waitin
     cluster.__init__()  # type: ignore[misc]  # as if it were new
     cluster.answers = list(answers) or [None]
     return Waiting(folder, machine(job, **more))
+
+
+def stop_lost(scene: Waiting) -> int:
+    """Stop what is lost, as a worker's thread does; return how many that were."""
+    stopper = Stopper(scene.engine._store, 1, scene.engine._programs)
+    count = 0
+    while stopper.turn():
+        count += 1
+    stopper.close()
+    return count

@@ -81,7 +81,7 @@ def test_all_patterns_in_one_machine(tmp_path: Path, *, crashes: bool) -> None:
     def turn() -> tuple[str, str, bool]:
         nonlocal engine
         if crashes:
-            engine._store.connection.execute("UPDATE worker SET stopped_at_ms = 1")
+            scene.dies(engine)
             if engine is not scene.engine:
                 engine.close()
             engine = scene.other()

@@ -186,6 +186,7 @@ def test_a_takeover_says_from_whom(scene: Scene) -> None:
         loop.learn(engines[-1]._program("m"))
         loop.limit_to(Scope(instances=frozenset({found.n})))
         loop._claim()
+        engines[-1]._driver._attendants.stop()  # type: ignore[union-attr]  # it came with the loop
         scene.clock.advance(30_000)
     said: list[dict[str, str]] = []
     with scene.engine(_seen_by(scene, said)) as engine:

@@ -3,6 +3,7 @@ Instances that wait, under an owned clock; the loop is turned until everything r
 
     Waiting         a store with machine `m`: asking waits for approved or rejected, then to `b`
     Waiting.turn    drive whatever is ready until nothing is
+    Waiting.dies    let a process be dead, and its threads with it
 """
 
 from collections.abc import Sequence
@@ -82,6 +83,14 @@ class Waiting:
         loop = engine._driver.loop()
         loop.limit_to(Scope())
         engine._driver.turn(lambda: not loop.drives and loop._agenda.saw_all)
+
+    def dies(self, engine: Engine | None = None) -> None:
+        """Let whoever drove until now be dead; no thread of `engine` renews its lease any more."""
+        engine = engine or self.engine
+        attendants = engine._driver._attendants
+        if attendants is not None:
+            attendants.stop()
+        engine._store.connection.execute("UPDATE worker SET stopped_at_ms = 1")
 
     def row(self, instance: str = "i") -> dict[str, Any]:
         """Return the instance's row."""
