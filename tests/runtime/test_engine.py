@@ -18,6 +18,7 @@ from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.inbox import Inbox
 from statepipe.runtime.driving.loop import Loop
 from statepipe.sqlite import sqlite3
+from statepipe.testing import ManualClock
 
 CALLS: list[str] = []
 PATIENCE_MS: list[int] = []
@@ -30,15 +31,23 @@ def note(task: Task) -> None:
 
 
 def late(task: Task) -> None:
-    """Fail once as "one", so that it waits for a moment; else watch how patient the loop is."""
+    """Fail once as "one", so that it waits for a moment; else let it come, and watch the loop."""
     note(task)
     if task.instance == "one":
         if task.attempt == 1:
             raise ConnectionError("no")
         return
+    LOOPS[0]._store.clock.advance(30)  # type: ignore[attr-defined]  # the test owns it
+    while not patience_ms():
+        threading.Event().wait(0.001)
     while len(PATIENCE_MS) < 20:
-        PATIENCE_MS.append(LOOPS[0]._agenda.patience_ms(None))
+        PATIENCE_MS.append(patience_ms())
         threading.Event().wait(0.01)
+
+
+def patience_ms() -> int:
+    """Return how long the loop would wait now."""
+    return LOOPS[0]._agenda.patience_ms(None)
 
 
 @pytest.fixture
@@ -121,7 +130,7 @@ def test_a_moment_that_comes_while_there_is_no_room_is_not_waited_for_in_a_spin(
     config = load_config(start=tmp_path, environ={})
     CALLS.clear()
     PATIENCE_MS.clear()
-    with Engine(config, machines=[machine], in_flight_max=1) as engine:
+    with Engine(config, machines=[machine], clock=ManualClock(), in_flight_max=1) as engine:
         for name in ("one", "two"):
             engine.create("m", instance_id=name)
         LOOPS[:] = [engine._driver.loop()]
