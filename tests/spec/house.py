@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 from statepipe.errors import Busy, Refused
 from statepipe.machine.definition import Machine
 from statepipe.runtime.driving.inbox import Question
+from statepipe.runtime.program import Program
 from statepipe.store import liveness
 from statepipe.store.file.connection import Store
 from statepipe.store.file.opening import open_store
@@ -31,10 +32,10 @@ PICK = st.integers(0, 7)
 class House(RuleBasedStateMachine):
     """Two places for processes on one store, and a connection of the people who steer."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, *machines: Machine) -> None:
         super().__init__()
         self._folder = with_empty_store()
-        self._scene = Scene(Path(self._folder.name), machine)
+        self.scene = Scene(Path(self._folder.name), machines)
         self.clock = ManualClock()
         self.pids: dict[int, int] = {}
         self._patches: list[Any] = [
@@ -54,7 +55,7 @@ class House(RuleBasedStateMachine):
         if process is None:
             pid = 1_000 + len(self.pids)
             self.pids[pid] = pid
-            process = self.slots[slot] = Process(self._scene, self.clock, pid=pid)
+            process = self.slots[slot] = Process(self.scene, self.clock, pid=pid)
             path = Path(self._folder.name) / STORE
             self.cli = self.cli or open_store(path, create=False, clock=self.clock)
         return process
@@ -66,6 +67,15 @@ class House(RuleBasedStateMachine):
             process.vanish()
             del self.pids[process.pid]
             self.pids[-process.pid] = 0  # so that no number is given twice
+
+    @property
+    def people(self) -> Store:
+        """The connection of people, who come after the first process."""
+        assert self.cli is not None, "nobody made a store yet"
+        return self.cli
+
+    def _programs(self) -> list[Program]:
+        return self.scene.programs(self.people)
 
     def pick(self, slot: int, pick: int, *, state: str | None = None) -> Play | None:
         """Return one of the attempts under way in a process."""

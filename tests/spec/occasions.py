@@ -3,19 +3,18 @@ What triggers must have started, as plain Python: written a second time, the slo
 
     Ticks       a trigger that listens to the clock
     Emits       a trigger that listens to an event
-    Listener    what both are: `decisions` are taken one by one, each in a transaction
+    Listener    what they are: `decisions` are taken one by one, each in a transaction
 """
 
 import datetime as dt
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 HOUR_MS: Final = 3_600_000
-#: What the schedules of the test say.
-EVERY_MS: Final = 2 * HOUR_MS
 DAY_MS: Final = 24 * HOUR_MS
+#: Of `Ticks`.
+EVERY_MS: Final = 2 * HOUR_MS
 BACKLOG_MAX: Final = 1_000
 GROUP: Final = 100
 GRACE_MS: Final = 60_000
@@ -26,6 +25,14 @@ class Decision(NamedTuple):
 
     keys: tuple[str, ...]
     position: int
+
+
+class There(NamedTuple):
+    """What came by itself: its number among all that came, when, and whose work it is if any's."""
+
+    n: int
+    at_ms: int
+    instance: str | None = None
 
 
 @dataclass(slots=True)
@@ -39,9 +46,13 @@ class Listener(ABC):
         paused: Whether it decides nothing.
     """
 
-    position: int
+    position: int = 0
     had: set[str] = field(default_factory=set)
     paused: bool = False
+
+    @abstractmethod
+    def begin(self, now_ms: int) -> None:
+        """Start nothing of what was before now."""
 
     @abstractmethod
     def decision(self, now_ms: int) -> Decision | None:
@@ -68,17 +79,21 @@ class Listener(ABC):
         self.position = decision.position
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Ticks(Listener):
     """A schedule of every second hour; what was missed is made up for by its catchup."""
 
-    catchup: str = "all"
+    catchup: str
+
+    def begin(self, now_ms: int) -> None:
+        """As `Listener`."""
+        self.position = now_ms
 
     def decision(self, now_ms: int) -> Decision | None:
         """As `Listener`; what it had decided of a future that the clock took back, it forgets."""
         if self.position > now_ms + DAY_MS:
             return Decision((), now_ms)
-        due = list(_ticks(self.position + 1, now_ms))
+        due = self._ticks(self.position + 1, now_ms)
         if not due:
             return None
         match self.catchup:
@@ -93,28 +108,53 @@ class Ticks(Listener):
 
     def between(self, from_ms: int, until_ms: int) -> set[str]:
         """As `Listener`."""
-        return set(map(_key, _ticks(from_ms, until_ms)))
+        return set(map(_key, self._ticks(from_ms, until_ms)))
+
+    def _ticks(self, from_ms: int, until_ms: int) -> list[int]:
+        return list(range(-(-from_ms // EVERY_MS) * EVERY_MS, until_ms + 1, EVERY_MS))
 
 
 @dataclass(slots=True)
-class Emits(Listener):
-    """An event: `emitted` has its keys and their moments, in the order of the first emits."""
+class Arrivals(Listener):
+    """
+    What waits for something to come.
 
-    emitted: dict[str, int] = field(default_factory=dict)
+    Attributes:
+        there: What came, by key; what comes once more may take a new number.
+        last: The number of the last thing that came, be it another trigger's.
+    """
+
+    there: dict[str, There] = field(default_factory=dict)
+    last: int = 0
+
+    def begin(self, now_ms: int) -> None:  # noqa: ARG002  (no clock tells)
+        """As `Listener`."""
+        self.position = self.last
 
     def decision(self, now_ms: int) -> Decision | None:  # noqa: ARG002  (no clock tells)
         """As `Listener`."""
-        some = tuple(self.emitted)[self.position :][:GROUP]
-        return Decision(some, self.position + len(some)) if some else None
+        new = {each.n: key for key, each in self.there.items() if each.n > self.position}
+        some = sorted(new)[:GROUP]
+        return Decision(tuple(new[n] for n in some), some[-1]) if some else None
 
     def between(self, from_ms: int, until_ms: int) -> set[str]:
         """As `Listener`."""
-        return {key for key, at_ms in self.emitted.items() if from_ms <= at_ms <= until_ms}
+        return {key for key, each in self.there.items() if from_ms <= each.at_ms <= until_ms}
 
 
-def _ticks(from_ms: int, until_ms: int) -> Iterator[int]:
-    return iter(range(-(-from_ms // EVERY_MS) * EVERY_MS, until_ms + 1, EVERY_MS))
+class Emits(Arrivals):
+    """An event: what comes is the first emit of a key."""
+
+    def emitted(self, key: str | None, n: int, at_ms: int) -> None:
+        """Take over emit number `n`; without a key that of another event."""
+        self.last = n
+        if key is not None:
+            self.there[key] = There(n, at_ms)
 
 
 def _key(tick_ms: int) -> str:
-    return dt.datetime.fromtimestamp(tick_ms // 1_000, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _moment(tick_ms).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _moment(at_ms: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(at_ms // 1_000, tz=dt.UTC)

@@ -2,31 +2,29 @@
 Processes that live in one thread: each with the real store, worker and loop, and a played task.
 
     Scene       what all processes of a schedule share
-    Process     one driver; it can be turned, stopped, and thrown away in the middle of a commit
+    Process     one worker; it can be turned, stopped, and thrown away in the middle of a commit
     Play        one attempt under way: the test says what the task does next
 """
 
 import hashlib
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from statepipe.config import load_config
 from statepipe.errors import StoreInDoubt, TaskTimeout
-from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.events import EventRule
-from statepipe.machine.parameter import Param
-from statepipe.machine.tasks import Run
-from statepipe.machine.waits import Wait
-from statepipe.model import Batch, Change, Outcome, Task
+from statepipe.machine.definition import Machine
+from statepipe.model import Change
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.loop import Loop
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.driving.pools import Pools
 from statepipe.runtime.program import Program
+from statepipe.runtime.triggers.watch import Watch, registered
 from statepipe.store import liveness
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
@@ -36,71 +34,11 @@ from statepipe.store.walk import workers
 from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock
-from tests.spec import promises
 from tests.spec.playing import Died, dying
-
-TIMEOUT_MS = 60_000
-SETTINGS = {"executor": "thread", "timeout": f"{TIMEOUT_MS}ms"}
 
 #: How many attempts may extract at once, in all processes.
 AT_ONCE_MAX = 2
 LEASE_MS = 30_000
-
-
-def extract(task: Task) -> list[Batch]:
-    """Stand for a source; it is never called, the test plays it."""
-    raise NotImplementedError(task)
-
-
-def decide(task: Task) -> Outcome:
-    """Stand for a task that is called once."""
-    raise NotImplementedError(task)
-
-
-def machine() -> Machine:
-    """Return the machine that `promises` describes."""
-    retry = {
-        "errors": ["Throttled", "TaskTimeout"],
-        "max_attempts": promises.MAX_ATTEMPTS,
-        "interval": f"{promises.INTERVAL_MS}ms",
-        "jitter": "none",
-        "max_lost": promises.MAX_LOST,
-    }
-
-    def acting(
-        name: str, function: Callable[..., Any], *on: Transition, uses: tuple[str, ...] = ()
-    ) -> State:
-        return State(
-            name=name,
-            task=Run(function=function),
-            on=on,
-            retry=retry,
-            settings=SETTINGS,
-            uses=uses,
-        )
-
-    again, more = (
-        Transition(event=event, target="extracting", max_visits=promises.AGAIN_MAX)
-        for event in ("again", "more")
-    )
-    wait = Wait(events=promises.EVENTS, ms=promises.WAIT_MS, key="{params.key}")
-    ends = tuple(Transition(event=event, target="done") for event in ("approved", "arrived"))
-    return Machine(
-        name="model",
-        initial="extracting",
-        states=(
-            acting("extracting", extract, Transition(event="ok", target="deciding"), uses=("crm",)),
-            acting("deciding", decide, Transition(event="ok", target="approving"), again),
-            State(name="approving", task=wait, on=(*ends, more)),
-            State(name="done", final="success"),
-        ),
-        params=(Param(name="key", default=""),),
-        events=(EventRule(event=promises.RULED[0], late=promises.RULED[1]),),
-    )
-
-
-#: It checks itself and never changes: once is enough.
-MACHINE = machine()
 
 
 class Play:
@@ -188,28 +126,28 @@ class Played(Pools):
 class Scene:
     """What is the same for all processes of a schedule, and takes longer to make than they do."""
 
-    def __init__(self, folder: Path, machine: Machine) -> None:
+    def __init__(self, folder: Path, machines: Sequence[Machine]) -> None:
         limits = f"[resources.crm]\nslots = {AT_ONCE_MAX}\n"
         (folder / "statepipe.toml").write_text(limits, encoding="utf-8")
         self.config = load_config(start=folder, environ={})
         self.stage = Stage(folder / "stage")
-        self._catalog = Catalog(self.config, [machine])
-        self._machine = machine.name
+        self.catalog = Catalog(self.config, machines)
+        self._machines = machines
         self._programs: list[Program] = []
 
     def programs(self, store: Store) -> list[Program]:
-        """Return the programs of the machine and of its tasks, written down in the store."""
+        """Return the programs of the machines and of their tasks, written down in the store."""
         if not self._programs:
-            names, stage_dir = [self._machine], self.stage.directory
+            names, stage_dir = [each.name for each in self._machines], self.stage.directory
             for name in names:
-                self._programs.append(self._catalog.program(name, store, stage_dir=stage_dir))
+                self._programs.append(self.catalog.program(name, store, stage_dir=stage_dir))
                 names += self._programs[-1].children
         return self._programs
 
 
 class Process:
     """
-    One driver.
+    One worker.
 
     Attributes:
         pid: Its made-up process number.
@@ -224,6 +162,7 @@ class Process:
         self.timed_out: list[Future[Any]] = []
         self.told: list[tuple[int, int, str, str]] = []
         self.ending = False
+        self._beside: Store | None = None
         self.clock = clock
         self.store = open_store(scene.config.store, create=True, clock=clock)
         identity = Identity(host="here", pid=pid, pid_started=pid, pid_space=liveness.pid_space())
@@ -237,9 +176,18 @@ class Process:
             in_flight_max=64,
             observers=Observers(observe=self._observe),
         )
-        for program in scene.programs(self.store):
+        self._programs = scene.programs(self.store)
+        for program in self._programs:
             self.loop.learn(program)
         self.loop.limit_to(Scope())
+
+    @cached_property
+    def watch(self) -> Watch:
+        """What it looks at triggers with, by a connection of its own, as beside a loop."""
+        self._beside = open_store(self.store.path, create=False, clock=self.clock)
+        watched = registered(self._beside, self._programs)
+        draws = random.Random(self.pid)
+        return Watch(self._beside, watched, observers=Observers(), rng=draws)
 
     def _observe(self, drive: Drive, change: Change) -> None:
         self.told.append((change.n, change.seq + 1, change.event, change.state))
@@ -247,12 +195,13 @@ class Process:
 
     def tick_and_die(self, *, nth: int, how: str) -> bool:
         """Turn the wheel, and end at the `nth` commit of the turn; False if it made fewer."""
-        dying(self.store, nth=nth, how=how)
-        try:
-            self.loop.tick()
-        except (Died, StoreInDoubt):
-            return True
-        return False
+        return _died(self.loop.tick, self.store, nth=nth, how=how)
+
+    def look_and_die(self, *, nth: int, how: str) -> bool:
+        """Look at triggers, and end at the `nth` commit of the look; False if it made fewer."""
+        watch = self.watch
+        assert self._beside is not None, "it came with the watch"
+        return _died(watch.turn, self._beside, nth=nth, how=how)
 
     def stop(self) -> None:
         """Ask it to let everything go and end, as SIGTERM does."""
@@ -261,6 +210,16 @@ class Process:
 
     def vanish(self) -> None:
         """Leave nothing but what is on the disk."""
-        self.store.connection.close()
-        if self.store._guard is not None:
-            self.store._guard.close()
+        for store in filter(None, (self.store, self._beside)):
+            store.connection.close()
+            if store._guard is not None:
+                store._guard.close()
+
+
+def _died(turn: Callable[[], None], store: Store, *, nth: int, how: str) -> bool:
+    dying(store, nth=nth, how=how)
+    try:
+        turn()
+    except (Died, StoreInDoubt):
+        return True
+    return False

@@ -22,8 +22,8 @@ from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
 from statepipe.store.walk import resuming
 from tests.spec.house import PICK, SLOTS, House, answered
+from tests.spec.machines import SETTINGS, decide
 from tests.spec.playing import HOWS, PARTS, played
-from tests.spec.processes import SETTINGS, decide
 
 ACTS = st.sampled_from([*["ok"] * 4, "throttled", "fatal"])
 WORK = st.lists(st.tuples(PICK, ACTS), min_size=2, max_size=6)
@@ -85,10 +85,9 @@ class Families(House):
     @initialize(does=WORK)
     def first(self, does: list[tuple[int, str]]) -> None:
         """Start with one process at work on two parents."""
-        program = self._scene.programs(self.boot(0).store)[0]
-        assert self.cli is not None
+        program = self.scene.programs(self.boot(0).store)[0]
         steering.create(
-            self.cli,
+            self.people,
             machine="family",
             definition=program.definition,
             initial="working",
@@ -147,7 +146,9 @@ class Families(House):
         """Cancel or pause a parent, or one of its tasks."""
         rows = self._rows()
         name, _, _, _, parent, _ = rows[pick % len(rows)]
-        answer = answered(asking.request, self.cli, instance_id=name, wish=wish, reason="a person")
+        answer = answered(
+            asking.request, self.people, instance_id=name, wish=wish, reason="a person"
+        )
         if wish == "pause" and parent is not None and answer is not Refused:
             self.paused.add(name)
 
@@ -179,7 +180,7 @@ class Families(House):
         """Ask the store's own rules, now and then."""
         self.steps += 1
         if self.cli is not None and self.steps % CHECK_EACH == 0:
-            assert checks.violations(self.cli.connection) == []
+            assert checks.violations(self.people.connection) == []
 
     def teardown(self) -> None:
         """Stop all faults: within a bound everything ends, each task begun once."""
@@ -193,7 +194,7 @@ class Families(House):
     # ---- inside -----------------------------------------------------------------------
 
     def _rows(self) -> list[tuple[str, int, str, str | None, str | None, str | None]]:
-        return [] if self.cli is None else self.cli.connection.execute(_NOW).fetchall()
+        return [] if self.cli is None else self.people.connection.execute(_NOW).fetchall()
 
     def _turn(self, slot: int) -> None:
         process = self.slots[slot]
@@ -242,8 +243,7 @@ class Families(House):
         raise AssertionError(f"still open: {self._rows()}")
 
     def _each_task_began_once(self) -> None:
-        assert self.cli is not None
-        connection = self.cli.connection
+        connection = self.people.connection
         begun = connection.execute(
             "SELECT p.id, c.task, i.status FROM child c JOIN instance p ON p.n = c.parent"
             " JOIN instance i ON i.n = c.instance ORDER BY 1, 2"

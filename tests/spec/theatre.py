@@ -12,7 +12,8 @@ from statepipe.runtime.reasons.story import told
 from statepipe.store import liveness
 from statepipe.store.questions.evidence import gathered
 from tests.spec.house import House
-from tests.spec.processes import AT_ONCE_MAX, MACHINE, Play, Process
+from tests.spec.machines import MODEL
+from tests.spec.processes import AT_ONCE_MAX, Play, Process
 from tests.spec.promises import RULED, Instance, Moment, Row, Wake
 
 #: After so many steps `why` is asked; it takes longer than most of them.
@@ -58,7 +59,7 @@ class Theatre(House):
     """What every rule needs, and what must hold after each of them."""
 
     def __init__(self) -> None:
-        super().__init__(MACHINE)
+        super().__init__(MODEL)
         self.instances: dict[int, Instance] = {}
         self.emits: dict[tuple[str, str], tuple[str, str, bytes, int]] = {}
         self.told: list[tuple[int, int, str, str]] = []
