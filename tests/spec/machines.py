@@ -1,22 +1,43 @@
 """
 The machines that schedules are played with, and what they are made of.
 
-    MODEL       what `promises` describes
+    MODEL       what `promises` describes; partitioned, and started by an event and a schedule
+    FOLLOWER    the same, started after each partition of it
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.events import EventRule
 from statepipe.machine.parameter import Param
+from statepipe.machine.partition import Partition
 from statepipe.machine.tasks import Run
+from statepipe.machine.triggers.events import Emitted
+from statepipe.machine.triggers.schedules import Schedule
+from statepipe.machine.triggers.trigger import Trigger
+from statepipe.machine.triggers.upstreams import After
 from statepipe.machine.waits import Wait
 from statepipe.model import Batch, Outcome, Task
 from tests.spec import promises
 
 TIMEOUT_MS = 60_000
 SETTINGS = {"executor": "thread", "timeout": f"{TIMEOUT_MS}ms"}
+
+#: Instances have one of two keys; who has this one is a partition, after which others start.
+PARTITION = "k0"
+KEYS = (PARTITION, "k1")
+ON_ARRIVED = Trigger(name="on-arrived", on=Emitted(event="arrived"), params={"key": "{event.key}"})
+#: Of thirty years that the clock jumps over the last one is left.
+YEARLY = Trigger(
+    name="yearly", on=Schedule(cron="0 0 1 1 *", catchup="last"), params={"key": KEYS[1]}
+)
+ON_MODEL = Trigger(
+    name="on-model",
+    on=After(machine="model", partition="each"),
+    params={"key": "{upstream.partition}"},
+)
 
 
 def extract(task: Task) -> list[Batch]:
@@ -68,8 +89,11 @@ def machine() -> Machine:
         ),
         params=(Param(name="key", default=""),),
         events=(EventRule(event=promises.RULED[0], late=promises.RULED[1]),),
+        partition=Partition(by="list", param="key", values=(PARTITION,)),
+        triggers=(ON_ARRIVED, YEARLY),
     )
 
 
-#: It checks itself and never changes: once is enough.
+#: They check themselves and never change: once is enough.
 MODEL = machine()
+FOLLOWER = replace(MODEL, name="follower", triggers=(ON_MODEL,))

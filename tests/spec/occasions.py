@@ -1,8 +1,9 @@
 """
 What triggers must have started, as plain Python: written a second time, the slow way.
 
-    Ticks       a trigger that listens to the clock
+    Ticks, Years    triggers that listen to the clock
     Emits       a trigger that listens to an event
+    Partitions  a trigger that listens to what another machine has done
     Listener    what they are: `decisions` are taken one by one, each in a transaction
 """
 
@@ -114,6 +115,17 @@ class Ticks(Listener):
         return list(range(-(-from_ms // EVERY_MS) * EVERY_MS, until_ms + 1, EVERY_MS))
 
 
+class Years(Ticks):
+    """A schedule of each new year."""
+
+    def _ticks(self, from_ms: int, until_ms: int) -> list[int]:
+        years = range(_moment(from_ms).year, _moment(until_ms).year + 1)
+        begun = (
+            round(dt.datetime(year, 1, 1, tzinfo=dt.UTC).timestamp()) * 1_000 for year in years
+        )
+        return [each for each in begun if from_ms <= each <= until_ms]
+
+
 @dataclass(slots=True)
 class Arrivals(Listener):
     """
@@ -150,6 +162,22 @@ class Emits(Arrivals):
         self.last = n
         if key is not None:
             self.there[key] = There(n, at_ms)
+
+
+class Partitions(Arrivals):
+    """Another machine's partitions: what comes is each end of an instance that is one."""
+
+    def done(self, key: str | None, instance: str, at_ms: int) -> None:
+        """Take over that a partition was done, perhaps once more; without a key another's."""
+        self.last += 1
+        if key is not None:
+            self.there[key] = There(self.last, at_ms, instance)
+
+    def undone(self, instance: str) -> None:
+        """Take over that an instance was put back."""
+        gone = [key for key, each in self.there.items() if each.instance == instance]
+        for key in gone:
+            del self.there[key]
 
 
 def _key(tick_ms: int) -> str:

@@ -106,6 +106,7 @@ class Instance:
 
     id: str
     n: int
+    machine: str
     key: str
     entered_at_ms: int
     status: str = "ready"

@@ -26,13 +26,12 @@ class Senders(Theatre):
     @rule(pick=PICK, event=st.sampled_from(EVENTS))
     def signal(self, pick: int, event: str) -> None:
         """Send an event; it is kept until the wait, unless the instance has ended."""
-        assert self.cli is not None
         instance = self._any(pick)
         if len(instance.sent) >= SENT_MAX:
             return
         ended = instance.status not in ("ready", "paused") or instance.request in ("cancel", "kill")
         params = {"sent": len(instance.sent)}
-        sent = answered(signals.send, self.cli, instance.id, event, params, reason=None)
+        sent = answered(signals.send, self.people, instance.id, event, params, reason=None)
         self._judge(None)
         if ended:
             assert sent is Refused
@@ -57,8 +56,11 @@ class Senders(Theatre):
             for each in self.instances.values()
             if each.key == key and each.waited and each.state != "approving"
         }
-        emitted = emissions.emit(self.cli, event, key, params, reason=None)
+        emitted = emissions.emit(self.people, event, key, params, reason=None)
         self.emits[event, key] = (event, key, first or encode(params), repeats + 1)
+        if repeats < 0:
+            listened = key if event == "arrived" else None
+            self.arrived.emitted(listened, len(self.emits), self.clock.now_ms())
         self._judge(None)
         if event == RULED[0] and repeats < 0:
             for each in self.instances.values():

@@ -1,13 +1,15 @@
 """
-Two drivers and a person over one real store, in any order, against the promises.
+Two workers and a person over one real store, in any order, against the promises.
 
 Hypothesis plays start, claim, batches, outcomes, crashes in the middle of commits, leases
-that pass, reboots, clocks that jump, signals and emits, cancel, kill, pause, resume and rewind.
-After each step every new row of the journal is judged by `promises`, and every instance's row
-is compared with its model. At the end all faults stop, and everything must end (R15).
+that pass, reboots, clocks that jump, signals and emits, cancel, kill, pause, resume and rewind;
+and triggers that are looked at, paused and filled in, on an event, a clock and partitions.
+After each step every new row of the journal is judged by `promises`, every instance's row is
+compared with its model, and each occasion has one instance (`starters`). At the end all faults
+stop, and everything must end (R15), what is started meanwhile as well.
 
-Triggers are played by `test_trigger_model.py`, states of several tasks by
-`test_family_model.py`.
+Triggers with more to start than one transaction takes are played by `test_trigger_model.py`,
+states of several tasks by `test_family_model.py`.
 """
 
 from typing import Any, Literal
@@ -29,8 +31,8 @@ from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
 from statepipe.store.walk import resuming
 from tests.spec.house import PICK, SLOTS, answered
+from tests.spec.machines import KEYS
 from tests.spec.playing import HOWS, PARTS, played
-from tests.spec.promises import Instance
 from tests.spec.senders import EMITTED, Senders
 
 ACTS = st.sampled_from([*["ok"] * 4, *["batch", "throttled"] * 2, "again", "fatal"])
@@ -41,10 +43,12 @@ INSTANCES_MAX = 4
 class Promises(Senders):
     """The rules Hypothesis draws from."""
 
-    @initialize(does=WORK)
-    def first(self, does: list[tuple[int, str]]) -> None:
-        """Start with one process at work on two instances."""
+    @initialize(does=WORK, looks=st.booleans())
+    def first(self, does: list[tuple[int, str]], *, looks: bool) -> None:
+        """Start with one process at work on two instances; perhaps it sees triggers at once."""
         self.boot(0)
+        if looks:
+            self.look(0)
         self.start()
         self.start()
         self.work(0, does)
@@ -60,18 +64,16 @@ class Promises(Senders):
     @rule()
     def start(self) -> None:
         """Create an instance."""
-        assert self.cli is not None
-        name, key = f"i{len(self.instances)}", f"k{len(self.instances) % 2}"
+        name, key = f"i{len(self.instances)}", KEYS[len(self.instances) % 2]
         made = steering.create(
-            self.cli,
+            self.people,
             machine="model",
-            definition=1,
+            definition=self._programs()[0].definition,
             initial="extracting",
             instances=[NewInstance(name, encode({"key": key}))],
         )
-        (n,) = made.numbers
-        self.instances[n] = Instance(name, n, key, self.clock.now_ms())
-        self.seen += 1
+        self._judge(None)
+        assert list(made.numbers) == list(self.instances)[-1:]
 
     @rule(slot=SLOTS, does=WORK)
     def work(self, slot: int, does: list[tuple[int, str]]) -> None:
@@ -183,7 +185,6 @@ class Promises(Senders):
     @rule(pick=PICK, wish=st.sampled_from(["cancel", "kill", "pause"]))
     def wish(self, pick: int, wish: Literal["cancel", "kill", "pause"]) -> None:
         """Cancel, kill or pause; the answer must be what the model expects, and the store says."""
-        assert self.cli is not None
         instance = self._any(pick)
         at = self._moment(None)
         refused = (
@@ -194,7 +195,7 @@ class Promises(Senders):
         )
         driven = instance.is_driven(at)
         answer = answered(
-            asking.request, self.cli, instance_id=instance.id, wish=wish, reason="a person"
+            asking.request, self.people, instance_id=instance.id, wish=wish, reason="a person"
         )
         self._judge(None)
         assert answer is (Refused if refused else not driven)
@@ -237,12 +238,11 @@ class Promises(Senders):
     @rule(pick=PICK)
     def rewind(self, pick: int) -> None:
         """Rewind to the first state; refused only while a live process drives it."""
-        assert self.cli is not None
         instance = self._any(pick)
         driven = instance.is_driven(self._moment(None))
         answer = answered(
             steering.rewind,
-            self.cli,
+            self.people,
             instance_id=instance.id,
             seq=instance.seq,
             state="extracting",
@@ -258,15 +258,19 @@ class Promises(Senders):
             if self.cli is not None:
                 self._end_well()
                 # Of rows that are never taken back: what broke a promise on the way is there now.
-                assert checks.violations(self.cli.connection) == [], "R2, R5, R17"
+                assert checks.violations(self.people.connection) == [], "R2, R5, R17"
         finally:
             self.close()
 
     def _end_well(self) -> None:
         self.boot(0)
-        for key in ("k0", "k1"):
+        for key in KEYS:
             self.emit(key=key, event="approved")
+        self.look(0)
+        self._go_on()
         for _ in range(60):
+            self.look(0)
+            self.each_occasion_has_one_instance()
             open_ones = [each for each in self.instances.values() if each.status != "done"]
             if not open_ones:
                 return
@@ -277,7 +281,7 @@ class Promises(Senders):
                 if instance.status in ("failed", "cancelled", "paused"):
                     self.resume(0, index)
             for slot in (1, 0):
-                for _ in range(INSTANCES_MAX):
+                for _ in self.instances:
                     self._act(slot, 0, "ok")
             self.every_row_is_as_the_model_says()
         raise AssertionError(f"still open: {open_ones}")

@@ -1,7 +1,7 @@
 """
 The stage that schedules play on: a store, two places for processes, and the judging of each step.
 
-    Theatre     everything but the rules, which are `test_model.py`'s and `senders.py`'s
+    Theatre     what the rules of `test_model.py` and `senders.py` need, over those of `starters.py`
 """
 
 from hypothesis.stateful import invariant
@@ -10,11 +10,14 @@ from statepipe.runtime.reasons.standing import reasons
 from statepipe.runtime.reasons.states import of_state
 from statepipe.runtime.reasons.story import told
 from statepipe.store import liveness
+from statepipe.store.codec import decode
 from statepipe.store.questions.evidence import gathered
-from tests.spec.house import House
-from tests.spec.machines import MODEL
+from tests.runtime.triggered import at_ms
+from tests.spec.machines import FOLLOWER, KEYS, MODEL, PARTITION
+from tests.spec.occasions import DAY_MS, HOUR_MS, Emits, Partitions, Years
 from tests.spec.processes import AT_ONCE_MAX, Play, Process
 from tests.spec.promises import RULED, Instance, Moment, Row, Wake
+from tests.spec.starters import Starters
 
 #: After so many steps `why` is asked; it takes longer than most of them.
 WHY_EACH = 6
@@ -44,6 +47,12 @@ SELECT i.n, b.visit, count(*)
   JOIN batch b ON b.instance = i.n AND b.generation = i.generation AND b.state = i.state
  GROUP BY i.n, b.visit
 """
+_WHO = """
+SELECT i.id, d.machine, i.params
+  FROM instance i
+  JOIN definition d ON d.n = i.definition
+ WHERE i.n = ?
+"""
 _SENT = "SELECT instance, seq, event, taken_seq FROM signal ORDER BY instance, seq"
 _WAITED = """
 SELECT w.instance, w.event, w.key, w.late
@@ -55,11 +64,22 @@ _LATE = "SELECT instance, event, key, generation FROM late_event ORDER BY instan
 _EMITTED = "SELECT event, key, params, repeats FROM emitted ORDER BY n"
 
 
-class Theatre(House):
+class Theatre(Starters):
     """What every rule needs, and what must hold after each of them."""
 
+    periods_ms = (HOUR_MS, DAY_MS, 400 * DAY_MS)
+    started_max = 5
+
     def __init__(self) -> None:
-        super().__init__(MODEL)
+        self.arrived = Emits()
+        self.delivered = Partitions()
+        triggers = {
+            "model.on-arrived": self.arrived,
+            "model.yearly": Years(catchup="last"),
+            "follower.on-model": self.delivered,
+        }
+        super().__init__(MODEL, FOLLOWER, triggers=triggers)
+        self.clock.set_wall(at_ms("2023-12-31T23:30:00Z"))
         self.instances: dict[int, Instance] = {}
         self.emits: dict[tuple[str, str], tuple[str, str, bytes, int]] = {}
         self.told: list[tuple[int, int, str, str]] = []
@@ -71,6 +91,10 @@ class Theatre(House):
         if process is not None:
             self.told += process.told
         super().bury(slot)
+
+    def noticed(self) -> None:
+        """As `Starters`: what was started is judged as everything is."""
+        self._judge(None)
 
     def _act(self, slot: int, pick: int, act: str) -> None:
         """Let a task ask for the commit of its next batch, or end."""
@@ -92,8 +116,8 @@ class Theatre(House):
         """Compare each instance; and the store's own rules."""
         if self.cli is None:
             return
-        rows = self.cli.connection.execute(_NOW).fetchall()
-        counted = self.cli.connection.execute(_STAGED).fetchall()
+        rows = self.people.connection.execute(_NOW).fetchall()
+        counted = self.people.connection.execute(_STAGED).fetchall()
         staged = {(n, visit): count for n, visit, count in counted}
         assert len(rows) == len(self.instances)
         for row in rows:
@@ -125,8 +149,8 @@ class Theatre(House):
             for each in self.instances.values()
             for one in each.sent
         ]
-        assert self.cli.connection.execute(_SENT).fetchall() == sent, "taken once, by order"
-        emitted = self.cli.connection.execute(_EMITTED).fetchall()
+        assert self.people.connection.execute(_SENT).fetchall() == sent, "taken once, by order"
+        emitted = self.people.connection.execute(_EMITTED).fetchall()
         assert emitted == list(self.emits.values()), "the first one wins"
 
     @invariant()
@@ -137,9 +161,9 @@ class Theatre(House):
         event, rule = RULED
         models = self.instances.values()
         asking = [(each.n, event, each.key, rule) for each in models if each.waited]
-        assert self.cli.connection.execute(_WAITED).fetchall() == asking
+        assert self.people.connection.execute(_WAITED).fetchall() == asking
         late = [(each.n, *row) for each in models for row in each.late]
-        assert self.cli.connection.execute(_LATE).fetchall() == late
+        assert self.people.connection.execute(_LATE).fetchall() == late
 
     @invariant()
     def no_more_use_the_resource_than_it_has_slots(self) -> None:
@@ -160,7 +184,7 @@ class Theatre(House):
             return
         model = self._any(self.seen)
         state = ("extracting", "deciding", "approving", "failed")[self.seen % 4]
-        known = gathered(self.cli.connection, model.id, state=state, clock=self.clock)
+        known = gathered(self.people.connection, model.id, state=state, clock=self.clock)
         now_ms = self.clock.now_ms()
         for said in (reasons(known, now_ms=now_ms), of_state(known, state, now_ms=now_ms)):
             assert said, f"{model.id} in {model.state}, {model.status}, {state}"
@@ -176,12 +200,11 @@ class Theatre(House):
         return next(i for i in self.instances.values() if i.id == play.call["instance"])
 
     def _moment(self, process: Process | None) -> Moment:
-        assert self.cli is not None
         lives = {
             worker.n: worker.boot_id == self.clock.boot_id
             and worker.pid in self.pids
             and worker.deadline_boot_ms > self.clock.boot_ms()
-            for worker in liveness.workers(self.cli.connection)
+            for worker in liveness.workers(self.people.connection)
         }
         return Moment(
             self.clock.now_ms(),
@@ -190,7 +213,7 @@ class Theatre(House):
             None if process is None else process.worker.n,
             lambda n: lives.get(n, False),
             process is not None and process.ending,
-            {n: Wake(*wake) for n, *wake in self.cli.connection.execute(_WAKES)},
+            {n: Wake(*wake) for n, *wake in self.people.connection.execute(_WAKES)},
             {each.key: self._emitted(each.key) for each in self.instances.values()},
         )
 
@@ -199,7 +222,6 @@ class Theatre(House):
 
     def _judge(self, process: Process | None) -> Moment:
         """Judge what the journal has got since the last look."""
-        assert self.cli is not None
         for slot in self.slots:
             for play in [] if slot is None else slot.plays:
                 if play.future in slot.timed_out and play.future.done():  # type: ignore[union-attr]  # it is there by now
@@ -207,14 +229,38 @@ class Theatre(House):
                     if play.call["epoch"] == self._instance(play).epoch:
                         self._instance(play).ended("timeout", self.clock.boot_ms())
         at = self._moment(process)
-        for row in self.cli.connection.execute(_ROWS, (self.seen,)).fetchall():
+        for row in self.people.connection.execute(_ROWS, (self.seen,)).fetchall():
             self.seen += 1
-            self.instances[row[0]].apply(Row(*row), at)
+            self._play(Row(*row), at)
         sql = "SELECT instance, seq, event, target FROM journal"
-        journal = set(self.cli.connection.execute(sql))
+        journal = set(self.people.connection.execute(sql))
         told = self.told + [each for slot in self.slots if slot for each in slot.told]
         assert journal.issuperset(told), "acknowledged, and not there"
         return at
+
+    def _play(self, row: Row, at: Moment) -> None:
+        if row.kind == "create":
+            self._born(row)
+            return
+        instance = self.instances[row.instance]
+        instance.apply(row, at)
+        if row.kind == "rewind":
+            self.delivered.undone(instance.id)
+        elif (row.kind, row.target, instance.key) == ("move", "done", PARTITION):
+            listened = instance.key if instance.machine == MODEL.name else None
+            self.delivered.done(listened, instance.id, row.at_ms)
+
+    def _born(self, row: Row) -> None:
+        """Take over an instance; what a trigger starts is given what its occasion says."""
+        assert (row.seq, row.epoch, row.generation) == (1, 0, 1)
+        ((name, machine, params),) = self.people.connection.execute(_WHO, (row.instance,))
+        key = decode(params)["key"]
+        self.instances[row.instance] = Instance(name, row.instance, machine, key, row.at_ms)
+        if row.note is not None:
+            trigger, occasion = row.note.removeprefix("trigger ").split(", ")
+            assert occasion in self.triggers[trigger].had, "it is one of its occasions"
+            assert trigger.split(".")[0] == machine
+            assert key == (occasion if occasion in KEYS else KEYS[1])
 
     def _judge_call(self, play: Play) -> None:
         """An attempt goes on exactly after the last commit."""
