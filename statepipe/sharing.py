@@ -3,6 +3,7 @@ How the instances of a machine share workers: who goes first, which workers, how
 
     Sharing             what is said of one machine, complete
     Concurrency         how many of its instances may have one key at a time
+    Terms               what that means for one that is to be made
     sharing_fields      what people write, as fields of a Sharing
     queue_name          the name of a queue
 
@@ -12,13 +13,13 @@ How the instances of a machine share workers: who goes first, which workers, how
     concurrency = { key = "{params.day}", limit = 1, behavior = "queue" }
 
 In a machine file, or in `[machines.NAME]` of `statepipe.toml`, which wins key by key. Whose turn
-it is, is the subject of `store.walk.ready`; what may be made, that of `store.steering.admission`.
+it is, is the subject of `store.walk.ready`; what may be made, that of `store.walk.admission`.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from statepipe.errors import BadParameter, DefinitionError
 from statepipe.filling import filled, has_braces, params_in
@@ -106,6 +107,25 @@ class Concurrency:
         return key
 
 
+class Terms(NamedTuple):
+    """
+    On what terms instances of a machine are made.
+
+    Attributes:
+        limit: How many may have one key at a time; None for any number.
+        behavior: What becomes of one more.
+        ready_max: How many may be ready and driven by nobody; None for any number.
+    """
+
+    limit: int | None = None
+    behavior: Behavior = "queue"
+    ready_max: int | None = None
+
+
+#: None at all.
+ANY: Final = Terms()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharing:
     """
@@ -127,6 +147,13 @@ class Sharing:
     def key_of(self, machine: str, params: Mapping[str, Any]) -> str | None:
         """Return the key of one instance, None if it has none; raises as `Concurrency.key_of`."""
         return None if self.concurrency is None else self.concurrency.key_of(machine, params)
+
+    @property
+    def terms(self) -> Terms:
+        """On what terms instances are made."""
+        if self.concurrency is None:
+            return Terms(ready_max=self.ready_max)
+        return Terms(self.concurrency.limit, self.concurrency.behavior, self.ready_max)
 
 
 def sharing_fields(values: Mapping[str, Any], *, where: str) -> dict[str, Any]:

@@ -29,9 +29,8 @@ from statepipe.sqlite import sqlite3
 from statepipe.store.codec import encode
 from statepipe.store.file.opening import open_reader, open_store
 from statepipe.store.liveness import Worker
-from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
-from statepipe.store.walk import claims, resuming, workers
+from statepipe.store.walk import asking, claims, resuming, workers
 from statepipe.store.walk.committer import Committer, Verdict
 from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.workers import Identity

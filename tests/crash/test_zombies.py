@@ -20,8 +20,7 @@ from statepipe.errors import Busy
 from statepipe.model import Status
 from statepipe.store.file import opening
 from statepipe.store.file.opening import open_store
-from statepipe.store.steering import asking
-from statepipe.store.walk import workers
+from statepipe.store.walk import asking, workers
 from statepipe.store.walk.workers import Identity
 from tests.crash import scene
 from tests.crash.processes import ended, epoch_of, start, stopped, until

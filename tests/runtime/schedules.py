@@ -25,10 +25,9 @@ from statepipe.runtime.driving.pools import Pools
 from statepipe.store.codec import encode
 from statepipe.store.file.opening import open_store
 from statepipe.store.stage.directory import Stage
-from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
-from statepipe.store.walk import resuming, workers
+from statepipe.store.walk import asking, resuming, workers
 from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock

@@ -12,7 +12,7 @@ from statepipe.engine import Engine
 from statepipe.machine.taskgraph import Child
 from statepipe.store.care.prune import Which, prune
 from statepipe.store.file.opening import open_store
-from statepipe.store.steering import asking
+from statepipe.store.walk import asking
 from tests.runtime.families import machine_of, working
 from tests.runtime.lateness import KEY, by_cancel, by_time, late_rows, later, scene_of, twice
 from tests.runtime.waiting import Waiting

@@ -15,7 +15,7 @@ from statepipe.machine.tasks import Run
 from statepipe.model import Batch, Change, Outcome, Task
 from statepipe.runtime.driving.drive import Drive
 from statepipe.store.file.opening import open_store
-from statepipe.store.steering import asking
+from statepipe.store.walk import asking
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
 

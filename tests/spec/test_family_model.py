@@ -17,10 +17,9 @@ from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.taskgraph import Graph, GraphTask
 from statepipe.store.care import checks
 from statepipe.store.codec import encode
-from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
-from statepipe.store.walk import resuming
+from statepipe.store.walk import asking, resuming
 from tests.spec.house import PICK, SLOTS, House, answered
 from tests.spec.machines import SETTINGS, decide
 from tests.spec.playing import HOWS, PARTS, played

@@ -26,10 +26,9 @@ from hypothesis.stateful import (
 from statepipe.errors import Busy, Refused
 from statepipe.store.care import checks
 from statepipe.store.codec import encode
-from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
-from statepipe.store.walk import resuming
+from statepipe.store.walk import asking, resuming
 from tests.spec.house import PICK, SLOTS, answered
 from tests.spec.machines import KEYS
 from tests.spec.playing import HOWS, PARTS, played

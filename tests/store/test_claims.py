@@ -8,9 +8,8 @@ import pytest
 from statepipe.errors import Busy, NotFound, Refused
 from statepipe.store import liveness
 from statepipe.store.file.connection import Store
-from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
-from statepipe.store.walk import claims, ready, resuming, workers
+from statepipe.store.walk import asking, claims, ready, resuming, workers
 from statepipe.store.walk.committer import Committer, Verdict
 from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.workers import Identity

@@ -13,7 +13,7 @@ from statepipe.store.file.connection import Store
 from statepipe.store.file.opening import open_store
 from statepipe.store.liveness import Worker
 from statepipe.store.stage import rows as staged
-from statepipe.store.steering import asking
+from statepipe.store.walk import asking
 from statepipe.store.walk.committer import Committer, Verdict
 from statepipe.testing import ManualClock, violations
 from tests.store import stores

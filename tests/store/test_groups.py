@@ -18,10 +18,10 @@ from statepipe.store.file.connection import Store
 from statepipe.store.lookups import groups
 from statepipe.store.lookups.groups import Group, NewGroup
 from statepipe.store.stage.directory import Stage, stage_directory
-from statepipe.store.steering import asking, regrouping
 from statepipe.store.steering import instances as steering
+from statepipe.store.steering import regrouping
 from statepipe.store.steering.instances import NewInstance
-from statepipe.store.walk import claims, ready
+from statepipe.store.walk import asking, claims, ready
 from statepipe.store.walk.committer import Committer, Verdict
 from statepipe.store.walk.ready import Scope
 from statepipe.testing import violations

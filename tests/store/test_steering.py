@@ -11,10 +11,9 @@ from statepipe.model import Checkpoint
 from statepipe.sqlite import sqlite3
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
-from statepipe.store.steering import asking
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
-from statepipe.store.walk import claims
+from statepipe.store.walk import asking, claims
 from statepipe.store.walk.committer import Committer, Verdict
 from statepipe.store.walk.making import New, insert
 from statepipe.testing import ManualClock, violations

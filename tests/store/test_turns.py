@@ -11,10 +11,9 @@ from typing import Literal
 import pytest
 
 from statepipe.errors import Busy
+from statepipe.sharing import Terms
 from statepipe.store.questions.turns import turn_of, unattended
-from statepipe.store.steering import asking
-from statepipe.store.steering.admission import Terms
-from statepipe.store.walk import ready, resuming
+from statepipe.store.walk import asking, ready, resuming
 from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.routes import route
 from tests.store import stores

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from statepipe.model import Change, Checkpoint
+from statepipe.sharing import Terms
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
 from statepipe.store.liveness import Worker
 from statepipe.store.steering import instances as steering
-from statepipe.store.steering.admission import Terms
 from statepipe.store.steering.instances import Made, NewInstance
 from statepipe.store.walk import claims
 from statepipe.store.walk.committer import Committer, Verdict

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 
 from statepipe.runtime.driving.observers import Observers
 from statepipe.store.file.connection import Store
-from statepipe.store.steering import asking
+from statepipe.store.walk import asking
 from statepipe.wishes import Wish
 
 

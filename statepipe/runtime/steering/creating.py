@@ -2,7 +2,7 @@
 Creating an instance of a machine, whose id may be taken.
 
     create      at rest in the machine's initial state
-    new_instance, terms_of    what the store needs to know of it
+    new_instance    what the store needs to know of it
     inherited   parameters of an instance that is made of another one
 """
 
@@ -17,7 +17,6 @@ from statepipe.sharing import PRIORITY_MAX
 from statepipe.store.codec import decode
 from statepipe.store.file.connection import Store
 from statepipe.store.steering import instances as steering
-from statepipe.store.steering.admission import Terms
 from statepipe.store.steering.instances import NewInstance
 
 IfExists = Literal["fail", "attach", "skip"]
@@ -60,7 +59,7 @@ def create(
                 initial=program.table.machine.initial,
                 instances=[new_instance(program, name, params, priority=priority)],
                 reason=reason,
-                terms=terms_of(program),
+                terms=program.sharing.terms,
             )
         except InstanceExists as error:
             if instance_id is None:  # among many made-up ids two are the same
@@ -87,8 +86,8 @@ def new_instance(
     Raises:
         BadParameter: The key is too long, or `priority` is none.
     """
-    sharing, concurrency = program.sharing, program.sharing.concurrency
-    key = None if concurrency is None else concurrency.key_of(program.name, decode(params))
+    sharing = program.sharing
+    key = sharing.key_of(program.name, decode(params))
     if priority is not None and not -PRIORITY_MAX <= priority <= PRIORITY_MAX:
         raise BadParameter(
             f"priority is {priority}, outside -{PRIORITY_MAX}..{PRIORITY_MAX}",
@@ -98,14 +97,6 @@ def new_instance(
     return NewInstance(
         name, params, partition, sharing.priority if priority is None else priority, key
     )
-
-
-def terms_of(program: Program) -> Terms:
-    """Return on what terms instances of a machine are made."""
-    sharing, concurrency = program.sharing, program.sharing.concurrency
-    if concurrency is None:
-        return Terms(ready_max=sharing.ready_max)
-    return Terms(concurrency.limit, concurrency.behavior, sharing.ready_max)
 
 
 def inherited(

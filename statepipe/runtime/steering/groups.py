@@ -24,7 +24,7 @@ from statepipe.model import Status
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.program import Program
-from statepipe.runtime.steering.creating import new_instance, terms_of
+from statepipe.runtime.steering.creating import new_instance
 from statepipe.runtime.steering.slicing import partition_of, sliced
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
@@ -238,7 +238,7 @@ class Groups:
             group=group,
             reason=reason,
             # Together or not at all: none is left out, and none ends for another.
-            terms=terms_of(program)._replace(behavior="queue"),
+            terms=program.sharing.terms._replace(behavior="queue"),
         )
         for n in made.numbers:
             self._observers.journaled(self._store, n, seq=1)

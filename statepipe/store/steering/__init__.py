@@ -2,7 +2,6 @@
 What people do to instances; one transaction each.
 
     instances       create, rewind
-    asking          cancel, kill, pause
     copying         make one of another
     regrouping      to a whole group
     replaying       send rejected records through again

@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 
 from statepipe.errors import Refused
 from statepipe.model import Plan, Status, Stay
+from statepipe.sharing import ANY, Terms
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups import groups
 from statepipe.store.lookups.groups import NewGroup
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.stage.rows import has_batches, insert_plan
-from statepipe.store.steering.admission import ANY, Terms, admit
-from statepipe.store.steering.asking import ASKED, Asked, ask, being_cancelled
 from statepipe.store.walk import children, datasets
+from statepipe.store.walk.admission import admit
+from statepipe.store.walk.asking import being_cancelled, make_way
 from statepipe.store.walk.claims import (
     dead_workers,
     load_checkpoint,
@@ -136,7 +137,7 @@ def create(
     dead = dead_workers(store, me=None) if terms.behavior == "cancel" else {}
     with store.write() as connection:
         admitted = admit(connection, machine, [each.key for each in instances], terms)
-        if admitted.skipped:
+        if admitted.taken_by is not None:
             return Made((), {})
         whose: dict[str, Any] = {"machine": machine, "definition": definition, "now_ms": now_ms}
         member_of = group and groups.insert(connection, group, total=len(instances), **whose)
@@ -155,13 +156,8 @@ def create(
                 key=each.key,
             )
             numbers.append(insert(connection, new))
-        cancelled = {}
-        for n in admitted.cancels:
-            found = Asked(*connection.execute(f"{ASKED} WHERE i.n = ?", (n,)).fetchone())
-            note = f"{instances[0].id} has its key"
-            cancelled[found.id] = ask(
-                store, connection, found, wish="cancel", dead=dead, reason=note
-            )
+        by = instances[0].id
+        cancelled = make_way(connection, admitted.cancels, by=by, dead=dead, at_ms=now_ms)
         counters = Counters()
         counters.transition(machine, "", "create", initial, times=len(instances))
         counters.write(connection)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from statepipe.model import Status
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups.lookup import Found
-from statepipe.store.steering.asking import ASKED, Asked, ask
 from statepipe.store.walk import resuming
+from statepipe.store.walk.asking import ASKED, Asked, ask
 from statepipe.store.walk.claims import dead_workers
 from statepipe.wishes import KILL
 
@@ -80,6 +80,7 @@ def cancel(store: Store, group: int, *, reason: str | None) -> tuple[list[str], 
             found = Asked(*row)
             if found.request in ("cancel", KILL) or found.is_being_cancelled:
                 continue
-            at_once = ask(store, connection, found, wish="cancel", dead=dead, reason=reason)
+            at_ms = store.clock.now_ms()
+            at_once = ask(connection, found, wish="cancel", dead=dead, reason=reason, at_ms=at_ms)
             (done if at_once else asked).append(found.id)
     return done, asked

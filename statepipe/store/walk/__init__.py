@@ -3,6 +3,8 @@ What the walk writes: who has the right to drive, and every change as one group 
 
     claims, workers, presence       who drives what
     resuming        one instance, back to work
+    asking          cancel, kill, pause
+    admission       may another one be made
     interventions   SQL that all of them share
     committer       the group commit
     signals, emissions              events, and who rests for them

@@ -3,13 +3,14 @@ What people ask of an instance that has not ended: one transaction each.
 
     request     cancel, kill or pause one by its id
     ask         the same inside the caller's transaction
+    make_way    cancel those that have the key of a new one, inside its transaction
 
 An instance that a live process drives is not changed under it: the wish is written into
 `request`, which moves seq, so that the driver's next commit is refused as stale, it reads the
 row again and honours the wish. The order of transactions decides between done and cancelled.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from statepipe.errors import Refused
@@ -92,7 +93,8 @@ def request(store: Store, *, instance_id: str, wish: Wish, reason: str | None) -
         found = _asked(connection, "id", instance_id)
         if found is None:
             raise not_found(instance_id)
-        return ask(store, connection, found, wish=wish, dead=dead, reason=reason)
+        at_ms = store.clock.now_ms()
+        return ask(connection, found, wish=wish, dead=dead, reason=reason, at_ms=at_ms)
 
 
 class Asked(NamedTuple):
@@ -113,14 +115,31 @@ class Asked(NamedTuple):
         return self.status == Status.READY and self.failed_state is not None
 
 
+def make_way(
+    connection: sqlite3.Connection,
+    numbers: Sequence[int],
+    *,
+    by: str,
+    dead: Mapping[tuple[int, int], str],
+    at_ms: int,
+) -> dict[str, bool]:
+    """Cancel those that have the key of `by`; return their ids, and whether that is done."""
+    done = {}
+    for n in numbers:
+        found = Asked(*connection.execute(f"{ASKED} WHERE i.n = ?", (n,)).fetchone())
+        note = f"{by} has its key"
+        done[found.id] = ask(connection, found, wish="cancel", dead=dead, reason=note, at_ms=at_ms)
+    return done
+
+
 def ask(
-    store: Store,
     connection: sqlite3.Connection,
     found: Asked,
     *,
     wish: Wish,
     dead: Mapping[tuple[int, int], str],
     reason: str | None,
+    at_ms: int,
 ) -> bool:
     """Do as `request`, inside the caller's transaction."""
     if (refusal := _refusal(found, wish)) is not None:
@@ -128,10 +147,9 @@ def ask(
     driven = found.holder is not None and not any(number == found.holder for number, _ in dead)
     cleans = wish == "cancel" and found.cleans
     done = _PAUSE if wish == "pause" else _BEGIN_CANCELLING if cleans else _CANCEL
-    now_ms = store.clock.now_ms()
     facts = {
         "n": found.n,
-        "now_ms": now_ms,
+        "now_ms": at_ms,
         "wish": wish,
         "cancelled": CANCELLED_STATE,
         "cancelling": CANCELLING_STATE,
@@ -141,12 +159,12 @@ def ask(
         JOURNAL_OF_STEERING, {"n": found.n, "event": wish, "source": found.state, "note": reason}
     )
     if wish != "pause" and not driven:
-        _count_cancel(connection, found, event=wish, at_ms=now_ms)
+        _count_cancel(connection, found, event=wish, at_ms=at_ms)
     if not driven:  # its driver asks them, with the change by which it obeys
         for each in children.unfinished(connection, found.n):
             child = _asked(connection, "n", each.n)
             if child is not None and _refusal(child, wish) is None:
-                ask(store, connection, child, wish=wish, dead=dead, reason=reason)
+                ask(connection, child, wish=wish, dead=dead, reason=reason, at_ms=at_ms)
     return not driven
 
 
