@@ -262,11 +262,16 @@ class Engine(Sender, Asker, Again):
         driven = with_children(names, self._program)
         sweep_finished(self._stage, self._store.connection)
         loop = self._driver.loop(serves=Serves(names, tuple(sorted(queues))))
+        scope = scope_of(driven, queues)
         with attending(
             self._store, programs, observers=self._observers, rng=self._rng, stop=self.stop
-        ):
-            loop.limit_to(scope_of(driven, queues))
-            self._driver.turn(lambda: until_idle and loop.is_idle, turned=turned)
+        ) as again:
+            loop.limit_to(scope)
+            while True:
+                self._driver.turn(lambda: until_idle and loop.is_idle, turned=turned)
+                if self._driver.is_stopped or not again():
+                    break
+                loop.limit_to(scope)  # what there is room for now was started: look at once
 
     def left_alone(self) -> dict[str, int]:
         """Return by machine how many ready instances began with a definition no machine has now."""

@@ -10,6 +10,7 @@
 import datetime as dt
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import click
@@ -57,7 +58,9 @@ def ls(*, machine: str | None) -> None:
     if machine is not None:
         catalog.machine(machine)  # a name that is none is said so
     with _connection(config) as connection:
-        found = standings(catalog, connection, now_ms=now_ms)
+        found = standings(
+            catalog, connection, now_ms=now_ms, sharing_of=partial(sharing_of, config)
+        )
     shown = [each for each in found if machine in (None, each.machine)]
     if not shown and not out.is_json:
         out.note("no machine has triggers   next: statepipe check   # if one should")
@@ -65,7 +68,7 @@ def ls(*, machine: str | None) -> None:
     out.rows(
         ("TRIGGER", "LISTENS TO", "STANDS", "NEXT", "LAST", "STARTED"),
         [_row(each) for each in shown],
-        cells=("trigger", "_listens", "stands", "_next", "_last", "_started"),
+        cells=("trigger", "_listens", "_stands", "_next", "_last", "_started"),
     )
 
 
@@ -165,19 +168,22 @@ def backfill(*, name: str, first: str, last: str, dry_run: bool, reason: str, ye
     shown = ", ".join(left[:_SHOWN_MAX]) + (", …" if len(left) > _SHOWN_MAX else "")
     what = f"{plural(len(left), 'occasion')} of {name}"
     had = f"; {found.taken:,} have their instance already" if found.taken else ""
-    made: list[str] = []
+    made, skipped = list[str](), 0
     if left and not dry_run:
         confirm(f"start {what} ({shown})?", yes=yes)
         with _engine() as engine:
-            made = engine.triggers.backfill(name, found.occasions, reason=reason)
+            filled = engine.triggers.backfill(name, found.occasions, reason=reason)
+        made, skipped = filled.started, len(filled.skipped)
     if out.is_json:
         facts = {"trigger": name, "missing": left, "existing": found.taken, "started": made}
+        facts["skipped"] = skipped
         out.value({**facts, "dry_run": dry_run})
     elif dry_run or not left:
         out.say(f"{what} would be started{f': {shown}' if left else ''}{had}")
     else:
+        had += f"; {skipped:,} skipped, whose key is taken" if skipped else ""
         out.say(f"{plural(len(made), 'instance')} started{had}   next: statepipe worker")
-    refused = 0 if dry_run else len(left) - len(made)
+    refused = 0 if dry_run else len(left) - len(made) - skipped
     if refused:
         out.note(f"{refused:,} started nothing   next: statepipe triggers test {name} --at {first}")
     return EXIT_REFUSED if refused else 0
@@ -254,6 +260,7 @@ def _row(each: Stands) -> dict[str, Any]:
         stands = "not seen yet"
     elif row.paused_at_ms is not None:
         stands = "paused"
+    waits = each.waits if stands == "active" else None
     due = f"{each.due:,} due" if each.due else moment(each.next_at_ms)
     return {
         "trigger": f"{each.machine}.{each.name}",
@@ -264,11 +271,13 @@ def _row(each: Stands) -> dict[str, Any]:
         "stands": stands,
         "paused_reason": row and row.paused_reason,
         "due": each.due,
+        "waits": waits,
         "next_at": moment(each.next_at_ms) or None,
         "last": last and {**last._asdict(), "decided_at": moment(last.decided_at_ms)},
         "passed_over": 0 if row is None else row.passed,
         "error": row and row.error,
         "_listens": each.trigger.on.said if each.trigger else row and row.kind,
+        "_stands": stands if waits is None else f"waits: {waits}",
         "_next": due if stands == "active" else "",
         "_last": last.key if last else "",
         "_started": _started(row),
@@ -279,7 +288,11 @@ def _started(row: Listed | None) -> str:
     if row is not None and row.error is not None:
         return f"cannot look: {row.error}"
     last = row and row.last
-    return (last.instance or f"nothing: {first_line(last.refusal)}") if last else ""
+    if last is None:
+        return ""
+    if last.skipped is not None:
+        return f"skipped: {last.skipped}"
+    return last.instance or f"nothing: {first_line(last.refusal)}"
 
 
 def _would(name: str, trigger: Trigger, each: Preview) -> dict[str, Any]:

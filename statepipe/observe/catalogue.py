@@ -133,7 +133,7 @@ _COUNTERS: Final = (
         name="statepipe_trigger_occasions_total",
         kind="counter",
         labels=("machine", "trigger", "outcome"),
-        help="Occasions of triggers, by outcome: started, refused, passed over.",
+        help="Occasions of triggers, by outcome: started, refused, skipped, passed over.",
     ),
     Metric(
         name="statepipe_notices_total",

@@ -129,6 +129,11 @@ class Driver:
                     turned()
             loop.settle()
 
+    @property
+    def is_stopped(self) -> bool:
+        """True after `stop`."""
+        return self._stop_reason is not None
+
     def stop(self, reason: str) -> None:
         """Make `turn` return soon, everything resumable; safe in a signal."""
         self._stop_reason = reason

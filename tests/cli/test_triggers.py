@@ -163,6 +163,43 @@ def test_a_paused_trigger_starts_nothing_until_it_goes_on(orders: Project) -> No
     assert "is not paused" in orders.call("triggers", "unpause", name, "--reason", "again").err
 
 
+def test_ls_says_that_the_queue_is_full(orders: Project) -> None:
+    """What is due is not decided upon; once there is room a worker starts it."""
+    path = orders.root / "machines" / "orders.toml"
+    path.write_text(f"ready_max = 1\n{MACHINE}", encoding="utf-8")
+    orders.call("start", "orders")
+    orders.call("emit", "order-ready", "--key", "k")
+
+    stands = listed(orders)["orders.on_order"]
+    assert (stands["due"], stands["waits"]) == (1, "the queue is full (1 of 1 ready)")
+    assert "waits: the queue is full (1 of 1 ready)" in orders.call("triggers", "ls").out
+    period = ("orders.nightly", "--from", "2026-03-28", "--to", "2026-03-30", "--yes")
+    assert orders.call("triggers", "backfill", *period).code == 75
+
+    assert "2 instances done" in orders.call("worker", "--until-idle").out
+    stands = listed(orders)["orders.on_order"]
+    assert (stands["due"], stands["waits"], stands["last"]["key"]) == (0, None, "k")
+
+
+def test_ls_says_who_has_the_key_of_what_was_skipped(orders: Project) -> None:
+    """So does a backfill, and it is no failure: the machine says so."""
+    path = orders.root / "machines" / "orders.toml"
+    skip = 'concurrency = { key = "one", behavior = "skip" }'
+    path.write_text(f"{skip}\n{MACHINE}", encoding="utf-8")
+    for key in ("k", "l"):
+        orders.call("emit", "order-ready", "--key", key)
+    assert "1 instance done" in orders.call("worker", "--until-idle").out
+
+    last = listed(orders)["orders.on_order"]["last"]
+    (first,) = orders.call("ls", "--all", "-o", "json").json
+    assert (last["key"], last["instance"]) == ("l", None)
+    assert last["skipped"] == f"key 'one' is taken by {first['id']}"
+    assert f"skipped: key 'one' is taken by {first['id']}" in orders.call("triggers", "ls").out
+    filled = orders.call("triggers", "backfill", *PERIOD, "--yes")
+    assert filled.code == 0
+    assert "1 instance started; 2 skipped, whose key is taken" in filled.out
+
+
 @pytest.mark.parametrize(
     ("typed", "code", "told"),
     [

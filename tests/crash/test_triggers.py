@@ -1,5 +1,8 @@
 """
-Each occasion of a trigger has exactly one instance, however often the workers are killed.
+Each occasion of a trigger is decided exactly once, however often the workers are killed.
+
+It has one instance; or, as its machine says, it is skipped while its key is taken; and it waits
+while the queue is full.
 
 The seed decides who is killed when; it is printed, and STATEPIPE_TEST_SEED sets it.
 """
@@ -34,6 +37,7 @@ MACHINES: Final = Path(__file__).parent / "triggers" / "machines"
 NOW_MS: Final = 1_780_272_000_000
 MINUTE_MS: Final = 60_000
 LATER_MS: Final = NOW_MS + 3 * MINUTE_MS
+OUTCOMES: Final = ("started", "skipped")
 MINUTELY: Final = "FROM machine_trigger WHERE name = 'minutely'"
 
 
@@ -88,10 +92,10 @@ def ask(root: Path, sql: str) -> list[tuple[Any, ...]]:
 
 
 def keys(root: Path, trigger: str) -> list[str]:
-    """Return the keys of a trigger's occasions that started an instance, in order."""
+    """Return the keys of a trigger's occasions that started an instance, or were skipped."""
     sql = f"""
 SELECT o.key FROM occasion o JOIN machine_trigger t ON t.n = o.trigger
- WHERE t.name = '{trigger}' AND o.instance IS NOT NULL ORDER BY o.n
+ WHERE t.name = '{trigger}' AND o.refusal IS NULL ORDER BY o.n
 """
     return [key for (key,) in ask(root, sql)]
 
@@ -109,14 +113,37 @@ def wrong_with(root: Path, emitted: list[str]) -> list[str]:
     ((occasions,),) = ask(root, "SELECT count(instance) FROM occasion")
     if not instances == ids == occasions:
         found.append(f"{instances} instances for {occasions} occasions")
+    counted = "SELECT sum(value) FROM counter WHERE metric = 'occasions' AND label = '{}'"
+    decided = ask(root, "SELECT count(instance), count(skipped) FROM occasion")
+    if decided != (said := [(*(ask(root, counted.format(o))[0][0] for o in OUTCOMES),)]):
+        found.append(f"decided {decided}, counted {said}")
     return found
 
 
-def disturbed(root: Path, *, seed: int, kills: int) -> list[str]:
-    """Let three workers look after triggers and be killed; return what is wrong."""
+def crowds(root: Path, *, until: str) -> list[int]:
+    """Return how many had been created before each one and not come to `until` yet."""
+    there: set[int] = set()
+    found = []
+    for n, kind, ended in ask(root, "SELECT instance, kind, ended FROM journal ORDER BY n"):
+        if kind == "create":
+            found.append(len(there))
+            there.add(n)
+        elif until in (kind, ended):
+            there.discard(n)
+    return found
+
+
+def disturbed(root: Path, *, seed: int, kills: int, terms: str = "") -> list[str]:
+    """
+    Let three workers look after triggers and be killed; return what is wrong.
+
+    `terms` is what the machine says of how its instances are made.
+    """
     rng = random.Random(seed)
     began_ms = SystemClock().boot_ms()
     shutil.copytree(MACHINES, root / "machines")
+    file = root / "machines" / "beats.toml"
+    file.write_text(f"{terms}\n{file.read_text(encoding='utf-8')}", encoding="utf-8")
     clock = FastClock(began_ms)
     emitted: list[str] = []
     with (
@@ -147,6 +174,26 @@ def disturbed(root: Path, *, seed: int, kills: int) -> list[str]:
 def test_each_occasion_has_one_instance_when_workers_are_killed(tmp_path: Path) -> None:
     """Three workers, ticks and events, twenty kills: none is lost, none is there twice."""
     assert disturbed(tmp_path / "p", seed=seed_of_this_run(), kills=20) == []
+
+
+@pytest.mark.timeout(120)
+def test_each_occasion_is_started_or_skipped_when_workers_are_killed(tmp_path: Path) -> None:
+    """One at a time: what finds the key taken is skipped, once, and two never have it."""
+    root = tmp_path / "p"
+    skip = 'concurrency = { key = "one", behavior = "skip" }'
+
+    assert disturbed(root, seed=seed_of_this_run(), kills=10, terms=skip) == []
+    assert max(crowds(root, until="done")) == 0
+    assert len(set(ask(root, "SELECT skipped IS NULL FROM occasion"))) == 2
+
+
+@pytest.mark.timeout(120)
+def test_each_occasion_waits_for_room_when_workers_are_killed(tmp_path: Path) -> None:
+    """Two are ready at most, whoever dies with them, and every occasion has its instance."""
+    root = tmp_path / "p"
+
+    assert disturbed(root, seed=seed_of_this_run(), kills=10, terms="ready_max = 2") == []
+    assert max(crowds(root, until="claim")) < 2
 
 
 @pytest.mark.soak

@@ -18,6 +18,7 @@ from statepipe.machine.tasks import Run
 from statepipe.machine.triggers.trigger import Trigger
 from statepipe.machine.triggers.upstreams import After
 from statepipe.model import Task
+from statepipe.sharing import Sharing
 from tests.runtime.triggered import Triggered
 
 HOURLY = Partition(by="date", step="hour")
@@ -60,11 +61,16 @@ class Following(Triggered):
     """A store, both machines, and a process that looks at the triggers of one."""
 
     def __init__(
-        self, folder: Path, after: After, partition: Partition | None = HOURLY, **params: str
+        self,
+        folder: Path,
+        after: After,
+        partition: Partition | None = HOURLY,
+        sharing: Sharing | None = None,
+        **params: str,
     ) -> None:
         failing.clear()
         self.upstream = upstream(partition)
-        super().__init__(folder, Trigger(name="t", on=after, params=params))
+        super().__init__(folder, Trigger(name="t", on=after, params=params), sharing=sharing)
         self.look()
 
     def other(self) -> Engine:

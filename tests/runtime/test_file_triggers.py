@@ -10,6 +10,7 @@ import pytest
 from statepipe.errors import DefinitionError
 from statepipe.machine.triggers.arrivals import Arriving
 from statepipe.machine.triggers.trigger import Trigger
+from statepipe.sharing import Sharing
 from statepipe.store.lookups.triggers import MENDED
 from tests.runtime.triggered import Triggered
 
@@ -20,11 +21,19 @@ STABLE_MS = 30_000
 class Inbox(Triggered):
     """A store, a machine that starts for each file of a folder, and the folder."""
 
-    def __init__(self, folder: Path, *, file: str = "inbox/*.csv", **said: Any) -> None:  # noqa: ANN401  (as declared)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        file: str = "inbox/*.csv",
+        sharing: Sharing | None = None,
+        **said: Any,  # noqa: ANN401  (as declared)
+    ) -> None:
         self.inbox = folder / "inbox"
         self.inbox.mkdir()
         params = {"key": "{file.name}"}
-        super().__init__(folder, Trigger(name="t", on=Arriving(file=file, **said), params=params))
+        arrives = Trigger(name="t", on=Arriving(file=file, **said), params=params)
+        super().__init__(folder, arrives, sharing=sharing)
 
     def put(self, name: str, text: str = "a\n1\n", *, modified_s: float | None = None) -> Path:
         """Write a file at once; a file that is there is replaced."""

@@ -112,7 +112,7 @@ def test_two_workers_start_each_occasion_once(
     scene.set("2026-03-03T12:00:00Z")
     decide, raced = deciding.decide, [False]
 
-    def racing(*args: Any, **kwargs: Any) -> list[int] | None:  # noqa: ANN401  (as it is called)
+    def racing(*args: Any, **kwargs: Any) -> deciding.Decided | None:  # noqa: ANN401  (as it is called)
         if not raced[0]:
             raced[0] = True
             other.turn()
@@ -137,7 +137,7 @@ def test_a_pause_between_a_look_and_its_decision_loses_nothing(
     scene.set("2026-03-01T12:00:00Z")
     decide, raced = deciding.decide, [False]
 
-    def racing(*args: Any, **kwargs: Any) -> list[int] | None:  # noqa: ANN401  (as it is called)
+    def racing(*args: Any, **kwargs: Any) -> deciding.Decided | None:  # noqa: ANN401  (as it is called)
         if not raced[0]:
             raced[0] = True
             scene.engine.triggers.pause("m.nightly", reason="wait")
@@ -190,15 +190,17 @@ def test_occasions_are_counted_by_what_became_of_them(tmp_path: Path) -> None:
     """In the transaction of the decision; at 0 from the moment the trigger is seen."""
     scene = Triggered(tmp_path, NIGHTLY, ON_ORDER)
     counted = "SELECT state, label, value FROM counter WHERE metric = 'occasions' ORDER BY 1, 2"
-    assert [value for *_, value in scene.rows(counted)] == [0] * 6
+    assert [value for *_, value in scene.rows(counted)] == [0] * 8
     scene.engine.emit("order", "k-1", {"day": "no day"})
     scene.engine.emit("order", "k-2")
     scene.look("2028-03-01T00:00:00Z")
     scene.engine.triggers.backfill("m.on_order", [Occasion("k-1", {})], reason="mended")
 
     assert scene.rows(counted) == [
-        *(("nightly", "passed over", 0), ("nightly", "refused", 0), ("nightly", "started", 731)),
-        *(("on_order", "passed over", 0), ("on_order", "refused", 1), ("on_order", "started", 2)),
+        *(("nightly", "passed over", 0), ("nightly", "refused", 0)),
+        *(("nightly", "skipped", 0), ("nightly", "started", 731)),
+        *(("on_order", "passed over", 0), ("on_order", "refused", 1)),
+        *(("on_order", "skipped", 0), ("on_order", "started", 2)),
     ]
     assert scene.is_sound()
 
@@ -231,7 +233,7 @@ def test_an_occasion_outlives_its_instance(tmp_path: Path) -> None:
     assert list(prune(scene.engine._store, scene.engine._stage, which)) == [1]
 
     occasion = Occasion("k-1", {"event.key": "k-1"})
-    assert scene.engine.triggers.backfill("m.on_order", [occasion], reason="again") == []
+    assert scene.engine.triggers.backfill("m.on_order", [occasion], reason="again").started == []
     scene.look()
     assert scene.rows("SELECT count(*) FROM instance") == [(0,)]
     assert scene.rows("SELECT count(instance) FROM occasion") == [(1,)]

@@ -19,6 +19,7 @@ from statepipe.machine.tasks import Run
 from statepipe.machine.triggers.trigger import Trigger
 from statepipe.model import Task
 from statepipe.runtime.triggers.watch import Watch, registered
+from statepipe.sharing import Sharing
 from statepipe.store.codec import decode
 from statepipe.store.file.opening import open_store
 from statepipe.testing import ManualClock, violations
@@ -38,7 +39,12 @@ def nothing(_: Task) -> None:
     """Do nothing."""
 
 
-def machine(*triggers: Trigger, params: tuple[Param, ...] = (DAY, KEY), name: str = "m") -> Machine:
+def machine(
+    *triggers: Trigger,
+    params: tuple[Param, ...] = (DAY, KEY),
+    name: str = "m",
+    sharing: Sharing | None = None,
+) -> Machine:
     """Return a machine that does nothing, and what starts it."""
     on = (Transition(event="ok", target="done"),)
     return Machine(
@@ -50,16 +56,23 @@ def machine(*triggers: Trigger, params: tuple[Param, ...] = (DAY, KEY), name: st
         ),
         params=params,
         triggers=triggers,
+        sharing=sharing or Sharing(),
     )
 
 
 class Triggered:
     """A store, a machine, and a process that looks at its triggers; or several."""
 
-    def __init__(self, folder: Path, *triggers: Trigger, now: str = "2026-03-01T00:00:00Z") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *triggers: Trigger,
+        now: str = "2026-03-01T00:00:00Z",
+        sharing: Sharing | None = None,
+    ) -> None:
         self.clock = ManualClock(now_ms=at_ms(now))
         self.config: Config = load_config(start=folder, environ={})
-        self.machine = machine(*triggers)
+        self.machine = machine(*triggers, sharing=sharing)
         self.engine = self.other()
         self.watch = self.watching()
 

@@ -89,7 +89,7 @@ class Starters(House):
         decide = deciding.decide
         meanwhile = [True]
 
-        def slow(*args: Any, **kwargs: Any) -> list[int] | None:  # noqa: ANN401  (as it is called)
+        def slow(*args: Any, **kwargs: Any) -> deciding.Decided | None:  # noqa: ANN401  (as it is called)
             if meanwhile and meanwhile.pop():
                 if pick is None:
                     other.turn()
@@ -128,7 +128,7 @@ class Starters(House):
         made = self.person.backfill(name, found.occasions, reason="a person")
         model = self.triggers[name]
         asked = model.between(**period)
-        assert len(made) == len(asked - model.had)
+        assert len(made.started) == len(asked - model.had)
         model.had |= asked
         self.noticed()
 

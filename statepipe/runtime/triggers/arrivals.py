@@ -20,7 +20,6 @@ from statepipe.io.files.places import There, there
 from statepipe.machine.triggers.arrivals import Arriving
 from statepipe.runtime.triggers.kinds import Asked, Due, Kind, Occasion
 from statepipe.store.triggers.arrivals import known_keys
-from statepipe.store.triggers.deciding import GROUP
 
 #: As the schema says.
 _KEY_CHARS_MAX: Final = 1_000
@@ -38,7 +37,7 @@ def _look(asked: Asked, position: int) -> Due:
     except OSError as error:
         return Due((), position, next_ms, error=_told(error))
     new = _unknown(asked, {key_of(each): each for each in whole})
-    some = [_occasion(key, each) for key, each in list(new.items())[:GROUP]]
+    some = [_occasion(key, each) for key, each in list(new.items())[: asked.most]]
     is_all = len(some) == len(new)
     return Due(some, position + bool(some), next_ms if is_all else asked.now_ms)
 

@@ -8,11 +8,14 @@ What people ask of triggers; nothing is started or changed.
 """
 
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from statepipe.errors import (
     BadParameter,
+    DefinitionError,
     NotFound,
     Refused,
     UsageError,
@@ -29,6 +32,7 @@ from statepipe.sharing import Sharing
 from statepipe.store.codec import encode
 from statepipe.store.lookups.triggers import Listed, listed, taken
 from statepipe.store.triggers.standing import written
+from statepipe.store.walk.admission import crowd
 from statepipe.suggest import did_you_mean
 
 #: Occasions that one backfill may ask for.
@@ -46,6 +50,7 @@ class Stands(NamedTuple):
         row: What the store knows; None if no worker has seen it yet.
         due: How many occasions are due and not yet decided upon, as far as one look sees.
         next_at_ms: When the next one is due, if the clock tells.
+        waits: Why what is due is not decided upon; None if nothing is in its way.
     """
 
     machine: str
@@ -54,6 +59,7 @@ class Stands(NamedTuple):
     row: Listed | None
     due: int
     next_at_ms: int | None
+    waits: str | None = None
 
 
 class Missing(NamedTuple):
@@ -97,12 +103,24 @@ def named(catalog: Catalog, name: str) -> tuple[Machine, Trigger]:
     )
 
 
-def standings(catalog: Catalog, connection: Any, *, now_ms: int) -> list[Stands]:  # noqa: ANN401  (the store's own, or None)
+def standings(
+    catalog: Catalog,
+    connection: Any,  # noqa: ANN401  (the store's own, or None)
+    *,
+    now_ms: int,
+    sharing_of: Callable[[Machine], Sharing],
+) -> list[Stands]:
     """Return how all triggers stand; machines whose file is broken are left out."""
     rows = {} if connection is None else {(e.machine, e.name): e for e in listed(connection)}
     found = [
         _stands(machine, trigger, rows.pop((machine, trigger.name), None), connection, now_ms)
         for machine, trigger in declared(catalog)
+    ]
+    found = [
+        each._replace(waits=_crowded(catalog.machine(each.machine), connection, sharing_of))
+        if each.due
+        else each
+        for each in found
     ]
     gone = [Stands(row.machine, row.name, None, row, 0, None) for row in rows.values()]
     return sorted(found + gone, key=lambda each: (each.machine, each.name))
@@ -176,6 +194,20 @@ def _stands(
     due = kind.look(asked, position)
     next_at_ms = due.look_at_ms if isinstance(trigger.on, Schedule) else None
     return Stands(machine, trigger.name, trigger, row, len(due.occasions), next_at_ms)
+
+
+def _crowded(
+    machine: Machine,
+    connection: Any,  # noqa: ANN401  (the store's own)
+    sharing_of: Callable[[Machine], Sharing],
+) -> str | None:
+    """Return that the queue of a machine is full; None if it is not."""
+    most = None
+    with suppress(DefinitionError):
+        most = sharing_of(machine).ready_max
+    if most is None or (ready := crowd(connection, machine.name, most=most)) < most:
+        return None
+    return f"the queue is full ({ready:,} of {most:,} ready)"
 
 
 def _preview(

@@ -2,6 +2,7 @@
 The thread beside a worker's loop that looks after its machines' triggers.
 
     attending   while the block runs; what is due is started before it begins
+    Again       start what there was no room for then
 """
 
 import random
@@ -17,6 +18,9 @@ from statepipe.runtime.triggers.watch import Watch, Watched, registered
 from statepipe.store.file.connection import Store
 from statepipe.store.file.opening import open_store
 
+#: Starts what there was no room for when the block began, if there is now; False if nothing was.
+Again = Callable[[], bool]
+
 #: How often it is asked whether anything is due, or anybody wrote: as the loop does.
 POLL_MS: Final = 200
 
@@ -29,7 +33,7 @@ def attending(
     observers: Observers,
     rng: random.Random,
     stop: Callable[[str], None],
-) -> Generator[None]:
+) -> Generator[Again]:
     """
     Look after the triggers of `programs` while the block runs, in a thread with its own connection.
 
@@ -45,16 +49,17 @@ def attending(
         Busy, StoreUnusable: As `Store.write`, before the block began.
     """
     if not any(program.table.machine.triggers for program in programs):
-        yield
+        yield lambda: False
         return
     draws = random.Random(rng.getrandbits(64))  # noqa: S311  (ids, not secrets)
     watched = registered(store, programs)
     # Who works until nothing is left does what is due by now.
-    Watch(store, watched, observers=observers, rng=draws).turn()
-    thread = _Thread(store, watched, observers=observers, rng=draws, stop=stop)
+    watch = Watch(store, watched, observers=observers, rng=draws)
+    watch.turn()
+    thread = _Thread(store, registered(store, programs), observers=observers, rng=draws, stop=stop)
     thread.start()
     try:
-        yield
+        yield watch.again
     finally:
         thread.end()
     if thread.doubt is not None:

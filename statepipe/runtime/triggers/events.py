@@ -24,11 +24,11 @@ def _begin(asked: Asked) -> int:
 
 
 def _look(asked: Asked, position: int) -> Due:
-    rows = emissions.since(asked.connection, _event(asked), after=position, most=GROUP)
+    rows = emissions.since(asked.connection, _event(asked), after=position, most=asked.most)
     return Due(
         [_occasion(row) for row in rows],
         position=rows[-1].n if rows else position,
-        look_at_ms=asked.now_ms if len(rows) == GROUP else None,
+        look_at_ms=asked.now_ms if len(rows) == asked.most else None,
     )
 
 

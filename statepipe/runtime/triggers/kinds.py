@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from statepipe.machine.triggers.trigger import Trigger
+from statepipe.store.triggers.deciding import GROUP
 
 
 class Asked(NamedTuple):
@@ -30,6 +31,7 @@ class Asked(NamedTuple):
         connection: Of the store, for reading by its own modules.
         boot_ms: The boot clock, for how long a thing has been so.
         memory: The kind's own, for as long as one process looks; None if it looks only once.
+        most: How many occasions it may find, at least 1.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Asked(NamedTuple):
     connection: Any
     boot_ms: int = 0
     memory: dict[str, Any] | None = None
+    most: int = GROUP
 
 
 class Occasion(NamedTuple):
@@ -52,7 +55,7 @@ class Due(NamedTuple):
     What one look finds.
 
     Attributes:
-        occasions: What is due, in order; `deciding.GROUP` at most, the others at the next look.
+        occasions: What is due, in order; `Asked.most` at most, the others at the next look.
         position: Where to go on after these; nothing is written if it is where it was.
         look_at_ms: When there may be more by the wall clock: now if there is; None if only
             something that is written into the store can change that.

@@ -25,7 +25,6 @@ from statepipe.machine.triggers.periods import (
 from statepipe.machine.triggers.upstreams import After
 from statepipe.runtime.triggers.kinds import Asked, Due, Occasion
 from statepipe.store.triggers import arrivals
-from statepipe.store.triggers.deciding import GROUP
 from statepipe.store.walk.watermarks import newest, seconds
 
 
@@ -43,11 +42,12 @@ def look(after: After, asked: Asked, position: str | None) -> Due:
         is_time = all(seconds(each) is not None for each in marks)
         error = None if is_time else f"the watermark of {after.machine} counts in no time"
         return Due((), position, None, error=error)
-    found = list(islice(_since(after, position, over), GROUP))
+    found = list(islice(_since(after, position, over), asked.most))
     if not found:
         return Due((), position, None)
     occasions = [_occasion(after, each, marks) for each in found]
-    return Due(occasions, occasions[-1].key, asked.now_ms if len(found) == GROUP else None)
+    look_at_ms = asked.now_ms if len(found) == asked.most else None
+    return Due(occasions, occasions[-1].key, look_at_ms)
 
 
 def between(after: After, asked: Asked, from_ms: int, until_ms: int | None) -> Iterator[Occasion]:

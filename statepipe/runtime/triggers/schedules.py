@@ -17,7 +17,6 @@ from statepipe.machine.triggers.due import AHEAD_MS_MAX, Missed, before, begin_o
 from statepipe.machine.triggers.schedules import Schedule
 from statepipe.machine.triggers.trigger import Trigger
 from statepipe.runtime.triggers.kinds import Asked, Due, Kind, Occasion
-from statepipe.store.triggers.deciding import GROUP
 from statepipe.units import plural
 
 
@@ -31,7 +30,7 @@ def _look(asked: Asked, position: int) -> Due:
         note = f"the clock was set back to {key_of(now_ms)}, before the tick {key_of(position)}"
         return Due((), now_ms, now_ms, note=note)
     found = due(schedule, name=asked.name, after_ms=position, now_ms=now_ms)
-    some = found.ticks[:GROUP]
+    some = found.ticks[: asked.most]
     is_all = len(some) == len(found.ticks)
     return Due(
         list(_occasions(asked, some)),
@@ -79,7 +78,8 @@ def _said(missed: Missed, schedule: Schedule) -> str:
     many = "more than " if missed.is_more else ""
     return (
         f"{many}{plural(missed.ticks, 'tick')} passed over, from {key_of(missed.first_ms)}"
-        f" to {key_of(missed.last_ms)}: nobody was there, and catchup is {schedule.catchup}"
+        f" to {key_of(missed.last_ms)}: nobody was there, or the queue was full, and catchup is"
+        f" {schedule.catchup}"
     )
 
 

@@ -3,10 +3,12 @@ What people do to triggers: let one rest, start occasions of the past.
 
     Triggers.pause, Triggers.unpause
     Triggers.backfill   start occasions of the past, but those that have an instance
+    Filled              what came of that
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from statepipe.clock import Clock
 from statepipe.errors import InstanceExists
@@ -17,11 +19,19 @@ from statepipe.runtime.program import Program
 from statepipe.runtime.triggers.asking import named
 from statepipe.runtime.triggers.kinds import Occasion
 from statepipe.runtime.triggers.known import register
-from statepipe.runtime.triggers.watch import starts_of, wanted
+from statepipe.runtime.triggers.watch import starts_of, tell_of, wanted
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups.triggers import id_of
 from statepipe.store.triggers import deciding, standing
-from statepipe.store.triggers.deciding import GROUP
+from statepipe.store.triggers.deciding import GROUP, Crowded, Decided
+from statepipe.store.walk.admission import crowd, full
+
+
+class Filled(NamedTuple):
+    """The ids of what was started; and why an occasion was skipped, by its key."""
+
+    started: list[str]
+    skipped: Mapping[str, str]
 
 
 class Triggers:
@@ -68,25 +78,39 @@ class Triggers:
         """Go on: what came meanwhile is started, of a schedule by its catchup; else as `pause`."""
         self._pause(name, paused=False, reason=reason)
 
-    def backfill(self, name: str, occasions: Sequence[Occasion], *, reason: str) -> list[str]:
+    def backfill(self, name: str, occasions: Sequence[Occasion], *, reason: str) -> Filled:
         """
-        Start what `asking.missing` found, but what has an instance by now; return the new ids.
+        Start what `asking.missing` found, but what has an instance by now.
 
         Some at a time, each of them in one transaction; what is left over after a crash is
         missing still. An occasion whose parameters make no instance is written down with
-        the reason.
+        the reason, and so is one that is skipped because its key is taken.
 
         Raises:
             UsageError, NotFound, DefinitionError: As `asking.named`.
+            Busy: As many of the machine are ready as may be; those before are started.
         """
         store, program, trigger, n = self._found(name)
-        ids = []
-        for at in range(0, len(occasions), GROUP):
-            some = occasions[at : at + GROUP]
-            for number in self._fill_in(store, program, trigger, n, some, reason=reason):
-                self._observers.journaled(store, number, seq=1)
-                ids.append(id_of(store.connection, number))
-        return ids
+        starts, filled, left = starts_of(program), Filled([], {}), list(occasions)
+        skipped: dict[str, str] = {}
+        while left:
+            room = deciding.room(store.connection, starts)
+            some = left[: max(1, min(GROUP, room))]
+            try:
+                decided = self._fill_in(store, program, trigger, n, some, reason=reason)
+            except Crowded:
+                if len(some) > 1:  # another process has filled the queue meanwhile
+                    continue
+                most = starts.terms.ready_max or 0
+                there = crowd(store.connection, program.name, most=most)
+                raise full(
+                    program.name, there, more=len(left), most=most, made=len(filled.started)
+                ) from None
+            tell_of(decided, name, store, self._observers)
+            filled.started.extend(id_of(store.connection, each) for each in decided.made)
+            skipped |= decided.skipped
+            left = left[len(some) :]
+        return filled._replace(skipped=skipped)
 
     def _fill_in(
         self,
@@ -97,7 +121,7 @@ class Triggers:
         some: Sequence[Occasion],
         *,
         reason: str,
-    ) -> list[int]:
+    ) -> Decided:
         while True:
             at_ms = self._clock.now_ms()
             asked = [wanted(program, trigger, each, at_ms=at_ms, rng=self._rng) for each in some]

@@ -65,13 +65,30 @@ def _look(asked: Asked, position: Any) -> Due:  # noqa: ANN401  (plain JSON)
     n = position["n"] if isinstance(position, dict) else position
     kind = "partition" if after.covers else after.form
     is_latest = after.partition == "latest"
-    most = ALL if is_latest else GROUP
-    done = arrivals.since(connection, kind, after.machine, after=n, most=most)
-    n = done[-1].n if done else n
+    # Of a period's partitions only the last one found makes an occasion: many are looked at.
+    most = ALL if is_latest else GROUP if after.covers else asked.most
+    found = arrivals.since(connection, kind, after.machine, after=n, most=most)
     if is_latest:
-        return _latest(after, done, {**position, "n": n})
-    look_at_ms = asked.now_ms if len(done) == GROUP else None
-    return Due(list(_occasions(asked, done)), n, look_at_ms)
+        return _latest(after, found, {**position, "n": found[-1].n if found else n})
+    done = _first_periods(asked, found) if after.covers else found
+    is_all = len(done) == len(found) < most
+    n = done[-1].n if done else n
+    return Due(list(_occasions(asked, done)), n, None if is_all else asked.now_ms)
+
+
+def _first_periods(asked: Asked, done: list[Done]) -> list[Done]:
+    """Return as many of `done` as make no more occasions than are asked for."""
+    after = after_of(asked)
+    assert after.covers is not None, "asked of periods"
+    whole: set[str | None] = set()
+    for at, each in enumerate(done):
+        period = period_of(each.key, after.covers)
+        if period is None or period in whole or not _is_whole(asked, period, like=each.key):
+            continue
+        if len(whole) == asked.most:
+            return done[:at]
+        whole.add(period)
+    return done
 
 
 def _latest(after: After, done: list[Done], position: dict[str, Any]) -> Due:

@@ -4,9 +4,11 @@ Looking at triggers, and starting what is due.
     registered      the triggers of some machines, known to the store
     Watch           looks at them, for one thread
     Watch.turn      start everything that is due
+    Watch.again     start what waited for room, if there is some now
     wanted          the instance that an occasion asks for, or why there is none
     bound           its parameters
     starts_of       of which machine it is
+    tell_of         log what became of occasions
 """
 
 import json
@@ -29,7 +31,7 @@ from statepipe.runtime.triggers.known import KINDS, listens_of, register
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
 from statepipe.store.triggers import deciding
-from statepipe.store.triggers.deciding import Decision, Starts, Wanted
+from statepipe.store.triggers.deciding import GROUP, Crowded, Decided, Decision, Starts, Wanted
 from statepipe.store.triggers.standing import Standing, standing, tell, written
 
 _log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class Watched:
     look_at_ms: int | None = 0  # None: once something was written
     error: str | None = ""  # nothing told yet: another process may have told of one
     memory: dict[str, Any] = field(default_factory=dict)
+    waits: bool = False  # for room: as many of its machine are ready as may be
 
     def __post_init__(self) -> None:
         self.listens = written(listens_of(self.trigger))
@@ -90,7 +93,7 @@ class Watch:
         self._observers = observers
         self._rng = rng
         self._last_ms = 0
-        self._watched = watched
+        self._watched = list(watched)
 
     def turn(self) -> None:
         """
@@ -106,26 +109,49 @@ class Watch:
             if not (wrote or is_back or any(_is_due(each, now_ms) for each in self._watched)):
                 return
             stand = standing(self._store.connection, [each.n for each in self._watched])
-            for each in self._watched:
+            for each in tuple(self._watched):
                 seen = stand[each.n]
                 is_moved = is_back or seen != each.seen
-                if is_moved or _is_due(each, now_ms) or (wrote and each.look_at_ms is None):
+                if is_moved or _is_due(each, now_ms) or (wrote and self._is_woken(each)):
                     self._start_all(each, seen)
 
+    def again(self) -> bool:
+        """Start what waited for room, if there is some now; True if somebody has started some."""
+        is_moved = False
+        with self._store.translating():
+            for each in tuple(self._watched):
+                if each.waits:
+                    before = each.seen
+                    self._start_all(each, standing(self._store.connection, [each.n])[each.n])
+                    is_moved |= each.seen != before
+        return is_moved
+
+    def _is_woken(self, each: Watched) -> bool:
+        """Return whether what was written may be what it waits for."""
+        if each.waits:
+            return deciding.room(self._store.connection, starts_of(each.program)) > 0
+        return each.look_at_ms is None
+
     def _start_all(self, each: Watched, seen: Standing) -> None:
-        each.seen, each.look_at_ms = seen, None
+        each.seen, each.look_at_ms, each.waits = seen, None, False
+        is_first = True
         # A process that saw it with another definition since decides upon it now.
         while not seen.is_paused and seen.listens == each.listens:
             now_ms = self._store.clock.now_ms()
             boot_ms, connection = self._store.clock.boot_ms(), self._store.connection
-            asked = Asked(each.name, each.trigger, now_ms, connection, boot_ms, each.memory)
+            room = deciding.room(connection, starts_of(each.program))
+            most = max(1, min(GROUP, room))
+            asked = Asked(each.name, each.trigger, now_ms, connection, boot_ms, each.memory, most)
             due = KINDS[each.trigger.on.kind].look(asked, json.loads(seen.position))
             each.seen, each.look_at_ms = seen, due.look_at_ms
             self._tell(each, due.error)
             if json.dumps(due.position) == seen.position:
                 assert not due.occasions, "a position moves with the occasions"
                 return
-            self._decide(each, seen, due)
+            if due.occasions and room <= 0:
+                self._wait(each, is_first=is_first)
+                return
+            is_first = not self._decide(each, seen, due) and is_first
             seen = standing(self._store.connection, [each.n])[each.n]
             # It may be paused by now: as that it is known, so that it is seen to go on.
             each.seen, each.look_at_ms = seen, None
@@ -138,7 +164,17 @@ class Watch:
             if error is not None:
                 _log.warning("trigger %s: %s", each.name, error)
 
-    def _decide(self, each: Watched, seen: Standing, due: Due) -> None:
+    def _wait(self, each: Watched, *, is_first: bool) -> None:
+        """Leave what is due undecided, until something is written: that may have made room."""
+        each.waits = True
+        if each.look_at_ms is not None and each.look_at_ms <= self._store.clock.now_ms():
+            each.look_at_ms = None
+        if not is_first:  # it had its share: another one of its machine is asked before it
+            self._watched.remove(each)
+            self._watched.append(each)
+
+    def _decide(self, each: Watched, seen: Standing, due: Due) -> bool:
+        """Start what is due; False if nothing was, because another process has done it."""
         starts = starts_of(each.program)
         while True:
             now_ms = self._store.clock.now_ms()
@@ -152,26 +188,38 @@ class Watch:
                 due.note,
             )
             try:
-                made = deciding.decide(self._store, each.name, seen, decision, starts=starts)
+                decided = deciding.decide(self._store, each.name, seen, decision, starts=starts)
             except InstanceExists:  # among many made-up ids two are the same
                 continue
+            except Crowded:  # another process has filled the queue: there is less room
+                return False
             break
-        if made is None:
-            return
+        if decided is None:
+            return False
         if due.note is not None:
             _log.warning("trigger %s: %s", each.name, due.note)
         for occasion in decision.wanted:
             if occasion.refusal is not None:
                 said = (each.name, occasion.key, occasion.refusal)
                 _log.warning("trigger %s started nothing for %s: %s", *said)
-        for n in made:
-            self._observers.journaled(self._store, n, seq=1)
+        tell_of(decided, each.name, self._store, self._observers)
+        return True
+
+
+def tell_of(decided: Decided, name: str, store: Store, observers: Observers) -> None:
+    """Tell what became of occasions of a trigger."""
+    for key, why in decided.skipped.items():
+        _log.info("trigger %s skipped %s: %s", name, key, why)
+    for n in decided.made:
+        observers.journaled(store, n, seq=1)
+    for id_, done in decided.cancelled.items():
+        observers.asked(store, id_, kind="cancel" if done else "request")
 
 
 def starts_of(program: Program) -> Starts:
     """Return what the store needs to know of the machine whose instances are started."""
-    initial = program.table.machine.initial
-    return Starts(program.name, program.definition, initial, program.sharing.priority)
+    initial, sharing = program.table.machine.initial, program.sharing
+    return Starts(program.name, program.definition, initial, sharing.priority, sharing.terms)
 
 
 def wanted(

@@ -26,7 +26,7 @@ SELECT t.n, t.machine, t.name, t.kind, t.listens, t.position, t.paused_at_ms,
        (SELECT nullif(note, ?) FROM trigger_journal j
          WHERE j.trigger = t.n AND j.kind = 'error'
          ORDER BY j.n DESC LIMIT 1),
-       o.key, o.decided_at_ms, o.instance, o.refusal
+       o.key, o.decided_at_ms, o.instance, o.refusal, o.skipped
   FROM machine_trigger t
   LEFT JOIN occasion o ON o.n = (SELECT max(n) FROM occasion WHERE trigger = t.n)
  ORDER BY t.machine, t.name
@@ -49,12 +49,17 @@ SELECT o.key
 
 
 class Last(NamedTuple):
-    """The occasion that a trigger decided upon last; it has an instance, or a refusal."""
+    """
+    The occasion that a trigger decided upon last.
+
+    It has an instance, or a reason why its parameters make none, or why it was skipped.
+    """
 
     key: str
     decided_at_ms: int
     instance: str | None
     refusal: str | None
+    skipped: str | None
 
 
 class Listed(NamedTuple):

@@ -2,34 +2,48 @@
 What a trigger starts: its occasions and their instances, in one transaction.
 
     Decision    what is to be started, and where the trigger goes on
+    Decided     what became of it
+    Crowded     there is no room for all of it: nothing was decided
     decide      do it, unless another process has decided meanwhile
     fill_in     do it for occasions of the past; the trigger's position stays
 
 Whatever dies, and however many processes decide at once: the row of the occasion, which there
-can be only once, lands with the instance and the new position, or nothing does.
+can be only once, lands with the instance and the new position, or nothing does. What is started
+is admitted like what a person makes, in the order of the occasions: one whose key is taken may
+be skipped, or have the others cancelled; and without room nothing is decided, so that it is
+found again.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from statepipe.sharing import ANY, Terms
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.triggers.standing import Standing, counted, note
+from statepipe.store.walk.admission import admit, crowd
+from statepipe.store.walk.asking import make_way
+from statepipe.store.walk.claims import dead_workers
 from statepipe.store.walk.making import New, insert
 
 #: Occasions in one transaction: others can write between two of them.
 GROUP: Final = 100
+#: More than there ever is room for.
+ROOM_MAX: Final = 1 << 62
 
-_HAS: Final = "SELECT 1 FROM occasion WHERE trigger = ? AND key = ? AND instance IS NOT NULL"
+_WAS: Final = """
+SELECT instance IS NOT NULL, skipped IS NOT NULL FROM occasion WHERE trigger = ? AND key = ?
+"""
 
-# One that was refused is tried again by whoever asks for it once more.
+# One that was refused is tried again by whoever asks for it once more; one that was skipped, by
+# a person who does.
 _OCCASION: Final = """
-INSERT INTO occasion (trigger, key, decided_at_ms, instance, refusal)
-VALUES (:trigger, :key, :now_ms, :instance, :refusal)
+INSERT INTO occasion (trigger, key, decided_at_ms, instance, refusal, skipped)
+VALUES (:trigger, :key, :now_ms, :instance, :refusal, :skipped)
     ON CONFLICT (trigger, key) DO UPDATE
-   SET decided_at_ms = :now_ms, instance = :instance, refusal = :refusal
+   SET decided_at_ms = :now_ms, instance = :instance, refusal = :refusal, skipped = :skipped
  WHERE instance IS NULL
 """
 
@@ -60,12 +74,22 @@ class Wanted(NamedTuple):
 
 
 class Starts(NamedTuple):
-    """Of which machine: its name, its definition, where it begins, who of others goes first."""
+    """
+    Of which machine.
+
+    Attributes:
+        machine: Its name.
+        definition: The number of its definition.
+        initial: Where its instances begin.
+        priority: Who of others goes first.
+        terms: On what terms they are made.
+    """
 
     machine: str
     definition: int
     initial: str
     priority: int
+    terms: Terms = ANY
 
 
 class Decision(NamedTuple):
@@ -85,11 +109,30 @@ class Decision(NamedTuple):
     note: str | None = None
 
 
+class Decided(NamedTuple):
+    """
+    What became of some occasions.
+
+    Attributes:
+        made: Numbers of the new instances.
+        skipped: Why nothing was made, by the key of the occasion.
+        cancelled: Ids of those that had the key of a new one, and whether they are cancelled.
+    """
+
+    made: list[int]
+    skipped: dict[str, str]
+    cancelled: dict[str, bool]
+
+
+class Crowded(Exception):
+    """As many of the machine are ready as may be, or would be: nothing was decided."""
+
+
 def decide(
     store: Store, name: str, seen: Standing, decision: Decision, *, starts: Starts
-) -> list[int] | None:
+) -> Decided | None:
     """
-    Start what is due; return the numbers of the new instances.
+    Start what is due; return what became of it.
 
     Args:
         store: The open store.
@@ -100,7 +143,9 @@ def decide(
 
     Raises:
         InstanceExists: One of the ids is taken; nothing was started.
+        Crowded: There is no room for all of them; nothing was started.
     """
+    dead = _dead(store, starts)
     moved = {
         "n": seen.n,
         "listens": seen.listens,
@@ -115,59 +160,125 @@ def decide(
             count = decision.passed
             note(connection, seen.n, "passed", at_ms=now_ms, count=count, text=decision.note)
             counted(connection, name, "passed over", by=count)
-        return _start(connection, name, seen.n, decision.wanted, starts=starts, now_ms=now_ms)
+        start = _Start(connection, name, seen.n, starts=starts, dead=dead, now_ms=now_ms)
+        return start.all(decision.wanted)
 
 
 def fill_in(
     store: Store, name: str, n: int, wanted: Sequence[Wanted], *, starts: Starts, reason: str
-) -> list[int]:
+) -> Decided:
     """Start occasions of the past, but those that had theirs; else as `decide`."""
+    dead = _dead(store, starts)
     now_ms = store.clock.now_ms()
     with store.write() as connection:
-        made = _start(connection, name, n, wanted, starts=starts, now_ms=now_ms)
-        note(connection, n, "backfill", at_ms=now_ms, count=len(made), text=reason)
-    return made
+        start = _Start(connection, name, n, starts=starts, dead=dead, now_ms=now_ms, by_hand=True)
+        decided = start.all(wanted)
+        note(connection, n, "backfill", at_ms=now_ms, count=len(decided.made), text=reason)
+    return decided
 
 
-def _start(
-    connection: sqlite3.Connection,
-    name: str,
-    n: int,
-    wanted: Sequence[Wanted],
-    *,
-    starts: Starts,
-    now_ms: int,
-) -> list[int]:
-    made, refused = [], 0
-    for each in wanted:
-        if connection.execute(_HAS, (n, each.key)).fetchone() is not None:
-            continue
-        occasion = {
-            "trigger": n,
-            "key": each.key,
-            "now_ms": now_ms,
-            "instance": None if each.params is None else each.id,
-            "refusal": each.refusal,
-        }
-        if each.params is not None:
-            new = New(
-                id=each.id,
-                definition=starts.definition,
-                params=each.params,
-                state=starts.initial,
-                now_ms=now_ms,
-                note=f"trigger {name}, {each.key}",
-                priority=starts.priority,
-                key=each.concurrency_key,
+def room(connection: sqlite3.Connection, starts: Starts) -> int:
+    """Return how many of a machine may be made now."""
+    most = starts.terms.ready_max
+    return ROOM_MAX if most is None else most - crowd(connection, starts.machine, most=most)
+
+
+def _dead(store: Store, starts: Starts) -> Mapping[tuple[int, int], str]:
+    return dead_workers(store, me=None) if starts.terms.behavior == "cancel" else {}
+
+
+class _Start:
+    """Occasions of one trigger that are started, inside the caller's transaction."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        name: str,
+        n: int,
+        *,
+        starts: Starts,
+        dead: Mapping[tuple[int, int], str],
+        now_ms: int,
+        by_hand: bool = False,
+    ) -> None:
+        self._connection = connection
+        self._name = name
+        self._n = n
+        self._starts = starts
+        self._dead = dead
+        self._now_ms = now_ms
+        self._by_hand = by_hand
+        self._decided = Decided([], {}, {})
+
+    def all(self, wanted: Sequence[Wanted]) -> Decided:
+        """Start them in their order, but those that were decided."""
+        left, refused = room(self._connection, self._starts), 0
+        for each in wanted:
+            if self._is_decided(each.key):
+                continue
+            taken = None if each.params is None else self._taken(each)
+            if each.params is None:
+                refused += 1
+            elif taken is None:
+                if len(self._decided.made) == left:
+                    raise Crowded
+                self._make(each, each.params)
+            self._write_down(each, skipped=taken)
+        made, skipped, _ = self._decided
+        if made:
+            counters = Counters()
+            machine, initial = self._starts.machine, self._starts.initial
+            counters.transition(machine, "", "create", initial, times=len(made))
+            counters.write(self._connection)
+        for outcome, by in (("started", made), ("skipped", skipped)):
+            counted(self._connection, self._name, outcome, by=len(by))
+        counted(self._connection, self._name, "refused", by=refused)
+        return self._decided
+
+    def _is_decided(self, key: str) -> bool:
+        was = self._connection.execute(_WAS, (self._n, key)).fetchone()
+        if was is None:
+            return False
+        started, skipped = was
+        return bool(started or (skipped and not self._by_hand))
+
+    def _taken(self, each: Wanted) -> str | None:
+        """Return who has its key, if it is skipped because of that; else make way for it."""
+        starts, keys = self._starts, [each.concurrency_key]
+        terms = starts.terms._replace(ready_max=None)
+        admitted = admit(self._connection, starts.machine, keys, terms)
+        if admitted.taken_by is not None:
+            _, _, shown = (each.concurrency_key or "").partition(":")
+            said = f"key {shown!r} is taken by {admitted.taken_by}"
+            self._decided.skipped[each.key] = said
+            return said
+        self._decided.cancelled.update(
+            make_way(
+                self._connection, admitted.cancels, by=each.id, dead=self._dead, at_ms=self._now_ms
             )
-            made.append(insert(connection, new))
-        else:
-            refused += 1
-        connection.execute(_OCCASION, occasion)
-    counters = Counters()
-    if made:
-        counters.transition(starts.machine, "", "create", starts.initial, times=len(made))
-    counters.write(connection)
-    counted(connection, name, "started", by=len(made))
-    counted(connection, name, "refused", by=refused)
-    return made
+        )
+        return None
+
+    def _make(self, each: Wanted, params: bytes) -> None:
+        new = New(
+            id=each.id,
+            definition=self._starts.definition,
+            params=params,
+            state=self._starts.initial,
+            now_ms=self._now_ms,
+            note=f"trigger {self._name}, {each.key}",
+            priority=self._starts.priority,
+            key=each.concurrency_key,
+        )
+        self._decided.made.append(insert(self._connection, new))
+
+    def _write_down(self, each: Wanted, *, skipped: str | None) -> None:
+        occasion = {
+            "trigger": self._n,
+            "key": each.key,
+            "now_ms": self._now_ms,
+            "instance": each.id if each.params is not None and skipped is None else None,
+            "refusal": each.refusal,
+            "skipped": skipped,
+        }
+        self._connection.execute(_OCCASION, occasion)

@@ -53,7 +53,7 @@ INSERT INTO trigger_journal (trigger, at_ms, kind, count, note) VALUES (?, ?, ?,
 
 
 #: What may become of an occasion, as it is counted.
-OUTCOMES: Final = ("started", "refused", "passed over")
+OUTCOMES: Final = ("started", "refused", "skipped", "passed over")
 
 
 class Standing(NamedTuple):

@@ -2,7 +2,8 @@
 Part of migration 0002, schema version 2: what starts instances by itself.
 
     machine_trigger     one row a trigger of a machine that was ever seen: where it goes on
-    occasion            one row for each thing that a trigger started an instance for, or refused
+    occasion            one row for each thing that a trigger started an instance for, refused,
+                        or skipped
     trigger_journal     what was done to triggers, and what they passed over
     triggers            how triggers stand, for people
     occasions           what they started, for people
@@ -31,8 +32,9 @@ CREATE TABLE occasion (
   decided_at_ms INTEGER NOT NULL,
   instance      TEXT    CHECK (length(instance) BETWEEN 1 AND 200),
   refusal       TEXT,
+  skipped       TEXT,
   UNIQUE (trigger, key),
-  CHECK ((instance IS NULL) = (refusal IS NOT NULL))
+  CHECK ((instance IS NOT NULL) + (refusal IS NOT NULL) + (skipped IS NOT NULL) = 1)
 ) STRICT""",
     # what an instance was started for; no two occasions share one
     "CREATE UNIQUE INDEX occasion_instance ON occasion (instance) WHERE instance IS NOT NULL",
@@ -57,12 +59,13 @@ SELECT t.machine, t.name, t.kind, t.listens,
        datetime(t.paused_at_ms / 1000, 'unixepoch') AS paused,
        (SELECT count(instance) FROM occasion o WHERE o.trigger = t.n) AS started,
        (SELECT count(refusal)  FROM occasion o WHERE o.trigger = t.n) AS refused,
+       (SELECT count(skipped)  FROM occasion o WHERE o.trigger = t.n) AS skipped,
        (SELECT coalesce(sum(count), 0) FROM trigger_journal j
          WHERE j.trigger = t.n AND j.kind = 'passed') AS passed_over
   FROM machine_trigger t""",
     """
 CREATE VIEW occasions AS
-SELECT t.machine, t.name, o.key, o.instance, o.refusal,
+SELECT t.machine, t.name, o.key, o.instance, o.refusal, o.skipped,
        datetime(o.decided_at_ms / 1000, 'unixepoch') AS decided
   FROM occasion o
   JOIN machine_trigger t ON t.n = o.trigger""",

@@ -30,6 +30,12 @@ STATEMENTS: Final = (
         "CREATE INDEX instance_turn ON instance (priority, definition, state, n)"
         " WHERE status = 'ready' AND worker IS NULL AND wake_at_ms IS NULL AND awaits_turn = 0"
     ),
+    # metrics, top, doctor: ready now; create: how many of a machine that are no part of another
+    "DROP INDEX instance_free",
+    (
+        "CREATE INDEX instance_free ON instance (definition, root)"
+        " WHERE status = 'ready' AND worker IS NULL AND wake_at_ms IS NULL"
+    ),
     # metrics, top: waiting for a moment, and of which machine
     "DROP INDEX instance_timer",
     (
