@@ -35,7 +35,8 @@ Every error statepipe raises on purpose: what happened, what it means, what to t
     ├── TaskTimeout                     the attempt outlived its timeout and was killed
     ├── TaskCrashed                     the process of the attempt died
     ├── WorkerLost                      the process that drove the instance died
-    └── TaskCancelled                   the attempt was asked to stop
+    ├── TaskCancelled                   the attempt was asked to stop
+    └── ChildSkipped                    a child machine was not begun: its key is taken
 
 `Reject` is not an error of the run: a task raises it to put one record into quarantine.
 """
@@ -244,6 +245,10 @@ class TaskCancelled(TaskError):
     """The attempt was asked to stop: a cancel, a pause, or a graceful shutdown."""
 
 
+class ChildSkipped(TaskError):
+    """A child machine was not begun: its key is taken, and `behavior` is "skip"."""
+
+
 #: Classes that an error counts as in metrics without being declared in a policy.
 ENGINE_ERRORS: Final = (
     "Throttled",
@@ -252,6 +257,7 @@ ENGINE_ERRORS: Final = (
     "TaskTimeout",
     "TaskCrashed",
     "TaskCancelled",
+    "ChildSkipped",
     "WorkerLost",
     "DeadlineExceeded",
     "ValueRefused",

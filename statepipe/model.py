@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from statepipe.drift import Drift, Seen
 from statepipe.jobfacts import JobFact
+from statepipe.terms import ANY, Terms
 from statepipe.wishes import Wish
 
 Record = dict[str, Any]
@@ -26,6 +27,7 @@ CANCELLED_STATE: Final = "cancelled"
 OK: Final = "ok"
 ERROR: Final = "error"
 TIMEOUT: Final = "timeout"
+SKIPPED: Final = "skipped"  # of a child machine whose key is taken
 CANCEL: Final = "cancel"
 #: What a contract raises if more records broke it than `max_rejects` lets pass.
 INVALID: Final = "invalid"
@@ -382,6 +384,9 @@ class NewChild(NamedTuple):
     state: str  # where it begins
     params: Blob
     picture: Blob | None
+    key: str | None = None  # what only so many of its machine may have at a time
+    terms: Terms = ANY  # on which it is made
+    dead: Mapping[tuple[int, int], str] | None = None  # workers, with their beat; or none
 
 
 class Family(NamedTuple):

@@ -3,7 +3,6 @@ How the instances of a machine share workers: who goes first, which workers, how
 
     Sharing             what is said of one machine, complete
     Concurrency         how many of its instances may have one key at a time
-    Terms               what that means for one that is to be made
     sharing_fields      what people write, as fields of a Sharing
     queue_name          the name of a queue
 
@@ -19,14 +18,13 @@ it is, is the subject of `store.walk.ready`; what may be made, that of `store.wa
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, get_args
 
 from statepipe.errors import BadParameter, DefinitionError
 from statepipe.filling import filled, has_braces, params_in
 from statepipe.suggest import did_you_mean
 from statepipe.tables import known, refusal
-
-Behavior = Literal["queue", "skip", "cancel"]
+from statepipe.terms import Behavior, Terms
 
 DEFAULT_QUEUE: Final = "default"
 #: Priorities are -100..100.
@@ -105,25 +103,6 @@ class Concurrency:
                 next_step="name a shorter parameter in concurrency.key",
             )
         return key
-
-
-class Terms(NamedTuple):
-    """
-    On what terms instances of a machine are made.
-
-    Attributes:
-        limit: How many may have one key at a time; None for any number.
-        behavior: What becomes of one more.
-        ready_max: How many may be ready and driven by nobody; None for any number.
-    """
-
-    limit: int | None = None
-    behavior: Behavior = "queue"
-    ready_max: int | None = None
-
-
-#: None at all.
-ANY: Final = Terms()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from statepipe.effects import AT_LEAST_ONCE, EXACTLY_ONCE, is_http
 from statepipe.errors import DefinitionError
-from statepipe.machine.childchecks import check_children
+from statepipe.machine.childchecks import prove_children
 from statepipe.machine.definition import FAILED_STATE, Machine, State
 from statepipe.machine.findings import Finding, Role, error, warning
 from statepipe.machine.graphchecks import check_graph
@@ -78,7 +78,7 @@ def check(
             for own in task_machines(machine)
             for each in _effects(own)
         ),
-        *check_children(machine, machines),
+        *prove_children(machine, machines),
     ]
     return sorted(findings, key=lambda each: each.severity != "error")
 

@@ -1,7 +1,8 @@
 """
 What is proved of child machines: they are there, are given what they need, and end.
 
-    check_children      the findings of all states that have one
+    check_children      what is wrong with those of all states that have one
+    prove_children      that, and what may not be meant
 """
 
 import datetime as dt
@@ -12,15 +13,33 @@ from typing import Any, Final
 from statepipe.errors import DefinitionError, NotFound
 from statepipe.filling import params_in, whole
 from statepipe.machine.definition import Machine
-from statepipe.machine.findings import Finding, error
+from statepipe.machine.findings import Finding, error, warning
 from statepipe.machine.parameter import Param
 from statepipe.machine.scalars import convert
 from statepipe.machine.taskgraph import Child
+from statepipe.model import ERROR, SKIPPED
 from statepipe.suggest import did_you_mean
 
 #: Today does not matter when a value is only checked.
 _ANY_DAY: Final = dt.date(2000, 1, 1)
 _HOW: Final = 'params = { day = "{params.day}" }: one of the parent, or a value'
+
+
+def prove_children(machine: Machine, machines: Callable[[str], Machine]) -> Iterator[Finding]:
+    """Yield what `check_children` does, and where a child may be skipped without a way on."""
+    yield from check_children(machine, machines)
+    for state in machine.states:
+        if not isinstance(state.task, Child) or state.on_event(SKIPPED):
+            continue
+        with suppress(NotFound, DefinitionError):  # it is told of by the other
+            concurrency = machines(state.task.machine).sharing.concurrency
+            if concurrency is not None and concurrency.behavior == "skip":
+                yield warning(
+                    state.name,
+                    f'machine "{state.task.machine}" is not begun while its key is taken, and'
+                    f' nothing says what then: the state ends with "{ERROR}"',
+                    f'on.{SKIPPED} = "the state for it"',
+                )
 
 
 def check_children(machine: Machine, machines: Callable[[str], Machine]) -> Iterator[Finding]:

@@ -184,7 +184,7 @@ class State:
                     ' stands inside it: wait = { event = …, timeout = "2d" }',
                 )
         if isinstance(self.task, Graph | Child):
-            refuse_events(self.name, [each.event for each in self.on])
+            refuse_events(self.name, [each.event for each in self.on], self.task)
             if self.retry is not None or self.uses or set(self.settings) - {"timeout"}:
                 raise refusal(
                     f'state "{self.name}" leaves its work to others: no attempt is made in it that'

@@ -28,7 +28,7 @@ from statepipe.machine.names import (
     refusal,
 )
 from statepipe.machine.parameter import Param
-from statepipe.model import CANCELLED_STATE, ERROR, OK, TIMEOUT
+from statepipe.model import CANCELLED_STATE, ERROR, OK, SKIPPED, TIMEOUT
 from statepipe.suggest import did_you_mean
 
 TASKS_MAX: Final = 100
@@ -234,17 +234,19 @@ class Child:
                     )
 
 
-def refuse_events(state: str, events: Collection[str]) -> None:
+def refuse_events(state: str, events: Collection[str], task: Graph | Child) -> None:
     """
     Refuse transitions that no graph and no child machine takes.
 
     Raises:
-        DefinitionError: One of `events` is none of ok, error and timeout.
+        DefinitionError: One of `events` is none of ok, error and timeout, nor, of a child
+            machine, skipped.
     """
+    takes = (OK, ERROR, TIMEOUT, SKIPPED) if isinstance(task, Child) else (OK, ERROR, TIMEOUT)
     for event in events:
-        if event not in {OK, ERROR, TIMEOUT}:
+        if event not in takes:
             raise refusal(
                 f'on.{event} of "{state}" is never taken: tasks and child machines end with'
-                f' "{OK}" or "{ERROR}"{did_you_mean(event, (OK, ERROR, TIMEOUT))}',
+                f' "{OK}" or "{ERROR}"{did_you_mean(event, takes)}',
                 next_step=f'choose by the result: on.{OK} = [{{ to = …, when = "result.…" }}, …]',
             )

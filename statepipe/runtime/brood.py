@@ -11,16 +11,26 @@ from typing import Any, NamedTuple
 
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.taskgraph import Child, Graph, GraphTask
+from statepipe.sharing import Sharing
 from statepipe.store.codec import encode
 from statepipe.tasknames import task_machine_name
 
 
 class ChildKind(NamedTuple):
-    """What a child is an instance of: its machine, and the state it begins in."""
+    """
+    What a child is an instance of.
+
+    Attributes:
+        definition: The number of its definition.
+        machine: Its machine.
+        initial: The state it begins in.
+        sharing: How its machine's instances share workers.
+    """
 
     definition: int
     machine: str
     initial: str
+    sharing: Sharing = Sharing()
 
 
 class Brood(NamedTuple):

@@ -307,7 +307,7 @@ class Catalog:
     def _kind(self, name: str, *, store: Store, stage_dir: Path) -> ChildKind:
         """Return what an instance of a machine is; its definition is in the store by then."""
         program = self.program(name, store, stage_dir=stage_dir)
-        return ChildKind(program.definition, name, program.table.machine.initial)
+        return ChildKind(program.definition, name, program.table.machine.initial, program.sharing)
 
     def _alerts(self, machine: Machine, store: Store) -> Alerts | None:
         targets, env = self._config.targets, self._config.env

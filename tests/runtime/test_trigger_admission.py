@@ -13,8 +13,9 @@ from statepipe.machine.triggers.trigger import Trigger
 from statepipe.machine.triggers.upstreams import After
 from statepipe.runtime.triggers.asking import missing
 from statepipe.runtime.triggers.watch import Watch
-from statepipe.sharing import Behavior, Concurrency, Sharing
+from statepipe.sharing import Concurrency, Sharing
 from statepipe.store.triggers import deciding
+from statepipe.terms import Behavior
 from tests.runtime.following import Following
 from tests.runtime.test_after import hours
 from tests.runtime.test_file_triggers import Inbox

@@ -27,10 +27,11 @@ from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.pools import Pools
 from statepipe.runtime.reasons.reason import Reason
 from statepipe.runtime.reasons.standing import reasons
-from statepipe.sharing import Behavior, Concurrency, Sharing
+from statepipe.sharing import Concurrency, Sharing
 from statepipe.store.file.opening import open_reader
 from statepipe.store.questions.evidence import evidence
 from statepipe.store.reading import Reader
+from statepipe.terms import Behavior
 from statepipe.testing import violations
 
 #: A bound for what never comes if something is wrong.

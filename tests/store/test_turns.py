@@ -11,11 +11,11 @@ from typing import Literal
 import pytest
 
 from statepipe.errors import Busy
-from statepipe.sharing import Terms
 from statepipe.store.questions.turns import turn_of, unattended
 from statepipe.store.walk import asking, ready, resuming
 from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.routes import route
+from statepipe.terms import Terms
 from tests.store import stores
 from tests.store.turning import Scene
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from statepipe.model import Change, Checkpoint
-from statepipe.sharing import Terms
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
 from statepipe.store.liveness import Worker
@@ -13,6 +12,7 @@ from statepipe.store.steering.instances import Made, NewInstance
 from statepipe.store.walk import claims
 from statepipe.store.walk.committer import Committer, Verdict
 from statepipe.store.walk.ready import Scope
+from statepipe.terms import Terms
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
 

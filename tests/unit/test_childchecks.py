@@ -6,9 +6,10 @@ from types import MappingProxyType
 
 import pytest
 
-from statepipe.machine.definition import Machine, State
+from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
 from statepipe.machine.taskgraph import Child
+from statepipe.sharing import Concurrency, Sharing
 from tests.unit.building import acting, pipeline, to
 from tests.unit.test_checker import messages
 
@@ -69,6 +70,21 @@ def test_a_child_is_given_what_it_needs(params: dict[str, object], told: str) ->
 def test_a_child_that_is_not_there_is_told() -> None:
     """With what the catalog says of it."""
     assert messages(parent()) == [("error", "a", "no refresh")]
+
+
+def test_a_child_that_may_be_skipped_is_told_of_without_a_way_on() -> None:
+    """A warning: the state ends with `error` then, which may be meant."""
+    skip = Sharing(concurrency=Concurrency(key="one", behavior="skip"))
+    child = replace(CHILD, sharing=skip)
+    before = parent()
+    state = before.state("a")
+    after = replace(state, on=(*state.on, Transition(event="skipped", target="done")))
+    done = before.state("done")
+
+    ((severity, where, said),) = messages(before, others=(child,))
+    assert (severity, where) == ("warning", "a")
+    assert 'machine "refresh" is not begun while its key is taken' in said
+    assert messages(replace(before, states=(after, done)), others=(child,)) == []
 
 
 def test_machines_that_begin_each_other_never_end() -> None:

@@ -130,6 +130,7 @@ def test_a_file_says_what_python_says(tmp_path: Path) -> None:
         ('day = "{params.day}"', 'day = "{params.day"', "not a text with parameters in it"),
         ("orders-{params.day}", "orders-{params.shop}", 'no parameter "shop" that every instance'),
         ('error = "done" }', 'invalid = "done" }', 'on.invalid of "refreshing" is never taken'),
+        ('ok = "refreshing"', 'skipped = "refreshing"', 'on.skipped of "transforming" is never'),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:

@@ -7,18 +7,20 @@ A state whose work is done by children, when its instance is claimed: it begins 
 While they work nobody drives it: it is a row with a timer. The end of a child clears the timer,
 in the transaction of that end; so does its time. Whoever claims it then looks at all of them
 again, and the rules decide what is next (`machine.taskplan`). What begins is in the commit by
-which the parent rests again, so that a crash leaves neither of the two without the other.
+which the parent rests again, so that a crash leaves neither of the two without the other. A
+child machine whose key is taken, and that is skipped then, is not begun: the state ends.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from statepipe.errors import DataError, StatepipeError
+from statepipe.errors import DataError, Refused, StatepipeError
 from statepipe.machine.taskgraph import GraphTask
 from statepipe.machine.taskplan import Place, Plan, plan
 from statepipe.model import (
     ERROR,
     OK,
+    SKIPPED,
     TIMEOUT,
     Attachment,
     Change,
@@ -34,11 +36,14 @@ from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.endings import Ended, Failure
 from statepipe.runtime.failure import names_of
 from statepipe.runtime.picture import Elsewhere, Picture, Share
-from statepipe.store.codec import encode
+from statepipe.store.codec import decode, encode
 from statepipe.store.file.connection import Store
 from statepipe.store.stage import rows as staged
 from statepipe.store.walk import children
+from statepipe.store.walk.admission import admit
 from statepipe.store.walk.children import Standing
+from statepipe.store.walk.claims import dead_workers
+from statepipe.terms import Terms
 from statepipe.units import format_duration
 from statepipe.wishes import KILL, Wish
 
@@ -71,9 +76,13 @@ def turn(drive: Drive, store: Store, *, worker: int) -> tuple[Change, Attachment
             said = f"its tasks took longer than {format_duration(timeout_ms)}"
             ended = _failed(TIMEOUT, Failure(("TaskTimeout", "TimeoutError"), said))
             return _moved(drive, store, ended, Family(drive.stay), worker=worker)
+        begins = tuple(look.begun(place, decided) for place in decided.begin)
+        if (skipped := look.skipped(begins)) is not None:
+            skips = (drive.state,) if skipped.event == SKIPPED else ()
+            return _moved(drive, store, skipped, Family(drive.stay, skips=skips), worker=worker)
         family = Family(
             drive.stay,
-            begins=tuple(look.begun(place, decided) for place in decided.begin),
+            begins=begins,
             adopts=tuple(
                 (each.n, now)
                 for each in found
@@ -149,15 +158,57 @@ class _Look:
         )
         known = {**drive.picture.results, **_without_nothing(results)}
         picture = Picture(known, {}, None, given=share)
+        params = self._brood.params(drive.params, self._store.clock.now_ms())
+        key = kind.sharing.key_of(kind.machine, decode(params))
+        # What is part of another instance's work finds room, whatever is ready.
+        terms = kind.sharing.terms._replace(ready_max=None)
+        if key is not None:
+            self._refuse_own(key, terms)
         return NewChild(
             task=place.task,
             element=place.element,
             definition=kind.definition,
             machine=kind.machine,
             state=kind.initial,
-            params=self._brood.params(drive.params, self._store.clock.now_ms()),
+            params=params,
             picture=None if self._brood.is_machine else picture.write(),
+            key=key,
+            terms=terms,
+            dead=dead_workers(self._store, me=None) if terms.behavior == "cancel" else None,
         )
+
+    def skipped(self, begins: Sequence[NewChild]) -> Ended | None:
+        """Return how the state ends if its child is not begun: its key is another's; or None."""
+        for child in begins:
+            admitted = admit(self._store.connection, child.machine, [child.key], child.terms)
+            if admitted.taken_by is None:
+                continue
+            _, _, shown = (child.key or "").partition(":")
+            said = f"{child.machine} was not begun: key {shown!r} is taken by {admitted.taken_by}"
+            ended = _failed(ERROR, Failure(("ChildSkipped",), said))
+            state = self._drive.program.table.machine.state(self._drive.state)
+            if state.on_event(SKIPPED):
+                return ended._replace(event=SKIPPED, failure=None, note=said)
+            return ended
+        return None
+
+    def _refuse_own(self, key: str, terms: Terms) -> None:
+        """
+        Refuse a child that has the key of those it is part of: it would wait for them for ever.
+
+        Only a machine that was changed since those began can have come to this.
+        """
+        above = children.above(self._store.connection, self._drive.n)
+        own = [id_ for id_, held in above if held == key]
+        waits = terms.limit is not None and len(own) >= terms.limit
+        if own and (terms.behavior == "cancel" or (terms.behavior == "queue" and waits)):
+            _, _, shown = key.partition(":")
+            raise Refused(
+                f"what it begins has the key {shown!r} of {own[0]!r}, of which it does part of the"
+                " work: each would wait for the other",
+                meaning="nothing was begun",
+                next_step="let one of the two machines begin no other, or have no concurrency",
+            )
 
     def takes(self) -> tuple[Taken, ...]:
         """Return whose batches become the state's own: those of which no task made others."""

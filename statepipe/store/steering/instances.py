@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from statepipe.errors import Refused
 from statepipe.model import Plan, Status, Stay
-from statepipe.sharing import ANY, Terms
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups import groups
 from statepipe.store.lookups.groups import NewGroup
@@ -28,6 +27,7 @@ from statepipe.store.walk.claims import (
 from statepipe.store.walk.interventions import JOURNAL_OF_STEERING, TAKE_OVER
 from statepipe.store.walk.making import New, insert
 from statepipe.store.walk.replays import refuse_replaced, refuse_replayed
+from statepipe.terms import ANY, Terms
 
 _DEFINE = """
 INSERT INTO definition (machine, version, digest, body, created_at_ms)

@@ -18,7 +18,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from statepipe.sharing import ANY, Terms
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
 from statepipe.store.metrics.counters import Counters
@@ -27,6 +26,7 @@ from statepipe.store.walk.admission import admit, crowd
 from statepipe.store.walk.asking import make_way
 from statepipe.store.walk.claims import dead_workers
 from statepipe.store.walk.making import New, insert
+from statepipe.terms import ANY, Terms
 
 #: Occasions in one transaction: others can write between two of them.
 GROUP: Final = 100

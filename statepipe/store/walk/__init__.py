@@ -7,6 +7,7 @@ What the walk writes: who has the right to drive, and every change as one group 
     admission       may another one be made
     interventions   SQL that all of them share
     committer       the group commit
+    children, families              those that do part of another one's work
     signals, emissions              events, and who rests for them
     resources       slots and permits, over all processes
     notices, stalled                who is to be told

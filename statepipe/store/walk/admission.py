@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from statepipe.errors import Busy
-from statepipe.sharing import Terms
 from statepipe.sqlite import sqlite3
+from statepipe.terms import Terms
 
 _READY: Final = """
 SELECT count(*)

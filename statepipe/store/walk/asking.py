@@ -3,6 +3,7 @@ What people ask of an instance that has not ended: one transaction each.
 
     request     cancel, kill or pause one by its id
     ask         the same inside the caller's transaction
+    ask_now     the same of one that nobody drives
     make_way    cancel those that have the key of a new one, inside its transaction
 
 An instance that a live process drives is not changed under it: the wish is written into
@@ -115,6 +116,14 @@ class Asked(NamedTuple):
         return self.status == Status.READY and self.failed_state is not None
 
 
+def ask_now(connection: sqlite3.Connection, n: int, *, wish: Wish, reason: str, at_ms: int) -> None:
+    """Cancel, kill or pause one that nobody drives, inside the caller's transaction."""
+    found = _asked(connection, "n", n)
+    assert found is not None, "it was just looked at"
+    assert found.holder is None, "nobody drives it"
+    ask(connection, found, wish=wish, dead={}, reason=reason, at_ms=at_ms)
+
+
 def make_way(
     connection: sqlite3.Connection,
     numbers: Sequence[int],
@@ -126,7 +135,8 @@ def make_way(
     """Cancel those that have the key of `by`; return their ids, and whether that is done."""
     done = {}
     for n in numbers:
-        found = Asked(*connection.execute(f"{ASKED} WHERE i.n = ?", (n,)).fetchone())
+        found = _asked(connection, "n", n)
+        assert found is not None, "it was just counted"
         note = f"{by} has its key"
         done[found.id] = ask(connection, found, wish="cancel", dead=dead, reason=note, at_ms=at_ms)
     return done

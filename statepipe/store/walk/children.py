@@ -1,61 +1,25 @@
 """
 Instances that do part of another one's work: the tasks of a graph, elements of a fan-out.
 
-    apply           what a change does to the children of its stay, in its transaction
     Standing        one child, as its parent looks at it; of_stay: all of one stay
     learned, failure    what one of them has learned, or failed by
     unfinished      the children that have not ended, whatever stay they are of
-    stop            ask those to stop
     to_take_back    those of the newest stay that have not done their work
     let_go_on       those of it that have yet to pause, or to end, need not
     parent_of       whose child an instance is
+    above           the instances of whose work one does part, and the key of each
     refuse_part, refuse_unawaited, refuse_at_work
                     what cannot be done to a child, or to its parent meanwhile
 
-A child reads what its parent and its siblings have staged where it lies. What a parent takes
-over of a child's batches are rows of its own that name the same files; the child's rows stay
-until the parent is done, and with them the files.
+How they come to be, and what becomes of them when their parent moves, is `families.py`.
 """
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from statepipe.errors import Busy, Refused
-from statepipe.model import Change, Family, NewChild, Stay, Taken
+from statepipe.model import Stay
 from statepipe.sqlite import sqlite3
-from statepipe.store.metrics.counters import Counters
-from statepipe.store.walk import making
-from statepipe.store.walk.interventions import ASK, JOURNAL_OF_STEERING
-from statepipe.store.walk.making import New
-from statepipe.wishes import KILL, Wish
-
-#: Of a parent's id that is part of its children's.
-_PARENT_CHARS_MAX: Final = 100
-
-_PARENT = "SELECT id, coalesce(root, n) FROM instance WHERE n = ?"
-
-_CHILD = """
-INSERT INTO child (instance, parent, generation, state, visit, task, element)
-VALUES (?, ?, ?, ?, ?, ?, ?)
-"""
-
-_TAKE = """
-INSERT INTO batch (instance, generation, state, visit, task, number, epoch, records, bytes, sha256,
-                   format, file, body, cursor, read)
-SELECT :n, :generation, :state, :visit, :state, number + :after, 0, records, bytes, sha256, format,
-       file, body, NULL, records
-  FROM batch
- WHERE instance = :source AND generation = :source_generation AND state = :source_state
-   AND visit = :source_visit
-"""
-
-_NONE_SKIPPED = """
-INSERT INTO counter (metric, machine, state, label, value)
-VALUES ('skipped', ?, ?, '', 0)
-    ON CONFLICT DO NOTHING
-"""
-
-_SKIPPED = "INSERT INTO skipped (instance, seq, state, task) VALUES (?, ?, ?, ?)"
+from statepipe.store.walk.interventions import JOURNAL_OF_STEERING
 
 _OF_STAY = """
 SELECT i.n, c.task, c.element, i.status, i.definition, i.worker
@@ -67,21 +31,11 @@ SELECT i.n, c.task, c.element, i.status, i.definition, i.worker
 
 _UNFINISHED = """
 SELECT i.n, i.id, i.status, i.state, iif(i.forced AND i.request = 'cancel', 'kill', i.request),
-       i.status = 'ready' AND i.failed_state IS NOT NULL
+       i.status = 'ready' AND i.failed_state IS NOT NULL, i.awaits_turn
   FROM child c
   JOIN instance i ON i.n = c.instance
  WHERE c.parent = ? AND i.status IN ('ready', 'paused')
  ORDER BY i.n
-"""
-
-_ADOPT = """
-UPDATE instance
-   SET seq           = seq + 1,
-       definition    = :definition,
-       updated_at_ms = :now_ms,
-       change        = 'request'
- WHERE n = :n AND status = 'ready' AND worker IS NULL
-RETURNING state
 """
 
 _LEFT = """
@@ -110,6 +64,15 @@ _ASKED = f"""{_NEWEST}
    AND i.status = 'ready'
    AND (i.request = 'pause' OR i.request = 'cancel' AND i.worker IS NULL)
  ORDER BY i.n
+"""
+
+_ABOVE = """
+WITH RECURSIVE above (n) AS (
+  SELECT parent FROM child WHERE instance = :n
+   UNION ALL
+  SELECT c.parent FROM child c JOIN above a ON c.instance = a.n
+)
+SELECT i.id, i.concurrency_key FROM instance i WHERE i.n = :n OR i.n IN above
 """
 
 _LET_GO_ON = """
@@ -142,24 +105,7 @@ class Unfinished(NamedTuple):
     state: str
     request: str | None
     is_being_cancelled: bool
-
-
-def apply(connection: sqlite3.Connection, change: Change, family: Family) -> None:
-    """Do what `change` does to the children of a stay, inside the caller's transaction."""
-    for child in family.begins:
-        _begin(connection, change, family.stay, child)
-    if family.begins:
-        connection.execute(_NONE_SKIPPED, (change.machine, family.stay.state))
-    if family.skips:
-        _skip(connection, change, family)
-    for n, definition in family.adopts:
-        facts = {"n": n, "definition": definition, "now_ms": change.at_ms}
-        for (state,) in connection.execute(_ADOPT, facts).fetchall():
-            note = "as the machine of its parent is now"
-            _journal(connection, n, "adopt", state=state, note=note)
-    _take(connection, change.n, family.stay, family.takes)
-    if family.stops is not None:
-        stop(connection, change.n, family.stops, at_ms=change.at_ms)
+    awaits_turn: bool
 
 
 def of_stay(connection: sqlite3.Connection, parent: int, stay: Stay) -> list[Standing]:
@@ -184,17 +130,6 @@ def failure(connection: sqlite3.Connection, n: int) -> tuple[str | None, str | N
 def unfinished(connection: sqlite3.Connection, parent: int) -> list[Unfinished]:
     """Return the children that have not ended."""
     return [Unfinished(*row) for row in connection.execute(_UNFINISHED, (parent,))]
-
-
-def stop(connection: sqlite3.Connection, parent: int, wish: Wish, *, at_ms: int) -> None:
-    """Ask the children that have not ended to stop, inside the caller's transaction."""
-    for each in unfinished(connection, parent):
-        is_ending = each.is_being_cancelled or each.request in ("cancel", KILL)
-        if (is_ending and wish != KILL) or (each.status, wish) == ("paused", "pause"):
-            continue
-        # Whoever drives it, or claims it next, honours the wish as one that was asked of it alone.
-        connection.execute(ASK, {"n": each.n, "wish": wish, "now_ms": at_ms})
-        _journal(connection, each.n, wish, state=each.state, note="its parent was asked to")
 
 
 def to_take_back(
@@ -224,6 +159,11 @@ def let_go_on(
     for n, _, now, *_ in connection.execute(_ASKED, facts).fetchall():
         connection.execute(_LET_GO_ON, {"n": n, "now_ms": at_ms})
         _journal(connection, n, "resume", state=now, note="its parent goes on")
+
+
+def above(connection: sqlite3.Connection, n: int) -> list[tuple[str, str | None]]:
+    """Return id and key of instance number `n`, and of all of whose work it does part."""
+    return list(connection.execute(_ABOVE, {"n": n}))
 
 
 def parent_of(connection: sqlite3.Connection, n: int) -> str | None:
@@ -285,55 +225,3 @@ def refuse_at_work(connection: sqlite3.Connection, n: int, instance_id: str) -> 
 def _journal(connection: sqlite3.Connection, n: int, event: str, *, state: str, note: str) -> None:
     said = {"n": n, "event": event, "source": state, "note": note}
     connection.execute(JOURNAL_OF_STEERING, said)
-
-
-def _skip(connection: sqlite3.Connection, change: Change, family: Family) -> None:
-    state = family.stay.state
-    rows = [(change.n, change.seq + 1, state, task) for task in family.skips]
-    connection.executemany(_SKIPPED, rows)
-    counters = Counters()
-    counters.count("skipped", change.machine, state, by=len(rows))
-    counters.write(connection)
-
-
-def _begin(connection: sqlite3.Connection, change: Change, stay: Stay, child: NewChild) -> None:
-    parent_id, root = connection.execute(_PARENT, (change.n,)).fetchone()
-    new = New(
-        id=_free_id(connection, parent_id, stay.state, child),
-        definition=child.definition,
-        params=child.params,
-        state=child.state,
-        now_ms=change.at_ms,
-        note=f"for {stay.state} of {parent_id}",
-        picture=child.picture,
-        root=root,
-    )
-    n = making.insert(connection, new)
-    connection.execute(_CHILD, (n, change.n, *stay, child.task, child.element))
-    counters = Counters()
-    counters.transition(child.machine, "", new.event, child.state)
-    counters.write(connection)
-
-
-def _free_id(connection: sqlite3.Connection, parent_id: str, state: str, child: NewChild) -> str:
-    """Return an id that says whose child it is, and for what; later stays are counted."""
-    task = "" if child.task == state else f".{child.task}"
-    element = "" if child.element is None else f"[{child.element}]"
-    id_ = f"{parent_id[:_PARENT_CHARS_MAX]}/{state}{task}{element}"
-    return making.first_free(connection, id_)
-
-
-def _take(connection: sqlite3.Connection, n: int, stay: Stay, takes: Sequence[Taken]) -> None:
-    """Let instance `n` have batches of its children as those of `stay`, one after another."""
-    after = 0
-    for each in takes:
-        facts = {
-            "n": n,
-            **stay._asdict(),
-            "after": after,
-            "source": each.child,
-            "source_generation": each.stay.generation,
-            "source_state": each.stay.state,
-            "source_visit": each.stay.visit,
-        }
-        after += connection.execute(_TAKE, facts).rowcount

@@ -22,7 +22,7 @@ from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.stage.rows import give_back, insert_plan
-from statepipe.store.walk import children, datasets, emissions, jobs, notices, shapes
+from statepipe.store.walk import datasets, emissions, families, jobs, notices, shapes
 
 # A plain move, in 8 values: ?1 n, ?2 epoch, ?3 seq, ?4 state, ?5 at_ms, ?6 event,
 # ?7 took_ms, ?8 policy. The journal takes the rest from the row, before it is updated.
@@ -327,8 +327,9 @@ def _apply_one(
 
 def _attach(connection: sqlite3.Connection, change: Change, attachment: Attachment) -> None:
     stay, task = attachment.stay, attachment.task
-    if attachment.family:  # first: what it takes may be what is planned
-        children.apply(connection, change, attachment.family)
+    family = attachment.family  # first: what it takes may be what is planned
+    if family and not families.apply(connection, change, family):
+        raise _SomeoneFencedError  # the key of a child was taken since it was to begin
     if attachment.staged:
         _insert_staged(connection, change, stay, task, attachment.staged)
     if attachment.loaded:
