@@ -40,7 +40,7 @@ class Status:
     READY       wants to be driven, now or at its wake-up time. A worker moves it.
     PAUSED      rests until `resume`. A person moves it.
     DONE        ended in a final state of kind success. Only `rewind` moves it.
-    FAILED      ended in a final state of kind failure. `resume` or `rewind` moves it.
+    FAILED      ended in a final state of kind failure. `resume`, `rewind` or a cancel moves it.
     CANCELLED   ended by a cancel. `resume` or `rewind` moves it.
     """
 

@@ -50,7 +50,7 @@ _YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def cancel(
     *, instance: str | None, group: str | None, reason: str | None, dry_run: bool, yes: bool
 ) -> None:
-    """End an unfinished instance; what it has staged is kept, and `resume` takes it back."""
+    """End an instance, also one that has failed; what it has staged is kept for a `resume`."""
     if (instance is None) == (group is None):
         raise click.UsageError("name an instance, or a group with --group")
     if instance is None:
@@ -62,10 +62,11 @@ def cancel(
     name = shown_id(instance)
     cleanup = found.form.get("on_cancel")
     runs = f", and run {cleanup}" if cleanup else ""
-    if _only_said(f"cancel {instance} in {found.state}{_driver(found)}{runs}", dry_run=dry_run):
+    where = found.failed_state or found.state
+    if _only_said(f"cancel {instance} in {where}{_driver(found)}{runs}", dry_run=dry_run):
         return
     confirm(f"cancel {instance}?", yes=yes, again=f"statepipe cancel {name} --yes")
-    ended = f"{instance} cancelled in {found.state}"
+    ended = f"{instance} cancelled in {where}"
     if cleanup:
         at_once, ended = _cancel_and_clean(found, reason=reason)
     else:
@@ -249,6 +250,8 @@ def _driver(found: Inspection) -> str:
 
 
 def _refuse_ended(found: Inspection, *, wish: str) -> None:
+    if found.status == Status.FAILED and wish != "pause":
+        return
     if found.status in Status.FINISHED or (wish == "pause" and found.status == Status.PAUSED):
         raise Refused(
             f"instance {found.id!r} is already {found.status}",

@@ -71,3 +71,38 @@ def test_a_group_cleans_up_after_each_of_its_partitions(tidy: Project) -> None:
     assert sorted(tidied) == ["more/7", "more/8", "more/9"]
     assert tidy.call("inspect", "more", "-o", "json").json["status"] == "cancelled"
     assert violations(tidy.root / "statepipe.db") == []
+
+
+def test_what_has_failed_is_cancelled_and_not_resumed_with_the_failed(tidy: Project) -> None:
+    """The command runs its on_cancel, says where it failed, and it is no failure any more."""
+    tidy.break_it()
+    assert tidy.call("run", "numbers", "--id", "one").code == 1
+
+    would = tidy.call("cancel", "one", "--dry-run").out
+    assert "cancel one in transforming, and run numbers_:tidy" in would
+    assert "already failed" in tidy.call("pause", "one").err
+    said = tidy.call("cancel", "one", "--yes", "--reason", "no such day")
+
+    assert said.code == 0
+    assert "one cancelled in transforming   next: statepipe resume one" in said.out
+    assert (tidy.root / "machines" / "tidied").read_text() == "one\n"
+    assert tidy.call("ls", "--failed", "-o", "json").json == []
+    assert "nothing" in tidy.call("resume", "--failed").out + tidy.call("resume", "--failed").err
+    assert "somebody cancelled it in transforming: no such day" in tidy.call("why", "one").out
+    assert tidy.call("metrics", "verify").code == 0
+    tidy.mend_it()
+    assert tidy.call("resume", "one").code == 0
+    assert violations(tidy.root / "statepipe.db") == []
+
+
+def test_a_failed_partition_is_cancelled_by_its_id(tidy: Project) -> None:
+    """Its group is cancelled then, no more failed; `--group` leaves what has ended alone."""
+    tidy.break_it()
+    tidy.call("run", "numbers", "--partition", "3..4", "--group", "g")
+    ids = [each["id"] for each in tidy.call("ls", "--failed", "-o", "json").json]
+    assert ids
+    assert tidy.call("cancel", "--group", "g", "--yes").code == 2
+    for each in ids:
+        assert tidy.call("cancel", each, "--yes").code == 0
+    assert tidy.call("inspect", "g", "-o", "json").json["status"] == "cancelled"
+    assert violations(tidy.root / "statepipe.db") == []

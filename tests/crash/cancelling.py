@@ -3,6 +3,7 @@ End a cancel at each of its points, go on, check that what it left behind was cl
 
     python -m tests.crash.cancelling FIRST STEP     points FIRST, FIRST + STEP, … to the last
     python -m tests.crash.cancelling 17             point 17 alone, or by its name
+    python -m tests.crash.cancelling_failed …       the same of one that has failed
 
 The instance has staged a batch and failed an attempt when it is cancelled; its `on_cancel` fails
 once. Prints one line of JSON for each point, as `sweep.py` does, and forks as it does.
@@ -69,7 +70,7 @@ jitter = "none"
 
 def main(argv: Sequence[str]) -> int:
     """Sweep, and print what was found."""
-    return sweep_copies(argv, set_up=_set_up, look=end_and_go_on)
+    return sweep_copies(argv, set_up=set_up, look=end_and_go_on)
 
 
 def end_and_go_on(root: Path, point: int | str) -> dict[str, Any] | None:
@@ -102,20 +103,23 @@ def end_and_go_on(root: Path, point: int | str) -> dict[str, Any] | None:
     return {"point": int(number), "name": name, "problems": [*problems, *violations(store)]}
 
 
-def _set_up(root: Path) -> None:
+def set_up(root: Path, *, fails: bool = False) -> None:
+    """Let an instance wait for its second attempt, or fail for want of one."""
     (root / "machines").mkdir(parents=True)
     (root / "machines" / "rows.toml").write_text(_MACHINE, encoding="utf-8")
     (root / "machines" / "rows_.py").write_text(_FUNCTIONS, encoding="utf-8")
-    (root / "statepipe.toml").write_text(_SETTINGS, encoding="utf-8")
-    assert run(lambda: _waiting(root)) == 0
+    once = "\n[machines.rows.states.extracting]\nmax_attempts = 1\n"
+    settings = _SETTINGS + once * fails
+    (root / "statepipe.toml").write_text(settings, encoding="utf-8")
+    assert run(lambda: _waiting(root, fails=fails)) == 0
 
 
 def _engine(root: Path, observe: Observer | None = None) -> Engine:
     return Engine(load_config(start=root, environ={}), observe=observe)
 
 
-def _waiting(root: Path) -> int:
-    """Drive it until it waits for its second attempt."""
+def _waiting(root: Path, *, fails: bool) -> int:
+    """Drive it until it waits for its second attempt, or has failed."""
 
     def observe(_drive: Drive, change: Change) -> None:
         if change.detail is not None and change.detail.kind == "retry":
@@ -124,8 +128,8 @@ def _waiting(root: Path) -> int:
     engine = _engine(root, observe)
     with engine:
         engine.create("rows", instance_id="i")
-        engine.run(["i"])
-    return 0
+        ended = engine.run(["i"])
+    return 0 if (ended["i"] == Status.FAILED) is fails else 1
 
 
 def _cancelled(root: Path, *, at: int | str | None = None) -> int:

@@ -9,18 +9,20 @@ POINTS_MIN = 16
 
 
 @pytest.mark.timeout(180)
-def test_a_cancel_killed_anywhere_cleans_up_and_ends() -> None:
+@pytest.mark.parametrize("module", ["cancelling", "cancelling_failed"])
+def test_a_cancel_killed_anywhere_cleans_up_and_ends(module: str) -> None:
     """Whoever comes runs `on_cancel` again, and the instance can be resumed where it was."""
-    reports = swept("cancelling", 0, 3)
+    reports = swept(module, 0, 3)
 
     assert len(reports) >= POINTS_MIN // 3
     assert not found(reports), found(reports)
 
 
 @pytest.mark.soak
-def test_a_cancel_killed_at_every_point_cleans_up_and_ends() -> None:
+@pytest.mark.parametrize("module", ["cancelling", "cancelling_failed"])
+def test_a_cancel_killed_at_every_point_cleans_up_and_ends(module: str) -> None:
     """The same without gaps."""
-    reports = swept("cancelling", 0, 1)
+    reports = swept(module, 0, 1)
 
     assert len(reports) >= POINTS_MIN
     assert not found(reports), found(reports)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from statepipe.machine.definition import State
+from statepipe.machine.definition import State, Transition
 from statepipe.machine.taskgraph import Child, Graph
 from statepipe.machine.tasks import Run
+from statepipe.machine.waits import Wait
 from statepipe.model import Task
 from tests.runtime.families import THREAD, Scene, acting, machine_of, task, working
 
@@ -115,4 +116,59 @@ def test_another_machine_cleans_up_for_itself(tmp_path: Path, wish: str) -> None
     if wish == "cancel":
         ends = scene.ask("SELECT instance FROM journal WHERE ended = 'cancelled' ORDER BY n")
         assert ends == [(2,), (1,)]
+    assert scene.sound()
+
+
+def test_a_cancel_of_what_has_failed_reaches_the_machine_by_which_it_failed(
+    tmp_path: Path,
+) -> None:
+    """Both clean up, first the one that did the work; what it went on without is left alone."""
+    inner, outer = Told(), Told()
+
+    def broken(_: Task) -> None:
+        raise ValueError("broken")
+
+    child = machine_of(acting("a", broken), name="child", on_cancel=inner.on_cancel)
+    parent = machine_of(working(Child(machine="child")), on_cancel=outer.on_cancel)
+    scene = Scene(tmp_path, parent, child)
+    assert scene.run() == "failed"
+    with scene.engine() as engine:
+        assert engine.cancel("i", reason="enough")
+        assert scene.children() == {"i/work": "ready"}
+        engine.work(until_idle=True)
+
+    assert (inner.said, outer.said) == (["cleaned a"], ["cleaned work"])
+    ends = scene.ask("SELECT instance FROM journal WHERE ended = 'cancelled' ORDER BY n")
+    assert ends == [(2,), (1,)]
+    assert scene.sound()
+    with scene.engine() as engine:
+        assert engine.resume(["i"]) == {"i": "failed"}
+    assert scene.children() == {"i/work": "failed"}
+    assert scene.sound()
+
+
+def test_a_failed_child_is_cleaned_alone_after_its_parent_went_on(tmp_path: Path) -> None:
+    """That breaks no promise: what is being cancelled does no work of its parent's."""
+    told = Told()
+
+    def broken(_: Task) -> None:
+        raise ValueError("broken")
+
+    child = machine_of(acting("a", broken), name="child", on_cancel=told.on_cancel)
+    on = (Transition(event="ok", target="done"), Transition(event="error", target="after"))
+    work = State(name="work", task=Child(machine="child"), on=on)
+    wait = Wait(events=("go",), ms=3_600_000)
+    after = State(name="after", task=wait, on=(Transition(event="go", target="done"),))
+    scene = Scene(tmp_path, machine_of(work, after), child)
+    with scene.engine() as engine:
+        engine.create("m", instance_id="i")
+        engine.work(until_idle=True)
+        assert engine.cancel("i/work")
+        assert scene.children() == {"i/work": "ready"}
+        assert scene.sound()
+        engine.work(until_idle=True)
+
+    assert scene.children() == {"i/work": "cancelled"}
+    assert scene.ask("SELECT state FROM instance WHERE id = 'i'") == [("after",)]
+    assert told.said == ["cleaned a"]
     assert scene.sound()

@@ -1,7 +1,7 @@
 """What runs when an instance is cancelled: once it may, under its policy, and never in the way."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,14 @@ import pytest
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.errors import Refused, Throttled
+from statepipe.errors import Fatal, Refused, Throttled
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
 from statepipe.model import Change, Task
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.reasons.standing import reasons
+from statepipe.sharing import Concurrency, Sharing
+from statepipe.sqlite import sqlite3
 from statepipe.store.questions.evidence import evidence
 from statepipe.store.reading import Reader
 from statepipe.testing import ManualClock, violations
@@ -36,6 +38,7 @@ class Scene:
         self.work: Callable[[Task], Any] = lambda _: {"made": 3}
         self.settings = _INLINE
         self.deadline_ms: int | None = None
+        self.sharing = Sharing()
 
     def engine(self) -> Engine:
         """Return an engine that knows the machine."""
@@ -65,6 +68,7 @@ class Scene:
             initial="a",
             states=(first, second, State(name="done", final="success")),
             deadline_ms=self.deadline_ms,
+            sharing=self.sharing,
             on_cancel=State(
                 name="cancelling",
                 task=Run(function=cleanup),
@@ -253,4 +257,126 @@ def test_a_kill_ends_an_instance_without_its_cleanup(scene: Scene) -> None:
         with pytest.raises(Refused, match="already cancelled"):
             engine.kill("i")
         assert engine.resume(["i"]) == {"i": "done"}
+    assert violations(scene.config.store) == []
+
+
+def failing(_: Task) -> None:
+    """Fail for good."""
+    raise Fatal("broken")
+
+
+@pytest.fixture
+def failed(scene: Scene) -> Iterator[Engine]:
+    """An engine whose instance has failed in its first state."""
+    scene.work = failing
+    with scene.engine() as engine:
+        engine.create("m", instance_id="i")
+        assert engine.run(["i"]) == {"i": "failed"}
+        yield engine
+    assert violations(scene.config.store) == []
+
+
+def test_what_has_failed_is_cancelled_and_cleaned(scene: Scene, failed: Engine) -> None:
+    """It is told the state that failed, is counted as both, and a resume by its id goes on."""
+    assert failed.cancel("i", reason="the day is no more")
+    row = scene.row(failed)
+    assert (row["status"], row["state"], row["failed_state"]) == ("ready", "cancelling", "a")
+    assert (row["finished_at_ms"], row["error_class"]) == (None, None)
+
+    assert failed.run(["i"]) == {"i": "cancelled"}
+
+    assert [each[:3] for each in scene.told] == [("a", "on_cancel", 1)]
+    assert scene.moves(failed)[1:] == [
+        ("move", "error", "a", "failed"),
+        ("cancel", "cancel", "failed", "cancelling"),
+        ("move", "ok", "cancelling", "cancelled"),
+    ]
+    finished = "SELECT label, value FROM counter WHERE metric = 'finished' ORDER BY 1"
+    assert failed._store.connection.execute(finished).fetchall() == [
+        ("cancelled", 1),
+        ("failed", 1),
+    ]
+    assert scene.why()["cancel"] == "somebody cancelled it in a: the day is no more"
+    scene.work = lambda _: None
+    assert failed.resume(["i"]) == {"i": "done"}
+
+
+def test_what_has_failed_is_killed_without_its_cleanup(scene: Scene, failed: Engine) -> None:
+    """At once; a pause of it means nothing, and is refused."""
+    with pytest.raises(Refused, match="already failed"):
+        failed.pause("i")
+    assert failed.kill("i", reason="no time")
+
+    row = scene.row(failed)
+    assert (row["status"], row["failed_state"], row["error_class"]) == ("cancelled", "a", "Fatal")
+    assert scene.told == []
+    with pytest.raises(Refused, match="already cancelled"):
+        failed.cancel("i")
+
+
+def test_what_is_done_is_not_cancelled(scene: Scene, failed: Engine) -> None:
+    """The schema lets only what has failed be cancelled after its end."""
+    scene.work = lambda _: None
+    failed.create("m", instance_id="done")
+    failed.run(["done"])
+    with pytest.raises(Refused, match="already done"):
+        failed.cancel("done")
+    sql = "UPDATE instance SET seq = seq + 1, change = 'cancel', status = 'cancelled' WHERE id = ?"
+    with pytest.raises(sqlite3.IntegrityError, match="what is done or cancelled stays so"):
+        failed._store.connection.execute(sql, ("done",))
+
+
+@pytest.mark.parametrize("rests", ["failed", "paused"])
+def test_a_cleanup_waits_for_the_key_that_another_one_has_now(scene: Scene, rests: str) -> None:
+    """What failed, or was paused, has no key: never two of those that have it are under way."""
+    scene.sharing = Sharing(concurrency=Concurrency(key="one"))
+    with scene.engine() as engine:
+        engine.create("m", instance_id="i")
+        if rests == "failed":
+            scene.work = failing
+            engine.run(["i"])
+        else:
+            engine.pause("i")
+        scene.work = _once_held(scene)
+        engine.create("m", instance_id="j")
+        assert engine.run(["j"]) == {"j": "done"}
+        assert scene.told == []
+        assert scene.row(engine)["awaits_turn"] == 1
+        assert engine.run(["i"]) == {"i": "cancelled"}
+        assert len(scene.told) == 1
+    assert violations(scene.config.store) == []
+
+
+def _once_held(scene: Scene) -> Callable[[Task], Any]:
+    """Return a task that cancels the other instance while its own has the key."""
+
+    def work(task: Task) -> None:
+        if task.state == "a":
+            with scene.engine() as other:
+                assert other.cancel("i")
+                other.work(until_idle=True)
+
+    return work
+
+
+@pytest.mark.parametrize("rests", ["paused", "ready"])
+def test_what_is_being_cancelled_is_not_cancelled_again_for_its_key(
+    scene: Scene, rests: str
+) -> None:
+    """A third one is made all the same, and waits until the first has been cleaned."""
+    scene.sharing = Sharing(concurrency=Concurrency(key="one", behavior="cancel"))
+    with scene.engine() as engine:
+        scene.work = _pausing(scene) if rests == "paused" else lambda _: engine.stop("enough")
+        engine.create("m", instance_id="i")
+        assert engine.run(["i"]) == {"i": rests}
+    scene.work = lambda _: None
+    with scene.engine() as engine:
+        assert scene.row(engine)["awaits_turn"] == 0
+        assert engine.cancel("i")
+        for name in ("j", "k"):
+            assert engine.create("m", instance_id=name) == name
+        engine.work(until_idle=True)
+        statuses = dict(engine._store.connection.execute("SELECT id, status FROM instance"))
+        assert statuses == {"i": "cancelled", "j": "cancelled", "k": "done"}
+        assert len(scene.told) == 2
     assert violations(scene.config.store) == []

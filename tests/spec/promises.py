@@ -177,7 +177,8 @@ class Instance:
         """Judge a row of the journal, and become what it says."""
         assert row.seq == self.seq + 1, "seq has no gaps and no twins"
         assert row.source == self.state, "each row begins where the last one ended"
-        assert self.status not in FINISHED or row.kind in ("resume", "rewind"), "the end is the end"
+        goes_on = ("resume", "rewind", *(("cancel",) if self.status == "failed" else ()))
+        assert self.status not in FINISHED or row.kind in goes_on, "the end is the end"
         _RULES[row.kind](self, row, at)
         self.seq = row.seq
         assert (self.epoch, self.generation) == (row.epoch, row.generation)
@@ -326,7 +327,7 @@ class Instance:
             self._by_its_driver(row, at)
             assert self.request == row.event, "nobody asked for it"
         if status == "cancelled":
-            self.failed_state, self.state = self.state, "cancelled"
+            self.failed_state, self.state = self.failed_state or self.state, "cancelled"
             self.entered_at_ms = row.at_ms
         self.status = status
         self.holder = self.wake = self.request = self.outcome = None

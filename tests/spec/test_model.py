@@ -187,7 +187,8 @@ class Promises(Senders):
         instance = self._any(pick)
         at = self._moment(None)
         refused = (
-            instance.status in ("done", "failed", "cancelled")
+            instance.status in ("done", "cancelled")
+            or (instance.status, wish) == ("failed", "pause")
             or (instance.status, wish) == ("paused", "pause")
             or (instance.request, wish) == ("cancel", "pause")  # a promised end stays promised
             or (instance.request == "kill" and wish != "kill")

@@ -1,5 +1,5 @@
 """
-What people and programs ask of instances that have not ended.
+What people and programs ask of instances that may still go on.
 
     Asker.cancel, Asker.kill    its end, with its machine's `on_cancel` or without
     Asker.pause                 a rest, until it is resumed
@@ -24,12 +24,13 @@ class Asker(ABC):
 
     def cancel(self, instance_id: str, *, reason: str | None = None) -> bool:
         """
-        Cancel an unfinished instance; return False if its driver was asked to and will.
+        Cancel an instance; return False if its driver was asked to and will.
 
         Of a machine with `on_cancel` it is now in `cancelling`: `run`, or a worker, runs that.
 
         Raises:
-            NotFound, Refused: No such instance, or it has already finished.
+            NotFound, Refused: No such instance, or it is done or cancelled already. One that
+                has failed may be cancelled.
         """
         return self._ask(instance_id, "cancel", reason=reason)
 

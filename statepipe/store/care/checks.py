@@ -62,6 +62,7 @@ SELECT 'instance ' || i.id || ': goes on, and ' || p.id || ', of which it does p
   JOIN instance p ON p.n = c.parent
  WHERE i.status IN ('ready', 'paused')
    AND i.request IS NOT 'cancel'
+   AND i.failed_state IS NULL
    AND (p.status = 'done' OR p.generation <> c.generation
         OR (p.status <> 'cancelled' AND coalesce(p.failed_state, p.state) <> c.state))
 """,

@@ -1,5 +1,5 @@
 """
-What people ask of an instance that has not ended: one transaction each.
+What people ask of an instance that may still go on: one transaction each.
 
     request     cancel, kill or pause one by its id
     ask         the same inside the caller's transaction
@@ -9,6 +9,12 @@ What people ask of an instance that has not ended: one transaction each.
 An instance that a live process drives is not changed under it: the wish is written into
 `request`, which moves seq, so that the driver's next commit is refused as stale, it reads the
 row again and honours the wish. The order of transactions decides between done and cancelled.
+
+One that has failed is cancelled like one that rests: it is done with, and what it has left outside
+is cleaned.
+
+One that has failed is cancelled like one that rests: it is done with, and what it has left outside
+is cleaned.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,21 +56,22 @@ UPDATE instance
  WHERE n = :n
 """  # noqa: S608  (made of constants)
 
-# For whoever claims it: the work of its `on_cancel` is done like any other. One that is paused
-# has given up its key, and waits for its turn again.
+# For whoever claims it: the work of its `on_cancel` is done like any other. One that has failed or
+# rested had no key; it waits for its turn, and others may have it until then.
 _BEGIN_CANCELLING = f"""
 UPDATE instance
    SET {TAKE_OVER},
        status         = 'ready',
-       awaits_turn    = awaits_turn OR (status = 'paused' AND concurrency_key IS NOT NULL),
-       failed_state   = state,
+       failed_state   = coalesce(failed_state, state),
        state          = :cancelling,
        attempt        = 0,
        lost           = 0,
        worker         = NULL,
+       awaits_turn    = iif(status = 'ready', awaits_turn, concurrency_key IS NOT NULL),
        error_class    = NULL,
        error          = NULL,
        entered_at_ms  = :now_ms,
+       finished_at_ms = NULL,
        change         = 'cancel'
  WHERE n = :n
 """  # noqa: S608  (made of constants)
@@ -87,7 +94,8 @@ def request(store: Store, *, instance_id: str, wish: Wish, reason: str | None) -
 
     Raises:
         NotFound: No such instance.
-        Refused: It has already finished, is about to, or is being cancelled.
+        Refused: It is done or cancelled, is about to be, or is being cancelled; or it has failed
+            and is to be paused.
     """
     dead = dead_workers(store, me=None)
     with store.write() as connection:
@@ -171,8 +179,11 @@ def ask(
     if wish != "pause" and not driven:
         _count_cancel(connection, found, event=wish, at_ms=at_ms)
     if not driven:  # its driver asks them, with the change by which it obeys
-        for each in children.unfinished(connection, found.n):
-            child = _asked(connection, "n", each.n)
+        left = [each.n for each in children.unfinished(connection, found.n)]
+        if wish == "cancel" and found.status == Status.FAILED:
+            left += children.failed(connection, found.n)
+        for n in left:
+            child = _asked(connection, "n", n)
             if child is not None and _refusal(child, wish) is None:
                 ask(connection, child, wish=wish, dead=dead, reason=reason, at_ms=at_ms)
     return not driven
@@ -185,6 +196,8 @@ def _asked(connection: sqlite3.Connection, column: str, value: int | str) -> Ask
 
 def _refusal(found: Asked, wish: Wish) -> Refused | None:
     """Return why the wish would be in vain; None if it would not."""
+    if found.status == Status.FAILED and wish != "pause":
+        return None
     if found.status in Status.FINISHED or found.status == Status.PAUSED == wish + "d":
         return Refused(
             f"instance {found.id!r} is already {found.status}",

@@ -4,6 +4,7 @@ Instances that do part of another one's work: the tasks of a graph, elements of 
     Standing        one child, as its parent looks at it; of_stay: all of one stay
     learned, failure    what one of them has learned, or failed by
     unfinished      the children that have not ended, whatever stay they are of
+    failed          those of the stay in which their parent failed that have something to clean
     to_take_back    those of the newest stay that have not done their work
     let_go_on       those of it that have yet to pause, or to end, need not
     parent_of       whose child an instance is
@@ -58,6 +59,11 @@ SELECT i.n, i.status, i.state, i.failed_state, i.definition
            WHERE instance = :parent AND target = :state AND kind IN ('create', 'move', 'rewind'))
 """
 
+_TO_CLEAN = f"""{_NEWEST}
+   AND i.status = 'failed'
+   AND (SELECT json_extract(body, '$.on_cancel') FROM definition WHERE n = i.definition) IS NOT NULL
+ ORDER BY i.n
+"""  # noqa: S608  (made of constants)
 _RESTING = f"{_NEWEST}   AND i.status IN ('failed', 'cancelled', 'paused')\n ORDER BY i.n\n"
 # What a process drives may have heard of a cancel already, and have left work out because of it.
 _ASKED = f"""{_NEWEST}
@@ -130,6 +136,14 @@ def failure(connection: sqlite3.Connection, n: int) -> tuple[str | None, str | N
 def unfinished(connection: sqlite3.Connection, parent: int) -> list[Unfinished]:
     """Return the children that have not ended."""
     return [Unfinished(*row) for row in connection.execute(_UNFINISHED, (parent,))]
+
+
+def failed(connection: sqlite3.Connection, parent: int) -> list[int]:
+    """Return the children by which their parent failed, if their machines have an `on_cancel`."""
+    sql = "SELECT generation, failed_state FROM instance WHERE n = ?"
+    generation, state = connection.execute(sql, (parent,)).fetchone()
+    facts = {"parent": parent, "generation": generation, "state": state}
+    return [n for n, *_ in connection.execute(_TO_CLEAN, facts)]
 
 
 def to_take_back(
