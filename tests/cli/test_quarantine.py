@@ -75,6 +75,36 @@ def test_a_repaired_record_goes_in_the_place_of_its_reject(
 
 
 @pytest.mark.parametrize(
+    ("terms", "code", "told", "other"),
+    [
+        ("ready_max = 1", 75, "ready_max = 1", "ready"),
+        ('concurrency = { key = "k", behavior = "skip" }', 2, "taken by 'two'", "ready"),
+        ('concurrency = { key = "k", behavior = "queue" }', 0, "one-replay-1 done", "ready"),
+        ('concurrency = { key = "k", behavior = "cancel" }', 0, "one-replay-1 done", "cancelled"),
+    ],
+)
+def test_a_replay_is_admitted_like_what_is_made_anew(  # noqa: PLR0917  (a case has four)
+    project: Project, lines: list[str], terms: str, code: int, told: str, other: str
+) -> None:
+    """By the key of its parameters, and if there is room; a refusal leaves all as it was."""
+    settings = project.root / "statepipe.toml"
+    before = settings.read_text(encoding="utf-8")
+    settings.write_text(f"{before}\n[machines.numbers]\n{terms}\n", encoding="utf-8")
+    (project.root / "machines" / "contracts" / "number.json").write_text("{}")
+    project.call("start", "numbers", "--id", "two")
+
+    got, said = replayed(project, "--yes")
+
+    assert (got, told in said) == (code, True), said
+    assert project.call("inspect", "two", "-o", "json").json["status"] == other
+    with closing(sqlite3.connect(project.root / "statepipe.db")) as store:
+        sql = "SELECT concurrency_key FROM instance WHERE id = 'one-replay-1'"
+        key = None if terms.startswith("ready_max") else "numbers:k"
+        assert store.execute(sql).fetchall() == [(key,)] * (code == 0)
+    assert lines
+
+
+@pytest.mark.parametrize(
     ("edit", "message"),
     [
         (lambda line: "[" + line, "line 1 of {file} cannot be read"),

@@ -31,6 +31,7 @@ from statepipe.runtime.picture import EMPTY, Picture
 from statepipe.runtime.steering.creating import inherited
 from statepipe.runtime.steering.way import Entry, Passage, entries
 from statepipe.runtime.tasks.staging import reason_of
+from statepipe.store.codec import decode
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups import quarantine
 from statepipe.store.lookups.quarantine import Row
@@ -105,21 +106,27 @@ def replay(
 
     Raises:
         NotFound, Refused, DataError, DefinitionError: As `prepare`.
-        Refused: The original was rewound, or a record was replayed, meanwhile.
+        Refused: The original was rewound, or a record was replayed, meanwhile; or the key of its
+            machine is taken, and one more is not made then.
+        Busy: As many of the machine are ready as may be.
         BadParameter: The machine now wants a parameter that the original does not have.
     """
     with store.moment() as connection:
         looked = look(connection, instance_id)
     prepared, _ = prepare(looked, choice or Choice(), catalog=catalog, stage=stage)
-    machine = catalog.machine(looked.found.machine)
+    program = catalog.program(looked.found.machine, store, stage_dir=stage.directory)
+    at_ms = store.clock.now_ms()
+    params = inherited(catalog, program.name, looked.params, {}, at_ms=at_ms)
     return create(
         store,
         looked.origin,
         [each.new for each in prepared],
-        machine=machine.name,
-        definition=catalog.program(machine.name, store, stage_dir=stage.directory).definition,
-        params=inherited(catalog, machine.name, looked.params, {}, at_ms=store.clock.now_ms()),
+        machine=program.name,
+        definition=program.definition,
+        params=params,
         reason=reason,
+        key=program.sharing.key_of(program.name, decode(params)),
+        terms=program.sharing.terms,
     )
 
 

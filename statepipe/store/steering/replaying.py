@@ -22,9 +22,12 @@ from statepipe.store.lookups.lookup import Found
 from statepipe.store.lookups.quarantine import Row
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.stage.rows import insert_plan
-from statepipe.store.walk.claims import load_checkpoint, not_found
+from statepipe.store.walk.admission import admit
+from statepipe.store.walk.asking import make_way
+from statepipe.store.walk.claims import dead_workers, load_checkpoint, not_found
 from statepipe.store.walk.making import New, free_id, insert
 from statepipe.store.walk.replays import replaceable
+from statepipe.terms import ANY, Terms
 
 #: The stay that the records of a replay come from; no state can have its name.
 INPUT = Stay(1, "(quarantine)", 1)
@@ -113,7 +116,7 @@ def look(connection: sqlite3.Connection, instance_id: str) -> Looked:
     )
 
 
-def create(
+def create(  # noqa: PLR0913  (what was worked out of it before)
     store: Store,
     origin: Origin,
     replays: Sequence[NewReplay],
@@ -122,17 +125,25 @@ def create(
     definition: int,
     params: bytes,
     reason: str,
+    key: str | None = None,
+    terms: Terms = ANY,
 ) -> list[Created]:
     """
     Make instances that replay records of `origin`, all of them or none.
 
+    They have the key of their parameters, and are admitted like what is made anew.
+
     Raises:
         NotFound: The origin is gone.
-        Refused: It was rewound, or one of the records was replayed meanwhile.
+        Refused: It was rewound, or one of the records was replayed meanwhile; or the key is taken,
+            and they are not to be made then.
+        Busy: As many of the machine are ready as may be.
     """
     made = []
+    dead = dead_workers(store, me=None) if terms.behavior == "cancel" else {}
     with store.write() as connection:
         _refuse_moved(connection, origin)
+        cancels = _admitted(connection, origin, [key] * len(replays), terms, machine=machine)
         retired = _refuse_marked(connection, origin, replays)
         counters = Counters()
         for new in replays:
@@ -149,6 +160,7 @@ def create(
                     note=f"of {origin.id}: {reason}",
                     picture=new.picture,
                     records=new.records,
+                    key=key,
                 ),
             )
             _insert(connection, n, id_, origin, new)
@@ -161,7 +173,29 @@ def create(
             [(made[0].id, old) for old in sorted(retired)],
         )
         counters.write(connection)
+        make_way(connection, cancels, by=made[0].id, dead=dead, at_ms=store.clock.now_ms())
     return made
+
+
+def _admitted(
+    connection: sqlite3.Connection,
+    origin: Origin,
+    keys: Sequence[str | None],
+    terms: Terms,
+    *,
+    machine: str,
+) -> Sequence[int]:
+    """Return whom to cancel for the replays; refuse them if they may not be made."""
+    admitted = admit(connection, machine, keys, terms)
+    holder = origin.id if origin.n in admitted.cancels else admitted.taken_by
+    if holder is not None:  # a replay does not cancel the one whose records it takes
+        _, _, shown = (keys[0] or "").partition(":")
+        raise Refused(
+            f"the key {shown!r} of {machine!r} is taken by {holder!r}",
+            meaning="nothing was changed; the records stay in quarantine",
+            next_step=f"statepipe wait {holder}   # then the same command again",
+        )
+    return admitted.cancels
 
 
 def _refuse_moved(connection: sqlite3.Connection, origin: Origin) -> None:
