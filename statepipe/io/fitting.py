@@ -5,6 +5,7 @@ A batch on its way into a table: parted into runs, its rejects set aside.
     check_fields    a field without a column stops the whole batch
     check_key       a record without a whole key is rejected
     kept            a run as rows, without what was rejected
+    Rows            columns looked at as rows
     merged          runs of the same fields as one, where order does not matter
 
 What a value becomes in a column is each destination's own matter; this is what comes
@@ -14,8 +15,9 @@ turned into dicts on its way.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass
+from itertools import compress
+from typing import Any, Generic, TypeVar, overload
 
 from statepipe.errors import DataError
 from statepipe.io.blocks import Blocks, Columns
@@ -39,6 +41,33 @@ class UnstorableError(ValueError):
         self.rule = rule
 
 
+class Rows(Sequence[tuple[Any, ...]]):
+    """
+    Columns looked at as rows: none is kept, each is made when it is its turn.
+
+    Args:
+        columns: At least one, all of the same length.
+    """
+
+    def __init__(self, columns: Sequence[Sequence[Any]]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return zip(*self.columns, strict=True)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[Any, ...]: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Rows": ...
+    def __getitem__(self, place: int | slice) -> "tuple[Any, ...] | Rows":
+        if isinstance(place, slice):
+            return Rows([column[place] for column in self.columns])
+        return tuple(column[place] for column in self.columns)
+
+
 @dataclass(slots=True)
 class Run:
     """
@@ -54,7 +83,7 @@ class Run:
     fields: tuple[str, ...]
     positions: Sequence[int]
     columns: Sequence[Sequence[Value]]
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    rows: Sequence[tuple[Any, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +158,12 @@ def check_key(
 
 def kept(run: Run, columns: Sequence[Sequence[Value]], rejects: Mapping[int, Why]) -> Run:
     """Return the run with `columns` as its rows, without the rejected ones."""
-    rows = list(zip(*columns, strict=True))
     positions = run.positions
     if rejects:
-        stay = [i for i, position in enumerate(positions) if position not in rejects]
-        rows = [rows[i] for i in stay]
-        positions = [positions[i] for i in stay]
-    return Run(run.fields, positions, (), rows)
+        stay = [position not in rejects for position in positions]
+        columns = [list(compress(column, stay)) for column in columns]
+        positions = list(compress(positions, stay))
+    return Run(run.fields, positions, (), Rows(columns))
 
 
 def merged(runs: Sequence[Run], *, key: Sequence[str]) -> list[Run]:
@@ -150,15 +178,16 @@ def merged(runs: Sequence[Run], *, key: Sequence[str]) -> list[Run]:
     if key and len(set(keys)) < len(keys):
         return list(runs)
     together: dict[frozenset[str], Run] = {}
+    rows: dict[frozenset[str], list[tuple[Any, ...]]] = {}
     places: dict[frozenset[str], list[int]] = {}
     for run in runs:
         fields = frozenset(run.fields)
         first = together.setdefault(fields, Run(run.fields, [], ()))
         order = [run.fields.index(name) for name in first.fields]
-        first.rows += [tuple(row[at] for at in order) for row in run.rows]
+        rows.setdefault(fields, []).extend(tuple(row[at] for at in order) for row in run.rows)
         places.setdefault(fields, []).extend(run.positions)
     for fields, run in together.items():
-        run.positions = places[fields]
+        run.rows, run.positions = rows[fields], places[fields]
     return list(together.values())
 
 

@@ -37,7 +37,7 @@ import math
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from statepipe.io.fitting import (
@@ -73,6 +73,19 @@ _UNCHANGED: dict[Kind, set[type]] = {
 }
 
 
+class Cells(NamedTuple):
+    """
+    A column as SQLite is given it.
+
+    Attributes:
+        values: Its values, those of rejected records included.
+        types: Their types, None's too.
+    """
+
+    values: Sequence[SqlValue]
+    types: set[type]
+
+
 def fit(records: Records, *, table: Table | None, key: Sequence[str], ask: Ask) -> Fitted[Column]:
     """
     Turn `records` into rows of `table`, or of a new table if it is None.
@@ -85,13 +98,14 @@ def fit(records: Records, *, table: Table | None, key: Sequence[str], ask: Ask) 
     for run in split(records, rejects):
         if table is not None:
             check_fields(run, table)
-        columns = [
+        cells = [
             _adapt_column(name, values, run.positions, rejects)
             for name, values in zip(run.fields, run.columns, strict=True)
         ]
         if table is not None:
-            for name, values in zip(run.fields, columns, strict=True):
-                _fit_column(name, values, table[name], run.positions, rejects, ask)
+            for name, column in zip(run.fields, cells, strict=True):
+                _fit_column(name, column, table[name], run.positions, rejects, ask)
+        columns = [column.values for column in cells]
         check_key(run, columns, key, rejects)
         runs.append(kept(run, columns, rejects))
     runs = [run for run in runs if run.rows]
@@ -128,9 +142,10 @@ def why_refused(error: Exception) -> Why:
 
 def _adapt_column(
     name: str, values: Sequence[Value], positions: Sequence[int], rejects: dict[int, Why]
-) -> list[SqlValue]:
-    if _is_storable(values):
-        return list(values)
+) -> Cells:
+    types = set(map(type, values))
+    if _is_storable(values, types):
+        return Cells(values, types)
     adapted: list[SqlValue] = []
     for position, value in zip(positions, values, strict=True):
         try:
@@ -138,14 +153,13 @@ def _adapt_column(
         except UnstorableError as problem:
             rejects.setdefault(position, (problem.rule, pointer([name]), str(problem)))
             adapted.append(None)
-    return adapted
+    return Cells(adapted, set(map(type, adapted)))
 
 
-def _is_storable(values: Sequence[Value]) -> bool:
+def _is_storable(values: Sequence[Value], types: set[type]) -> bool:
     """Return True if every value goes to SQLite as it is; decided for the whole column."""
-    types = set(map(type, values))
     if _NULL in types:
-        types.remove(_NULL)
+        types = types - {_NULL}
         values = [value for value in values if value is not None]
     if len(types) > 1:
         return False
@@ -160,7 +174,7 @@ def _is_storable(values: Sequence[Value]) -> bool:
 
 def _fit_column(  # noqa: PLR0917  (one column of one run, seen from all sides)
     name: str,
-    values: list[SqlValue],
+    cells: Cells,
     column: Column,
     positions: Sequence[int],
     rejects: dict[int, Why],
@@ -169,9 +183,9 @@ def _fit_column(  # noqa: PLR0917  (one column of one run, seen from all sides)
     unchanged = _UNCHANGED[column.kind]
     if column.kind is Kind.BLOB and not column.strict:
         return  # no affinity: nothing is ever converted
-    if set(map(type, values)) - {_NULL} <= unchanged:
+    if cells.types - {_NULL} <= unchanged:
         return
-    for position, value in zip(positions, values, strict=True):
+    for position, value in zip(positions, cells.values, strict=True):
         if value is None or type(value) in unchanged:
             continue
         try:

@@ -88,7 +88,7 @@ class Writer:
         self._put(run, rejects, first=first, last=middle)
         self._put(run, rejects, first=middle, last=last)
 
-    def _try(self, fields: Sequence[str], rows: list[Any]) -> Why | None:
+    def _try(self, fields: Sequence[str], rows: Sequence[Any]) -> Why | None:
         """Write all of the rows, or none and return why."""
         connection = self._connection
         connection.execute("SAVEPOINT run")
@@ -107,7 +107,7 @@ class Writer:
         connection.execute("RELEASE run")
         return why
 
-    def _write(self, fields: Sequence[str], rows: list[Any]) -> bool:
+    def _write(self, fields: Sequence[str], rows: Sequence[Any]) -> bool:
         """Write the rows; False if fewer were written than should be."""
         place = self._place
         if not self._key:
@@ -131,7 +131,7 @@ class Writer:
         self._filled.add(name)  # only now: what fails is rolled back, its staging table included
         return True
 
-    def _copy_new(self, fields: Sequence[str], rows: list[Any]) -> int | None:
+    def _copy_new(self, fields: Sequence[str], rows: Sequence[Any]) -> int | None:
         """Copy rows whose keys should all be new; None if they are not, or it cannot be done."""
         connection = self._connection
         connection.execute("SAVEPOINT new")
@@ -147,7 +147,7 @@ class Writer:
         connection.execute("RELEASE new")
         return count
 
-    def _copy(self, target: Identifier, fields: Sequence[str], rows: list[Any]) -> int:
+    def _copy(self, target: Identifier, fields: Sequence[str], rows: Sequence[Any]) -> int:
         cursor = self._connection.cursor()
         with cursor.copy(tables.copy(target, fields)) as copy:
             copy.set_types([copied_as(self._table[name]) for name in fields])
