@@ -19,10 +19,10 @@ from decimal import Decimal
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from statepipe.errors import DataError
 from statepipe.io import fitting, inference
+from statepipe.io.arrowcells import has_nul
 from statepipe.io.arrowvalues import TAKES, Column, Convert, to_numeric
 from statepipe.io.fitting import Fitted, Run, UnstorableError, Why
 from statepipe.io.rejects import pointer
@@ -246,7 +246,7 @@ def _cast(values: Values, column: Column) -> Values | None:
             return None
     elif column.kind in {"jsonb", "uuid", "label"}:
         return None  # of text, but not any
-    if family(wanted) == "text" and pc.any(pc.match_substring(values, "\0")).as_py():
+    if family(wanted) == "text" and has_nul(values):
         return None
     return values
 

@@ -14,10 +14,10 @@ can mostly be told from the set of its types, and because a columnar table is ne
 turned into dicts on its way.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from statepipe.errors import DataError
 from statepipe.io.blocks import Blocks, Columns
@@ -39,6 +39,19 @@ class UnstorableError(ValueError):
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)
         self.rule = rule
+
+
+class Cells(NamedTuple):
+    """
+    A column as SQLite is given it.
+
+    Attributes:
+        values: Its values, those of rejected records included.
+        types: Their types, None's too.
+    """
+
+    values: Sequence[Any]
+    types: set[type]
 
 
 class Rows(Sequence[tuple[Any, ...]]):
@@ -102,9 +115,19 @@ class Fitted(Generic[Column]):
     table: Mapping[str, Column]
 
 
-def split(records: Records, rejects: dict[int, Why]) -> Iterator[Run]:
+def split(
+    records: Records,
+    rejects: dict[int, Why],
+    *,
+    values_of: Callable[[Any], Sequence[Value]] = column_values,
+) -> Iterator[Run]:
     """
     Part the batch into runs; a record without fields is rejected.
+
+    Args:
+        records: The batch.
+        rejects: Why not, by position; added to.
+        values_of: What makes values of a column of a table.
 
     Raises:
         DataError: If two columns of a table have one name.
@@ -118,7 +141,7 @@ def split(records: Records, rejects: dict[int, Why]) -> Iterator[Run]:
     check_column_names(records)
     positions = range(records.num_rows)
     if records.column_names:
-        columns = [column_values(column) for column in records.columns]
+        columns = [values_of(column) for column in records.columns]
         yield Run(tuple(records.column_names), positions, columns)
     else:
         rejects.update(dict.fromkeys(positions, EMPTY))

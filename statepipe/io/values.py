@@ -28,7 +28,8 @@ back as it went in is rejected, rule "type"; whether it would is asked of SQLite
 itself. One conversion passes: an int in a REAL column, if the float is equal.
 
 Whole columns are judged by the set of their types first, which is what makes
-loading fast; only a column in which something may be wrong is walked.
+loading fast; only a column in which something may be wrong is walked. A column of
+Arrow says more of itself (`io.arrowcells`).
 """
 
 import base64
@@ -37,10 +38,11 @@ import math
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from statepipe.io.fitting import (
+    Cells,
     Fitted,
     Run,
     UnstorableError,
@@ -51,7 +53,7 @@ from statepipe.io.fitting import (
     split,
 )
 from statepipe.io.rejects import pointer
-from statepipe.io.rows import Records, Value
+from statepipe.io.rows import Records, Value, column_values
 from statepipe.io.table import Column, Kind, Table, table_for
 
 SqlValue = int | float | str | bytes | None
@@ -73,19 +75,6 @@ _UNCHANGED: dict[Kind, set[type]] = {
 }
 
 
-class Cells(NamedTuple):
-    """
-    A column as SQLite is given it.
-
-    Attributes:
-        values: Its values, those of rejected records included.
-        types: Their types, None's too.
-    """
-
-    values: Sequence[SqlValue]
-    types: set[type]
-
-
 def fit(records: Records, *, table: Table | None, key: Sequence[str], ask: Ask) -> Fitted[Column]:
     """
     Turn `records` into rows of `table`, or of a new table if it is None.
@@ -95,7 +84,7 @@ def fit(records: Records, *, table: Table | None, key: Sequence[str], ask: Ask) 
     """
     rejects: dict[int, Why] = {}
     runs = []
-    for run in split(records, rejects):
+    for run in split(records, rejects, values_of=lambda column: column):
         if table is not None:
             check_fields(run, table)
         cells = [
@@ -143,6 +132,13 @@ def why_refused(error: Exception) -> Why:
 def _adapt_column(
     name: str, values: Sequence[Value], positions: Sequence[int], rejects: dict[int, Why]
 ) -> Cells:
+    if hasattr(values, "to_pylist"):
+        # Only who has a column of Arrow has pyarrow.
+        from statepipe.io.arrowcells import proved  # noqa: PLC0415  (imported when used)
+
+        if (cells := proved(values)) is not None:
+            return cells
+        values = column_values(values)
     types = set(map(type, values))
     if _is_storable(values, types):
         return Cells(values, types)
