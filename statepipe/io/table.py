@@ -99,16 +99,17 @@ def add_sql(table: str, name: str, column: Column) -> str:
     return f"ALTER TABLE {quote(table)} ADD COLUMN {quote(name)} {column.kind.value}"
 
 
-def insert_sql(table: str, fields: Sequence[str], *, key: Sequence[str]) -> str:
+def insert_sql(table: str, fields: Sequence[str], *, key: Sequence[str], rows: int = 1) -> str:
     """
-    Return the statement that puts records with these `fields` into `table`.
+    Return the statement that puts so many records with these `fields` into `table`.
 
     OR ABORT overrules an `ON CONFLICT IGNORE` or `REPLACE` the table may declare:
     these would lose a row without a word, here it is rejected with a reason.
     """
     names = [quote(name) for name in fields]
     sql = f"INSERT OR ABORT INTO {quote(table)}"
-    sql += f" ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    record = f"({', '.join('?' * len(names))})"
+    sql += f" ({', '.join(names)}) VALUES {', '.join([record] * rows)}"
     if key:
         # A record of nothing but its key still counts as one changed row.
         changed = [quote(name) for name in fields if name not in key] or [quote(key[0])]

@@ -29,6 +29,7 @@ from statepipe.io.sqlite.connection import (
 )
 from statepipe.io.sqlite.declared import holds, maker
 from statepipe.io.sqlite.drafts import drop_drafts, make_like
+from statepipe.io.sqlite.inserting import put, takes_many
 from statepipe.io.table import (
     Column,
     Table,
@@ -217,9 +218,9 @@ class SqliteDestination:
                 check_name(name, what="field")
             self.execute(create_sql(known.target, fitted.table, key=self.key))
         self._add(known.target, known.lacks)
+        many = takes_many(self.execute, known.target)
         for run in fitted.runs:
-            sql = insert_sql(known.target, run.fields, key=self.key)
-            self._insert(self._open(), sql, run, fitted.rejects)
+            self._insert(self._open(), known.target, run, fitted.rejects, many=many)
 
     def swap(self, batch: LoadBatch) -> None:
         """Put the draft's rows in the place of the table's; without a draft there are none."""
@@ -265,17 +266,24 @@ class SqliteDestination:
         self._known = None
 
     def _insert(
-        self, connection: sqlite3.Connection, sql: str, run: Run, rejects: dict[int, Why]
+        self,
+        connection: sqlite3.Connection,
+        table: str,
+        run: Run,
+        rejects: dict[int, Why],
+        *,
+        many: bool,
     ) -> None:
-        """Put one run into the table; if a constraint refuses it, row by row."""
+        """Put one run into `table`; if a constraint refuses it, row by row."""
         connection.execute("SAVEPOINT run")
         try:
-            if connection.executemany(sql, run.rows).rowcount == len(run.rows):
+            if put(connection, table, run, key=self.key, many=many) == len(run.rows):
                 connection.execute("RELEASE run")
                 return
         except (sqlite3.IntegrityError, sqlite3.DataError):
             self._check_transaction(connection)
         connection.execute("ROLLBACK TO run")
+        sql = insert_sql(table, run.fields, key=self.key)
         for position, row in zip(run.positions, run.rows, strict=True):
             connection.execute("SAVEPOINT row")
             try:
