@@ -3,13 +3,18 @@ What only the SQLite destination does; what all do is in `conformance`.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from statepipe.errors import Busy, DataError, DefinitionError
+from statepipe.io import values
 from statepipe.io.destinations import Landed, open_destination
+from statepipe.io.fitting import Fitted
+from statepipe.io.rows import Records
 from statepipe.io.sqlite.connection import open_connection
 from statepipe.io.sqlite.destination import SqliteDestination
+from statepipe.io.table import Column
 from statepipe.sqlite import sqlite3
 from tests.io.sqlite_warehouse import destination, query, script
 from tests.io.warehouse import batch
@@ -186,3 +191,27 @@ def test_what_a_reference_leads_to_is_not_said(
         open_destination("env:WAREHOUSE", base_dir=tmp_path, table="t")
 
     assert "hunter2" not in f"{refusal.value.message} {refusal.value.next_step}"
+
+
+@pytest.mark.parametrize(("first", "times", "rejected"), [("x", 1, []), (1, 2, [0])])
+def test_a_batch_fitted_while_another_one_made_the_table_is_fitted_again_only_if_it_matters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: object, times: int, rejected: list[int]
+) -> None:
+    """It does if the table came to be another one than the batch would have made."""
+    path = tmp_path / "w.db"
+    fitted = []
+
+    def fit(records: Records, **known: Any) -> Fitted[Column]:  # noqa: ANN401  (passed on)
+        fitted.append(records)
+        return values.fit(records, **known)
+
+    def turn() -> None:
+        destination(path).load(batch([{"id": 1, "x": first}]))
+
+    second = [{"id": 2, "x": "5"}]
+    monkeypatch.setattr("statepipe.io.sqlite.destination.fit", fit)
+    answer = destination(path).load(batch(second, number=1, turn=turn))
+
+    assert sum(records is second for records in fitted) == times
+    assert [entry["position"] for entry in answer.rejects] == rejected
+    assert query(path, "SELECT x FROM t") == [(first,), ("5",)][: 2 - len(rejected)]
