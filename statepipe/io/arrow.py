@@ -9,7 +9,7 @@ Columnar batches: the one module that knows pyarrow, imported when a table comes
     columns_of  its columns, by the types that their values have in records
     Cutter      tables of any size to tables of one size
     stream_of   whatever speaks the Arrow stream interface as tables, one after the other
-    schema_of   its columns as bytes;  table_of     rows of such a table as one again
+    schema_of   columns of such a file as bytes;  table_of     rows with them as a table again
 
 The file form of Arrow IPC, not the stream: its footer is at the end, so a cut is
 always noticed, while a cut stream ends like a whole one.
@@ -138,9 +138,11 @@ class Cutter:
         return _pyarrow().concat_tables(parts) if parts else None
 
 
-def schema_of(table: Any) -> bytes:  # noqa: ANN401  (pyarrow.Table)
-    """Return the columns of a pyarrow.Table, with their types, as bytes."""
-    written: bytes = table.schema.serialize().to_pybytes()
+def schema_of(payload: bytes) -> bytes:
+    """Return the columns of an Arrow IPC file, with their types, as bytes; reads no more of it."""
+    pyarrow = _pyarrow()
+    schema = pyarrow.ipc.open_file(pyarrow.py_buffer(payload)).schema
+    written: bytes = schema.serialize().to_pybytes()
     return written
 
 

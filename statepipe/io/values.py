@@ -45,6 +45,7 @@ from uuid import UUID
 from statepipe.io.fitting import (
     Cells,
     Fitted,
+    Rows,
     Run,
     UnstorableError,
     Why,
@@ -213,7 +214,8 @@ def _fit_column(  # noqa: PLR0917  (one column of one run, seen from all sides)
 def _infer(runs: list[Run]) -> Table:
     types: dict[str, set[type]] = {}
     for run in runs:
-        for name, values in zip(run.fields, zip(*run.rows, strict=True), strict=True):
+        assert isinstance(run.rows, Rows), "`kept` has made them"
+        for name, values in zip(run.fields, run.rows.columns, strict=True):
             types.setdefault(name, set()).update(map(type, values))
     return table_for(types)
 

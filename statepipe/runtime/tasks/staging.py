@@ -58,7 +58,9 @@ class Input:
 
     def arrow_schema(self) -> bytes | None:
         """Return the columns of a table as bytes; None if it is none."""
-        return schema_of(self.records()) if self.staged.format == "arrow" else None
+        if self._payload is None or self.staged.format != "arrow":
+            return None
+        return schema_of(self._payload)
 
 
 class Staging:
