@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from statepipe.errors import Fenced, TaskCancelled
 from statepipe.runtime.driving import attempt as attempts
-from statepipe.runtime.driving import jobs
+from statepipe.runtime.driving import jobs, readying
 from statepipe.runtime.driving.attempt import CANCELLED_ATTEMPT
 from statepipe.runtime.driving.deadlines import Deadlines
 from statepipe.runtime.driving.drive import Drive
@@ -120,6 +120,8 @@ class Calls:
             self._shared[drive.n] = _Shared(task, first=drive.batches)
         drive.future = self._submit(drive, task, call)
         self._deadlines.watch(drive)
+        if kind == "process":
+            self._pools.make_ready(readying.for_machine(drive))
         return None
 
     @cached_property
@@ -141,6 +143,7 @@ class Calls:
 
     def holds(self, question: Question) -> bool:
         """Return True if `question` was kept, or refused because its attempt has ended."""
+        self._pools.make_ready(readying.for_batch(question.drive, question.request))
         shared = self._shared.get(question.drive.n)
         if shared is None:
             return False

@@ -6,13 +6,14 @@ counts from the moment a task begins and not from the moment it began to queue.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
 from statepipe.policy import ExecutorKind
 from statepipe.runtime.executors.inline import InlineExecutor
 from statepipe.runtime.executors.process import ProcessExecutor
+from statepipe.runtime.executors.readying import import_all
 from statepipe.runtime.executors.thread import ThreadExecutor
 from statepipe.runtime.output import streams
 
@@ -47,11 +48,19 @@ class Pools:
         }
         self.busy: dict[ExecutorKind, int] = dict.fromkeys(self.slots, 0)
         self._made: dict[ExecutorKind, Pool] = {}
+        self._ready: set[str] = set()
         self._asks_whose = False
 
     def has_room(self, kind: ExecutorKind) -> bool:
         """Return True if a call would begin at once."""
         return self.busy[kind] < self.slots[kind]
+
+    def make_ready(self, modules: Iterable[str]) -> None:
+        """Let a worker process that has nothing to do import these; each once, by one of them."""
+        fresh = [module for module in modules if module not in self._ready]
+        if fresh and self.has_room("process"):
+            self._ready.update(fresh)
+            self.get("process").submit(import_all, *fresh)
 
     def get(self, kind: ExecutorKind) -> Pool:
         """Return the executor of this kind."""

@@ -14,6 +14,7 @@ wherever it runs; once the call was killed, it raises TaskCancelled.
     cancellation.py  the flag a running task can read
     worker.py        one worker process, as its driver sees it
     child.py         the program of a worker process
+    readying.py      what one is called for before anybody needs it
     wire.py          whole frames between the two
     processes.py     finding, freezing and ending everything a worker started
     reaper.py        the thread that keeps the deadlines of kills
