@@ -7,6 +7,7 @@ from concurrent.futures import Executor, as_completed, wait
 from queue import SimpleQueue
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from statepipe.errors import TaskCancelled, TaskTimeout, Throttled, ValueRefused
@@ -59,6 +60,26 @@ def survive_a_refusal(ask: Callable[[int], object]) -> str:
 def flag_is_down() -> bool:
     """Say whether the call was asked to stop."""
     return not cancellation.current().raised
+
+
+def arrow_pool() -> str:
+    """Return where the process has Arrow's memory from."""
+    name: str = pa.default_memory_pool().backend_name
+    return name
+
+
+@pytest.mark.parametrize(("named", "used"), [(None, "system"), ("mimalloc", "mimalloc")])
+def test_a_worker_process_has_one_memory_for_all_unless_it_is_told_another(
+    monkeypatch: pytest.MonkeyPatch, named: str | None, used: str
+) -> None:
+    """What one batch has freed is the next one's, whether Arrow or Python asks for it."""
+    monkeypatch.delenv("ARROW_DEFAULT_MEMORY_POOL", raising=False)
+    if named is not None:
+        monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", named)
+    executor = ProcessExecutor(1)
+
+    assert executor.submit(arrow_pool).result() == used
+    executor.shutdown()
 
 
 def test_every_executor_is_a_standard_one(executor: Pool) -> None:

@@ -41,6 +41,12 @@ _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 #: New objects that are looked at for circles, together.
 _GC_AFTER: Final = 50_000
+#: Numbers of mallopt(3), and what they are set to: where the C library ends up by itself, at
+#: most, once large blocks have come and gone.
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_TRIM_BYTES: Final = 64 << 20
+_MMAP_BYTES: Final = 32 << 20
 _WALL: Final = 0x40000000  # children of every kind, those of bare clone() included
 
 #: Signals whose handlers a call may have changed and the next must not inherit.
@@ -68,6 +74,7 @@ def main() -> NoReturn:
     # each 700, as Python does, took a tenth of the time of a map.
     gc.set_threshold(_GC_AFTER)
     gc.freeze()
+    _keep_memory()
     for stream in (sys.stdout, sys.stderr):
         # Whoever follows the output sees each line when it is printed.
         cast("TextIOWrapper", stream).reconfigure(line_buffering=True, errors="backslashreplace")
@@ -79,6 +86,20 @@ def main() -> NoReturn:
         else:
             child.serve(message)
     os._exit(0)
+
+
+def _keep_memory() -> None:
+    """
+    Let a batch have the memory of the one before it.
+
+    What is given back to the kernel between two batches comes again page by page, each
+    with a fault; and of Arrow's own pools the default one gives back the soonest.
+    """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    with suppress(AttributeError):  # not every C library has it
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
 
 
 def _die_with_the_driver(lifeline: int) -> None:
