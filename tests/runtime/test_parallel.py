@@ -2,19 +2,28 @@
 
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
+from statepipe.io.fitting import Fitted
+from statepipe.io.loads import LoadBatch
+from statepipe.io.sqlite.destination import SqliteDestination
+from statepipe.io.table import Column
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.judging import Validate
 from statepipe.machine.tasks import Run
 from statepipe.model import Batch, Change, Task
+from statepipe.runtime.driving.calls import Calls
+from statepipe.runtime.driving.inbox import Question
 from statepipe.sqlite import sqlite3
+from statepipe.store.walk.committer import Committer
+from tests.crash.processes import until
 from tests.runtime.sharing import (
     BATCHES,
     SOON_S,
@@ -217,3 +226,41 @@ def test_a_load_that_is_shared_gives_back_what_the_destination_has_lost(tmp_path
 
     assert stage.run() == "done"
     assert len(stage.rows()) == 1
+
+
+def test_the_next_batch_is_loaded_while_the_commit_of_the_one_before_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its turn has come when the destination has that one, and not only the checkpoint."""
+    stage = Stage(tmp_path, same, parallel=2, threads=2)
+    holds, put, committed = Calls.holds, SqliteDestination.put, Committer.commit
+    is_ready = threading.Event()
+    waited: list[str | None] = []
+
+    def hold(calls: Calls, question: Question) -> bool:
+        is_held = holds(calls, question)
+        if is_held and question.request == {"ask": "turn", "number": 2}:
+            is_ready.set()
+        return is_held
+
+    def write(destination: SqliteDestination, batch: LoadBatch, fitted: Fitted[Column]) -> None:
+        # Not the first one: it makes the table, for which the second one looks again.
+        if batch.number == 1:
+            assert is_ready.wait(SOON_S), "the batch behind it waits for its turn"
+        put(destination, batch, fitted)
+
+    def commit(committer: Committer, changes: Sequence[Change], *rest: Any, **more: Any) -> Any:  # noqa: ANN401  (passed on)
+        for change in changes:
+            note = change.detail and change.detail.note
+            if change.source == "loading" and note == "batch 1":
+                until(lambda: stage.rows() == [(1, 2)], "the batch behind it has landed")
+                waited.append(note)
+        return committed(committer, changes, *rest, **more)
+
+    monkeypatch.setattr(Calls, "holds", hold)
+    monkeypatch.setattr(SqliteDestination, "put", write)
+    monkeypatch.setattr(Committer, "commit", commit)
+
+    assert stage.run() == "done"
+    assert waited == ["batch 1"]
+    assert stage.rows() == [(1, BATCHES - 1)]

@@ -52,16 +52,17 @@ class _Shared:
     Attributes:
         lead: The first call's function, and what it prints.
         handed: The next batch to hand out.
+        landed: The next batch to load: the destination has all before it.
         running: Its calls that have not ended.
         held: Questions that are kept until it is their turn.
         ended: How the attempt ended, as soon as that is certain.
     """
 
-    __slots__ = ("ended", "handed", "held", "lead", "running")
+    __slots__ = ("ended", "handed", "held", "landed", "lead", "running")
 
     def __init__(self, lead: Captured, *, first: int) -> None:
         self.lead = lead
-        self.handed = first
+        self.handed = self.landed = first
         self.running: set[Future[Mapping[str, Any]]] = set()
         self.held: list[Question] = []
         self.ended: Ended | None = None
@@ -149,10 +150,12 @@ class Calls:
             return False
         if shared.ended is not None:
             question.refuse()
-        elif self._is_its_turn(question, shared):
+            return True
+        if question.request["ask"] == "loaded":
+            self._let_load(question, shared)
+        if self._is_its_turn(question, shared):
             return False
-        else:
-            shared.held.append(question)
+        shared.held.append(question)
         return True
 
     def hear_due(self, drive: Drive) -> None:
@@ -266,9 +269,20 @@ class Calls:
             drive.calls += 1
             self._submit(drive, Beside(shared.lead), call)
 
+    def _let_load(self, loaded: Question, shared: _Shared) -> None:
+        """Let the next batch be loaded while the commit of the one that has landed is made."""
+        shared.landed = max(shared.landed, loaded.request["number"] + 1)
+        for question in tuple(shared.held):
+            is_turn = question.request["ask"] == "turn" and self._is_its_turn(question, shared)
+            if is_turn and question.drive.wish is None:
+                shared.held.remove(question)
+                question.answer(None)
+
     def _is_its_turn(self, question: Question, shared: _Shared) -> bool:
         if question.request["ask"] == "join":
             return len(shared.running) == 1
+        if question.request["ask"] == "turn" and question.request["number"] <= shared.landed:
+            return True
         number = attempts.number_of(question.request)
         # A batch that the destination has lost since is loaded again, and has had its turn.
         return number is None or number <= question.drive.batches

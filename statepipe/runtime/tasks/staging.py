@@ -117,7 +117,7 @@ class Staging:
             self.records, self.rejected = self._ask({"ask": "join"})
 
     def turn(self, number: int) -> None:
-        """Wait until all batches before `number` are committed."""
+        """Wait until the destination has all batches before `number`."""
         if self._call["shares"]:
             self._ask({"ask": "turn", "number": number})
 
