@@ -19,7 +19,7 @@ _HOMES: Final = {
     "Arriving": "statepipe.machine.triggers.arrivals",
     "BadAnswer": "statepipe.errors",
     "BadParameter": "statepipe.errors",
-    "Batch": "statepipe.model",
+    "Batch": "statepipe.batch",
     "ByCursor": "statepipe.io.rest.pages",
     "ByLink": "statepipe.io.rest.pages",
     "ByOffset": "statepipe.io.rest.pages",

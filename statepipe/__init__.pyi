@@ -1,5 +1,6 @@
 # Where the public names come from; kept equal to `_HOMES` by tests/house.
 
+from statepipe.batch import Batch as Batch
 from statepipe.config import load_config as load_config
 from statepipe.engine import Engine as Engine
 from statepipe.errors import BadAnswer as BadAnswer
@@ -37,7 +38,6 @@ from statepipe.machine.triggers.schedules import Schedule as Schedule
 from statepipe.machine.triggers.trigger import Trigger as Trigger
 from statepipe.machine.triggers.upstreams import After as After
 from statepipe.machine.waits import Wait as Wait
-from statepipe.model import Batch as Batch
 from statepipe.model import Outcome as Outcome
 from statepipe.model import Task as Task
 from statepipe.policy import Policy as Policy

@@ -1,7 +1,7 @@
 """
 The nouns every floor shares; plain values, no behaviour that needs a disk or a clock.
 
-What authors touch      Batch, Outcome, Task
+What authors touch      Outcome, Task, and Batch of statepipe.batch
 What is remembered      Status, Checkpoint (one instance as last committed)
 What a commit carries   Change (one move), Staged, Rejects, Plan, Notice, Family, Attachment
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
+from statepipe.batch import Batch
 from statepipe.drift import Drift, Seen
 from statepipe.jobfacts import JobFact
 from statepipe.terms import ANY, Terms
@@ -51,22 +52,6 @@ class Status:
     CANCELLED: Final = "cancelled"
 
     FINISHED: Final = frozenset({DONE, FAILED, CANCELLED})
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """
-    Records handled between two commits.
-
-    Attributes:
-        records: A list of dicts, or any table that speaks the Arrow PyCapsule
-            stream interface (`__arrow_c_stream__`).
-        cursor: Plain data: where the source goes on after this batch. Only
-            sources set it; None means the batch count is the only position.
-    """
-
-    records: Any
-    cursor: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """
 Staged records as they lie in a batch: by columns where they have the same fields.
 
-    Columns     records of the same fields, as one list of values for each field
+    Columns     records of the same fields, as one column of values for each field
     Blocks      a batch of them; a sequence of records, for whoever asks for one
+    Gathered    a batch in the making
 
-Records become dicts only where somebody looks at one. A contract judges most of a batch,
-and a destination fits all of it, by columns.
+Records become dicts only where somebody looks at one. A reader of files makes most of a batch,
+a contract judges most of it, and a destination fits all of it, by columns.
 """
 
 from bisect import bisect_right
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from itertools import accumulate, compress
 from typing import Any, overload
 
+from statepipe.batch import Batch
+from statepipe.io.coded import different, filtered, runs_of
 from statepipe.model import Record
 
 
@@ -24,7 +27,8 @@ class Columns:
 
     Attributes:
         fields: Their field names, in the order of each record.
-        values: The values of each field; all of one length, at least 1.
+        values: The column of each field, a list of its values or Coded; all of one length,
+            at least 1.
     """
 
     fields: tuple[str, ...]
@@ -44,9 +48,10 @@ class Columns:
 
     def kept(self, wanted: Sequence[bool]) -> "Columns | list[Record]":
         """Return those of which `wanted` says True."""
-        if not any(wanted):
+        runs = runs_of(wanted)
+        if not runs:
             return []
-        return Columns(self.fields, [list(compress(column, wanted)) for column in self.values])
+        return Columns(self.fields, [filtered(column, runs) for column in self.values])
 
 
 Part = Columns | list[Record]
@@ -58,11 +63,13 @@ class Blocks(Sequence[Record]):
 
     Attributes:
         parts: The records in their order, some as columns and some as dicts; none is empty.
+        starts: The place of each part's first record.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = [part for part in parts if len(part)]
         self._ends = list(accumulate(map(len, self.parts)))
+        self.starts = [0, *self._ends[:-1]]
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -87,6 +94,23 @@ class Blocks(Sequence[Record]):
         n -= self._ends[place] - len(part)
         return part.row(n) if isinstance(part, Columns) else part[n]
 
+    def different(self, name: str) -> list[Any]:
+        """
+        Return values of one field, among which is each that it has.
+
+        Raises:
+            KeyError: If a record has no such field.
+        """
+        values: list[Any] = []
+        for part in self.parts:
+            if not isinstance(part, Columns):
+                values += [record[name] for record in part]
+            elif name in part.fields:
+                values += different(part.values[part.fields.index(name)])
+            else:
+                raise KeyError(name)
+        return values
+
     def kept(self, wanted: Sequence[bool]) -> "Blocks":
         """Return the records of which `wanted` says True."""
         parts: list[Part] = []
@@ -99,6 +123,30 @@ class Blocks(Sequence[Record]):
             else:
                 parts.append(list(compress(part, some)))
         return Blocks(parts)
+
+
+class Gathered:
+    """Gathers what becomes one batch."""
+
+    def __init__(self) -> None:
+        self._parts: list[Part] = []
+
+    def add(self, item: Columns | Record) -> int:
+        """Add one record or many; return how many."""
+        if isinstance(item, Columns):
+            self._parts.append(item)
+            return len(item)
+        last = self._parts[-1] if self._parts else None
+        if isinstance(last, list):
+            last.append(item)
+        else:
+            self._parts.append([item])
+        return 1
+
+    def batch(self, *, cursor: Any) -> Batch:  # noqa: ANN401  (plain data)
+        """Return the batch, and begin another one."""
+        parts, self._parts = self._parts, []
+        return Batch.deferred(Blocks(parts), cursor=cursor)
 
 
 def rows_of(part: Part) -> list[Record]:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from statepipe.io.blocks import Columns
+from statepipe.io.coded import Coded, different
 from statepipe.io.provable import Plan
 
 #: Asks the library whether a value keeps a schema.
@@ -94,15 +95,18 @@ class _Column:
 
     def unproved(self, values: Sequence[Any]) -> Sequence[int]:
         """Return the places of values that are not surely fine."""
-        kinds = set(map(type, values))
+        looked_at = different(values)
+        kinds = set(map(type, looked_at))
         some = kinds - {_NULL}
         if len(some) > 1 or not some <= _SEEN_AS.keys():
             return range(len(values))
         strange = self._strange(_NULL, {None}) if _NULL in kinds else set()
         if some:
-            strange |= self._strange(some.pop(), set(values) - {None})
+            strange |= self._strange(some.pop(), set(looked_at) - {None})
         if not strange:
             return ()
+        if isinstance(values, Coded):
+            return values.where([value in strange for value in looked_at])
         return [at for at, value in enumerate(values) if value in strange]
 
     def _strange(self, kind: type, values: set[Any]) -> set[Any]:

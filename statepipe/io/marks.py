@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from statepipe.errors import Fatal
 from statepipe.io import arrow
+from statepipe.io.blocks import Blocks
 
 _ORDERED: Final = (int, float, str, Decimal, dt.date, dt.datetime)
 
@@ -21,7 +22,7 @@ def highest(records: Any, column: str, *, above: Any) -> Any:  # noqa: ANN401 di
     Return the highest value of `column` in a batch and before it; None if there is none.
 
     Args:
-        records: A list of dicts, or a columnar table.
+        records: A list of dicts, Blocks, or a columnar table.
         column: Its name.
         above: The highest value before it, or None; of the same type.
 
@@ -32,6 +33,8 @@ def highest(records: Any, column: str, *, above: Any) -> Any:  # noqa: ANN401 di
     try:
         if isinstance(records, list):
             values = [record[column] for record in records]
+        elif isinstance(records, Blocks):
+            values = records.different(column)
         else:
             values = arrow.column_values(records, column)
     except KeyError:

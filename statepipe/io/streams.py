@@ -12,9 +12,10 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
+from statepipe.batch import Batch
 from statepipe.errors import Fatal
 from statepipe.io import arrow
-from statepipe.model import Batch, Task
+from statepipe.model import Task
 
 _DIGEST_BYTES: Final = 8
 

@@ -19,11 +19,12 @@ from statepipe.errors import ValueRefused
 DEPTH_MAX: Final = 100
 
 _CONTAINERS: Final = frozenset({list, dict, tuple, set})
-_LEAVES: Final = frozenset({
+#: Plain values that hold no others, and that nobody can change.
+LEAVES: Final = frozenset({
     type(None), bool, int, float, str, bytes,
     dt.datetime, dt.date, dt.time, dt.timedelta, Decimal, UUID,
 })  # fmt: skip
-_PLAIN: Final = _LEAVES | _CONTAINERS
+_PLAIN: Final = LEAVES | _CONTAINERS
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,59}")
 
 
@@ -37,7 +38,7 @@ def is_plain(values: Collection[Any], *, depth_max: int = DEPTH_MAX) -> bool:
     level = values
     for _ in range(depth_max + 1):
         kinds = set(map(type, level))
-        if kinds <= _LEAVES:
+        if kinds <= LEAVES:
             return True
         if not kinds <= _PLAIN:
             return False
@@ -101,7 +102,7 @@ def _places(place: _Place) -> Iterator[_Place]:
 def _key_piece(key: object) -> str:
     if type(key) is str and _NAME.fullmatch(key):
         return f".{key}"
-    if type(key) in _LEAVES:
+    if type(key) in LEAVES:
         return f"[{ascii(key)[:60]}]"
     return f"[{type(key).__qualname__}]"
 

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from statepipe.batch import Batch
 from statepipe.io.rows import Value
-from statepipe.model import Batch, Record, Task
+from statepipe.model import Record, Task
 from statepipe.store.codec import decode, encode
 
 Reader = Callable[[Task], Iterator[Batch]]

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from statepipe.batch import Batch
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Load, Run
-from statepipe.model import Batch, Task
+from statepipe.model import Task
 from statepipe.store.reading import Reader
 from statepipe.testing import violations
 from tests.io.warehouse import Warehouse

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statepipe.errors import Fatal
+from statepipe.errors import Fatal, ValueRefused
+from statepipe.io.coded import Coded
 from statepipe.io.files import lines, quick
 from statepipe.io.files.lines import Lines
 from statepipe.io.files.text import read_csv
+from statepipe.store.stage.records import decode_records, encode_records
 from tests.io.reading import read, task, write
 
 _CELLS: Final = st.sampled_from(
@@ -35,6 +37,9 @@ def all_of(path: Path, *, batch_size: int, cursor: object = None) -> list[tuple[
     batches: list[tuple[Any, ...]] = []
     try:
         for batch in read_csv(source, path, nulls=("NA",), types={"a": int}):
+            staged = encode_records(batch.untouched)
+            back = decode_records(staged.format, staged.payload)
+            assert repr(back) == repr(batch.records), "records are staged as they are"
             batches.append((repr(batch.records), list(source._rejects), batch.cursor))
             source._rejects.clear()
     except Fatal as error:
@@ -54,7 +59,7 @@ def test_blocks_change_nothing(
     text = mark + end.join(["a,b", *rows, *([""] if ends_well else [])])
     path = write(tmp_path_factory.getbasetemp() / "blocks.csv", text.encode())
 
-    with mock.patch.object(Lines, "take_block", return_value=[]):
+    with mock.patch.object(Lines, "take_block", return_value=""):
         one_by_one = all_of(path, batch_size=batch_size)
     with mock.patch.object(lines, "_AHEAD_BYTES", ahead):
         assert all_of(path, batch_size=batch_size) == one_by_one
@@ -113,6 +118,32 @@ def test_what_is_remembered_of_a_column_has_an_end(
 
     assert values == list(range(1_000))
     assert len(columns[0]._known) <= 30
+
+
+@pytest.mark.parametrize(("rows", "batch_size"), [(20, 100), (20, 15), (10_000, 10_000)])
+def test_the_record_that_cannot_be_kept_is_named(
+    tmp_path: Path, rows: int, batch_size: int
+) -> None:
+    """By its place in the batch, whether its column is coded or not, in whichever page it is."""
+    cells = ["2013-02-04T00:00:00+00:00"] * (rows - 2) + ["2013-02-04T00:00:00"] * 2
+    path = write(tmp_path / "a.csv", ("a\n" + "".join(f"{cell}\n" for cell in cells)).encode())
+    source = task(batch_size=batch_size)
+    *_, last = read_csv(source, path, types={"a": dt.datetime.fromisoformat})
+
+    with pytest.raises(ValueRefused, match=rf"^\$\[{(rows - 2) % batch_size}\]\.a is a datetime"):
+        encode_records(last.untouched)
+
+
+def test_columns_that_repeat_themselves_are_coded(tmp_path: Path) -> None:
+    """And those that do not are lists: most of what follows is decided by these few values."""
+    rows = "".join(f"{number},{'xyz'[number % 3]}\n" for number in range(5_000))
+    path = write(tmp_path / "a.csv", b"n,c\n" + rows.encode())
+    (batch,) = read_csv(task(batch_size=5_000), path, types={"n": int})
+
+    pages = batch.untouched.parts
+    assert [len(page) for page in pages] == [4_096, 904]
+    assert [[type(column) for column in page.values] for page in pages] == [[list, Coded]] * 2
+    assert pages[1].values[1].values == ["y", "z", "x"]
 
 
 def test_a_line_without_end_is_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

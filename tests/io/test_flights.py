@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 import statepipe
+from statepipe.batch import Batch
 from statepipe.io.contract import Contract
-from statepipe.model import Batch, Task
+from statepipe.model import Task
 
 MACHINES = Path(statepipe.__file__).parent.parent / "machines"
 

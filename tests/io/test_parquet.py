@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from statepipe.batch import Batch
 from statepipe.errors import DataError, Fatal
 from statepipe.io.files.parquet import read_parquet
 from statepipe.io.rows import Value
-from statepipe.model import Batch, Task
+from statepipe.model import Task
 from statepipe.store.stage.records import decode_records, encode_records
 from tests.io.reading import task
 

@@ -14,13 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 import s3fs
 
+from statepipe.batch import Batch
 from statepipe.errors import BadAnswer, DataError, Fatal
 from statepipe.io.files import remote
 from statepipe.io.files.found import BLOCK_BYTES
 from statepipe.io.files.parquet import read_parquet
 from statepipe.io.files.text import read_csv, read_jsonl
 from statepipe.io.rows import Value
-from statepipe.model import Batch, Task
+from statepipe.model import Task
 from statepipe.observe import redact
 from statepipe.runtime.failure import describe
 from tests.io.reading import read, read_with_crashes, task

@@ -9,10 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from statepipe.batch import Batch
 from statepipe.errors import Fatal, ValueRefused
 from statepipe.io.rows import Value
 from statepipe.io.streams import read_stream
-from statepipe.model import Batch, Task
+from statepipe.model import Task
 from statepipe.runtime.tasks.attempts import perform
 from tests.io.reading import task
 from tests.runtime.memory_loop import Loop, call_of

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from statepipe.batch import Batch
 from statepipe.errors import TaskCancelled
-from statepipe.model import Batch, Rejects, Staged, Task
+from statepipe.model import Rejects, Staged, Task
 from statepipe.runtime.tasks.attempts import perform
 from statepipe.store.codec import decode
 from statepipe.store.stage.directory import Stage

@@ -12,11 +12,12 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
 
+from statepipe.batch import Batch
 from statepipe.config import load_config
 from statepipe.errors import Refused
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
-from statepipe.model import Batch, Status, Task
+from statepipe.model import Status, Task
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.inbox import Question
 from statepipe.runtime.driving.loop import Loop

@@ -13,7 +13,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from statepipe.model import Batch, Task
+from statepipe.batch import Batch
+from statepipe.model import Task
 from statepipe.observe import redact
 from statepipe.runtime.tasks import asynchronous
 

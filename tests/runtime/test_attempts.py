@@ -7,8 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from statepipe.batch import Batch
 from statepipe.errors import Fatal, Reject, Throttled
-from statepipe.model import Batch, Outcome, Task
+from statepipe.model import Outcome, Task
 from statepipe.runtime.tasks.attempts import perform
 from statepipe.store.codec import decode
 from tests.runtime.memory_loop import Loop, call_of, failed, given

@@ -7,11 +7,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from statepipe.batch import Batch
 from statepipe.engine import Engine
 from statepipe.errors import Throttled
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
-from statepipe.model import Batch, Change, Task
+from statepipe.model import Change, Task
 from statepipe.policy import Policy
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.pools import Pools

@@ -9,11 +9,12 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
+from statepipe.batch import Batch
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
-from statepipe.model import Batch, Change, Task
+from statepipe.model import Change, Task
 from statepipe.observe.lines import JsonFormatter, log_fact, schema
 from statepipe.runtime.driving.drive import Drive
 from statepipe.said import Fact

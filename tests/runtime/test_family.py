@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from statepipe.batch import Batch
 from statepipe.machine.taskgraph import Graph
-from statepipe.model import Batch, Task
+from statepipe.model import Task
 from tests.runtime.families import Scene, acting, machine_of, task, working
 
 SOON_S = 30

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 
+from statepipe.batch import Batch
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.io.fitting import Fitted
@@ -18,7 +19,7 @@ from statepipe.io.table import Column
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.judging import Validate
 from statepipe.machine.tasks import Run
-from statepipe.model import Batch, Change, Task
+from statepipe.model import Change, Task
 from statepipe.runtime.driving.calls import Calls
 from statepipe.runtime.driving.inbox import Question
 from statepipe.sqlite import sqlite3

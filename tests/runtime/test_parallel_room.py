@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from statepipe.batch import Batch
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.tasks import Run
-from statepipe.model import Batch, Change, Task
+from statepipe.model import Change, Task
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.pools import Pools
 from statepipe.store.walk.resources import NOBODY, Want, settle

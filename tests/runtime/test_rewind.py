@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from statepipe.batch import Batch
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Load, Run
-from statepipe.model import Batch, Task
+from statepipe.model import Task
 from statepipe.sqlite import sqlite3
 from statepipe.testing import violations
 

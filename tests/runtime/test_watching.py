@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from statepipe.drift import COLUMNS_MAX, KINDS, Column, Shape, compare
 from statepipe.errors import DataError, SchemaDrift
+from statepipe.io.blocks import Blocks, Columns
+from statepipe.io.coded import Coded
 from statepipe.runtime.tasks.watching import Watched, observe, watched
 
 WARN = dict.fromkeys(KINDS, "warn")
@@ -206,3 +208,20 @@ def test_nothing_that_goes_on_has_drifted_and_nothing_is_lost(
     assert [each["record"] for each in seen.rejects] == [records[at] for at in places]
     assert seen.records == [each for at, each in enumerate(records) if at not in set(places)]
     assert compare(accepted, observe(seen.records), QUARANTINE) == []
+
+    by_columns = watch(in_blocks(records), QUARANTINE, accepted)
+    assert by_columns.rejects == seen.rejects
+    assert by_columns.seen == seen.seen
+    assert list(by_columns.records) == seen.records
+
+
+def in_blocks(records: list[dict[str, Any]]) -> Blocks:
+    """Return `records`, each third as a dict and the others as columns of their own."""
+    return Blocks(
+        [
+            Columns(tuple(each), [Coded([value], b"\0") for value in each.values()])
+            if each and at % 3
+            else [each]
+            for at, each in enumerate(records)
+        ]
+    )

@@ -12,7 +12,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from statepipe.model import Batch, Outcome, Task
+from statepipe.batch import Batch
+from statepipe.model import Outcome, Task
 
 
 class UnprintableError(Exception):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from statepipe.batch import Batch
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.events import EventRule
 from statepipe.machine.parameter import Param
@@ -19,7 +20,7 @@ from statepipe.machine.triggers.schedules import Schedule
 from statepipe.machine.triggers.trigger import Trigger
 from statepipe.machine.triggers.upstreams import After
 from statepipe.machine.waits import Wait
-from statepipe.model import Batch, Outcome, Task
+from statepipe.model import Outcome, Task
 from tests.spec import promises
 
 TIMEOUT_MS = 60_000

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from statepipe.batch import Batch
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.errors import Throttled
 from statepipe.figures import ABOVE, BOUNDS_US, bucket_of
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
-from statepipe.model import Batch, Outcome, Task
+from statepipe.model import Outcome, Task
 from statepipe.sqlite import sqlite3
 from statepipe.store.metrics import recount
 from statepipe.testing import ManualClock, violations

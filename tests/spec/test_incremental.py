@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from statepipe.batch import Batch
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Load, Run
 from statepipe.machine.watermark import Incremental
-from statepipe.model import Batch, Task
+from statepipe.model import Task
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.opening import open_reader
 from statepipe.store.walk import watermarks

@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from statepipe.batch import Batch
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
@@ -12,7 +13,7 @@ from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
 from statepipe.machine.tasks import Load, Run
 from statepipe.machine.watermark import Incremental
-from statepipe.model import Batch, Task
+from statepipe.model import Task
 from statepipe.store.reading import Reader
 from statepipe.testing import violations
 

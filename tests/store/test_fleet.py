@@ -7,8 +7,9 @@ from unittest import mock
 
 import pytest
 
+from statepipe.batch import Batch
 from statepipe.errors import Throttled
-from statepipe.model import Batch, Outcome, Task
+from statepipe.model import Outcome, Task
 from statepipe.runtime.reasons.health import health
 from statepipe.store.care.prune import Which, prune
 from statepipe.store.codec import encode

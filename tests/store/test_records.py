@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statepipe.errors import DataError, StagedDataDamaged, ValueRefused
+from statepipe.store import codec
 from statepipe.store.stage.frames import Block, write_frames
 from statepipe.store.stage.records import decode_records, encode_records
 
@@ -102,6 +103,14 @@ def test_returned_records_share_nothing() -> None:
     first["list"].append(1)
 
     assert second == {"list": []}
+
+
+def test_a_coded_column_whose_values_can_be_changed_is_refused() -> None:
+    """We write none, and records would share them."""
+    block = codec.pack([["a"], [{"values": [[1]], "codes": b"\0\0"}]])
+
+    with pytest.raises(StagedDataDamaged, match="records would share"):
+        decode_records("msgpack", write_frames([Block(2, block)]))
 
 
 def test_nan_stays_nan_in_a_record() -> None:

@@ -98,7 +98,7 @@ from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.tasks import Run
-from statepipe.model import Batch
+from statepipe.batch import Batch
 from statepipe.testing import violations
 
 def extract(task):

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pytest
 
 from statepipe.errors import DefinitionError, Fatal
+from statepipe.io.blocks import Blocks, Columns
+from statepipe.io.coded import Coded
 from statepipe.io.marks import highest, start_of
 from statepipe.machine.definition import Machine
 from statepipe.machine.digest import canonical, describe_changes, digest
@@ -121,6 +123,7 @@ def test_a_machine_built_in_python_has_the_same() -> None:
         ([{"at": "a"}, {"at": "b"}], "aa", "b"),
         ([{"at": Decimal("1.2")}], None, Decimal("1.2")),
         (pa.table({"at": [1, 3, None]}), 2, 3),
+        (Blocks([Columns(("at",), [Coded([1, 3, None], b"\0\2\1\0")]), [{"at": 2}]]), 2, 3),
         (pa.table({"at": [FIVE]}), None, FIVE),
     ],
 )
@@ -129,7 +132,9 @@ def test_the_highest_value_of_a_column(records: Any, above: Any, found: Any) -> 
     assert highest(records, "at", above=above) == found
 
 
-@pytest.mark.parametrize("records", [[{"id": 1}], pa.table({"id": [1]})])
+@pytest.mark.parametrize(
+    "records", [[{"id": 1}], pa.table({"id": [1]}), Blocks([Columns(("id",), [[1]])])]
+)
 def test_a_record_without_the_column_is_refused(records: Any) -> None:  # noqa: ANN401 dicts, or a table
     """It may be the newest of all."""
     with pytest.raises(Fatal, match="a record does not have it"):

@@ -176,27 +176,26 @@ class Lines:
             except DamagedError as error:
                 raise self._damaged(error) from error
 
-    def take_block(self, limit: int) -> list[str]:
+    def take_block(self, limit: int) -> str:
         """
         Take up to `limit` lines, about as many as a block has, as `next` would one by one.
 
-        Return [] instead if there are no more, one holds a quote, or one is not UTF-8.
+        Return "" instead if there are no more, one holds a quote, or one is not UTF-8.
         """
         assert not self._taken, "a block begins where a record does"
         if self._careful or not (self._at.offset or self._used):  # a file may begin with a mark
-            return []
+            return ""
         if not self._given_back:
             self._given_back.extend(self._read_block())
         self._taken = [self._given_back.popleft() for _ in range(min(limit, len(self._given_back)))]
         block = b"".join(self._taken)
         try:
             if b'"' not in block:
-                texts = block.decode().split("\n")
-                return texts if texts[-1] else texts[:-1]
+                return block.decode()
         except UnicodeDecodeError:
             pass
         self.give_back()
-        return []
+        return ""
 
     def give_back(self) -> None:
         """Give all lines of a block back, to be taken one by one."""

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from statepipe.batch import Batch
 from statepipe.errors import DataError, Fatal, StatepipeError
 from statepipe.io.arrow import Cutter
 from statepipe.io.files.found import Opened
 from statepipe.io.files.places import find
 from statepipe.io.files.walk import Walk
-from statepipe.model import Batch, Task
+from statepipe.model import Task
 
 #: Bytes of each column that are read at one time.
 _COLUMN_BYTES: Final = 1024 * 1024

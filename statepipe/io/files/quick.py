@@ -1,27 +1,38 @@
 """
 Many lines of CSV at once, where nothing in them needs care.
 
-    Quick.read_block    the records of the next lines; [] if these must be read one by one
+    Quick.read_page    the records of the next lines by columns; None if these must be read
+                       one by one
 
-A block without a quote has one record a line. If all of them are as wide as the header and
-each cell can be converted, the records are made by columns, and a cell that comes often is
-converted once. Anything else, one wrong cell among thousands, is for the careful reader,
-which knows what to reject: it is given the same lines.
+A block of lines without a quote has one record a line. If all of them are as wide as the
+header and each cell can be converted, it becomes part of a page of columns, and a cell that
+comes often is converted once. Anything else, one wrong cell among thousands, is for the
+careful reader, which knows what to reject: it is given the same lines.
 """
 
 import csv
+from array import array
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import count, islice
 from typing import Any, Final
 from uuid import UUID
 
+from statepipe.io.blocks import Columns
+from statepipe.io.coded import Coded
 from statepipe.io.files.lines import Lines
-from statepipe.model import Record
 
 Convert = Callable[[str], Any]
 
-#: Cells remembered for each column.
+#: Records in one page, as in one block of a staged batch.
+PAGE_RECORDS: Final = 4_096
+
+#: A page with so many records can show that codes are of no use.
+_TELLING_RECORDS: Final = 512
+
+#: Cells whose values are remembered for each column, from page to page.
 _REMEMBERED_MAX: Final = 10_000
 
 #: Records may share values of these types: nobody can change one.
@@ -32,7 +43,7 @@ _SHARED: Final = frozenset(
 
 class Quick:
     """
-    Reads blocks of one file.
+    Reads pages of one file.
 
     Args:
         lines: The file, behind its header.
@@ -52,56 +63,137 @@ class Quick:
         delimiter: str,
     ) -> None:
         self._lines = lines
-        self._header = header
+        self._header = tuple(header)
         self._columns = [_Column(converts.get(name), nulls) for name in header]
         self._delimiter = delimiter
 
-    def read_block(self, limit: int) -> list[Record]:
+    def read_page(self, limit: int) -> Columns | None:
         """
         Return the records of the next lines, at most `limit`; the lines are then used up.
 
-        It returns [] if none are left, or if one of them needs care; then none is.
+        It returns None if none are left, or if the next of them needs care; then none is.
         """
-        texts = self._lines.take_block(limit)
-        header = self._header
+        limit = min(limit, PAGE_RECORDS)
+        records = 0
+        while records < limit and (some := self._read_block(limit - records)):
+            records += some
+        if not records:
+            for column in self._columns:
+                column.begin()
+            return None
+        return Columns(self._header, [column.page() for column in self._columns])
+
+    def _read_block(self, limit: int) -> int:
+        """Add the next lines to the page, or none of them; return how many."""
+        text = self._lines.take_block(limit)
+        if not text:
+            return 0
         try:
-            rows = list(csv.reader(texts, delimiter=self._delimiter, strict=True))
-            if len(rows) == len(texts) and set(map(len, rows)) == {len(header)}:
-                columns = [
-                    column.values(cells)
-                    for column, cells in zip(self._columns, zip(*rows, strict=True), strict=True)
+            cells = self._cells_of(text)
+            if cells is not None:
+                found = [
+                    column.look_at(some) for column, some in zip(self._columns, cells, strict=True)
                 ]
-                records = [dict(zip(header, row)) for row in zip(*columns)]  # noqa: B905  (slow)
+                for column, one in zip(self._columns, found, strict=True):
+                    column.add(one)
                 self._lines.accept()
-                return records
-        except (csv.Error, ValueError, ArithmeticError):
+                return len(cells[0])
+        except (ValueError, ArithmeticError):
             pass  # the careful reader will meet it again
         self._lines.give_back()
-        return []
+        return 0
+
+    def _cells_of(self, text: str) -> list[list[str]] | None:
+        """Return the cells of lines without quotes by columns, as csv would; None if unsure."""
+        text = text.removesuffix("\n").removesuffix("\r").replace("\r\n", "\n")
+        if "\r" in text or self._delimiter in "\r\n":
+            return None
+        width = len(self._header)
+        rows = text.split("\n")
+        if "" in rows or {row.count(self._delimiter) for row in rows} != {width - 1}:
+            return None
+        cells = text.replace("\n", self._delimiter).split(self._delimiter)
+        longest = csv.field_size_limit()
+        if len(text) > longest and max(map(len, cells)) > longest:
+            return None
+        return [cells[at::width] for at in range(width)]
 
 
 class _Column:
-    """The cells of one column, and the values of those that came before."""
+    """
+    One column: the page in the making, and the values of cells that came before.
+
+    A page is made of codes until it shows that most cells of the column differ.
+    """
 
     def __init__(self, convert: Convert | None, nulls: frozenset[str]) -> None:
         self._convert = convert
         self._nulls = nulls
         self._known: dict[str, Any] = {}
+        self._is_coded = self._can_share = True
+        self._page: list[Any] = []
+        self._codes = array("H")
+        self.begin()
 
-    def values(self, cells: Sequence[str]) -> Sequence[Any]:
-        """Return their values; raises what the conversion raises."""
+    def look_at(self, cells: Sequence[str]) -> Sequence[Any]:
+        """Return what is to be added for `cells`; raises what the conversion raises."""
+        if not self._is_coded:
+            return self._values_of(cells)
+        codes = list(map(self._places.__getitem__, cells))
+        values = self._values_of(list(islice(self._places, self._added, None)))
+        if self._can_share:
+            self._values += values
+            return codes
+        self._page = [self._values[code] for code in self._codes]
+        self._is_coded = False
+        return self._values_of(cells)
+
+    def add(self, found: Sequence[Any]) -> None:
+        """Add what `look_at` found to the page."""
+        if self._is_coded:
+            self._codes.extend(array("H", found))
+            self._added = len(self._values)
+        else:
+            self._page += found
+
+    def page(self) -> Sequence[Any]:
+        """Return the column of the page, and begin another one."""
+        if self._is_coded:
+            made = Coded.narrowed(self._values[: self._added], self._codes)
+            is_worth_it = self._added * 2 <= len(made)
+            if not is_worth_it and len(made) >= _TELLING_RECORDS:
+                self._is_coded = False
+            self.begin()
+            return made if is_worth_it else list(made)
+        page, self._page = self._page, list[Any]()
+        return page
+
+    def begin(self) -> None:
+        """Begin another page."""
+        self._places: dict[str, int] = defaultdict(count().__next__)
+        self._values: list[Any] = []
+        self._added = 0  # so many of the values are in the page
+        self._codes = array("H")
+
+    def _values_of(self, cells: Sequence[str]) -> Sequence[Any]:
+        """Return the values of `cells`; raises what the conversion raises."""
         if self._convert is None and self._nulls.isdisjoint(cells):
             return cells
+        if self._can_share:
+            try:
+                return list(map(self._known.__getitem__, cells))
+            except KeyError:
+                self._learn(cells)
+            return self._values_of(cells)
+        return [self._value(cell) for cell in cells]
+
+    def _learn(self, cells: Sequence[str]) -> None:
+        """Remember what `cells` mean, unless records must not share it."""
         if len(self._known) > _REMEMBERED_MAX:
             self._known.clear()
-        known = self._known
-        for cell in set(cells).difference(known):
-            value = self._value(cell)
-            if type(value) not in _SHARED:
-                known.clear()
-                return [self._value(cell) for cell in cells]
-            known[cell] = value
-        return list(map(known.__getitem__, cells))
+        new = {cell: self._value(cell) for cell in set(cells).difference(self._known)}
+        self._can_share = _SHARED.issuperset(map(type, new.values()))
+        self._known.update(new)
 
     def _value(self, cell: str) -> Any:  # noqa: ANN401  (whatever the column holds)
         if cell in self._nulls:

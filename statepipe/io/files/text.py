@@ -19,17 +19,19 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from statepipe.batch import Batch
 from statepipe.errors import Fatal
+from statepipe.io.blocks import Columns, Gathered
 from statepipe.io.files.found import Opened
 from statepipe.io.files.lines import Lines, UnreadableError
 from statepipe.io.files.places import find
 from statepipe.io.files.quick import Convert, Quick
 from statepipe.io.files.walk import Walk
 from statepipe.io.jsontext import MalformedError, parse_object
-from statepipe.model import Batch, Record, Task
+from statepipe.model import Record, Task
 
 #: What a reader makes of a file: records, one or many, and rejected ones with their reasons.
-_Items = Iterator[Record | list[Record] | tuple[Record, str]]
+_Items = Iterator[Record | Columns | tuple[Record, str]]
 
 #: Returns how many records the batch in the making has room for.
 _Room = Callable[[], int]
@@ -108,7 +110,7 @@ def _batches(
     task: Task, walk: Walk, compression: str | None, records_of: Callable[[Lines, _Room], _Items]
 ) -> Iterator[Batch]:
     """Cut what a reader yields into batches; rejects count, so a bad file stays bounded."""
-    clean: list[Record] = []
+    clean = Gathered()
     handled = 0
 
     def room() -> int:
@@ -121,17 +123,13 @@ def _batches(
                     record, reason = item
                     task.reject({"file": opened.name, **record} if walk.is_glob else record, reason)
                     handled += 1
-                elif isinstance(item, list):
-                    clean += item
-                    handled += len(item)
                 else:
-                    clean.append(item)
-                    handled += 1
+                    handled += clean.add(item)
                 if handled >= task.batch_size:
-                    yield Batch(clean, cursor=walk.cursor(lines.cursor()))
-                    clean, handled = [], 0
+                    yield clean.batch(cursor=walk.cursor(lines.cursor()))
+                    handled = 0
     if handled:
-        yield Batch(clean, cursor=walk.cursor(lines.cursor()))
+        yield clean.batch(cursor=walk.cursor(lines.cursor()))
 
 
 def _lines(task: Task, opened: Opened, compression: str | None, at: Any = None) -> Lines:  # noqa: ANN401  (plain data)
@@ -184,8 +182,8 @@ class _Layout:
         quick = Quick(lines, header, converts, nulls=self._nulls, delimiter=self._delimiter)
         careful = _csv_records(lines, header, converts, self._nulls, self._delimiter)
         while True:
-            while records := quick.read_block(room()):
-                yield records
+            while page := quick.read_page(room()):
+                yield page
             one = next(careful, None)
             if one is None:
                 return

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from statepipe.batch import Batch
 from statepipe.effects import Auth
 from statepipe.errors import BadAnswer, DataError, Fatal, TaskCancelled
 from statepipe.io.jsontext import Document, MalformedError, parse_document, text_of
@@ -28,7 +29,7 @@ from statepipe.io.rest.limits import HttpLimits
 from statepipe.io.rest.pages import AllAtOnce, Page, Pages, UnusableError, total_of, with_params
 from statepipe.io.rest.paths import MISSING, Path
 from statepipe.io.rest.position import LoopError, Position
-from statepipe.model import Batch, Record, Task
+from statepipe.model import Record, Task
 
 #: Most characters of a rejected item that are kept.
 ASIDE_CHARS_MAX: Final = 64 * 1024

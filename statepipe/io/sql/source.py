@@ -16,11 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 
+from statepipe.batch import Batch
 from statepipe.errors import DataError, Fatal
 from statepipe.io.sql.limits import SqlLimits
 from statepipe.io.sql.position import Asked, Position
 from statepipe.io.sql.records import keys_of, records_of
-from statepipe.model import Batch, Task
+from statepipe.model import Task
 
 _LIMITS: Final = SqlLimits()
 

@@ -30,13 +30,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from statepipe.batch import Batch
 from statepipe.errors import Fatal, Reject, SchemaDrift
 from statepipe.io.arrow import as_table
 from statepipe.io.marks import highest, start_of
 from statepipe.io.rejects import RejectEntry, rejected
 from statepipe.io.rows import is_table
 from statepipe.io.streams import read_stream
-from statepipe.model import OK, Batch, Outcome, Record, Task
+from statepipe.model import OK, Outcome, Record, Task
 from statepipe.runtime import failure
 from statepipe.runtime.executors import cancellation
 from statepipe.runtime.tasks import asynchronous, builtin, jobs
@@ -150,7 +151,7 @@ def _source(got: Any, task: Task, call: Mapping[str, Any], ask: Ask) -> dict[str
         for item in steps:
             batch = _batch_of(item)
             cursor = batch.cursor
-            given = watched(batch.records, call["drift"], partial(ask, {"ask": "shape"}))
+            given = watched(batch.untouched, call["drift"], partial(ask, {"ask": "shape"}))
             mark = _mark(given.records, mark, call)
             staging.commit(
                 number,
@@ -193,7 +194,7 @@ def _steps(got: Any) -> Iterator[Any]:  # noqa: ANN401 what an author returned
 
 def _batch_of(item: Any) -> Batch:  # noqa: ANN401 what an author yielded
     batch = item if isinstance(item, Batch) else Batch(item)
-    if is_table(batch.records):  # it may be a stream, which can be read once
+    if is_table(batch.untouched):  # it may be a stream, which can be read once
         return Batch(as_table(batch.records), cursor=batch.cursor)
     if batch is item or isinstance(item, list):
         return batch

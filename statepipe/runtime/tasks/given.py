@@ -8,8 +8,8 @@ What a task of a graph was given by others when it began.
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from statepipe.batch import Batch
 from statepipe.errors import Fatal
-from statepipe.model import Batch
 from statepipe.runtime.tasks.staging import Ask, Staging
 
 ALONE: Final[Mapping[str, Any]] = {

@@ -10,12 +10,14 @@ quarantine leave no trace in the shape.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import compress
 from typing import Any, Final, NamedTuple
 
 from statepipe.drift import COLUMNS_MAX, Column, Drift, Shape, compare, known_types, shown, told
 from statepipe.errors import DataError, SchemaDrift
+from statepipe.io.blocks import Blocks, Columns
+from statepipe.io.coded import different
 from statepipe.io.rejects import RejectEntry, pointer, rejected
 from statepipe.io.rows import Records, is_table, iter_rows, keep
 from statepipe.model import Record
@@ -47,7 +49,7 @@ def watched(
     Return what of a batch goes on, by what `actions` says for each kind of drift.
 
     Args:
-        records: The batch: dicts, or a pyarrow.Table.
+        records: The batch: dicts, Blocks, or a pyarrow.Table.
         actions: "warn", "quarantine" or "halt" by kind; None if nobody watches.
         accepted: Asks for the shape last accepted, plain data or None.
 
@@ -57,7 +59,9 @@ def watched(
     """
     if actions is None:
         return Watched(records, [], None)
-    if not is_table(records) and not {dict}.issuperset(map(type, records)):
+    if not (is_table(records) or isinstance(records, Blocks)) and not {dict}.issuperset(
+        map(type, records)
+    ):
         return Watched(records, [], None)  # staging says what is wrong with them
     plain = accepted()
     before = None if plain is None else Shape.read(plain)
@@ -85,7 +89,7 @@ def watched(
 
 
 def observe(records: Records) -> Shape:
-    """Return the shape of `records`: a list of dicts, or a pyarrow.Table."""
+    """Return the shape of `records`: a list of dicts, Blocks, or a pyarrow.Table."""
     total = len(records)
     if is_table(records):
         from statepipe.io.arrow import columns_of  # noqa: PLC0415  (pyarrow, only for tables)
@@ -97,20 +101,16 @@ def observe(records: Records) -> Shape:
                 for name, word, nulls in columns_of(records)
             },
         )
-    # Records mostly have the same fields, so columns are looked at and not records.
-    alike: dict[tuple[str, ...], list[Record]] = defaultdict(list)
-    for record in records:
-        alike[tuple(record)].append(record)
     types: dict[str, set[type]] = defaultdict(set)
     filled: Counter[str] = Counter()
     there: Counter[str] = Counter()
-    for names, some in alike.items():
-        for name, values in zip(names, zip(*map(dict.values, some), strict=True), strict=True):
-            kinds = set(map(type, values))
+    for names, columns in _alike(records):
+        for name, values in zip(names, columns, strict=True):
+            kinds = set(map(type, different(values)))
             types[name] |= kinds
             there[name] += len(values)
             filled[name] += len(values) - (values.count(None) if _NONE in kinds else 0)
-    columns = {
+    shape = {
         name: Column(
             tuple(sorted({kind.__name__ for kind in kinds if kind is not _NONE})),
             total,
@@ -120,7 +120,26 @@ def observe(records: Records) -> Shape:
         for name, kinds in types.items()
         if type(name) is str
     }
-    return Shape(total, columns)
+    return Shape(total, shape)
+
+
+def _alike(records: Records) -> Iterator[tuple[tuple[str, ...], Sequence[Sequence[Any]]]]:
+    """Yield the columns of records with the same fields, in the order they first come in."""
+    alike: dict[tuple[str, ...], tuple[list[Columns], list[Record]]] = {}
+    for part in records.parts if isinstance(records, Blocks) else (records,):
+        if isinstance(part, Columns):
+            alike.setdefault(part.fields, ([], []))[0].append(part)
+            continue
+        for record in part:
+            names = tuple(record)
+            if names not in alike:
+                alike[names] = ([], [])
+            alike[names][1].append(record)
+    for names, (by_columns, some) in alike.items():
+        for part in by_columns:
+            yield names, part.values
+        if some:
+            yield names, list(zip(*map(dict.values, some), strict=True))
 
 
 def _halt(found: Sequence[Drift]) -> None:

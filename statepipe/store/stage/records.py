@@ -8,22 +8,26 @@ The records of a batch to bytes and back: dicts as msgpack columns, tables as Ar
     msgpack payload = frames of blocks
     block           = [keys, [column, ...]]    where all its records have the same keys
                     | [nil, [record, ...]]     where they have not
+    column          = [value, ...]
+                    | {"values": [value, ...], "codes": bin}    a code for each record: one
+                          byte, or two, the lower one first, for more than 256 values
 
 Columns, because names are then written once: on flight records half the time to
 read and two thirds of the bytes to compress less. What comes back is what went
 in: the same types, the same order of keys, record for record.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
 
 from statepipe.errors import StagedDataDamaged, ValueRefused
 from statepipe.io import arrow
 from statepipe.io.blocks import Blocks, Columns, Part, rows_of
+from statepipe.io.coded import Coded, different
 from statepipe.io.rows import is_table
 from statepipe.store import codec
-from statepipe.store.plain import is_plain, refusal
+from statepipe.store.plain import LEAVES, is_plain, refusal
 from statepipe.store.stage.frames import Block, read_frames, write_frames
 
 Format = Literal["msgpack", "arrow"]
@@ -57,7 +61,7 @@ def encode_records(records: Any) -> Encoded:  # noqa: ANN401  (dicts or any libr
         ipc = arrow.to_ipc(records)
         return Encoded("arrow", ipc.payload, ipc.rows)
     if isinstance(records, Blocks):
-        blocks = chain.from_iterable(map(_blocks_of, records.parts))
+        blocks = chain.from_iterable(map(_blocks_of, records.parts, records.starts))
         return Encoded("msgpack", write_frames(blocks), len(records))
     if not isinstance(records, list):
         raise _refused("$", f"is a {type(records).__qualname__}, not a list of dicts or a table")
@@ -92,17 +96,24 @@ def decode_blocks(format: Format, payload: bytes) -> Any:  # noqa: A002, ANN401 
     return Blocks(list(map(_part_of, read_frames(payload))))
 
 
-def _blocks_of(part: Part) -> Iterator[Block]:
-    if isinstance(part, Columns):  # decoded from a batch, so all of it can be kept
-        yield Block(len(part), codec.pack([list(part.fields), part.values]))
+def _blocks_of(part: Part, start: int) -> Iterator[Block]:
+    if not isinstance(part, Columns):
+        yield from _blocks(part, start)
+        return
+    if all(is_plain(different(column)) for column in part.values):
+        try:
+            block = [list(part.fields), list(map(_packable, part.values))]
+            yield Block(len(part), codec.pack(block))
+        except ValueRefused as error:
+            raise _first_refusal(part.rows(), start) from error
     else:
-        yield from _blocks(part)
+        raise _first_refusal(part.rows(), start)
 
 
-def _blocks(records: list[Any]) -> Iterator[Block]:
-    for start in range(0, len(records), _BLOCK_RECORDS):
-        part = records[start : start + _BLOCK_RECORDS]
-        yield Block(len(part), _pack_block(part, start))
+def _blocks(records: list[Any], start: int = 0) -> Iterator[Block]:
+    for at in range(0, len(records), _BLOCK_RECORDS):
+        part = records[at : at + _BLOCK_RECORDS]
+        yield Block(len(part), _pack_block(part, start + at))
 
 
 def _pack_block(records: list[Any], start: int) -> bytes:
@@ -153,12 +164,25 @@ def _part_of(block: Block) -> Part:
     return part
 
 
-def _columns(keys: list[str], columns: list[list[Any]]) -> Columns:
+def _packable(column: Sequence[Any]) -> Any:  # noqa: ANN401  (what msgpack takes)
+    if not isinstance(column, Coded):
+        return column if isinstance(column, list) else list(column)
+    return {"values": column.values, "codes": column.code_bytes()}
+
+
+def _columns(keys: list[str], content: list[Any]) -> Columns:
+    columns = [column if type(column) is list else _coded(**column) for column in content]
     if len(keys) != len(columns) or len(set(map(len, columns))) != 1:
         raise ValueError("its columns are not of one length")
     if not {str}.issuperset(map(type, keys)):
         raise ValueError("a field has no name")
     return Columns(tuple(keys), columns)
+
+
+def _coded(*, values: list[Any], codes: bytes) -> Coded:
+    if not LEAVES.issuperset(map(type, values)):
+        raise ValueError("records would share what can be changed")
+    return Coded.from_bytes(values, codes)
 
 
 def _refused(path: str, why: str) -> ValueRefused:

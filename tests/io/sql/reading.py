@@ -9,8 +9,9 @@ What tests of the SQL source share: where the databases are, and ways of reading
 from collections.abc import Iterator
 from typing import Any
 
+from statepipe.batch import Batch
 from statepipe.io.sql.source import read_sql
-from statepipe.model import Batch, Record, Task
+from statepipe.model import Record, Task
 from tests.io.postgres.warehouse import PostgresWarehouse
 from tests.io.reading import Reader, read, task
 from tests.io.sqlite_warehouse import SqliteWarehouse

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from statepipe.batch import Batch
 from statepipe.errors import Fatal
 from statepipe.io.sql.limits import SqlLimits
 from statepipe.io.sql.position import Asked, Position
 from statepipe.io.sql.reader import Reader
-from statepipe.model import Batch
 from statepipe.testing import ManualClock
 from tests.io.postgres.warehouse import PostgresWarehouse
 from tests.io.reading import read_with_crashes, task
