@@ -6,6 +6,7 @@ effect, too, is exactly once.
 """
 
 import itertools
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -14,6 +15,8 @@ import pyarrow as pa
 import pytest
 
 from statepipe.errors import Busy
+from statepipe.io.blocks import Blocks, Columns
+from statepipe.io.coded import Coded
 from statepipe.io.destinations import Landed
 from tests.io.ends import End
 from tests.io.warehouse import ROWS, Crash, Faults, batch, rejects_of
@@ -136,6 +139,32 @@ def test_a_columnar_table_arrives_as_records(end: End) -> None:
 
     assert end.destination().load(batch(table)) == Landed(3, [], already=False)
     assert end.rows() == LOADED
+
+
+@pytest.mark.parametrize("key", [(), ("id",)])
+def test_columns_that_say_each_value_once_arrive_as_records(end: End, key: tuple[str, ...]) -> None:
+    """As a reader of files makes them, between others, with what must be rejected among them."""
+    fourth = None if key else 0
+    coded = Columns(
+        ("id", "name"),
+        [Coded([1, 2, fourth, 3], b"\0\1\2\3"), Coded(["a", "b", "c"], b"\0\1\0\2")],
+    )
+    wide = Columns(
+        ("id", "name"),
+        [
+            Coded.narrowed([*range(4, 304)], array("H", range(300))),
+            Coded.narrowed(["x"], array("H", [0] * 300)),
+        ],
+    )
+    records = Blocks([coded, [{"id": 1_000, "name": "y"}], wide])
+    target = end.destination(key=key)
+
+    answer = target.load(batch(records))
+
+    refused = [(2, "key", "/id")] if key else []
+    assert (answer.records, list(rejects_of(answer))) == (305 - len(refused), refused)
+    rows = [*LOADED, *((n, "x") for n in range(4, 304)), (1_000, "y")]
+    assert end.rows() == (rows if key else [(0, "a"), *rows])
 
 
 def test_loaders_at_the_same_time_lose_and_double_nothing(end: End) -> None:
