@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from statepipe.drift import COLUMNS_MAX, Column, Drift, Shape, compare, known_types, shown, told
 from statepipe.errors import DataError, SchemaDrift
-from statepipe.io.blocks import Blocks, Columns
+from statepipe.io.blocks import Blocks, Columns, turned
 from statepipe.io.coded import different
 from statepipe.io.rejects import RejectEntry, pointer, rejected
 from statepipe.io.rows import Records, is_table, iter_rows, keep
@@ -139,7 +139,7 @@ def _alike(records: Records) -> Iterator[tuple[tuple[str, ...], Sequence[Sequenc
         for part in by_columns:
             yield names, part.values
         if some:
-            yield names, list(zip(*map(dict.values, some), strict=True))
+            yield names, turned(map(dict.values, some), width=len(names))
 
 
 def _halt(found: Sequence[Drift]) -> None:

@@ -23,7 +23,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from statepipe.errors import StagedDataDamaged, ValueRefused
 from statepipe.io import arrow
-from statepipe.io.blocks import Blocks, Columns, Part, rows_of
+from statepipe.io.blocks import Blocks, Columns, Part, rows_of, turned
 from statepipe.io.coded import Coded, different
 from statepipe.io.rows import is_table
 from statepipe.store import codec
@@ -123,7 +123,7 @@ def _pack_block(records: list[Any], start: int) -> bytes:
     keys = list(shapes.pop())
     block: list[Any]
     if keys and not shapes:
-        columns = list(map(list, zip(*map(dict.values, records), strict=True)))
+        columns = turned(map(dict.values, records), width=len(keys))
         plain = {str}.issuperset(map(type, keys)) and all(map(is_plain, columns))
         block = [keys, columns]
     else:
