@@ -20,7 +20,8 @@ from itertools import compress
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from statepipe.errors import DataError
-from statepipe.io.blocks import Blocks, Columns
+from statepipe.io.blocks import Blocks, Columns, turned
+from statepipe.io.coded import different
 from statepipe.io.rejects import pointer
 from statepipe.io.rows import Records, Value, check_column_names, column_values, is_table
 from statepipe.io.table import quote
@@ -173,7 +174,7 @@ def check_key(
         if name not in run.fields:
             for position in run.positions:
                 rejects.setdefault(position, ("key", pointer([name]), "the key is missing"))
-        elif None in (values := columns[run.fields.index(name)]):
+        elif None in different(values := columns[run.fields.index(name)]):
             for position, value in zip(run.positions, values, strict=True):
                 if value is None:
                     rejects.setdefault(position, ("key", pointer([name]), "the key is null"))
@@ -241,7 +242,7 @@ def _split_dicts(
             values = tuple(map(record.__getitem__, fields))
         else:
             if rows:
-                yield Run(fields, positions, list(zip(*rows, strict=True)))
+                yield Run(fields, positions, turned(rows, width=len(fields)))
             fields, positions, rows = found, [], []
             values = tuple(record.values())
         if not found:
@@ -250,4 +251,4 @@ def _split_dicts(
         positions.append(position)
         rows.append(values)
     if rows:
-        yield Run(fields, positions, list(zip(*rows, strict=True)))
+        yield Run(fields, positions, turned(rows, width=len(fields)))

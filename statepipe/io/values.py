@@ -42,6 +42,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from statepipe.io.coded import different
 from statepipe.io.fitting import (
     Cells,
     Fitted,
@@ -152,9 +153,10 @@ def _adapt_column(
         if (cells := proved(values)) is not None:
             return cells
         values = column_values(values)
-    types = set(map(type, values))
-    if _is_storable(values, types):
-        return Cells(values, types)
+    some = different(values)
+    types = set(map(type, some))
+    if _is_storable(some, types):
+        return Cells(values if some is values else list(values), types)
     adapted: list[SqlValue] = []
     for position, value in zip(positions, values, strict=True):
         try:
