@@ -19,9 +19,6 @@ from typing import Any, Final, overload
 BYTE_VALUES_MAX: Final = 1 << 8
 VALUES_MAX: Final = 1 << 16
 
-#: Which of an int's two bytes in memory is the low one.
-_LOW: Final = 0 if sys.byteorder == "little" else 1
-
 
 class Coded(Sequence[Any]):
     """
@@ -40,11 +37,9 @@ class Coded(Sequence[Any]):
         self.codes = codes
 
     @classmethod
-    def narrowed(cls, values: Sequence[Any], codes: "array[int]") -> "Coded":
+    def of(cls, values: Sequence[Any], codes: list[int]) -> "Coded":
         """Return the column of `codes`, in one byte each if that is enough."""
-        if len(values) <= BYTE_VALUES_MAX:
-            return cls(values, codes.tobytes()[_LOW::2])
-        return cls(values, codes)
+        return cls(values, bytes(codes) if len(values) <= BYTE_VALUES_MAX else array("H", codes))
 
     @classmethod
     def from_bytes(cls, values: Sequence[Any], codes: bytes) -> "Coded":
@@ -113,7 +108,7 @@ class Coded(Sequence[Any]):
         values = list(compress(self.values, kept))
         if isinstance(codes, bytes):
             return Coded(values, codes.translate(bytes(places[:-1]).ljust(BYTE_VALUES_MAX)))
-        return Coded.narrowed(values, array("H", list(map(places.__getitem__, codes))))
+        return Coded.of(values, list(map(places.__getitem__, codes)))
 
 
 def different(column: Sequence[Any]) -> Sequence[Any]:

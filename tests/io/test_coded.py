@@ -1,6 +1,5 @@
 """A column by codes is the column of its values, however many they are."""
 
-from array import array
 from itertools import compress
 from typing import Any
 
@@ -20,7 +19,7 @@ _COLUMNS = st.one_of(
 def coded(column: list[Any]) -> Coded:
     """Return the column by codes."""
     values = list(dict.fromkeys(column))
-    return Coded.narrowed(values, array("H", map(values.index, column)))
+    return Coded.of(values, list(map(values.index, column)))
 
 
 @given(column=_COLUMNS, seed=st.integers(0, 1 << 20))

@@ -11,7 +11,6 @@ careful reader, which knows what to reject: it is given the same lines.
 """
 
 import csv
-from array import array
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
@@ -26,8 +25,8 @@ from statepipe.io.files.lines import Lines
 
 Convert = Callable[[str], Any]
 
-#: Records in one page, as in one block of a staged batch.
-PAGE_RECORDS: Final = 4_096
+#: Records in one page: the more, the more often a cell comes again.
+PAGE_RECORDS: Final = 8_192
 
 #: A page with so many records can show that codes are of no use.
 _TELLING_RECORDS: Final = 512
@@ -132,14 +131,17 @@ class _Column:
         self._known: dict[str, Any] = {}
         self._is_coded = self._can_share = True
         self._page: list[Any] = []
-        self._codes = array("H")
         self.begin()
 
     def look_at(self, cells: Sequence[str]) -> Sequence[Any]:
         """Return what is to be added for `cells`; raises what the conversion raises."""
         if not self._is_coded:
             return self._values_of(cells)
-        codes = list(map(self._places.__getitem__, cells))
+        first = cells[0]
+        if cells[-1] == first and cells.count(first) == len(cells):
+            codes = [self._places[first]] * len(cells)
+        else:
+            codes = list(map(self._places.__getitem__, cells))
         values = self._values_of(list(islice(self._places, self._added, None)))
         if self._can_share:
             self._values += values
@@ -151,7 +153,7 @@ class _Column:
     def add(self, found: Sequence[Any]) -> None:
         """Add what `look_at` found to the page."""
         if self._is_coded:
-            self._codes.extend(array("H", found))
+            self._codes += found
             self._added = len(self._values)
         else:
             self._page += found
@@ -159,7 +161,7 @@ class _Column:
     def page(self) -> Sequence[Any]:
         """Return the column of the page, and begin another one."""
         if self._is_coded:
-            made = Coded.narrowed(self._values[: self._added], self._codes)
+            made = Coded.of(self._values[: self._added], self._codes)
             is_worth_it = self._added * 2 <= len(made)
             if not is_worth_it and len(made) >= _TELLING_RECORDS:
                 self._is_coded = False
@@ -173,7 +175,7 @@ class _Column:
         self._places: dict[str, int] = defaultdict(count().__next__)
         self._values: list[Any] = []
         self._added = 0  # so many of the values are in the page
-        self._codes = array("H")
+        self._codes: list[int] = []
 
     def _values_of(self, cells: Sequence[str]) -> Sequence[Any]:
         """Return the values of `cells`; raises what the conversion raises."""

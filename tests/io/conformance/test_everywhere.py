@@ -6,7 +6,6 @@ effect, too, is exactly once.
 """
 
 import itertools
-from array import array
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -152,8 +151,8 @@ def test_columns_that_say_each_value_once_arrive_as_records(end: End, key: tuple
     wide = Columns(
         ("id", "name"),
         [
-            Coded.narrowed([*range(4, 304)], array("H", range(300))),
-            Coded.narrowed(["x"], array("H", [0] * 300)),
+            Coded.of([*range(4, 304)], [*range(300)]),
+            Coded.of(["x"], [0] * 300),
         ],
     )
     records = Blocks([coded, [{"id": 1_000, "name": "y"}], wide])
