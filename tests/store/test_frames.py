@@ -74,6 +74,18 @@ def test_lost_repeated_and_exchanged_blocks_are_noticed() -> None:
             list(read_frames(head + b"".join(parts) + end))
 
 
+def test_a_long_block_is_compressed_if_samples_of_it_shrink_well() -> None:
+    """Codes shrink to little more than half, which is not worth the time; both come back."""
+    codes = bytes(random.Random(1).choices(range(20), k=200_000))
+    values = codes.hex().encode() + b"-" * 200_000
+
+    assert len(zlib.compress(codes)) < 0.7 * len(codes)
+    assert len(write_frames([Block(1, codes)])) > len(codes)
+    assert len(write_frames([Block(1, values)])) < 0.6 * len(values)
+    blocks = [Block(1, codes), Block(2, values)]
+    assert list(read_frames(write_frames(blocks))) == blocks
+
+
 def test_a_compressed_bomb_is_not_unpacked() -> None:
     """A frame forged with right checksums gives at most the length it states."""
     bomb = zlib.compress(b"\x00" * 50_000_000)
