@@ -267,14 +267,18 @@ def _shown(entry: RejectEntry) -> str:
 
 def reason_of(entry: RejectEntry) -> str:
     """Return what a reject is counted as: "/dep_time: required", or an author's own words."""
-    reason = f"{entry['path']}: {entry['rule']}" if entry["path"] else str(entry["message"])
-    return clean(reason, chars_max=_REASON_CHARS_MAX)
+    return clean(_reason(entry), chars_max=_REASON_CHARS_MAX)
+
+
+def _reason(entry: RejectEntry) -> str:
+    return f"{entry['path']}: {entry['rule']}" if entry["path"] else str(entry["message"])
 
 
 def _count_reasons(entries: Sequence[RejectEntry]) -> dict[str, int]:
     """Return how many entries by reason; beyond the first `REASONS_MAX`, by "other"."""
     reasons: Counter[str] = Counter()
-    for entry in entries:
-        reason = reason_of(entry)
-        reasons[reason if reason in reasons or len(reasons) < REASONS_MAX else "other"] += 1
+    for words, count in Counter(map(_reason, entries)).items():
+        reason = clean(words, chars_max=_REASON_CHARS_MAX)
+        is_kept = reason in reasons or len(reasons) < REASONS_MAX
+        reasons[reason if is_kept else "other"] += count
     return dict(reasons)
