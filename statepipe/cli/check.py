@@ -24,14 +24,14 @@ from statepipe.errors import DefinitionError, NotFound
 from statepipe.io.contract import Contract
 from statepipe.io.declared import read_declared
 from statepipe.io.destinations import check_address
-from statepipe.machine import upstreams
 from statepipe.machine.alerts import named_targets
-from statepipe.machine.checker import check as findings_of
+from statepipe.machine.checks import upstreams
+from statepipe.machine.checks.checker import check as findings_of
+from statepipe.machine.checks.findings import Finding
 from statepipe.machine.definition import Machine
-from statepipe.machine.findings import Finding
-from statepipe.machine.loader import find_machine, list_machines, load_machine
+from statepipe.machine.loading.loader import find_machine, list_machines, load_machine
+from statepipe.machine.states.tasks import Load
 from statepipe.machine.taskmachine import tasks_of
-from statepipe.machine.tasks import Load
 from statepipe.machine.uses import refuse_undeclared
 from statepipe.notify import refuse_unknown
 from statepipe.runtime.tasks.functions import kind_of, resolve

@@ -12,8 +12,8 @@ from statepipe.cli.shared.places import config_here
 from statepipe.cli.shared.session import Session
 from statepipe.errors import NotFound, UsageError
 from statepipe.machine.digest import digest
-from statepipe.machine.loader import find_machine
-from statepipe.machine.template import expanded, members, name_of, templates
+from statepipe.machine.loading.loader import find_machine
+from statepipe.machine.loading.template import expanded, members, name_of, templates
 from statepipe.runtime.catalog import Catalog
 from statepipe.suggest import did_you_mean
 

@@ -15,8 +15,8 @@ from statepipe.config import FILE_NAME, Config, Resolved, resolve_policy, resolv
 from statepipe.errors import Refused, UsageError
 from statepipe.machine.alerts import hearers
 from statepipe.machine.definition import Machine, State
-from statepipe.machine.loader import find_machine, load_machine
-from statepipe.machine.taskgraph import Child, Graph
+from statepipe.machine.loading.loader import find_machine, load_machine
+from statepipe.machine.states.taskgraph import Child, Graph
 from statepipe.machine.taskmachine import graph_task, task_machine
 from statepipe.machine.uses import refuse_undeclared
 from statepipe.tasknames import TaskName

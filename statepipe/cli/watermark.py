@@ -22,8 +22,8 @@ from statepipe.cli.shared.session import Session
 from statepipe.errors import BadParameter, NotFound
 from statepipe.io.marks import is_nan
 from statepipe.io.plainjson import jsonable
-from statepipe.machine.loader import find_machine, load_machine
-from statepipe.machine.tasks import Run
+from statepipe.machine.loading.loader import find_machine, load_machine
+from statepipe.machine.states.tasks import Run
 from statepipe.store.walk import watermarks
 from statepipe.store.walk.watermarks import Move
 

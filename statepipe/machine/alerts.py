@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from statepipe.machine.definition import FAILED_STATE, Machine
-from statepipe.machine.taskgraph import GraphTask
+from statepipe.machine.states.taskgraph import GraphTask
 from statepipe.notify import Target
 
 

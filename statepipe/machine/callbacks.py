@@ -5,9 +5,9 @@ Which tasks may hand a token to an outside system.
 """
 
 from statepipe.machine.definition import Machine, State
-from statepipe.machine.jobs import Job
-from statepipe.machine.tasks import Run
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.jobs import Job
+from statepipe.machine.states.tasks import Run
+from statepipe.machine.states.waits import Wait
 
 
 def calls_back(machine: Machine, state: State) -> bool:

@@ -19,10 +19,8 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
 from statepipe.errors import NotFound
-from statepipe.machine.cleanup import refuse_misfit_cleanup
 from statepipe.machine.events import EventRule, refuse_unawaited
 from statepipe.machine.guards import Guard
-from statepipe.machine.judging import Validate
 from statepipe.machine.names import (
     check_machine_name,
     check_name,
@@ -34,10 +32,12 @@ from statepipe.machine.names import (
 )
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
-from statepipe.machine.taskgraph import Child, Graph, refuse_events
-from statepipe.machine.tasks import AnyTask
+from statepipe.machine.states.cleanup import refuse_misfit_cleanup
+from statepipe.machine.states.judging import Validate
+from statepipe.machine.states.taskgraph import Child, Graph, refuse_events
+from statepipe.machine.states.tasks import AnyTask
+from statepipe.machine.states.waits import Wait, refuse_misfit
 from statepipe.machine.triggers.trigger import Trigger, refuse_unfit
-from statepipe.machine.waits import Wait, refuse_misfit
 from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, INVALID, TIMEOUT
 from statepipe.policy import DURATION_MS_MAX
 from statepipe.sharing import Sharing, queue_name

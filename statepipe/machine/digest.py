@@ -21,12 +21,12 @@ from typing import Any
 
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.events import rules_form
-from statepipe.machine.jobs import Job
-from statepipe.machine.judging import Validate
 from statepipe.machine.names import reference_of
-from statepipe.machine.taskgraph import Child, Graph, GraphTask
-from statepipe.machine.tasks import AnyTask, Run
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.jobs import Job
+from statepipe.machine.states.judging import Validate
+from statepipe.machine.states.taskgraph import Child, Graph, GraphTask
+from statepipe.machine.states.tasks import AnyTask, Run
+from statepipe.machine.states.waits import Wait
 
 #: The shape of the canonical form itself; rises if what counts is written down otherwise.
 _FORM = 1

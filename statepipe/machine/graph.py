@@ -12,10 +12,10 @@ import re
 from statepipe.effects import effect_of, is_http
 from statepipe.errors import NotFound
 from statepipe.machine.definition import Machine, State
-from statepipe.machine.jobs import Job
-from statepipe.machine.taskgraph import Child, Graph, GraphTask
-from statepipe.machine.tasks import Load, Run
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.jobs import Job
+from statepipe.machine.states.taskgraph import Child, Graph, GraphTask
+from statepipe.machine.states.tasks import Load, Run
+from statepipe.machine.states.waits import Wait
 from statepipe.suggest import did_you_mean
 from statepipe.units import format_duration
 

@@ -8,7 +8,7 @@ Where rejected records enter a machine again.
 from statepipe.errors import Refused
 from statepipe.machine.definition import Machine
 from statepipe.machine.paths import graph_of, reached
-from statepipe.machine.tasks import Load
+from statepipe.machine.states.tasks import Load
 from statepipe.model import OK
 
 _UNCHANGED = "nothing was changed; the records stay in quarantine"

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 from statepipe.errors import NotFound
 from statepipe.machine.definition import FAILED_STATE, Machine, State, Transition
-from statepipe.machine.taskgraph import Child, Graph, GraphTask
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.taskgraph import Child, Graph, GraphTask
+from statepipe.machine.states.tasks import Run
 from statepipe.model import OK
 from statepipe.suggest import did_you_mean
 from statepipe.tasknames import TaskName, task_machine_name

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from statepipe.machine.taskgraph import Graph, GraphTask
+from statepipe.machine.states.taskgraph import Graph, GraphTask
 from statepipe.model import Status
 
 #: A child that is skipped by its author's word; all others are what the store says of it.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from statepipe.machine.definition import Machine, State
-from statepipe.machine.taskgraph import Child, Graph, GraphTask
+from statepipe.machine.states.taskgraph import Child, Graph, GraphTask
 from statepipe.sharing import Sharing
 from statepipe.store.codec import encode
 from statepipe.tasknames import task_machine_name

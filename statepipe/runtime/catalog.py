@@ -25,21 +25,21 @@ from statepipe.config import Config, refuse_unknown_overrides, resolve_policy, r
 from statepipe.errors import DefinitionChanged, DefinitionError, NotFound, UsageError
 from statepipe.machine.alerts import Alerts, alerts_of, alerts_of_task, named_targets
 from statepipe.machine.callbacks import calls_back
-from statepipe.machine.childchecks import check_children
+from statepipe.machine.checks.childchecks import check_children
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.digest import canonical, describe_changes, digest
-from statepipe.machine.jobs import Job
-from statepipe.machine.judging import Validate
-from statepipe.machine.loader import find_machine, list_machines, load_machine
+from statepipe.machine.loading.loader import find_machine, list_machines, load_machine
 from statepipe.machine.names import check_name, refusal
 from statepipe.machine.params import bind_params
+from statepipe.machine.states.jobs import Job
+from statepipe.machine.states.judging import Validate
+from statepipe.machine.states.taskgraph import Child, Graph
+from statepipe.machine.states.tasks import Load, Run
+from statepipe.machine.states.waits import Wait
 from statepipe.machine.table import Table
-from statepipe.machine.taskgraph import Child, Graph
 from statepipe.machine.taskmachine import graph_task, task_machine, task_machines, tasks_of
-from statepipe.machine.tasks import Load, Run
 from statepipe.machine.triggers.arrivals import below
 from statepipe.machine.uses import refuse_undeclared
-from statepipe.machine.waits import Wait
 from statepipe.notify import refuse_unknown
 from statepipe.policy import Policy
 from statepipe.runtime.brood import ChildKind, brood_of, children_of

@@ -19,8 +19,8 @@ from statistics import median_low
 from typing import Final, NamedTuple
 
 from statepipe.machine.definition import Machine, State
-from statepipe.machine.taskgraph import Graph, GraphTask
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.taskgraph import Graph, GraphTask
+from statepipe.machine.states.tasks import Run
 from statepipe.model import ERROR, OK, TIMEOUT
 from statepipe.store.questions.durations import WHOLE, Week
 from statepipe.tasknames import task_machine_name, task_of

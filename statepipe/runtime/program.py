@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from statepipe.machine.alerts import Alerts
+from statepipe.machine.states.tasks import Run
 from statepipe.machine.table import Table
-from statepipe.machine.tasks import Run
 from statepipe.model import Status
 from statepipe.policy import Policy
 from statepipe.resources import Resource

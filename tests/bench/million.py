@@ -15,7 +15,7 @@ from typing import Final
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Task
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.opening import open_store

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Change, Task
 from statepipe.policy import ExecutorKind
 from statepipe.runtime.driving.drive import Drive

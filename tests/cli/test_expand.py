@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from statepipe.machine.loader import load_machine
+from statepipe.machine.loading.loader import load_machine
 from tests.cli.project import Project
 
 TEMPLATE = """\

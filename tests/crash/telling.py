@@ -22,7 +22,7 @@ from statepipe.cli import main as command_line
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Change, Status, Task
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.notices import post, sender

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from statepipe.machine.graph import mermaid
-from statepipe.machine.loader import load_machine
+from statepipe.machine.loading.loader import load_machine
 from tests.house.pages import Block, blocks, play
 from tests.house.repository import ROOT
 

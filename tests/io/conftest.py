@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from statepipe.machine.tasks import Load
+from statepipe.machine.states.tasks import Load
 from tests.io.duckdb_warehouse import DuckdbWarehouse
 from tests.io.ends import End, HttpEnd, TableEnd
 from tests.io.folder_warehouse import FolderWarehouse

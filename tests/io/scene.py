@@ -13,7 +13,7 @@ from statepipe.batch import Batch
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Load, Run
+from statepipe.machine.states.tasks import Load, Run
 from statepipe.model import Task
 from statepipe.store.reading import Reader
 from statepipe.testing import violations

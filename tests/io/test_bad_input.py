@@ -8,7 +8,7 @@ the rows and in the ledger; and once the cause is mended, `resume` ends exact.
 
 import pytest
 
-from statepipe.machine.tasks import Load
+from statepipe.machine.states.tasks import Load
 from tests.io.postgres.server import Cluster
 from tests.io.postgres.warehouse import PostgresWarehouse
 from tests.io.receiver import Receiver

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from statepipe.machine.tasks import Load
+from statepipe.machine.states.tasks import Load
 from tests.io.postgres.server import PASSWORD, Cluster
 from tests.io.postgres.warehouse import PostgresWarehouse
 from tests.io.receiver import Receiver, told

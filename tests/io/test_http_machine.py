@@ -3,7 +3,7 @@
 import pytest
 
 from statepipe.errors import Refused
-from statepipe.machine.tasks import Load
+from statepipe.machine.states.tasks import Load
 from statepipe.runtime.steering.outlook import outlook
 from statepipe.store.reading import Reader
 from tests.io.receiver import Receiver

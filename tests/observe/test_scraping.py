@@ -17,7 +17,7 @@ from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Task
 from statepipe.observe.exporter import Exporter, Source
 from statepipe.observe.exposition import render

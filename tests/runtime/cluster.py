@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from statepipe.machine.definition import Machine, State
-from statepipe.machine.jobs import Job
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.jobs import Job
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Task
 from statepipe.runtime.stopping import Stopper
 from tests.runtime.waiting import HOUR_MS, INLINE, Waiting, leads, work

@@ -8,8 +8,8 @@ from typing import Any, Final
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.taskgraph import Child, Graph, GraphTask
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.taskgraph import Child, Graph, GraphTask
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Change
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.pools import Pools

@@ -14,7 +14,7 @@ from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
 from statepipe.machine.scalars import ParamType
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.machine.triggers.trigger import Trigger
 from statepipe.machine.triggers.upstreams import After
 from statepipe.model import Task

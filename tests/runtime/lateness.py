@@ -14,7 +14,7 @@ from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.events import EventRule, Late
 from statepipe.machine.parameter import Param
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.waits import Wait
 from tests.runtime.waiting import HOUR_MS, Waiting, leads
 
 KEY = "2026-07-01/x"

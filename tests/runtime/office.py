@@ -16,7 +16,7 @@ from statepipe.clock import SystemClock
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Change, Task
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.pools import Pools

@@ -16,7 +16,7 @@ from statepipe.batch import Batch
 from statepipe.config import load_config
 from statepipe.errors import Refused
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Status, Task
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.inbox import Question

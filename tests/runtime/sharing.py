@@ -9,8 +9,8 @@ from statepipe.batch import Batch
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.judging import Validate
-from statepipe.machine.tasks import Load, Run
+from statepipe.machine.states.judging import Validate
+from statepipe.machine.states.tasks import Load, Run
 from statepipe.model import Change, Task
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.pools import Pools

@@ -11,7 +11,7 @@ from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.errors import DefinitionError
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Task
 from statepipe.observe import redact
 from statepipe.store.metrics.recount import differences

@@ -11,7 +11,7 @@ from statepipe.batch import Batch
 from statepipe.engine import Engine
 from statepipe.errors import Throttled
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Change, Task
 from statepipe.policy import Policy
 from statepipe.runtime.driving.drive import Drive

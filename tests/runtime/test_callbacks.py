@@ -7,8 +7,8 @@ import pytest
 
 from statepipe.errors import BadParameter, BadToken, NotFound, Refused
 from statepipe.machine.definition import Machine, State
-from statepipe.machine.tasks import Run
-from statepipe.machine.waits import CALLBACK, Wait
+from statepipe.machine.states.tasks import Run
+from statepipe.machine.states.waits import CALLBACK, Wait
 from statepipe.model import Outcome, Task
 from tests.runtime.waiting import ASKING, HOUR_MS, INLINE, Waiting, leads, seen, work
 

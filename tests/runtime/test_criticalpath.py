@@ -4,9 +4,9 @@ from array import array
 from collections.abc import Mapping
 
 from statepipe.machine.definition import Machine, State
-from statepipe.machine.taskgraph import Graph, GraphTask
-from statepipe.machine.tasks import Run
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.taskgraph import Graph, GraphTask
+from statepipe.machine.states.tasks import Run
+from statepipe.machine.states.waits import Wait
 from statepipe.runtime.criticalpath import (
     Median,
     Suggestion,

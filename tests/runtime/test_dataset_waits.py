@@ -9,12 +9,12 @@ import pytest
 
 from statepipe.config import Config, load_config
 from statepipe.engine import Engine
-from statepipe.machine.datasets import Dataset, Kind
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
-from statepipe.machine.tasks import Run
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.datasets import Dataset, Kind
+from statepipe.machine.states.tasks import Run
+from statepipe.machine.states.waits import Wait
 from statepipe.model import Task
 from statepipe.runtime.driving.group import Group
 from statepipe.store.care.prune import Which, prune

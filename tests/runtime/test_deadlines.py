@@ -5,7 +5,7 @@ from pathlib import Path
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Checkpoint, Task
 from statepipe.runtime.driving import calls
 from statepipe.runtime.driving.deadlines import Deadlines

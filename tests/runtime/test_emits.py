@@ -9,7 +9,7 @@ import pytest
 from statepipe.errors import BadParameter, NotFound, StatepipeError
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.parameter import Param
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.waits import Wait
 from statepipe.runtime.driving.group import Group
 from statepipe.store.care.prune import Which, prune
 from tests.runtime.waiting import HOUR_MS, Waiting, machine, seen

@@ -11,7 +11,7 @@ from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.errors import NotFound, StoreUnusable, TaskCancelled
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Task
 from statepipe.runtime.driving.agenda import POLL_MS
 from statepipe.runtime.driving.drive import Drive

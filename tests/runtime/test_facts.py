@@ -13,7 +13,7 @@ from statepipe.batch import Batch
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Change, Task
 from statepipe.observe.lines import JsonFormatter, log_fact, schema
 from statepipe.runtime.driving.drive import Drive

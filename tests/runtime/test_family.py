@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from statepipe.batch import Batch
-from statepipe.machine.taskgraph import Graph
+from statepipe.machine.states.taskgraph import Graph
 from statepipe.model import Task
 from tests.runtime.families import Scene, acting, machine_of, task, working
 

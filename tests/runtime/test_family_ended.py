@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from statepipe.machine.definition import State, Transition
-from statepipe.machine.taskgraph import Child, Graph
-from statepipe.machine.tasks import Run
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.taskgraph import Child, Graph
+from statepipe.machine.states.tasks import Run
+from statepipe.machine.states.waits import Wait
 from statepipe.model import Task
 from tests.runtime.families import THREAD, Scene, acting, machine_of, task, working
 

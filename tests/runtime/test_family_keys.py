@@ -10,9 +10,9 @@ from statepipe.engine import Engine
 from statepipe.errors import Busy
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
-from statepipe.machine.taskgraph import Child
-from statepipe.machine.tasks import Run
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.taskgraph import Child
+from statepipe.machine.states.tasks import Run
+from statepipe.machine.states.waits import Wait
 from statepipe.model import Task
 from statepipe.runtime.reasons.standing import reasons
 from statepipe.sharing import Concurrency, Sharing

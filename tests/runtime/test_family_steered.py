@@ -9,7 +9,7 @@ import pytest
 from statepipe.errors import Busy, DefinitionChanged, Refused
 from statepipe.machine.definition import State, Transition
 from statepipe.machine.parameter import Param
-from statepipe.machine.taskgraph import Child, Graph
+from statepipe.machine.states.taskgraph import Child, Graph
 from statepipe.model import Change, Outcome, Task
 from statepipe.runtime.driving.drive import Drive
 from tests.runtime.families import Scene, acting, machine_of, task, working

@@ -21,7 +21,7 @@ from statepipe.errors import (
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import PARTITIONS_MAX, Partition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Change, Task
 from statepipe.runtime.driving.drive import Drive
 from statepipe.store.lookups.listing import Filter

@@ -13,8 +13,8 @@ import pytest
 
 from statepipe.errors import TaskCancelled
 from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.states.tasks import Load, Run
 from statepipe.machine.table import Table
-from statepipe.machine.tasks import Load, Run
 from statepipe.model import Checkpoint, Status, Task
 from statepipe.policy import ExecutorKind, Policy
 from statepipe.runtime.driving.agenda import Agenda

@@ -9,7 +9,7 @@ import pytest
 
 from statepipe.clock import SystemClock
 from statepipe.engine import Engine
-from statepipe.machine.taskgraph import Child
+from statepipe.machine.states.taskgraph import Child
 from statepipe.store.care.prune import Which, prune
 from statepipe.store.file.opening import open_store
 from statepipe.store.walk import asking

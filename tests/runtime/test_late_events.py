@@ -10,7 +10,7 @@ from statepipe.errors import BadParameter, DefinitionError, NotFound, Refused
 from statepipe.machine.definition import Machine
 from statepipe.machine.events import EventRule, Late
 from statepipe.machine.parameter import Param
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.waits import Wait
 from tests.runtime.waiting import ASKING, HOUR_MS, Waiting, machine, seen
 
 SCHEMA = {"type": "object", "required": ["by"], "properties": {"by": {"type": "string"}}}

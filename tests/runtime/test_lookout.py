@@ -8,7 +8,7 @@ import pytest
 
 from statepipe.config import load_config
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.notify import Target
 from statepipe.observe.notices.body import read
 from statepipe.runtime.catalog import Catalog

@@ -6,9 +6,9 @@ import pytest
 
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
-from statepipe.machine.tasks import Run
-from statepipe.machine.until import Until
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.tasks import Run
+from statepipe.machine.states.until import Until
+from statepipe.machine.states.waits import Wait
 from statepipe.model import Task
 from tests.runtime.cluster import EVERY_MS, JOB, PATIENT, cluster
 from tests.runtime.waiting import HOUR_MS, INLINE, Waiting, leads, seen, work

@@ -11,7 +11,7 @@ from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.errors import Fatal, Refused, Throttled
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Change, Task
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.reasons.standing import reasons

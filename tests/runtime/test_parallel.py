@@ -17,8 +17,8 @@ from statepipe.io.loads import LoadBatch
 from statepipe.io.sqlite.destination import SqliteDestination
 from statepipe.io.table import Column
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.judging import Validate
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.judging import Validate
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Change, Task
 from statepipe.runtime.driving.calls import Calls
 from statepipe.runtime.driving.inbox import Question

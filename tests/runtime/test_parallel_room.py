@@ -8,7 +8,7 @@ import pytest
 from statepipe.batch import Batch
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Change, Task
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.pools import Pools

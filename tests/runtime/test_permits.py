@@ -12,7 +12,7 @@ import pytest
 from statepipe.clock import SystemClock
 from statepipe.errors import DefinitionError, Throttled
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Change, Task
 from statepipe.runtime.driving.drive import Drive
 from statepipe.store.file.opening import open_store

@@ -11,7 +11,7 @@ from statepipe.clock import Clock, SystemClock
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Change, Task
 from statepipe.observe import redact
 from statepipe.policy import ExecutorKind

@@ -20,8 +20,8 @@ from statepipe.errors import BadParameter, Refused
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
-from statepipe.machine.taskgraph import Graph, GraphTask
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.taskgraph import Graph, GraphTask
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Change, Task
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.pools import Pools

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.waits import Wait
 from statepipe.store.walk import signals
 from tests.runtime.waiting import ASKING, HOUR_MS, Waiting, machine
 

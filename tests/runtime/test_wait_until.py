@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from statepipe.machine.parameter import Param
-from statepipe.machine.until import Until
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.until import Until
+from statepipe.machine.states.waits import Wait
 from statepipe.store.snapshot import read_snapshot
 from tests.runtime.waiting import ASKING, HOUR_MS, Waiting, machine
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from statepipe.errors import BadParameter, NotFound, Refused, StatepipeError
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.waits import Wait
 from statepipe.runtime.driving import waits
 from statepipe.store.codec import encode
 from statepipe.store.steering import instances as steering

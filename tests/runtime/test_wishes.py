@@ -8,7 +8,7 @@ import pytest
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Task
 from statepipe.testing import violations
 from tests.store import stores

@@ -15,7 +15,7 @@ from statepipe.config import Config, load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.machine.triggers.trigger import Trigger
 from statepipe.model import Task
 from statepipe.runtime.triggers.watch import Watch, registered

@@ -14,8 +14,8 @@ from statepipe.config import Config, load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
-from statepipe.machine.tasks import Run
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.tasks import Run
+from statepipe.machine.states.waits import Wait
 from statepipe.model import Task
 from statepipe.store.walk.ready import Scope
 from statepipe.testing import ManualClock, violations

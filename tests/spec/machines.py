@@ -14,12 +14,12 @@ from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.events import EventRule
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
+from statepipe.machine.states.waits import Wait
 from statepipe.machine.triggers.events import Emitted
 from statepipe.machine.triggers.schedules import Schedule
 from statepipe.machine.triggers.trigger import Trigger
 from statepipe.machine.triggers.upstreams import After
-from statepipe.machine.waits import Wait
 from statepipe.model import Outcome, Task
 from tests.spec import promises
 

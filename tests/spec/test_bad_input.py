@@ -14,7 +14,7 @@ from statepipe.engine import Engine
 from statepipe.errors import BadParameter, NotFound, UsageError
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.runtime.driving.pools import Pools
 from statepipe.store.codec import decode
 from statepipe.testing import violations

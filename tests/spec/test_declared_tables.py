@@ -15,7 +15,7 @@ from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.errors import DefinitionChanged
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Load, Run
+from statepipe.machine.states.tasks import Load, Run
 from statepipe.model import Task
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.opening import open_reader

@@ -14,7 +14,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from statepipe.errors import Busy, Refused
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.taskgraph import Graph, GraphTask
+from statepipe.machine.states.taskgraph import Graph, GraphTask
 from statepipe.store.care import checks
 from statepipe.store.codec import encode
 from statepipe.store.steering import instances as steering

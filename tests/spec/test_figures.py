@@ -16,7 +16,7 @@ from statepipe.engine import Engine
 from statepipe.errors import Throttled
 from statepipe.figures import ABOVE, BOUNDS_US, bucket_of
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.model import Outcome, Task
 from statepipe.sqlite import sqlite3
 from statepipe.store.metrics import recount

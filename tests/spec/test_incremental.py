@@ -17,8 +17,8 @@ from statepipe.batch import Batch
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Load, Run
-from statepipe.machine.watermark import Incremental
+from statepipe.machine.states.tasks import Load, Run
+from statepipe.machine.states.watermark import Incremental
 from statepipe.model import Task
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.opening import open_reader

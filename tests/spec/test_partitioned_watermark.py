@@ -11,8 +11,8 @@ from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
-from statepipe.machine.tasks import Load, Run
-from statepipe.machine.watermark import Incremental
+from statepipe.machine.states.tasks import Load, Run
+from statepipe.machine.states.watermark import Incremental
 from statepipe.model import Task
 from statepipe.store.reading import Reader
 from statepipe.testing import violations

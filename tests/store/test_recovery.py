@@ -97,7 +97,7 @@ os.open = watch(os.open)
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.batch import Batch
 from statepipe.testing import violations
 

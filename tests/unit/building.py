@@ -10,13 +10,13 @@ from typing import Any
 from hypothesis import strategies as st
 
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.jobs import Job
-from statepipe.machine.judging import Validate
-from statepipe.machine.loader import load_machine
+from statepipe.machine.loading.loader import load_machine
 from statepipe.machine.names import reference_of
-from statepipe.machine.taskgraph import Child, Graph, GraphTask
-from statepipe.machine.tasks import AnyTask, Load, Run
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.jobs import Job
+from statepipe.machine.states.judging import Validate
+from statepipe.machine.states.taskgraph import Child, Graph, GraphTask
+from statepipe.machine.states.tasks import AnyTask, Load, Run
+from statepipe.machine.states.waits import Wait
 
 ORDERS = """\
 machine = "orders"

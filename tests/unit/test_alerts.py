@@ -8,8 +8,8 @@ from statepipe.errors import DefinitionError
 from statepipe.machine.alerts import alerts_of, alerts_of_task, named_targets
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.digest import canonical, digest
-from statepipe.machine.taskgraph import GraphTask
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.taskgraph import GraphTask
+from statepipe.machine.states.tasks import Run
 from statepipe.notify import Target
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from statepipe.errors import DefinitionError, NotFound
-from statepipe.machine.checker import check
+from statepipe.machine.checks.checker import check
+from statepipe.machine.checks.findings import Finding
 from statepipe.machine.definition import Machine, State
-from statepipe.machine.findings import Finding
-from statepipe.machine.judging import Validate
-from statepipe.machine.loader import load_machine
-from statepipe.machine.tasks import Load, Run
-from statepipe.machine.watermark import Incremental
+from statepipe.machine.loading.loader import load_machine
+from statepipe.machine.states.judging import Validate
+from statepipe.machine.states.tasks import Load, Run
+from statepipe.machine.states.watermark import Incremental
 from tests.house.repository import ROOT
 from tests.unit.building import KINDS, acting, orders, pipeline, to
 

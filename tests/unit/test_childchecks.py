@@ -8,7 +8,7 @@ import pytest
 
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
-from statepipe.machine.taskgraph import Child
+from statepipe.machine.states.taskgraph import Child
 from statepipe.sharing import Concurrency, Sharing
 from tests.unit.building import acting, pipeline, to
 from tests.unit.test_checker import messages

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from statepipe.errors import DefinitionError
-from statepipe.machine.checker import check
+from statepipe.machine.checks.checker import check
 from statepipe.machine.definition import Machine
 from statepipe.machine.digest import canonical, describe_changes, digest
-from statepipe.machine.loader import load_machine
-from statepipe.machine.tasks import Run
+from statepipe.machine.loading.loader import load_machine
+from statepipe.machine.states.tasks import Run
 from statepipe.observe.shape import shape_of
 from tests.unit.building import written
 

@@ -9,7 +9,7 @@ import pytest
 from statepipe.errors import DefinitionError, NotFound
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
-from statepipe.machine.tasks import Load, Run
+from statepipe.machine.states.tasks import Load, Run
 from tests.unit.building import acting, pipeline, to
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from statepipe.machine.definition import Machine
 from statepipe.machine.digest import canonical, describe_changes, digest
-from statepipe.machine.loader import load_machine
+from statepipe.machine.loading.loader import load_machine
 from tests.unit.building import ORDERS, machines, orders, written
 
 CONTRACTS = {

@@ -8,8 +8,8 @@ import pytest
 from statepipe.errors import NotFound
 from statepipe.machine.definition import State
 from statepipe.machine.graph import dot, mermaid
-from statepipe.machine.taskgraph import Child, Graph, GraphTask
-from statepipe.machine.tasks import Load, Run
+from statepipe.machine.states.taskgraph import Child, Graph, GraphTask
+from statepipe.machine.states.tasks import Load, Run
 from tests.unit.building import acting, orders, pipeline, to
 
 HOSTILE = to("done", when="""'"];<script>{x}--> %% \\n' == 'x'""".replace("\\", ""))

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from statepipe.errors import DefinitionError
-from statepipe.machine.checker import check
+from statepipe.machine.checks.checker import check
 from statepipe.machine.definition import Machine, State
-from statepipe.machine.taskgraph import Graph, GraphTask
-from statepipe.machine.tasks import Load, Run
+from statepipe.machine.states.taskgraph import Graph, GraphTask
+from statepipe.machine.states.tasks import Load, Run
 from tests.unit.building import acting, pipeline, to
 from tests.unit.test_checker import messages, others_of
 

@@ -9,8 +9,8 @@ from statepipe.errors import DefinitionError
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.digest import canonical, describe_changes, digest
 from statepipe.machine.graph import mermaid
-from statepipe.machine.jobs import Job
-from statepipe.machine.loader import load_machine
+from statepipe.machine.loading.loader import load_machine
+from statepipe.machine.states.jobs import Job
 from tests.unit.building import pipeline, to, written
 
 JOB = 'job = { submit = "m:submit", poll = "m:poll", cancel = "m:stop", every = "10s" }'

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from statepipe.errors import DefinitionError
 from statepipe.machine.definition import State
-from statepipe.machine.judging import Older, Validate, exceeds
-from statepipe.machine.loader import load_machine
+from statepipe.machine.loading.loader import load_machine
+from statepipe.machine.states.judging import Older, Validate, exceeds
 from tests.unit.building import orders, to, written
 
 SHORT = """\

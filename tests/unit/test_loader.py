@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from statepipe.errors import DefinitionError, NotFound, UsageError
 from statepipe.machine.definition import Machine, State, Transition
-from statepipe.machine.judging import Validate
-from statepipe.machine.loader import find_machine, list_machines, load_machine
+from statepipe.machine.loading.loader import find_machine, list_machines, load_machine
 from statepipe.machine.parameter import Param
-from statepipe.machine.tasks import Load, Run
+from statepipe.machine.states.judging import Validate
+from statepipe.machine.states.tasks import Load, Run
 from tests.house.repository import ROOT
 from tests.unit.building import ORDERS, as_toml, machines, written
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from statepipe.errors import DefinitionError
-from statepipe.machine.loader import load_machine
-from statepipe.machine.tasks import Load
+from statepipe.machine.loading.loader import load_machine
+from statepipe.machine.states.tasks import Load
 from tests.unit.building import ORDERS, written
 
 

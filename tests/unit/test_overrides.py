@@ -6,7 +6,7 @@ import pytest
 
 from statepipe.config import Config, load_config, resolve_policy, resolve_timeout
 from statepipe.errors import DefinitionError
-from statepipe.machine.taskgraph import Graph
+from statepipe.machine.states.taskgraph import Graph
 from statepipe.machine.taskmachine import task_machine
 from statepipe.runtime.catalog import Catalog
 from tests.unit.building import written

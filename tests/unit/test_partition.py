@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from statepipe.errors import BadParameter, DefinitionError
-from statepipe.machine.loader import load_machine
+from statepipe.machine.loading.loader import load_machine
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import PARTITIONS_MAX, Partition, Slice, chosen
 from tests.unit.building import acting, pipeline, to, written

@@ -7,7 +7,7 @@ import pytest
 
 from statepipe.config import load_config
 from statepipe.errors import DefinitionError
-from statepipe.machine.loader import load_machine
+from statepipe.machine.loading.loader import load_machine
 from statepipe.runtime.sharing import queues_of, sharing_of
 from statepipe.sharing import Concurrency, Sharing
 

@@ -200,8 +200,9 @@ def test_only_states_on_a_cycle_are_counted(tmp_path: Path) -> None:
 def test_only_the_table_costs_the_import_of_transitions() -> None:
     """Looking at definitions (`inspect`, `graph`) stays fast."""
     code = (
-        "import sys, statepipe.machine.loader, statepipe.machine.checker, statepipe.machine.graph,"
-        " statepipe.machine.digest, statepipe.machine.params, statepipe.config;"
+        "import sys, statepipe.machine.loading.loader, statepipe.machine.checks.checker,"
+        " statepipe.machine.graph, statepipe.machine.digest, statepipe.machine.params,"
+        " statepipe.config;"
         " sys.exit('transitions' in sys.modules)"
     )
 

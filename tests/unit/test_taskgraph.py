@@ -8,9 +8,9 @@ import pytest
 from statepipe.errors import DefinitionError
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.digest import canonical, describe_changes, digest
-from statepipe.machine.foreach import ELEMENTS_MAX, Foreach
-from statepipe.machine.loader import load_machine
-from statepipe.machine.taskgraph import Child, Graph, GraphTask
+from statepipe.machine.loading.loader import load_machine
+from statepipe.machine.states.foreach import ELEMENTS_MAX, Foreach
+from statepipe.machine.states.taskgraph import Child, Graph, GraphTask
 from tests.unit.building import to, written
 
 TEXT = """\

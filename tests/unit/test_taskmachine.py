@@ -8,9 +8,9 @@ import pytest
 from statepipe.config import load_config
 from statepipe.errors import DefinitionError, NotFound, UsageError
 from statepipe.machine.definition import Machine, State
-from statepipe.machine.loader import load_machine
+from statepipe.machine.loading.loader import load_machine
+from statepipe.machine.states.tasks import Run
 from statepipe.machine.taskmachine import task_machines
-from statepipe.machine.tasks import Run
 from statepipe.runtime.catalog import Catalog
 from tests.unit.building import to, written
 from tests.unit.test_taskgraph import TEXT

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statepipe.machine.foreach import ELEMENTS_MAX
-from statepipe.machine.taskgraph import ON_ERROR, Graph, GraphTask
+from statepipe.machine.states.foreach import ELEMENTS_MAX
+from statepipe.machine.states.taskgraph import ON_ERROR, Graph, GraphTask
 from statepipe.machine.taskplan import SKIPPED, Place, Plan, plan
 from statepipe.model import Status
 

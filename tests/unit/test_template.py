@@ -6,8 +6,8 @@ import pytest
 
 from statepipe.errors import DefinitionError, NotFound
 from statepipe.machine.digest import canonical, digest
-from statepipe.machine.loader import find_machine, list_machines, load_machine
-from statepipe.machine.tasks import Load
+from statepipe.machine.loading.loader import find_machine, list_machines, load_machine
+from statepipe.machine.states.tasks import Load
 
 TEMPLATE = """\
 version = 2

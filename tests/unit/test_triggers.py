@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from statepipe.errors import DefinitionError
 from statepipe.machine.digest import canonical
-from statepipe.machine.loader import load_machine
+from statepipe.machine.loading.loader import load_machine
 from statepipe.machine.triggers.cron import local, ticks
 from statepipe.machine.triggers.due import BACKLOG_MAX, before, begin_of, between, due
 from statepipe.machine.triggers.events import Emitted

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from statepipe.errors import DefinitionError
-from statepipe.machine.until import Until
+from statepipe.machine.states.until import Until
 from tests.unit.test_waits import loaded
 
 BERLIN = "Europe/Berlin"

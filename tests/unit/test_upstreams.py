@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from statepipe.errors import DefinitionError
-from statepipe.machine.datasets import Dataset, delivered
+from statepipe.machine.checks.upstreams import check
 from statepipe.machine.definition import Machine
 from statepipe.machine.digest import canonical, describe_changes
 from statepipe.machine.graph import mermaid
-from statepipe.machine.loader import load_machine
+from statepipe.machine.loading.loader import load_machine
 from statepipe.machine.partition import Partition
+from statepipe.machine.states.datasets import Dataset, delivered
+from statepipe.machine.states.waits import Wait
 from statepipe.machine.triggers.arrivals import Arriving
 from statepipe.machine.triggers.upstreams import After
-from statepipe.machine.upstreams import check
-from statepipe.machine.waits import Wait
 from tests.unit.building import written
 
 HOURLY = """\

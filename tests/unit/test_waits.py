@@ -9,9 +9,9 @@ from statepipe.errors import DefinitionError
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.digest import canonical, describe_changes, digest
 from statepipe.machine.graph import dot, mermaid
-from statepipe.machine.loader import load_machine
-from statepipe.machine.tasks import Load
-from statepipe.machine.waits import Wait
+from statepipe.machine.loading.loader import load_machine
+from statepipe.machine.states.tasks import Load
+from statepipe.machine.states.waits import Wait
 from tests.unit.building import acting, pipeline, to, written
 from tests.unit.test_checker import messages
 

@@ -14,9 +14,9 @@ from statepipe.io.coded import Coded
 from statepipe.io.marks import highest, start_of
 from statepipe.machine.definition import Machine
 from statepipe.machine.digest import canonical, describe_changes, digest
-from statepipe.machine.loader import load_machine
-from statepipe.machine.tasks import Run
-from statepipe.machine.watermark import Incremental
+from statepipe.machine.loading.loader import load_machine
+from statepipe.machine.states.tasks import Run
+from statepipe.machine.states.watermark import Incremental
 
 SHORT = """\
 machine = "grows"

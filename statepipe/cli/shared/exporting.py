@@ -21,9 +21,9 @@ from statepipe.config import Config, resolve_policy
 from statepipe.errors import StatepipeError, UsageError
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.digest import canonical
-from statepipe.machine.loader import find_machine, list_machines, load_machine
+from statepipe.machine.loading.loader import find_machine, list_machines, load_machine
+from statepipe.machine.loading.template import files_of
 from statepipe.machine.taskmachine import task_machines
-from statepipe.machine.template import files_of
 from statepipe.observe.access import read_users
 from statepipe.observe.exporter import Exporter, Source
 from statepipe.observe.exposition import negotiated, render

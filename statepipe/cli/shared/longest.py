@@ -6,7 +6,7 @@ from statepipe.cli.shared.places import config_here, open_reader
 from statepipe.cli.shared.render import Output
 from statepipe.errors import DefinitionError
 from statepipe.machine.definition import Machine
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.tasks import Run
 from statepipe.runtime.criticalpath import (
     Median,
     Medians,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from statepipe.machine.names import check_name, refusal
-from statepipe.machine.waits import OURS
+from statepipe.machine.states.waits import OURS
 from statepipe.suggest import did_you_mean
 
 #: What a text of a parameter may name besides the event's own parameters.

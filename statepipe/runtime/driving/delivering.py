@@ -4,7 +4,7 @@ What an instance that is done has delivered: the partition of its machine that i
     delivered   an attachment, with the partition if the change is such an end
 """
 
-from statepipe.machine import datasets
+from statepipe.machine.states import datasets
 from statepipe.model import Attachment, Change, Status
 from statepipe.runtime.driving.drive import Drive
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from statepipe.errors import DataError, Refused, StatepipeError
-from statepipe.machine.taskgraph import GraphTask
+from statepipe.machine.states.taskgraph import GraphTask
 from statepipe.machine.taskplan import Place, Plan, plan
 from statepipe.model import (
     ERROR,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from statepipe.clock import Clock
 from statepipe.machine.events import ACCEPT, rule_of
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.waits import Wait
 from statepipe.model import ERROR, OK, TIMEOUT, Attachment, Change
 from statepipe.runtime.driving import resting
 from statepipe.runtime.driving.drive import Drive

@@ -12,7 +12,7 @@ from typing import Any
 
 from statepipe.clock import Clock
 from statepipe.errors import DefinitionChanged, InstanceExists, Refused
-from statepipe.machine.tasks import Load
+from statepipe.machine.states.tasks import Load
 from statepipe.model import Stay
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.observers import Observers

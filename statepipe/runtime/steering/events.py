@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from statepipe.errors import NotFound, StatepipeError
-from statepipe.machine.waits import Wait
+from statepipe.machine.states.waits import Wait
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.steering.callbacks import allowed

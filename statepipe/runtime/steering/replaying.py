@@ -24,7 +24,7 @@ from statepipe.io.rejects import RejectEntry
 from statepipe.machine.definition import Machine
 from statepipe.machine.paths import graph_of, on_cycles
 from statepipe.machine.reentry import entry_of, refuse_replacing
-from statepipe.machine.tasks import Load, Run
+from statepipe.machine.states.tasks import Load, Run
 from statepipe.model import Record, Staged, Status
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.picture import EMPTY, Picture

@@ -13,7 +13,7 @@ from typing import Literal
 from statepipe.errors import NotFound, Refused
 from statepipe.machine.definition import Machine
 from statepipe.machine.paths import graph_of, reached
-from statepipe.machine.tasks import AnyTask, Load
+from statepipe.machine.states.tasks import AnyTask, Load
 from statepipe.model import Stay
 from statepipe.runtime.picture import Picture
 from statepipe.runtime.program import Program

@@ -22,7 +22,7 @@ from statepipe.io.declared import read_declared
 from statepipe.io.destinations import Destination, Landed, LoadBatch, open_destination
 from statepipe.io.loads import at_once
 from statepipe.io.rows import Records
-from statepipe.machine.judging import exceeds
+from statepipe.machine.states.judging import exceeds
 from statepipe.model import INVALID, OK
 from statepipe.runtime.tasks.staging import Ask, Input, Staging
 from statepipe.runtime.tasks.upcasting import versions_of

@@ -7,8 +7,8 @@ What every call of a job that is done elsewhere has in common.
 from collections.abc import Callable
 from typing import Any
 
-from statepipe.machine.jobs import Job
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.jobs import Job
+from statepipe.machine.states.tasks import Run
 
 
 def job_call(job: Job, named: Callable[[Run], str | Callable[..., Any]]) -> dict[str, Any]:

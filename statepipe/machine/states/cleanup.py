@@ -13,7 +13,7 @@ from collections.abc import Collection
 from typing import Final
 
 from statepipe.machine.names import refusal
-from statepipe.machine.tasks import AnyTask, Run
+from statepipe.machine.states.tasks import AnyTask, Run
 from statepipe.wishes import CANCELLING_STATE
 
 CLEANUP_KEYS: Final = ("timeout", "grace", "heartbeat", "executor")

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from statepipe.errors import DefinitionError, NotFound, UsageError
-from statepipe.machine.cleanup import CLEANUP_KEYS
 from statepipe.machine.definition import FAILED_STATE, Machine, State, Transition
 from statepipe.machine.events import event_rules
+from statepipe.machine.loading.tasktables import CHILD, LOAD, SOURCE, TASKS, VALIDATE, task_of
+from statepipe.machine.loading.template import expanded, members, template_of, templates
 from statepipe.machine.names import check_name, refusal
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
@@ -32,8 +33,7 @@ from statepipe.machine.reading import (
     table_of,
     text_of,
 )
-from statepipe.machine.tasktables import CHILD, LOAD, SOURCE, TASKS, VALIDATE, task_of
-from statepipe.machine.template import expanded, members, template_of, templates
+from statepipe.machine.states.cleanup import CLEANUP_KEYS
 from statepipe.machine.triggers.reading import triggers_of
 from statepipe.model import INVALID, OK
 from statepipe.policy import STATE_KEYS

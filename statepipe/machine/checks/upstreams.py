@@ -11,18 +11,18 @@ from typing import Any, Final, NamedTuple
 
 from statepipe.errors import BadParameter, DefinitionError
 from statepipe.filling import filled, params_in, whole
-from statepipe.machine.datasets import Dataset, in_utc
+from statepipe.machine.checks.findings import Finding
 from statepipe.machine.definition import Machine
-from statepipe.machine.findings import Finding
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition, chosen
 from statepipe.machine.paths import one_cycle, reached, reversed_graph
-from statepipe.machine.taskgraph import Child
-from statepipe.machine.tasks import Run
+from statepipe.machine.states.datasets import Dataset, in_utc
+from statepipe.machine.states.taskgraph import Child
+from statepipe.machine.states.tasks import Run
+from statepipe.machine.states.waits import Wait
 from statepipe.machine.triggers.places import places_of
 from statepipe.machine.triggers.trigger import Trigger
 from statepipe.machine.triggers.upstreams import After, upstream_param
-from statepipe.machine.waits import Wait
 from statepipe.suggest import did_you_mean
 
 #: What a key is tried with: a value of each type that keys of dates are made of.

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 from statepipe.effects import EFFECTS
 from statepipe.filling import has_braces, params_in, value_of, whole
-from statepipe.machine.foreach import ELEMENTS_MAX, Foreach
 from statepipe.machine.names import (
     check_function,
     check_name,
@@ -28,6 +27,7 @@ from statepipe.machine.names import (
     refusal,
 )
 from statepipe.machine.parameter import Param
+from statepipe.machine.states.foreach import ELEMENTS_MAX, Foreach
 from statepipe.model import CANCELLED_STATE, ERROR, OK, SKIPPED, TIMEOUT
 from statepipe.suggest import did_you_mean
 

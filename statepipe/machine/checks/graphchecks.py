@@ -9,11 +9,11 @@ That its needs lead in no circle is proved when it is built.
 from collections.abc import Callable, Iterator, Mapping
 
 from statepipe.errors import DefinitionError
+from statepipe.machine.checks.findings import Finding, Role, error
 from statepipe.machine.definition import Machine, State
-from statepipe.machine.findings import Finding, Role, error
-from statepipe.machine.taskgraph import Graph, GraphTask
+from statepipe.machine.states.taskgraph import Graph, GraphTask
+from statepipe.machine.states.tasks import Run
 from statepipe.machine.taskmachine import task_machine
-from statepipe.machine.tasks import Run
 
 #: What makes batches.
 _MAKES = ("source", "map")

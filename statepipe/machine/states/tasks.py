@@ -17,8 +17,6 @@ from typing import Any, Final, TypeAlias
 
 from statepipe.drift import ACTIONS, KINDS
 from statepipe.effects import BODIES, EFFECTS, Auth, contradiction
-from statepipe.machine.jobs import Job
-from statepipe.machine.judging import Validate
 from statepipe.machine.names import (
     check_auth,
     check_contract,
@@ -29,9 +27,11 @@ from statepipe.machine.names import (
     reference_of,
     refusal,
 )
-from statepipe.machine.taskgraph import Child, Graph
-from statepipe.machine.waits import Wait
-from statepipe.machine.watermark import Incremental
+from statepipe.machine.states.jobs import Job
+from statepipe.machine.states.judging import Validate
+from statepipe.machine.states.taskgraph import Child, Graph
+from statepipe.machine.states.waits import Wait
+from statepipe.machine.states.watermark import Incremental
 
 _COLUMNS: Final = ("add", "refuse")
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from statepipe.machine.names import refusal
 from statepipe.machine.reading import at, known, names_of, needed, retry_of, table_of, text_of
-from statepipe.machine.taskgraph import Graph, GraphTask
+from statepipe.machine.states.taskgraph import Graph, GraphTask
 from statepipe.policy import STATE_KEYS
 
 #: Keys whose values a GraphTask looks at itself.

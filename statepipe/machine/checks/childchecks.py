@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from statepipe.errors import DefinitionError, NotFound
 from statepipe.filling import params_in, whole
+from statepipe.machine.checks.findings import Finding, error, warning
 from statepipe.machine.definition import Machine
-from statepipe.machine.findings import Finding, error, warning
 from statepipe.machine.parameter import Param
 from statepipe.machine.scalars import convert
-from statepipe.machine.taskgraph import Child
+from statepipe.machine.states.taskgraph import Child
 from statepipe.model import ERROR, SKIPPED
 from statepipe.suggest import did_you_mean
 

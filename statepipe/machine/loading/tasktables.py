@@ -10,17 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from statepipe.machine.datasets import dataset_of
-from statepipe.machine.graphtables import graph_of
-from statepipe.machine.jobs import JOB_KEYS, Job
-from statepipe.machine.judging import Validate
+from statepipe.machine.loading.graphtables import graph_of
 from statepipe.machine.names import refusal
 from statepipe.machine.reading import at, duration_of, known, needed, table_of, text_of
-from statepipe.machine.taskgraph import Child, Graph
-from statepipe.machine.tasks import AnyTask, Load, Run
-from statepipe.machine.until import Until
-from statepipe.machine.waits import CALLBACK, Wait
-from statepipe.machine.watermark import Incremental
+from statepipe.machine.states.datasets import dataset_of
+from statepipe.machine.states.jobs import JOB_KEYS, Job
+from statepipe.machine.states.judging import Validate
+from statepipe.machine.states.taskgraph import Child, Graph
+from statepipe.machine.states.tasks import AnyTask, Load, Run
+from statepipe.machine.states.until import Until
+from statepipe.machine.states.waits import CALLBACK, Wait
+from statepipe.machine.states.watermark import Incremental
 
 #: What a load says.
 LOAD: Final = ("to", "table", "key", "mode", "contract", "columns", "effect", "body", "auth")

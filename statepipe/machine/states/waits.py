@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from statepipe.filling import filled, has_braces, params_in, said
-from statepipe.machine.datasets import Dataset, in_utc
 from statepipe.machine.names import check_names, check_once, check_text, refusal
-from statepipe.machine.until import Until
+from statepipe.machine.states.datasets import Dataset, in_utc
+from statepipe.machine.states.until import Until
 from statepipe.model import CANCEL, ERROR, OK, TIMEOUT
 from statepipe.policy import DURATION_MS_MAX
 from statepipe.suggest import did_you_mean

@@ -14,18 +14,18 @@ from dataclasses import replace
 
 from statepipe.effects import AT_LEAST_ONCE, EXACTLY_ONCE, is_http
 from statepipe.errors import DefinitionError
-from statepipe.machine.childchecks import prove_children
+from statepipe.machine.checks.childchecks import prove_children
+from statepipe.machine.checks.findings import Finding, Role, error, warning
+from statepipe.machine.checks.graphchecks import check_graph
 from statepipe.machine.definition import FAILED_STATE, Machine, State
-from statepipe.machine.findings import Finding, Role, error, warning
-from statepipe.machine.graphchecks import check_graph
-from statepipe.machine.jobs import Job
-from statepipe.machine.judging import Validate
 from statepipe.machine.names import reference_of
 from statepipe.machine.paths import graph_of, one_cycle, reached, reversed_graph
-from statepipe.machine.taskgraph import Child, Graph
+from statepipe.machine.states.jobs import Job
+from statepipe.machine.states.judging import Validate
+from statepipe.machine.states.taskgraph import Child, Graph
+from statepipe.machine.states.tasks import Load, Run
+from statepipe.machine.states.waits import Wait
 from statepipe.machine.taskmachine import task_machines
-from statepipe.machine.tasks import Load, Run
-from statepipe.machine.waits import Wait
 from statepipe.model import ERROR, OK, TIMEOUT
 
 _FAILURES = frozenset({ERROR, TIMEOUT})
