@@ -17,6 +17,7 @@ import json
 import os
 import random
 import select
+import signal
 import socket
 import struct
 import threading
@@ -213,10 +214,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     port = api.server_address[1]
     print(f"http://127.0.0.1:{port}/departures", flush=True)
     print(f"DEPARTURES_TOKEN={token} statepipe run departures -p url=…", flush=True)
-    try:
-        api.serve_forever(poll_interval=0.05)
-    except KeyboardInterrupt:
-        api.stopping.set()
+    # Waited for, and not met as an exception: one that is raised while Python tidies up is lost.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    threading.Thread(target=api.serve_forever, args=(0.05,), daemon=True).start()
+    signal.sigwait({signal.SIGINT})
+    api.stopping.set()
+    api.shutdown()
     print(
         f"{len(api.served)} departures in {api.requests} requests: {api.misbehaved} misbehaved,"
         f" {api.early} came before their Retry-After, at most {api.at_once} at once",

@@ -36,8 +36,9 @@ _ERRORS: Final = {
 }
 _OTHERWISE: Final = ("error=EIO", "signal=KILL")
 
-#: Exit codes that promise something: success, a failed instance, a store that cannot be used.
-_PROMISED: Final = (0, 4, -signal.SIGKILL)
+#: Exit codes that promise something: success, a machine that cannot be read, a store that cannot
+#: be used.
+_PROMISED: Final = (0, 2, 4, -signal.SIGKILL)
 
 
 class Undisturbed(NamedTuple):

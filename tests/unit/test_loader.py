@@ -1,7 +1,11 @@
 """Machine files: both forms, the same objects as from Python, and every mistake by its place."""
 
+import errno
 import io
+import os
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import given, settings
@@ -367,6 +371,23 @@ def test_a_machine_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
     assert refusal.value.message.endswith('"fligths" in ' + f'{tmp_path}; did you mean "flights"?')
     assert refusal.value.next_step == "there are flights, orders"
     assert list_machines(tmp_path / "gone") == []
+
+
+def test_a_folder_that_cannot_be_read_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not every machine may be known then, and the one that is asked for may be there twice."""
+
+    def full(_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "flights.toml").write_text("")
+    monkeypatch.setattr(os, "scandir", full)
+
+    for look in (partial(find_machine, "flights"), list_machines):
+        with pytest.raises(DefinitionError, match="cannot be read: No space left") as caught:
+            look(tmp_path)
+        assert f"ls -ld {tmp_path}" in str(caught.value.next_step)
 
 
 def test_a_folder_where_a_machine_should_be_is_named(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from statepipe.errors import DefinitionError, NotFound, UsageError
 from statepipe.machine.definition import FAILED_STATE, Machine, State, Transition
 from statepipe.machine.events import event_rules
 from statepipe.machine.loading.tasktables import CHILD, LOAD, SOURCE, TASKS, VALIDATE, task_of
-from statepipe.machine.loading.template import expanded, members, template_of, templates
+from statepipe.machine.loading.template import expanded, listed, members, template_of, templates
 from statepipe.machine.names import check_name, refusal
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
@@ -95,7 +95,7 @@ def find_machine(name: str, machines_dir: Path) -> Path:
     Raises:
         UsageError: If `name` is no name of a machine; a path, for example.
         NotFound: If there is no such file.
-        DefinitionError: If there are two.
+        DefinitionError: If there are two, or nobody can tell.
     """
     try:
         check_name("machine", name)
@@ -132,7 +132,7 @@ def find_machine(name: str, machines_dir: Path) -> Path:
 def list_machines(machines_dir: Path) -> list[str]:
     """Return the names of the machines in `machines_dir`, those of templates as well, sorted."""
     names = {path.stem for path in _from_templates(machines_dir)}
-    for path in machines_dir.glob("*.toml"):
+    for path in listed(machines_dir, "*.toml"):
         try:
             check_name("machine", path.stem)
         except DefinitionError:

@@ -7,6 +7,7 @@ Machines from configuration: one template, and for each machine a file with its 
     template_of     the template that a file of values belongs to
     files_of        the files that make a machine, one or two
     templates, members      the templates in a folder, and a template's files of values
+    listed          files in a folder
     expanded        the machine's table, as if it stood in a file of its own
 
 Both files are TOML and are parsed first; values are put into values, typed, and never text into
@@ -87,7 +88,24 @@ def files_of(path: Path) -> list[Path]:
 
 def templates(machines_dir: Path) -> list[Path]:
     """Return the templates in a folder, by name."""
-    return sorted(machines_dir.glob(f"*{_SUFFIX}"))
+    return listed(machines_dir, f"*{_SUFFIX}")
+
+
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """
+    Return the files in `folder` that `pattern` fits, sorted; none if it is not there.
+
+    Raises:
+        DefinitionError: It cannot be read.
+    """
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError as error:
+        raise DefinitionError(
+            f"{folder} cannot be read: {error.strerror}",
+            meaning="nothing was run, for nobody knows which machines there are",
+            next_step=f"ls -ld {folder}   # then the same again",
+        ) from error
 
 
 def name_of(template: Path) -> str:
@@ -97,7 +115,7 @@ def name_of(template: Path) -> str:
 
 def members(template: Path) -> Iterator[Path]:
     """Give a template's files of values, one a machine, by name."""
-    for path in sorted((template.parent / name_of(template)).glob("*.toml")):
+    for path in listed(template.parent / name_of(template), "*.toml"):
         try:
             check_name("machine", path.stem)
         except DefinitionError:
