@@ -17,6 +17,7 @@ unusable, 5 definition changed, 6 a check found a defect, 70 a defect of statepi
 75 busy, 76 fenced, 124 waited too long, 128 + n ended by signal n.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -145,6 +146,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         silence()
         code = 0
+    if argv is None:  # the process ends: looking through all of its objects takes 30 ms
+        gc.freeze()
     return code
 
 
