@@ -41,12 +41,14 @@ _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 #: New objects that are looked at for circles, together.
 _GC_AFTER: Final = 50_000
-#: Numbers of mallopt(3), and what they are set to: where the C library ends up by itself, at
-#: most, once large blocks have come and gone.
+#: Numbers of mallopt(3).
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
+#: What is free at the end of the heap, and is kept.
 _TRIM_BYTES: Final = 64 << 20
-_MMAP_BYTES: Final = 32 << 20
+#: Blocks that come from the kernel and go back there. With those of up to 512 KiB on the heap as
+#: well, it grew with the number of batches by a sixth before it came to rest.
+_MMAP_BYTES: Final = 256 << 10
 _WALL: Final = 0x40000000  # children of every kind, those of bare clone() included
 
 #: Signals whose handlers a call may have changed and the next must not inherit.
