@@ -14,6 +14,7 @@ When it is stopped it says how often it misbehaved, and whether anybody came too
 import argparse
 import csv
 import json
+import math
 import os
 import random
 import select
@@ -139,16 +140,18 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection |= cut
 
     def throttle(self) -> None:
-        """Ask for a pause, in seconds or as a date."""
+        """Ask for a pause, in seconds or as a date, to the end of the last one if that goes on."""
         api = self.server
         now = time.time()  # noqa: TID251  (its answers name moments of this clock)
         with api.lock:
+            rest_s = max(api.closed_until - now, 1)
             if api.requests % 2:
-                api.closed_until = max(api.closed_until, now + 1)
-                retry_after = "1"
+                seconds = math.ceil(rest_s)
+                api.closed_until = now + seconds
+                retry_after = str(seconds)
             else:
-                api.closed_until = max(api.closed_until, int(now) + 2)
-                retry_after = formatdate(int(now) + 2, usegmt=True)
+                api.closed_until = math.ceil(now + rest_s)
+                retry_after = formatdate(api.closed_until, usegmt=True)
         self.say(429, {"error": "slow down"}, Retry_After=retry_after)
 
     def fail(self) -> None:

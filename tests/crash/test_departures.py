@@ -4,11 +4,17 @@ The departures machine that ships, as its users run it: an API that misbehaves, 
 
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -45,6 +51,33 @@ def api(root: Path) -> Iterator[tuple[str, list[str]]]:
     finally:
         process.send_signal(signal.SIGINT)
         last_words.append(process.communicate(timeout=30)[0])
+
+
+@pytest.mark.parametrize("requests", [0, 1], ids=["seconds", "a date"])
+def test_who_comes_too_early_is_told_of_the_whole_pause(requests: int) -> None:
+    """In both forms; else who keeps the pause would come too early once more."""
+    rough = runpy.run_path(str(ROOT / "machines" / "departures_api.py"))
+    server = rough["Api"](0, token=TOKEN, seed=SEED, calm=True)
+    server.requests = requests
+    closed_until = server.closed_until = time.time() + 1.9  # noqa: TID251  (as the API has it)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        with closing(HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)) as asking:
+            asked_s = time.time()  # noqa: TID251  (as the API has it)
+            asking.request("GET", "/departures", headers={"Authorization": f"Bearer {TOKEN}"})
+            answer = asking.getresponse()
+            text = answer.getheader("Retry-After", "")
+            until_s = (
+                asked_s + int(text) if text.isdigit() else parsedate_to_datetime(text).timestamp()
+            )
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    assert answer.status == HTTPStatus.TOO_MANY_REQUESTS
+    assert until_s >= closed_until
 
 
 def statepipe(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
