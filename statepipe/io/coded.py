@@ -16,7 +16,7 @@ from itertools import accumulate, chain, compress
 from typing import Any, Final, overload
 
 #: Different values that a code of one byte can tell apart.
-_BYTE_VALUES_MAX: Final = 1 << 8
+BYTE_VALUES_MAX: Final = 1 << 8
 
 
 class Coded(Sequence[Any]):
@@ -38,7 +38,7 @@ class Coded(Sequence[Any]):
     @classmethod
     def of(cls, values: Sequence[Any], codes: list[int]) -> "Coded":
         """Return the column of `codes`, in one byte each if that is enough."""
-        return cls(values, bytes(codes) if len(values) <= _BYTE_VALUES_MAX else array("H", codes))
+        return cls(values, bytes(codes) if len(values) <= BYTE_VALUES_MAX else array("H", codes))
 
     @classmethod
     def from_bytes(cls, values: Sequence[Any], codes: bytes) -> "Coded":
@@ -48,7 +48,7 @@ class Coded(Sequence[Any]):
         Raises:
             ValueError: If there is a code without a value.
         """
-        if len(values) <= _BYTE_VALUES_MAX:
+        if len(values) <= BYTE_VALUES_MAX:
             if codes.translate(None, bytes(range(len(values)))):
                 raise ValueError("a code without a value")
             return cls(values, codes)
@@ -106,7 +106,7 @@ class Coded(Sequence[Any]):
         places = list(accumulate(kept, initial=0))
         values = list(compress(self.values, kept))
         if isinstance(codes, bytes):
-            return Coded(values, codes.translate(bytes(places[:-1]).ljust(_BYTE_VALUES_MAX)))
+            return Coded(values, codes.translate(bytes(places[:-1]).ljust(BYTE_VALUES_MAX)))
         return Coded.of(values, list(map(places.__getitem__, codes)))
 
 

@@ -12,18 +12,14 @@ careful reader, which knows what to reject: it is given the same lines.
 
 import csv
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from collections.abc import Sequence
 from itertools import count, islice
 from typing import Any, Final
-from uuid import UUID
 
 from statepipe.io.blocks import Columns
 from statepipe.io.coded import Coded
 from statepipe.io.files.lines import Lines
-
-Convert = Callable[[str], Any]
+from statepipe.io.files.meaning import Meaning
 
 #: Records in one page: the more, the more often a cell comes again.
 PAGE_RECORDS: Final = 8_192
@@ -31,13 +27,8 @@ PAGE_RECORDS: Final = 8_192
 #: A page with so many records can show that codes are of no use.
 _TELLING_RECORDS: Final = 512
 
-#: Cells whose values are remembered for each column, from page to page.
-_REMEMBERED_MAX: Final = 10_000
-
-#: Records may share values of these types: nobody can change one.
-_SHARED: Final = frozenset(
-    {type(None), str, int, float, bool, Decimal, date, datetime, time, timedelta, UUID}
-)
+#: Read at a time: what is made of it should stay in the processor's cache.
+_BLOCK_BYTES: Final = 48 * 1024
 
 
 class Quick:
@@ -47,8 +38,7 @@ class Quick:
     Args:
         lines: The file, behind its header.
         header: The names of its columns.
-        converts: What turns the text of a column into its value; text stays text without one.
-        nulls: Cells that mean None.
+        meanings: What the cells of each mean.
         delimiter: The character between two cells.
     """
 
@@ -56,14 +46,13 @@ class Quick:
         self,
         lines: Lines,
         header: Sequence[str],
-        converts: Mapping[str, Convert],
+        meanings: Sequence[Meaning],
         *,
-        nulls: frozenset[str],
         delimiter: str,
     ) -> None:
         self._lines = lines
         self._header = tuple(header)
-        self._columns = [_Column(converts.get(name), nulls) for name in header]
+        self._columns = list(map(_Column, meanings))
         self._delimiter = delimiter
 
     def read_page(self, limit: int) -> Columns | None:
@@ -84,11 +73,11 @@ class Quick:
 
     def _read_block(self, limit: int) -> int:
         """Add the next lines to the page, or none of them; return how many."""
-        text = self._lines.take_block(limit)
-        if not text:
+        block, _ = self._lines.take_block(limit, size=_BLOCK_BYTES)
+        if not block:
             return 0
         try:
-            cells = self._cells_of(text)
+            cells = self._cells_of(block)
             if cells is not None:
                 found = [
                     column.look_at(some) for column, some in zip(self._columns, cells, strict=True)
@@ -102,8 +91,11 @@ class Quick:
         self._lines.give_back()
         return 0
 
-    def _cells_of(self, text: str) -> list[list[str]] | None:
+    def _cells_of(self, block: bytes) -> list[list[str]] | None:
         """Return the cells of lines without quotes by columns, as csv would; None if unsure."""
+        if b'"' in block:
+            return None
+        text = block.decode()
         text = text.removesuffix("\n").removesuffix("\r").replace("\r\n", "\n")
         if "\r" in text or self._delimiter in "\r\n":
             return None
@@ -120,35 +112,33 @@ class Quick:
 
 class _Column:
     """
-    One column: the page in the making, and the values of cells that came before.
+    One column: the page in the making.
 
     A page is made of codes until it shows that most cells of the column differ.
     """
 
-    def __init__(self, convert: Convert | None, nulls: frozenset[str]) -> None:
-        self._convert = convert
-        self._nulls = nulls
-        self._known: dict[str, Any] = {}
-        self._is_coded = self._can_share = True
+    def __init__(self, meaning: Meaning) -> None:
+        self._meaning = meaning
+        self._is_coded = True
         self._page: list[Any] = []
         self.begin()
 
     def look_at(self, cells: Sequence[str]) -> Sequence[Any]:
         """Return what is to be added for `cells`; raises what the conversion raises."""
         if not self._is_coded:
-            return self._values_of(cells)
+            return self._meaning.of(cells)
         first = cells[0]
         if cells[-1] == first and cells.count(first) == len(cells):
             codes = [self._places[first]] * len(cells)
         else:
             codes = list(map(self._places.__getitem__, cells))
-        values = self._values_of(list(islice(self._places, self._added, None)))
-        if self._can_share:
+        values = self._meaning.of(list(islice(self._places, self._added, None)))
+        if self._meaning.is_shared:
             self._values += values
             return codes
         self._page = [self._values[code] for code in self._codes]
         self._is_coded = False
-        return self._values_of(cells)
+        return self._meaning.of(cells)
 
     def add(self, found: Sequence[Any]) -> None:
         """Add what `look_at` found to the page."""
@@ -176,28 +166,3 @@ class _Column:
         self._values: list[Any] = []
         self._added = 0  # so many of the values are in the page
         self._codes: list[int] = []
-
-    def _values_of(self, cells: Sequence[str]) -> Sequence[Any]:
-        """Return the values of `cells`; raises what the conversion raises."""
-        if self._convert is None and self._nulls.isdisjoint(cells):
-            return cells
-        if self._can_share:
-            try:
-                return list(map(self._known.__getitem__, cells))
-            except KeyError:
-                self._learn(cells)
-            return self._values_of(cells)
-        return [self._value(cell) for cell in cells]
-
-    def _learn(self, cells: Sequence[str]) -> None:
-        """Remember what `cells` mean, unless records must not share it."""
-        if len(self._known) > _REMEMBERED_MAX:
-            self._known.clear()
-        new = {cell: self._value(cell) for cell in set(cells).difference(self._known)}
-        self._can_share = _SHARED.issuperset(map(type, new.values()))
-        self._known.update(new)
-
-    def _value(self, cell: str) -> Any:  # noqa: ANN401  (whatever the column holds)
-        if cell in self._nulls:
-            return None
-        return cell if self._convert is None else self._convert(cell)

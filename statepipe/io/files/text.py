@@ -17,21 +17,25 @@ the meantime) is `Fatal`: no retry mends it.
 import csv
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from statepipe.batch import Batch
 from statepipe.errors import Fatal
 from statepipe.io.blocks import Columns, Gathered
 from statepipe.io.files.found import Opened
 from statepipe.io.files.lines import Lines, UnreadableError
+from statepipe.io.files.meaning import Convert, Meaning
 from statepipe.io.files.places import find
-from statepipe.io.files.quick import Convert, Quick
+from statepipe.io.files.quick import Quick
 from statepipe.io.files.walk import Walk
 from statepipe.io.jsontext import MalformedError, parse_object
 from statepipe.model import Record, Task
 
 #: What a reader makes of a file: records, one or many, and rejected ones with their reasons.
 _Items = Iterator[Record | Columns | tuple[Record, str]]
+
+#: Smallest file, in bytes, that is worth the import of pyarrow.
+_BULK_BYTES_MIN: Final = 8 * 1024 * 1024
 
 #: Returns how many records the batch in the making has room for.
 _Room = Callable[[], int]
@@ -179,15 +183,30 @@ class _Layout:
         if unknown := [name for name in self._types if name not in header]:
             _refuse(lines, f"it has no column {unknown[0]!r} (types names it)")
         converts = {name: _STRICT.get(convert, convert) for name, convert in self._types.items()}
-        quick = Quick(lines, header, converts, nulls=self._nulls, delimiter=self._delimiter)
+        meanings = [Meaning(converts.get(name), self._nulls) for name in header]
+        read_page = _page_reader(lines, header, meanings, self._delimiter)
         careful = _csv_records(lines, header, converts, self._nulls, self._delimiter)
         while True:
-            while page := quick.read_page(room()):
+            while page := read_page(room()):
                 yield page
             one = next(careful, None)
             if one is None:
                 return
             yield one
+
+
+def _page_reader(
+    lines: Lines, header: list[str], meanings: list[Meaning], delimiter: str
+) -> Callable[[int], Columns | None]:
+    """Return what reads the next lines as a page where nothing in them needs care."""
+    quick = Quick(lines, header, meanings, delimiter=delimiter)
+    if lines.size < _BULK_BYTES_MIN or len(delimiter.encode()) > 1:
+        return quick.read_page
+    try:
+        from statepipe.io.files.bulk import Bulk  # noqa: PLC0415  (optional, and 70 ms of import)
+    except ImportError:
+        return quick.read_page
+    return Bulk(lines, header, meanings, delimiter=delimiter, quick=quick).read_page
 
 
 def _csv_records(
