@@ -66,13 +66,8 @@ def split(records: Records, rejects: dict[int, Why], *, key: Sequence[str]) -> l
         check_column_names(records)
         return [Run(tuple(records.column_names), range(records.num_rows), records.columns)]
     runs = list(fitting.split(records, rejects))
-    if len(runs) > 1:
-        for run in runs:
-            run.rows = list(zip(*run.columns, strict=True))
-        with suppress(TypeError, ValueError):  # no key, or one that is a list: in their order
-            runs = fitting.merged(runs, key=key)
-        for run in runs:
-            run.columns = list(zip(*run.rows, strict=True))
+    with suppress(TypeError, ValueError):  # no key, or one that is a list: in their order
+        return fitting.merged(runs, key=key)
     return runs
 
 

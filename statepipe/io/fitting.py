@@ -4,7 +4,7 @@ A batch on its way into a table: parted into runs, its rejects set aside.
     split           records -> runs, which are columns of values under the same fields
     check_fields    a field without a column stops the whole batch
     check_key       a record without a whole key is rejected
-    kept            a run as rows, without what was rejected
+    kept            a run as the destination takes it, without what was rejected
     Rows            columns looked at as rows
     merged          runs of the same fields as one, where order does not matter
 
@@ -16,7 +16,7 @@ turned into dicts on its way.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
+from itertools import chain, compress
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from statepipe.errors import DataError
@@ -82,7 +82,7 @@ class Rows(Sequence[tuple[Any, ...]]):
         return tuple(column[place] for column in self.columns)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     """
     Records that follow each other and have the same fields.
@@ -90,14 +90,18 @@ class Run:
     Attributes:
         fields: Their field names.
         positions: Their places in the batch.
-        columns: Their values as they came, a sequence for each field; given up by `kept`.
-        rows: Their values as the destination takes them; filled in by `kept`.
+        columns: Their values, a sequence for each field: as they came, and from `kept` on as
+            the destination takes them.
     """
 
     fields: tuple[str, ...]
     positions: Sequence[int]
-    columns: Sequence[Sequence[Value]]
-    rows: Sequence[tuple[Any, ...]] = ()
+    columns: Sequence[Sequence[Any]]
+
+    @property
+    def rows(self) -> Rows:
+        """The columns looked at as rows."""
+        return Rows(self.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +185,13 @@ def check_key(
 
 
 def kept(run: Run, columns: Sequence[Sequence[Value]], rejects: Mapping[int, Why]) -> Run:
-    """Return the run with `columns` as its rows, without the rejected ones."""
+    """Return the run with `columns` as its own, without the rejected records."""
     positions = run.positions
     if rejects:
         stay = [position not in rejects for position in positions]
         columns = [list(compress(column, stay)) for column in columns]
         positions = list(compress(positions, stay))
-    return Run(run.fields, positions, (), Rows(columns))
+    return Run(run.fields, positions, columns)
 
 
 def merged(runs: Sequence[Run], *, key: Sequence[str]) -> list[Run]:
@@ -198,21 +202,27 @@ def merged(runs: Sequence[Run], *, key: Sequence[str]) -> list[Run]:
     """
     if len(runs) < 2:  # noqa: PLR2004  (nothing to merge)
         return list(runs)
-    keys = [tuple(row[run.fields.index(name)] for name in key) for run in runs for row in run.rows]
-    if key and len(set(keys)) < len(keys):
+    keys = list(zip(*(_column(runs, name) for name in key), strict=True))
+    if len(set(keys)) < len(keys):
         return list(runs)
-    together: dict[frozenset[str], Run] = {}
-    rows: dict[frozenset[str], list[tuple[Any, ...]]] = {}
-    places: dict[frozenset[str], list[int]] = {}
+    alike: dict[frozenset[str], list[Run]] = {}
     for run in runs:
-        fields = frozenset(run.fields)
-        first = together.setdefault(fields, Run(run.fields, [], ()))
-        order = [run.fields.index(name) for name in first.fields]
-        rows.setdefault(fields, []).extend(tuple(row[at] for at in order) for row in run.rows)
-        places.setdefault(fields, []).extend(run.positions)
-    for fields, run in together.items():
-        run.rows, run.positions = rows[fields], places[fields]
-    return list(together.values())
+        alike.setdefault(frozenset(run.fields), []).append(run)
+    return [_joined(some) for some in alike.values()]
+
+
+def _joined(runs: Sequence[Run]) -> Run:
+    """Return runs of the same fields as one."""
+    if len(runs) == 1:
+        return runs[0]
+    fields = runs[0].fields
+    positions = list(chain.from_iterable(run.positions for run in runs))
+    return Run(fields, positions, [_column(runs, name) for name in fields])
+
+
+def _column(runs: Sequence[Run], name: str) -> list[Any]:
+    """Return the values of one field of all the runs."""
+    return list(chain.from_iterable(run.columns[run.fields.index(name)] for run in runs))
 
 
 EMPTY: Why = ("empty", "", "the record has no fields")

@@ -46,7 +46,6 @@ from statepipe.io.coded import different
 from statepipe.io.fitting import (
     Cells,
     Fitted,
-    Rows,
     Run,
     UnstorableError,
     Why,
@@ -216,8 +215,7 @@ def _fit_column(  # noqa: PLR0917  (one column of one run, seen from all sides)
 def _infer(runs: list[Run]) -> Table:
     types: dict[str, set[type]] = {}
     for run in runs:
-        assert isinstance(run.rows, Rows), "`kept` has made them"
-        for name, values in zip(run.fields, run.rows.columns, strict=True):
+        for name, values in zip(run.fields, run.columns, strict=True):
             types.setdefault(name, set()).update(map(type, values))
     return table_for(types)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statepipe.io.fitting import Rows, Run
+from statepipe.io.fitting import Run
 from statepipe.io.sqlite.inserting import put, takes_many
 from statepipe.io.table import Column, Kind, create_sql
 from statepipe.sqlite import sqlite3
@@ -33,7 +33,7 @@ def test_many_to_a_statement_leave_the_table_that_one_each_leaves(
         [f"row {n}" for n in range(len(keys))],
         *[keys] * (fields - 2),
     ]
-    run = Run(names, range(len(keys)), (), Rows(columns))
+    run = Run(names, range(len(keys)), columns)
     table = {name: Column(kind=Kind.ANY, strict=True) for name in names}
     key = names[:1] if is_upsert else ()
 
