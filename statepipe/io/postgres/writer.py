@@ -115,7 +115,8 @@ class Writer:
         # One INSERT may not touch a row twice, and the last record of a key wins. Keys that
         # only the server finds equal (citext) make it fail; then the rows are halved.
         key = itemgetter(*(fields.index(name) for name in self._key))
-        rows = list({key(row): row for row in rows}.values())
+        if len(set(map(key, rows))) < len(rows):
+            rows = list({key(row): row for row in rows}.values())
         if self.all_new and (count := self._copy_new(fields, rows)) is not None:
             return count == len(rows)
         staging = tables.staging_of(place, fields, self._table)
