@@ -23,7 +23,7 @@ from tests.io.reading import read, task, write
 _CELLS: Final = st.sampled_from(
     [
         *("1", "2", "-3", "x", "NA", "", " 1", "1_0", "٣", "1.5", "true"),
-        *('"1"', '"a,b"', '"a\nb"', '"', 'a"b', "a\rb", "a\x0bb", "a\u2028b", "\0"),
+        *('"1"', '"a""b"', '""', '"a,b"', '"a\nb"', '"', 'a"b', "a\rb", "a\x0bb", "a\u2028b", "\0"),
     ]
 )
 _ROWS: Final = st.lists(st.lists(_CELLS, min_size=1, max_size=3).map(",".join), max_size=14)
