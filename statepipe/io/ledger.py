@@ -104,6 +104,12 @@ SELECT records, rejected, digest, rejects
 
 _DROP: Final = f"DELETE FROM _statepipe_ledger WHERE {_IDENTITY}"  # noqa: S608  (made of constants)
 
+_WHOSE: Final = """
+SELECT store, instance, state
+  FROM _statepipe_ledger
+ WHERE generation = ? AND visit = ? AND batch = ? AND table_name = ? AND records > 0
+"""
+
 _LIST: Final = f"""
 SELECT batch, records, rejected, digest, epoch
   FROM _statepipe_ledger
@@ -179,6 +185,13 @@ def find(execute: Execute, batch: LoadBatch, *, table: str) -> Landed | None:
 def drop(execute: Execute, batch: LoadBatch, *, table: str) -> None:
     """Take back the row of a batch that was lost, so that it is loaded again."""
     execute(_DROP, _identity(batch, table))
+
+
+def whose(
+    execute: Execute, generation: int, visit: int, number: int, *, table: str
+) -> list[tuple[str, str, str]]:
+    """Return store, instance and state of each batch with these numbers that loaded records."""
+    return [*map(tuple, execute(_WHOSE, (generation, visit, number, table)).fetchall())]
 
 
 def rows(execute: Execute, stay: Sequence[str | int], *, table: str) -> list[LedgerRow]:

@@ -19,6 +19,7 @@ import pytest
 from statepipe.errors import DataError
 from statepipe.io.destinations import Landed
 from statepipe.io.folders.destination import FolderDestination
+from statepipe.io.rows import Records
 from tests.io.conformance.test_protocol import STAY
 from tests.io.folder_warehouse import FolderWarehouse, objects
 from tests.io.warehouse import ROWS, Crash, Faults, batch, rejects_of
@@ -27,6 +28,19 @@ from tests.io.warehouse import ROWS, Crash, Faults, batch, rejects_of
 def count(lake: FolderWarehouse) -> int:
     """Return how many rows a reader finds."""
     return int(lake.query("SELECT count(*) FROM t")[0][0])
+
+
+def die_at(lake: FolderWarehouse, statement: str, records: Records) -> None:
+    """Load `records` of an instance "dead" that dies at the last of such statements."""
+    probe = Faults(error=Crash())
+    lake.destination(faults=probe).load(batch(records, instance="dead"))
+    lake.clear()
+    last = len(probe.statements) - 1 - probe.statements[::-1].index(statement)
+    assert ("COMMIT" in probe.statements[:last]) == (statement == "rename")
+    faults = Faults(at=last, error=Crash())
+    with pytest.raises(Crash):
+        lake.destination(faults=faults).load(batch(records, instance="dead"))
+    faults.die()
 
 
 def test_a_batch_is_a_file_named_by_its_identity(lake: FolderWarehouse) -> None:
@@ -152,23 +166,52 @@ def test_a_file_is_not_seen_before_it_is_committed_and_is_then_put_right(
     lake: FolderWarehouse,
 ) -> None:
     """The process dies between COMMIT and rename: whoever comes next shows the file, once."""
-    probe = Faults(error=Crash())
-    lake.destination(table="probe", faults=probe).load(batch(instance="probe"))
-    lake.clear()
-    last = len(probe.statements) - 1 - probe.statements[::-1].index("rename")
-    assert "COMMIT" in probe.statements[:last]
-    faults = Faults(at=last, error=Crash())
-
-    with pytest.raises(Crash):
-        lake.destination(faults=faults).load(batch())
-    faults.die()
+    die_at(lake, "rename", ROWS)
 
     assert lake.files() == []
     target = lake.destination()
-    assert target.ledger(**STAY) == []
-    assert target.load(batch()) == Landed(3, [], already=True)
+    stay = {**STAY, "instance": "dead"}
+    assert target.ledger(**stay) == []
+    assert target.load(batch(instance="dead")) == Landed(3, [], already=True)
     assert count(lake) == 3
-    assert len(target.ledger(**STAY)) == 1
+    assert len(target.ledger(**stay)) == 1
+
+
+def test_columns_are_those_of_a_batch_that_is_committed_and_not_seen(
+    parquet: FolderWarehouse,
+) -> None:
+    """Its process dies between COMMIT and rename; another instance is the next to load."""
+    die_at(parquet, "rename", [{"id": 1, "v": 1}])
+    assert parquet.files() == []
+    target = parquet.destination()
+
+    with pytest.raises(DataError, match="have no column 'w', which record 0"):
+        target.load(batch([{"id": 2, "v": "x", "w": 2.5}]))
+    answer = target.load(batch([{"id": 2, "v": "x"}, {"id": 3, "v": 3}]))
+    resumed = parquet.destination().load(batch([{"id": 1, "v": 1}], instance="dead"))
+
+    assert list(rejects_of(answer)) == [(0, "type", "/v")]
+    assert resumed == Landed(1, [], already=True)
+    rows = pq.read_table(parquet.root / "t").to_pylist()
+    assert sorted(row["v"] for row in rows) == [1, 3]
+
+
+def test_columns_are_not_those_of_a_batch_that_was_never_committed(
+    parquet: FolderWarehouse,
+) -> None:
+    """Its process dies before COMMIT; its file stays hidden, and what comes next is the first."""
+    die_at(parquet, "COMMIT", [{"id": 1, "v": 1}])
+    (hidden,) = (parquet.root / "t").iterdir()
+    foreign = hidden.with_name(".note.parquet.pending")
+    foreign.write_bytes(b"somebody's")
+
+    parquet.destination().load(batch([{"id": 2, "v": "x", "w": 2.5}]))
+
+    assert hidden.is_file()
+    assert foreign.read_bytes() == b"somebody's"
+    assert pq.read_table(parquet.root / "t").to_pylist() == [{"id": 2, "v": "x", "w": 2.5}]
+    answer = parquet.destination().load(batch([{"id": 1, "v": 1}], instance="dead"))
+    assert list(rejects_of(answer)) == [(0, "type", "/v")]
 
 
 def test_what_a_killed_attempt_has_written_is_removed_once_its_batch_is_loaded(

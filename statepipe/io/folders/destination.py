@@ -4,6 +4,7 @@ A destination of files: one table of one folder, for the protocol of `io.exactly
     FolderDestination.load      one batch, one file
         write                   under a name that nobody lists, fsynced, before anything is locked
         BEGIN                   of the ledger, a SQLite file beside the tables: one loader at a time
+        rename                  of what others have committed and not shown, if files have columns
         the fence, the ledger   `io.ledger`
         COMMIT                  from here on the batch is loaded
         rename                  from here on readers see it; whoever comes next does it if we died
@@ -41,6 +42,12 @@ from statepipe.io.table import check_table_name
 _NAME_BYTES_MAX: Final = 200
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")
+
+#: The name of a batch's file but for its suffix: generation, visit, number, and whose it is.
+_FILE: Final = re.compile(
+    r"[A-Za-z0-9_-]*\.g([0-9]{1,18})\.[A-Za-z0-9_-]*\.v([0-9]{1,18})\.n([0-9]{1,18})"
+    r"\.([0-9a-f]{16})"
+)
 
 
 class FolderDestination:
@@ -198,6 +205,8 @@ class FolderDestination:
     def begin(self, batch: LoadBatch) -> None:  # noqa: ARG002  (a lock needs no name here)
         """Lock the ledger; the table must have the columns that it had."""
         self.execute("BEGIN IMMEDIATE")
+        if self._format.has_columns and self.has_ledger():
+            self._show_committed()
         if self._format.columns(self._folder) != self._columns:
             raise ChangedError
         self._was_there = self._folder.is_dir()  # another process may have made it since `look`
@@ -254,13 +263,30 @@ class FolderDestination:
         pending, final = self._names(batch)
         if there is None or not there.records:
             return
-        if final.is_file():
+        if not final.is_file() and pending.is_file():
+            self._show(pending, final)
+        if final.is_file():  # asked again: another loader may show it at any moment
             self._files.sync(final.parent)  # whoever renamed it may have died before that
             self._drop_left()
-        elif pending.is_file():
-            self._show(pending, final)
         elif self._folder.is_dir() or not self._replace:  # otherwise all of the draft is lost
             ledger.drop(self.execute, batch, table=self.table)
+
+    def _show_committed(self) -> None:
+        """
+        Show the files of all batches that the ledger has.
+
+        Whoever has committed one may be dead, or slow. Its columns are those of the table, and
+        nobody would know of them before its instance is resumed.
+        """
+        for pending in sorted(self._folder.glob(f".*{self._format.suffix}.pending")):
+            final = pending.with_name(pending.name[1:].removesuffix(".pending"))
+            named = _FILE.fullmatch(final.name.removesuffix(self._format.suffix))
+            if named is None:
+                continue
+            *numbers, own = named.groups()
+            whose = ledger.whose(self.execute, *map(int, numbers), table=self.table)
+            if any(own == _own(*each) for each in whose):
+                self._show(pending, final)
 
     def _show(self, pending: Path, final: Path) -> None:
         with suppress(FileNotFoundError):  # another process of the same batch was first
@@ -313,9 +339,12 @@ class FolderDestination:
 def _base(batch: LoadBatch) -> tuple[str, str]:
     """Return what the files of one stay are called: for people, and for being one's own."""
     said = [_UNSAFE.sub("_", part)[:60] for part in (batch.instance, batch.state)]
-    whose = f"{batch.store_id}/{batch.instance}/{batch.state}"
-    own = sha256(whose.encode()).hexdigest()[:16]
+    own = _own(batch.store_id, batch.instance, batch.state)
     return f"{said[0]}.g{batch.generation}.{said[1]}.v{batch.visit}", own
+
+
+def _own(store_id: str, instance: str, state: str) -> str:
+    return sha256(f"{store_id}/{instance}/{state}".encode()).hexdigest()[:16]
 
 
 def _check_table(table: str) -> None:

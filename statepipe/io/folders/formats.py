@@ -35,6 +35,10 @@ class Format(Protocol):
     def suffix(self) -> str:
         """What the files' names end with."""
 
+    @property
+    def has_columns(self) -> bool:
+        """True if all files of a table have the same columns."""
+
     def columns(self, folder: Path) -> Any:  # noqa: ANN401  (each format's own)
         """Return what is known of the columns of the table in `folder`, None if nothing is."""
 

@@ -43,6 +43,8 @@ class JsonlFormat:
         compression: "none", "gzip" or "zstd"; zstd is an extra before 3.14.
     """
 
+    has_columns = False
+
     def __init__(self, compression: str = "none") -> None:
         self.suffix = f".jsonl{_ENDS[compression]}"
         self._compress = _COMPRESS[compression]

@@ -47,6 +47,7 @@ class ParquetFormat:
     """
 
     suffix = ".parquet"
+    has_columns = True
 
     def __init__(
         self, compression: str = "snappy", *, table: str = "", declared: Declared | None = None
