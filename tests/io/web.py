@@ -40,7 +40,7 @@ class Request(NamedTuple):
         at_s: When it came, by the wall clock, in seconds since 1970.
         at_once: How many requests of this path were open then, itself included.
         in_all: How many of any path were.
-        method: "GET" or "POST".
+        method: "GET", "POST" or "HEAD", which is to be answered without a body.
         body: What was posted.
     """
 
@@ -193,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             web.leave(self)
 
-    do_POST = do_GET  # noqa: N815  (the server's spelling)
+    do_POST = do_HEAD = do_GET  # noqa: N815  (the server's spelling)
 
     def handle(self) -> None:
         """Serve one connection; who hangs up is no error."""

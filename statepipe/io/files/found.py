@@ -28,6 +28,7 @@ class Opened(NamedTuple):
         file: Its bytes.
         size: How many there were when it was opened.
         stamp: Its stamp then; None if its place has none.
+        is_rough: True if it may be written again and keep its stamp.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Opened(NamedTuple):
     file: BinaryIO
     size: int
     stamp: Stamp
+    is_rough: bool = False
 
 
 class Found(NamedTuple):

@@ -19,8 +19,8 @@ A cursor knows the part of the file that was used up:
     size, stamp       of the file when it was opened
 
 If size and stamp are the same, and so is the head, resuming seeks. If not, or if the place of
-the file has no stamps, the bytes used up are read once more and compared: a file that was
-touched, copied or appended to is still good, any other is refused.
+the file has no stamps or rough ones, the bytes used up are read once more and compared: a file
+that was touched, copied or appended to is still good, any other is refused.
 
 Of a compressed file, offset and sums are those of what is in it, and to seek is to unpack what
 stands before, without looking at it.
@@ -108,6 +108,7 @@ class Lines:
         self._packed = opened.file
         self._file = opened.file
         self.size, self._stamp = opened.size, opened.stamp
+        self._is_sure = opened.stamp is not None and not opened.is_rough
         self._at = _Position()
         self._resume: _Position | None = None
         # Used up since the last cursor, and folded into the position when one is asked for.
@@ -306,7 +307,7 @@ class Lines:
         if self.size < at.offset and not self._is_packed:
             self._refuse(f"it has {self.size} bytes, {at.offset} were read before")
         looks = (self.size, self._stamp)
-        is_touched = looks != (cursor["size"], cursor["stamp"]) or self._stamp is None
+        is_touched = looks != (cursor["size"], cursor["stamp"]) or not self._is_sure
         if self._crc_of(min(at.offset, _HEAD_BYTES)) != at.head_crc32 or (
             is_touched and self._crc_of(at.offset) != at.crc32
         ):

@@ -15,7 +15,7 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import fsspec
@@ -29,19 +29,33 @@ from statepipe.observe import redact
 #: Bytes that are asked for at one time.
 _ASKED_BYTES: Final = 8 * BLOCK_BYTES
 
-#: What places call that which changes when a file is written, the surest first.
+#: What places call that which changes when a file is written, the surest first: an ETag, a
+#: digest, a time. In a cursor is what the first of them says, so a name may only be put before
+#: another one that no place tells beside it.
 _STAMPS: Final = (
-    "ETag",
-    "etag",
+    "ETag",  # S3, HTTP
+    "etag",  # GCS, Azure, WebDAV
     "md5Hash",
     "content_md5",
-    "mtime",
+    "Content-MD5",  # HTTP
+    "Digest",  # HTTP
+    "sha",  # GitHub
+    "hex",  # git
+    "raw_url",  # a gist: with its version
+    "CRC",  # ZIP
+    "mtime",  # SFTP, SMB, HDFS, tar
     "LastModified",
     "last_modified",
     "updated",
     "modified",
-    "created",
+    "modificationTime",  # WebHDFS
+    "Last-Modified",  # HTTP
+    "modify",  # FTP
+    "created",  # memory
 )
+
+#: Times in whole seconds or minutes: a file may be written twice in one.
+_ROUGH: Final = {"Last-Modified", "modify"}
 
 #: What passes, of all that an operating system or a place may say.
 _PASSING: Final = {errno.EIO, errno.EREMOTEIO, errno.EBUSY, errno.EAGAIN, errno.ETIMEDOUT}
@@ -104,7 +118,7 @@ def find(url: str, storage_options: Mapping[str, Any]) -> list[Found]:
         Found(
             name,
             place.unstrip_protocol(f"{fixed}{name}"),
-            *_looks(infos[f"{fixed}{name}"]),
+            *_looks(infos[f"{fixed}{name}"])[:2],
             opened,
         )
         for name in names
@@ -123,21 +137,33 @@ def _open(place: Any, info: Mapping[str, Any], name: str, shown: str, *, in_orde
     with _told(shown):
         file = place.open(info["name"], "rb", **ahead)
         now = getattr(file, "details", None) or info
-    size, stamp = _looks(now)
+        if not any(map(now.get, _STAMPS)):  # an open file of HTTP tells its size and no more
+            now = {**now, **place.info(info["name"]), "size": now.get("size")}
+    looks = _looks(now)
     guarded: Any = _Guarded(file, shown)
     if in_order:
         guarded = io.BufferedReader(guarded, BLOCK_BYTES)
-    return Opened(name, shown, guarded, size, stamp)
+    return Opened(name, shown, guarded, looks.size, looks.stamp, is_rough=looks.is_rough)
 
 
-def _looks(info: Mapping[str, Any]) -> tuple[int, Stamp]:
-    """Return the size and the stamp of a file, of all that a place tells of it."""
+class _Looks(NamedTuple):
+    """How a file looks; the attributes are those of `Opened`."""
+
+    size: int
+    stamp: Stamp
+    is_rough: bool
+
+
+def _looks(info: Mapping[str, Any]) -> _Looks:
+    """Return how a file looks, of all that a place tells of it."""
     if info["type"] != "file" or type(info.get("size")) is not int:
         raise Fatal(f"{info['name']} cannot be read: it is no file whose size is known")
-    stamp = next((info[name] for name in _STAMPS if info.get(name)), None)
-    if isinstance(stamp, datetime):
-        stamp = stamp.isoformat()
-    return info["size"], None if stamp is None else str(stamp)
+    name = next((name for name in _STAMPS if info.get(name)), None)
+    if name is None:
+        return _Looks(info["size"], None, is_rough=False)
+    told = info[name]
+    stamp = told.isoformat() if isinstance(told, datetime) else str(told)
+    return _Looks(info["size"], stamp, is_rough=name in _ROUGH or stamp.startswith("W/"))
 
 
 class _Guarded(io.RawIOBase):
