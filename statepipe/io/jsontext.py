@@ -70,15 +70,19 @@ class Document:
         return None
 
 
-def parse_object(text: str) -> Record:
+def parse_object(text: str, *, decimals: bool = False) -> Record:
     """
     Return the object that `text` is.
+
+    Args:
+        text: One JSON object.
+        decimals: As for `parse_document`.
 
     Raises:
         MalformedError: If it is not one, or is odd.
     """
     try:
-        record = _DECODER.decode(text)
+        record = (_EXACT_DECODER if decimals else _DECODER).decode(text)
     except json.JSONDecodeError as error:
         blank = not text.strip()
         raise MalformedError("the line is blank" if blank else f"not JSON: {error}") from error

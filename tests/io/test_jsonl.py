@@ -84,6 +84,30 @@ def test_good_json_lines_come_back_exactly(tmp_path: Path) -> None:
     assert decode(encode(records)) == records
 
 
+def test_decimals_keep_every_digit_if_they_are_asked_for(tmp_path: Path) -> None:
+    """As `read_rest` has them: without, the nearest float; integers stay integers."""
+    beyond = f"1e{'9' * 30}"
+    numbers = ["12345678901234567.89", "1.10", "1E+999", "7", "NaN", beyond]
+    text = "".join(f'{{"v": [{number}]}}\n' for number in numbers)
+    path = write(tmp_path / "x.jsonl", text.encode())
+
+    floats, _ = read(lambda source: read_jsonl(source, path))
+    records, rejects = read(lambda source: read_jsonl(source, path, decimals=True))
+
+    assert [repr(record["v"]) for record in floats] == ["[1.2345678901234568e+16]", "[1.1]", "[7]"]
+    assert [repr(record["v"]) for record in records] == [
+        "[Decimal('12345678901234567.89')]",
+        "[Decimal('1.10')]",
+        "[Decimal('1E+999')]",
+        "[7]",
+    ]
+    assert [reason for _, reason in rejects] == [
+        "NaN is not JSON",
+        f"{beyond} is beyond what a Decimal holds",
+    ]
+    assert decode(encode(records)) == records
+
+
 _counter = itertools.count()
 
 

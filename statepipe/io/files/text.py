@@ -16,6 +16,7 @@ the meantime) is `Fatal`: no retry mends it.
 
 import csv
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -86,6 +87,7 @@ def read_jsonl(
     task: Task,
     path: str | Path,
     *,
+    decimals: bool = False,
     compression: str | None = "infer",
     storage_options: Mapping[str, Any] | None = None,
 ) -> Iterator[Batch]:
@@ -93,11 +95,14 @@ def read_jsonl(
     Yield the objects of JSON Lines files in batches of `task.batch_size`, from `task.cursor` on.
 
     Rejected are lines that are not JSON or not an object, and what Python would take
-    silently: NaN and infinities, a key twice in one object, half a surrogate pair.
+    silently: NaN and infinities, a key twice in one object, half a surrogate pair. Not rejected
+    is a number with a point that has more digits than a float holds (15 to 17): without
+    `decimals` it becomes the nearest float. Integers are exact at any size.
 
     Args:
         task: The source's task; malformed lines go to `task.reject`.
         path: The files, UTF-8, one object a line; as for `read_csv`.
+        decimals: Numbers with a point become Decimal, every digit kept, instead of float.
         compression: As for `read_csv`.
         storage_options: As for `read_csv`.
 
@@ -107,7 +112,7 @@ def read_jsonl(
         DataError: If fsspec, or a library for the place or the compression, is not installed.
     """
     walk = Walk(path, find(path, storage_options), task.cursor)
-    yield from _batches(task, walk, compression, _json_records)
+    yield from _batches(task, walk, compression, partial(_json_records, decimals=decimals))
 
 
 def _batches(
@@ -260,12 +265,12 @@ def _convert(record: Record, converts: Mapping[str, Convert]) -> None:
             raise MalformedError(f"{name}: {text[:80]!a} is not of type {what}") from error
 
 
-def _json_records(lines: Lines, _room: _Room) -> _Items:
+def _json_records(lines: Lines, _room: _Room, *, decimals: bool) -> _Items:
     lines.go_on()
     while True:
         try:
             text = next(lines)
-            record = parse_object(text)
+            record = parse_object(text, decimals=decimals)
         except StopIteration:
             return
         except (UnreadableError, MalformedError) as error:
