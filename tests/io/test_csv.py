@@ -162,6 +162,30 @@ def test_a_csv_without_a_usable_header_is_fatal(tmp_path: Path, data: bytes, rea
         list(read_csv(task(), path))
 
 
+@pytest.mark.parametrize("delimiter", ["||", "", '"', "\n", "\r", "\r\n", "<tab>" * 40])
+def test_a_delimiter_that_can_be_none_is_fatal(tmp_path: Path, delimiter: str) -> None:
+    """Said before anything is opened, with what to type."""
+    with pytest.raises(Fatal) as refusal:
+        list(read_csv(task(), tmp_path / "not-there.csv", delimiter=delimiter))
+
+    said = str(refusal.value)
+    assert said.startswith(f"read_csv: delimiter is {delimiter[:80]!r}, and cells are parted by")
+    assert 'delimiter=";"; nothing was read' in said
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", " ", "'", "\\", "é", "\0"])
+def test_any_other_character_parts_cells(tmp_path: Path, delimiter: str) -> None:
+    """Also within quotes, where it is one of the text."""
+    lines = ["a,b", "1,2", '"x,y",z']
+    text = "\n".join(line.replace(",", delimiter) for line in lines)
+    path = write(tmp_path / "x.csv", text.encode())
+
+    records, rejects = read(lambda source: read_csv(source, path, delimiter=delimiter))
+
+    assert records == [{"a": "1", "b": "2"}, {"a": f"x{delimiter}y", "b": "z"}]
+    assert rejects == []
+
+
 def test_a_column_that_is_not_there_is_fatal(tmp_path: Path) -> None:
     """A type for an unknown column is a mistake in the machine."""
     path = write(tmp_path / "x.csv", b"a\n1\n")

@@ -39,7 +39,7 @@ class Quick:
         lines: The file, behind its header.
         header: The names of its columns.
         meanings: What the cells of each mean.
-        delimiter: The character between two cells.
+        delimiter: The character between two cells, neither a quote nor a line's end.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Quick:
             return None
         text = block.decode()
         text = text.removesuffix("\n").removesuffix("\r").replace("\r\n", "\n")
-        if "\r" in text or self._delimiter in "\r\n":
+        if "\r" in text:
             return None
         width = len(self._header)
         rows = text.split("\n")

@@ -64,17 +64,22 @@ def read_csv(
             A ValueError rejects the record. `int`, `float` and `bool` are strict:
             no blanks, no underscores, and a bool is true or false (or 1 or 0).
         nulls: Cells that mean None, for example ("NA",).
-        delimiter: The character between two cells.
+        delimiter: The character between two cells; no quote and no end of a line.
         compression: "gzip", "bz2", "xz", "zstd", None, or by the ending of each name.
         storage_options: What fsspec is told of a URL's place; secrets by reference
             ("env:NAME" or "file:/PATH").
 
     Raises:
         Fatal: If a file cannot be read, has no usable header, or is no longer the one
-            that the cursor belongs to.
+            that the cursor belongs to, or `delimiter` can be none.
         ConnectionError: If a file's place cannot be reached, or fails.
         DataError: If fsspec, or a library for the place or the compression, is not installed.
     """
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise Fatal(
+            f"read_csv: delimiter is {delimiter[:80]!r}, and cells are parted by one character that"
+            ' is no quote and no end of a line: delimiter=";"; nothing was read'
+        )
     walk = Walk(path, find(path, storage_options), task.cursor)
     layout = _Layout(types or {}, frozenset(nulls), delimiter)
     if walk.passed is not None:
