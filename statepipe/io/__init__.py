@@ -4,6 +4,7 @@ The ends: the only floor that touches data outside the store and the stage.
     files          sources for CSV and JSON Lines, with cursors (lines: positions in bytes)
     rest/          a source for REST APIs (secrets: credentials by reference)
     sql/           a source for databases, through SQLAlchemy
+    changed        what a source says when a cursor is not one of what it reads now
     jsontext       JSON without what Python's parser would take in silence
     plainjson      plain data as JSON, and back once somebody has edited it
     arrow          columnar batches

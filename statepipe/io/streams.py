@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 from statepipe.batch import Batch
-from statepipe.errors import Fatal
 from statepipe.io import arrow
+from statepipe.io.changed import changed
 from statepipe.model import Task
 
 _DIGEST_BYTES: Final = 8
@@ -83,8 +83,5 @@ def _read(cursor: Any) -> tuple[int, bytes | None]:  # noqa: ANN401  (plain data
 
 
 def _refuse(reason: str) -> NoReturn:
-    raise Fatal(
-        f"the stream is not what this instance began to read: {reason}; batches read before are"
-        " safe. Return the same rows in the same order whenever it is asked for (ORDER BY), or"
-        " rewind to the state that reads it, to read it from the start"
-    )
+    remedy = "Return the same rows in the same order whenever it is asked for (ORDER BY)"
+    raise changed("the stream", reason, remedy=remedy)

@@ -33,6 +33,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, NoReturn, Self
 
 from statepipe.errors import Fatal
+from statepipe.io.changed import changed
 from statepipe.io.files.found import BLOCK_BYTES, Opened
 from statepipe.io.files.unpacking import DamagedError, kind_of, unpacked
 from statepipe.io.rows import Value
@@ -336,11 +337,7 @@ class Lines:
         )
 
     def _refuse(self, reason: str) -> NoReturn:
-        raise Fatal(
-            f"{self.shown} is not what this instance began to read: {reason};"
-            " batches read before are safe. Put the file back and resume, or rewind to"
-            " the state that reads it, to read it from the start"
-        )
+        raise changed(self.shown, reason, remedy="Put the file back and resume")
 
 
 def _lines_of(block: bytes) -> list[bytes]:

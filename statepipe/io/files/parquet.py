@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn
 from statepipe.batch import Batch
 from statepipe.errors import DataError, Fatal, StatepipeError
 from statepipe.io.arrow import Cutter
+from statepipe.io.changed import changed
 from statepipe.io.files.found import Opened
 from statepipe.io.files.places import find
 from statepipe.io.files.walk import Walk
@@ -181,11 +182,7 @@ def _refuse(opened: Opened, reason: str, error: Exception | None = None) -> NoRe
 
 
 def _changed(opened: Opened, reason: str) -> NoReturn:
-    raise Fatal(
-        f"{opened.shown} is not what this instance began to read: {reason};"
-        " batches read before are safe. Put the file back with its old time and resume, or"
-        " rewind to the state that reads it, to read it from the start"
-    )
+    raise changed(opened.shown, reason, remedy="Put the file back with its old time and resume")
 
 
 def _parquet_file(opened: Opened) -> Any:  # noqa: ANN401  (of a library, or plain data)

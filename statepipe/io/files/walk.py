@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from statepipe.errors import Fatal
+from statepipe.io.changed import changed
 from statepipe.io.files.found import Found, Opened
 from statepipe.io.files.globs import has_magic
 from statepipe.io.files.trail import Trail
@@ -95,8 +95,5 @@ class Walk:
         self.passed = self._found[0] if read else None
 
     def _refuse(self, reason: str) -> NoReturn:
-        raise Fatal(
-            f"{self._path} is not what this instance began to read: {reason};"
-            " batches read before are safe. Put the files back and resume, or rewind to"
-            " the state that reads them, to read them from the start"
-        )
+        remedy = "Put the files back and resume"
+        raise changed(str(self._path), reason, remedy=remedy, it="them")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from statepipe.errors import Fatal
+from statepipe.io.changed import changed
 from statepipe.io.rest.pages import Token, UnusableError
 
 #: Pages in a row that look the same: the API does not look at what it is asked.
@@ -67,9 +68,9 @@ class Position:
             Fatal: If it was not made by a read of the same thing.
         """
         if type(cursor) is not dict or set(cursor) != set(_KEPT):
-            raise Fatal(_foreign("the cursor was not made by read_rest"))
+            raise _foreign("the cursor was not made by read_rest")
         if cursor["of"] != of:
-            raise Fatal(_foreign("the address, its parameters or the way of paging have changed"))
+            raise _foreign("the address, its parameters or the way of paging have changed")
         return cls(**{field: cursor[name] for name, field in _KEPT.items()})
 
     def cursor(self) -> dict[str, Any]:
@@ -151,9 +152,5 @@ def _digest(value: object) -> bytes:
     return hashlib.blake2b(repr(value).encode(errors="replace"), digest_size=_DIGEST_BYTES).digest()
 
 
-def _foreign(reason: str) -> str:
-    return (
-        f"this is not what this instance began to read: {reason}; batches read before are"
-        " safe. Read the same again and resume, or rewind to the state that reads it, to"
-        " read it from the start"
-    )
+def _foreign(reason: str) -> Fatal:
+    return changed("this", reason, remedy="Read the same again and resume")

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from statepipe.errors import Fatal
+from statepipe.io.changed import changed
 
 Key = tuple[Any, ...]
 
@@ -84,9 +85,9 @@ class Position:
             Fatal: If it was not made by a read of the same thing.
         """
         if type(cursor) is not dict or set(cursor) != _KEPT:
-            raise Fatal(_foreign("the cursor was not made by read_sql"))
+            raise _foreign("the cursor was not made by read_sql")
         if cursor["of"] != asked.identity:
-            raise Fatal(_foreign("the table, the query, its parameters or the key have changed"))
+            raise _foreign("the table, the query, its parameters or the key have changed")
         after = tuple(map(_unpacked, cursor["after"]))
         return cls(of=cursor["of"], after=after, until=_unpacked(cursor["until"]))
 
@@ -114,9 +115,5 @@ def _unpacked(value: Any) -> Any:  # noqa: ANN401  (as above)
     return value[1].replace(tzinfo=None) if type(value) is tuple else value
 
 
-def _foreign(reason: str) -> str:
-    return (
-        f"this is not what this instance began to read: {reason}; batches read before are"
-        " safe. Read the same again and resume, or rewind to the state that reads it, to"
-        " read it from the start"
-    )
+def _foreign(reason: str) -> Fatal:
+    return changed("this", reason, remedy="Read the same again and resume")
