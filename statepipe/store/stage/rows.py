@@ -1,7 +1,7 @@
 """
 Rows about data: staged batches, load plans, and their removal when nobody needs them.
 
-The files themselves are `stage.py`'s; a row here is what makes a file exist.
+The files themselves are `directory.py`'s; a row here is what makes a file exist.
 """
 
 import json
@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 from statepipe.model import Plan, Staged, Stay
 from statepipe.sqlite import sqlite3
 
-# A state has one task, of its own name; without it the key would be searched by half.
 #: Batches of a plan that are read at a time: a plan may be longer than one answer can be.
 PLAN_PAGE: Final = 1_000
 
+# A state has one task, of its own name; without it the key would be searched by half.
 _ONE = """
 SELECT number, records, bytes, sha256, format, file, body, cursor, read
   FROM batch
