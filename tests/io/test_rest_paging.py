@@ -254,6 +254,40 @@ def test_an_answer_that_contradicts_itself_is_not_taken(
     assert source._rejects == []
 
 
+def by_offset_in_pages_of_its_own(request: Request) -> Reply:
+    """Three rows a page, whatever `limit` is."""
+    start = int(request.query["offset"])
+    return as_json({"items": ROWS[start : start + 3]})
+
+
+@pytest.mark.parametrize("pages", [ByOffset(limit=2), ByOffset(limit=1)], ids=["2", "1"])
+def test_more_records_than_were_asked_for_are_not_taken(pages: Pages) -> None:
+    """Whether the API counts by its own pages or by `limit`, it does not say."""
+    with (
+        serving(by_offset_in_pages_of_its_own) as web,
+        pytest.raises(BadAnswer, match=r"has 3 records, and \d were asked for.*limit=3"),
+    ):
+        list(read_rest(task(), web.url, records="$.items", pages=pages))
+
+    assert len(web.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "pages", [ByOffset(limit_param=None, limit=2), ByOffset(limit=3)], ids=["none", "3"]
+)
+def test_an_api_with_pages_of_its_own_size_gives_each_record_once(pages: Pages) -> None:
+    """The next offset is behind all that came."""
+    with serving(by_offset_in_pages_of_its_own) as web:
+
+        def rows(source: Task) -> Any:  # noqa: ANN401  (an iterator of batches)
+            return read_rest(source, web.url, records="$.items", pages=pages)
+
+        assert read(rows) == (ROWS, [])
+
+    assert [request.query["offset"] for request in web.requests] == ["0", "3", "6", "7"]
+    assert ("limit" in web.requests[0].query) == (pages == ByOffset(limit=3))
+
+
 def test_records_that_are_removed_while_they_are_read_are_not_missed() -> None:
     """The lowest total that was named is what must come."""
 

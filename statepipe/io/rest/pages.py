@@ -133,12 +133,15 @@ class ByOffset:
     So many records from the n-th on; the end is the total, if the API says it, or nothing.
 
     The next offset is behind the records that came, not behind those that were asked for:
-    an API that gives fewer than `limit` a page loses nothing.
+    an API that gives fewer than `limit` a page loses nothing. A page of more than were asked
+    for is not taken: an offset behind all of them would lose records if the API counts by
+    `limit`, one behind `limit` would read them twice if it does not.
 
     Attributes:
         param: Name of the parameter with the number of records before the page.
-        limit_param: Name of the parameter with the size of a page; None to send none.
-        limit: The size of a page, at least 1.
+        limit_param: Name of the parameter with the size of a page; None to send none, for
+            an API whose pages have a size of their own.
+        limit: The size of a page, at least 1; without a `limit_param` it means nothing.
         more: Path to true or false: is there another page?
 
     Raises:
@@ -168,7 +171,13 @@ class ByOffset:
     def following(self, token: Token, page: Page) -> Token | None:
         """Return the next offset; None after the last page."""
         assert type(token) is int
-        offset = token + min(page.records, self.limit)
+        if self.limit_param is not None and page.records > self.limit:
+            raise UnusableError(
+                f"the page has {page.records} records, and {self.limit} were asked for, so where"
+                " the next begins is not known; if that is the size of its pages, read with"
+                f" ByOffset(limit={page.records}), or with limit_param=None"
+            )
+        offset = token + page.records
         if self.more is not None:
             ends = not _flag(self.more, page)
         elif page.total is not None:
