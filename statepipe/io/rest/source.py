@@ -34,6 +34,9 @@ from statepipe.model import Record, Task
 #: Most characters of a rejected item that are kept.
 ASIDE_CHARS_MAX: Final = 64 * 1024
 
+#: Most pages of one batch, however few records they have: what a kill makes us ask for again.
+BATCH_PAGES_MAX: Final = 100
+
 #: As much of a body as is looked at for a quotation.
 _QUOTED_FROM_CHARS: Final = 16 * 1024
 
@@ -76,8 +79,9 @@ def read_rest(  # noqa: PLR0913  (an API differs in all of these, and each has i
     """
     Yield the records of an API from `task.cursor` on, in batches of whole pages.
 
-    A batch is committed as soon as it has `task.batch_size` records, and before an error is
-    raised. Records that the API gives twice are read twice: a key of the destination, or the
+    A batch is committed as soon as it has `task.batch_size` records or is of
+    `BATCH_PAGES_MAX` pages, and before an error is raised; it has no records if its pages had
+    none. Records that the API gives twice are read twice: a key of the destination, or the
     transform, has to make one of them.
 
     Args:
@@ -127,7 +131,7 @@ def read_rest(  # noqa: PLR0913  (an API differs in all of these, and each has i
 
 def _batches(task: Task, connection: Any, read: _Read, at: Position) -> Iterator[Batch]:  # noqa: ANN401  (http is imported late)
     clean: list[Record] = []
-    handled = 0
+    kept = at
     while at.next is not None:
         task.heartbeat()
         try:
@@ -135,19 +139,22 @@ def _batches(task: Task, connection: Any, read: _Read, at: Position) -> Iterator
         except TaskCancelled:
             raise
         except Exception:
-            # What came before the failure is whole: it need not be asked for again.
-            if handled:
+            # What came before the failure is whole, records or none: it need not be asked for
+            # again. Without that, failures that come more often than records would be for ever.
+            if at.pages > kept.pages:
                 yield Batch(clean, cursor=at.cursor())
             raise
         at = taken.ahead
         clean += taken.clean
         for record, reason in taken.rejects:
             task.reject(record, reason)
-        handled += len(taken.clean) + len(taken.rejects)
-        if handled >= task.batch_size:
+        is_full = at.records - kept.records >= task.batch_size
+        is_long = at.pages - kept.pages >= BATCH_PAGES_MAX and at.next is not None
+        if is_full or is_long:
             yield Batch(clean, cursor=at.cursor())
-            clean, handled = [], 0
-    if handled:
+            clean, kept = [], at
+    # Pages without records at the very end are worth no batch: the end itself is committed.
+    if at.records > kept.records:
         yield Batch(clean, cursor=at.cursor())
 
 
