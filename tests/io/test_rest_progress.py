@@ -13,14 +13,15 @@ import pytest
 from statepipe.batch import Batch
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.errors import BadAnswer, Throttled
-from statepipe.io.rest.pages import ByCursor, ByPage
+from statepipe.errors import BadAnswer, Fatal, Throttled
+from statepipe.io.rest.pages import ByCursor, ByLink, ByPage, Pages
+from statepipe.io.rest.position import ALIKE_MAX, LoopError, Position
 from statepipe.io.rest.source import BATCH_PAGES_MAX, read_rest
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.states.tasks import Load, Run
 from statepipe.machine.states.watermark import Incremental
 from statepipe.model import Record, Task
-from statepipe.store.codec import decode
+from statepipe.store.codec import decode, encode
 from statepipe.store.reading import Reader
 from statepipe.testing import violations
 from tests.io.reading import task
@@ -119,6 +120,67 @@ def test_what_fails_behind_a_batch_of_whole_size_commits_no_second_one() -> None
         assert next(reading).records == [{"n": 1}]
         with pytest.raises(BadAnswer):
             next(reading)
+
+
+@pytest.mark.parametrize("pages", [ByPage(more="$.more"), ByPage(last="$.last")], ids=str)
+@pytest.mark.parametrize("rows", [0, 3])
+def test_page_numbers_that_never_end_are_noticed(pages: Pages, rows: int) -> None:
+    """The API says that there is more, and gives nothing: another number would change nothing."""
+
+    def answer(request: Request) -> Reply:
+        items = [{"n": 1}] if int(request.query["page"]) <= rows else []
+        return as_json({"items": items, "more": True, "last": 10**9})
+
+    def rest(cursor: object = None) -> list[Batch]:
+        reading = read_rest(task(cursor=cursor), web.url, records="$.items", pages=pages)
+        found: list[Batch] = []
+        with pytest.raises(Fatal, match=f"the last {ALIKE_MAX + 1} pages have no records"):
+            found.extend(reading)  # it keeps what came before the error
+        return found
+
+    with serving(answer) as web:
+        batches = rest()
+        asked = len(web.requests)
+        again = rest(batches[-1].cursor)
+
+    assert asked == rows + ALIKE_MAX + 1
+    assert sum(len(batch.records) for batch in batches) == rows
+    assert (again, len(web.requests)) == ([], asked + 1), "a resume asks once more"
+
+
+def test_page_numbers_that_end_after_empty_pages_are_read() -> None:
+    """Some filter behind their numbers: what is empty is not the end, and what is said counts."""
+
+    def answer(request: Request) -> Reply:
+        page = int(request.query["page"])
+        rows = [] if 1 < page <= ALIKE_MAX else [{"n": page}]
+        return as_json({"items": rows, "more": page <= ALIKE_MAX + 1})
+
+    with serving(answer) as web:
+        reading = read_rest(task(), web.url, records="$.items", pages=ByPage(more="$.more"))
+        found = [record["n"] for batch in reading for record in batch.records]
+
+    assert found == [1, ALIKE_MAX + 1, ALIKE_MAX + 2]
+
+
+@pytest.mark.parametrize("pages", [ByCursor(), ByLink("$.next")], ids=["cursor", "link"])
+def test_empty_pages_that_each_lead_on_are_followed_for_long(pages: Pages) -> None:
+    """A filter behind a cursor may find nothing for long; for ever is too long, over any crash."""
+
+    def read_empty(number: int) -> Position:
+        at = Position.start(of="", first="")
+        for each in range(number):
+            at = Position.resumed(decode(encode(at.cursor())), of="").after(
+                token=str(each), records=0, content=None, total=None, empty_max=pages.empty_max
+            )
+        return at
+
+    at = read_empty(10_000)
+
+    last = at.after(token=None, records=0, content=None, total=None, empty_max=pages.empty_max)
+    assert last.next is None
+    with pytest.raises(LoopError, match="the last 10001 pages have no records"):
+        at.after(token="x", records=0, content=None, total=None, empty_max=pages.empty_max)
 
 
 def machine(url: str) -> Machine:

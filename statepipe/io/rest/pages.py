@@ -21,7 +21,7 @@ as stable as the API makes them.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from statepipe.errors import DefinitionError
@@ -31,6 +31,15 @@ Token = int | str
 
 #: A token of a cursor or a link that is the start.
 _START: Final = ""
+
+#: Pages without records in a row, of numbers that we count up ourselves. The API says nothing
+#: with them but that there is more; where it always says so, they would go on for ever.
+_EMPTY_OF_OURS_MAX: Final = 100
+
+#: The same where each page names the next. Who filters behind a cursor (as DynamoDB and many
+#: searches do) gives a page for what was looked through, not for what was found: a long run of
+#: empty ones is legal, and ends.
+_EMPTY_OF_THEIRS_MAX: Final = 10_000
 
 
 class UnusableError(ValueError):
@@ -50,7 +59,14 @@ class Page(NamedTuple):
 
 
 class Pages(Protocol):
-    """A way of paging."""
+    """
+    A way of paging.
+
+    Attributes:
+        empty_max: Pages without records that may follow one in a row, if there is more.
+    """
+
+    empty_max: ClassVar[int]
 
     def first(self) -> Token:
         """Return the token of the first request."""
@@ -70,6 +86,8 @@ class Pages(Protocol):
 @dataclass(frozen=True, slots=True)
 class AllAtOnce:
     """One request, one answer with all records."""
+
+    empty_max: ClassVar[int] = _EMPTY_OF_OURS_MAX
 
     def first(self) -> Token:
         """Return the only token."""
@@ -97,6 +115,8 @@ class ByPage:
     Raises:
         DefinitionError: If a path is none.
     """
+
+    empty_max: ClassVar[int] = _EMPTY_OF_OURS_MAX
 
     param: str = "page"
     start: int = 1
@@ -147,6 +167,8 @@ class ByOffset:
     Raises:
         DefinitionError: If `limit` is below 1, or a path is none.
     """
+
+    empty_max: ClassVar[int] = _EMPTY_OF_OURS_MAX
 
     param: str = "offset"
     limit_param: str | None = "limit"
@@ -205,6 +227,8 @@ class ByCursor:
         DefinitionError: If a path is none.
     """
 
+    empty_max: ClassVar[int] = _EMPTY_OF_THEIRS_MAX
+
     param: str = "cursor"
     path: str = "$.next_cursor"
     more: str | None = None
@@ -247,6 +271,8 @@ class ByLink:
     Raises:
         DefinitionError: If `path` is none.
     """
+
+    empty_max: ClassVar[int] = _EMPTY_OF_THEIRS_MAX
 
     path: str | None = None
 

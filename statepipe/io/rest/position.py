@@ -9,6 +9,9 @@ A token that comes again is noticed at once if it was one of the last `_RECENT`,
 case before three times as many pages as the way into the circle and once around it: kept
 besides is the token of every page whose number is a power of two, the newest only, which
 the circle must meet (Brent). So a cursor is of one size, however many pages there are.
+
+Pages without records whose tokens differ are no circle, but must end, too: how many of them in
+a row may be legal is for the way of paging to say.
 """
 
 import hashlib
@@ -78,7 +81,13 @@ class Position:
         return {name: getattr(self, field) for name, field in _KEPT.items()}
 
     def after(
-        self, *, token: Token | None, records: int, content: object, total: int | None
+        self,
+        *,
+        token: Token | None,
+        records: int,
+        content: object,
+        total: int | None,
+        empty_max: int,
     ) -> Self:
         """
         Return the position after a page.
@@ -88,16 +97,19 @@ class Position:
             records: Records in the page.
             content: What pages are compared by: their first record and their last.
             total: How many there are in all, if the API says.
+            empty_max: Most pages without records in a row, besides the first of them.
 
         Raises:
-            LoopError: If the pages go in circles.
+            LoopError: If the pages go in circles, or are empty for ever.
             UnusableError: If the pages end before there were as many records as the API
                 says there are, or `token` is too long to be kept.
         """
         seen = _digest(content)
-        alike = self._alike + 1 if records and seen == self._content else 0
-        if alike >= ALIKE_MAX:
+        alike = self._alike + 1 if seen == self._content else 0
+        if records and alike >= ALIKE_MAX:
             raise LoopError(f"the last {alike + 1} pages are the same")
+        if not records and token is not None and alike >= empty_max:
+            raise LoopError(f"the last {alike + 1} pages have no records, and say there are more")
         so_far = self.records + records
         least = min((each for each in (self.least, total) if each is not None), default=None)
         if token is None and least is not None and so_far < least:

@@ -181,7 +181,13 @@ def _take(connection: Any, read: _Read, at: Position) -> _Taken:  # noqa: ANN401
         )
         token = read.pages.following(at.next, page)
         ends = (items[0], items[-1]) if items else None
-        ahead = at.after(token=token, records=len(items), content=ends, total=total)
+        ahead = at.after(
+            token=token,
+            records=len(items),
+            content=ends,
+            total=total,
+            empty_max=read.pages.empty_max,
+        )
     except (MalformedError, UnusableError) as error:
         said = quoted(connection.masked(answer.text[:_QUOTED_FROM_CHARS]))
         raise BadAnswer(f"{where}: {error}{said}") from error
