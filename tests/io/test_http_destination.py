@@ -259,6 +259,13 @@ def test_what_no_repetition_mends_says_so_with_the_answers_words(status: int) ->
     assert "`auth`" in refusal.value.next_step
 
 
+def test_a_part_that_was_taken_is_not_given_again_because_a_header_says_so() -> None:
+    """Who has no key to know it by would take that part twice; a person decides."""
+    reply = as_json({}, status=207, headers={"Retry-After": "1"})
+    with serving(lambda _: reply) as web, pytest.raises(DataError, match="207"):
+        load(web)
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_redirect_is_followed(status: int) -> None:
     """Not even to the same host: most of them would make a GET of it."""

@@ -161,12 +161,26 @@ def test_a_body_larger_than_allowed_is_fatal_before_it_is_in_memory() -> None:
         (as_json({}, status=429, headers={"Retry-After": "7"}), 7.0),
         (as_json({}, status=503, headers={"Retry-After": "120"}), 120.0),
         (as_json({}, status=403, headers={"Retry-After": "60"}), 60.0),
+        (as_json({}, status=202, headers={"Retry-After": "60"}), 60.0),
+        (Reply(status=204, headers={"Retry-After": "60"}), 60.0),
+        (as_json({}, status=302, headers={"Retry-After": "60"}), 60.0),
+        (Reply(status=304, headers={"Retry-After": "60"}), 60.0),
+        (
+            as_json(
+                {}, status=202, headers={"Date": NOW, "Retry-After": NOW.replace("08:49", "08:51")}
+            ),
+            120.0,
+        ),
         (
             as_json(
                 {}, status=429, headers={"Date": NOW, "Retry-After": NOW.replace("08:49", "08:51")}
             ),
             120.0,
         ),
+        (Reply(body=b"Sorry", headers={"Retry-After": "60", "Content-Type": "text/html"}), 60.0),
+        (as_json({"status": "pending"}, headers={"Retry-After": "60"}), 60.0),
+        (Reply(body=b'["\xff"]', headers={"Retry-After": "60"}), 60.0),
+        (Reply(body=b"Sorry", headers={"Retry-After": "60"}), 60.0),
     ],
 )
 def test_a_pause_that_is_asked_for_wins(reply: Reply, pause_s: float | None) -> None:
@@ -175,6 +189,14 @@ def test_a_pause_that_is_asked_for_wins(reply: Reply, pause_s: float | None) -> 
 
     assert type(error) is Throttled
     assert error.retry_after == pause_s
+
+
+def test_a_pause_that_a_whole_page_asks_for_is_none() -> None:
+    """It is not refused, so there is nothing to come back for."""
+    with serving(lambda _: as_json(ROWS, headers={"Retry-After": "60"})) as web:
+        (batch,) = read_rest(task(), web.url)
+
+    assert batch.records == ROWS
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ What an answer means before its content is looked at: go on, come later, or neve
 
     failure_of     status and headers -> the error to raise, None for a page
     failure_of_post  the same where records were given, or what was said of them
+    no_page        the same for a page that turns out to be none
     retry_after_s  how long to stay away, in both forms of Retry-After
     next_link      where the `Link` header leads on
     is_json        may the body be JSON, by its Content-Type?
@@ -62,7 +63,7 @@ def failure_of(
             has no date of its own.
 
     Returns:
-        Throttled for 429, and for any failure that names a time to come back; BadAnswer for
+        Throttled for 429, and for whatever names a time to come back; BadAnswer for
         what may pass by itself (5xx, 408, 425, an answer without a page); else Fatal.
     """
     if status in _PAGES:
@@ -95,6 +96,9 @@ def failure_of_post(
     if HTTPStatus.MULTIPLE_CHOICES <= status < _CLIENT_ERRORS:
         where = f" to {headers['location']}" if "location" in headers else ""
         return Fatal(f"{_named(status)}{where}: redirects are not followed; nothing was taken")
+    if status < _CLIENT_ERRORS:
+        # Part of it was taken: to give all of it again is not for a header to decide.
+        return Fatal(f"{_named(status)}{quoted(body)}")
     failure = _failure(status, headers, body=body, now_ms=now_ms)
     if isinstance(failure, Fatal) and status in _REFUSED:
         return str(failure)
@@ -107,13 +111,17 @@ def _failure(
     status: int, headers: Mapping[str, str], *, body: str, now_ms: int
 ) -> BadAnswer | Fatal | Throttled:
     said = f"{_named(status)}{quoted(body)}"
-    if status >= _CLIENT_ERRORS:
-        pause_s = retry_after_s(headers, now_ms=now_ms)
-        if status == HTTPStatus.TOO_MANY_REQUESTS or pause_s is not None:
-            return Throttled(said, retry_after=pause_s)
+    pause_s = retry_after_s(headers, now_ms=now_ms)
+    if status == HTTPStatus.TOO_MANY_REQUESTS or pause_s is not None:
+        return Throttled(said, retry_after=pause_s)
     if status >= _SERVER_ERRORS or status in _PASSING:
         return BadAnswer(said)
     return Fatal(said)
+
+
+def no_page(said: str, *, pause_s: float | None) -> BadAnswer | Throttled:
+    """Return the error that an answer is which promised a page; a pause it asks for wins."""
+    return BadAnswer(said) if pause_s is None else Throttled(said, retry_after=pause_s)
 
 
 def retry_after_s(headers: Mapping[str, str], *, now_ms: int) -> float | None:

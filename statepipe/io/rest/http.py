@@ -29,7 +29,9 @@ from statepipe.io.rest.answers import (
     failure_of_post,
     is_json,
     next_link,
+    no_page,
     quoted,
+    retry_after_s,
 )
 from statepipe.io.rest.credentials import Added, Credentials
 from statepipe.io.rest.limits import HttpLimits
@@ -59,11 +61,13 @@ class Answer(NamedTuple):
         url: Where it came from, redirects followed.
         text: Its body.
         link: The target of its `Link` header with rel="next", as it stands there.
+        pause_s: Seconds to stay away, should it be no page; None if it does not ask for that.
     """
 
     url: str
     text: str
     link: str | None
+    pause_s: float | None
 
 
 class Connection:
@@ -235,26 +239,28 @@ class Connection:
         return self._secrets.hides(text)
 
     def _page(self, response: httpx2.Response, url: str, *, ends_ms: int) -> Answer:
-        headers = response.headers
+        headers, now_ms = response.headers, self._clock.now_ms()
         failure = failure_of(
             response.status_code,
             headers,
             body=self._beginning(response, ends_ms) if not response.is_success else "",
-            now_ms=self._clock.now_ms(),
+            now_ms=now_ms,
         )
         if failure is not None:
             failure.args = (self.masked(f"GET {url}: {failure}"),)
             raise failure
+        pause_s = retry_after_s(headers, now_ms=now_ms)
         if not is_json(headers.get("content-type")):
             kind = headers["content-type"]
             said = quoted(self._beginning(response, ends_ms))
-            raise BadAnswer(self.masked(f"GET {url}: {kind} instead of JSON{said}"))
+            said = self.masked(f"GET {url}: {kind} instead of JSON{said}")
+            raise no_page(said, pause_s=pause_s)
         body = b"".join(self._body(response, ends_ms, what=f"GET {url}"))
         try:
             text = body.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise BadAnswer(f"GET {url}: not UTF-8: {error.reason}") from error
-        return Answer(url, text, next_link(headers.get("link")))
+            raise no_page(f"GET {url}: not UTF-8: {error.reason}", pause_s=pause_s) from error
+        return Answer(url, text, next_link(headers.get("link")), pause_s)
 
     def _body(self, response: httpx2.Response, ends_ms: int, *, what: str) -> Iterator[bytes]:
         """Yield the body in pieces; silence between two has its own limit, this bounds them all."""

@@ -22,9 +22,9 @@ from typing import Any, Final, NamedTuple
 
 from statepipe.batch import Batch
 from statepipe.effects import Auth
-from statepipe.errors import BadAnswer, DataError, Fatal, TaskCancelled
+from statepipe.errors import DataError, Fatal, TaskCancelled
 from statepipe.io.jsontext import Document, MalformedError, parse_document, text_of
-from statepipe.io.rest.answers import quoted
+from statepipe.io.rest.answers import no_page, quoted
 from statepipe.io.rest.limits import HttpLimits
 from statepipe.io.rest.pages import AllAtOnce, Page, Pages, UnusableError, total_of, with_params
 from statepipe.io.rest.paths import MISSING, Path
@@ -190,7 +190,7 @@ def _take(connection: Any, read: _Read, at: Position) -> _Taken:  # noqa: ANN401
         )
     except (MalformedError, UnusableError) as error:
         said = quoted(connection.masked(answer.text[:_QUOTED_FROM_CHARS]))
-        raise BadAnswer(f"{where}: {error}{said}") from error
+        raise no_page(f"{where}: {error}{said}", pause_s=answer.pause_s) from error
     except LoopError as error:
         raise Fatal(f"{where}: {error}; nothing of it was taken") from error
     except RecursionError as error:
