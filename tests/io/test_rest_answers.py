@@ -191,6 +191,17 @@ def test_a_pause_that_is_asked_for_wins(reply: Reply, pause_s: float | None) -> 
     assert error.retry_after == pause_s
 
 
+@pytest.mark.parametrize("when", ["0", NOW, NOW.replace("1994", "1993")])
+@pytest.mark.parametrize("status", [403, 404, 503, 202])
+def test_who_may_come_back_at_once_does_so_by_policy(status: int, when: str) -> None:
+    """A moment that has just passed on the way is no reason never to come again."""
+    error = failure(as_json({}, status=status, headers={"Date": NOW, "Retry-After": when}))
+
+    assert type(error) is Throttled
+    assert error.retry_after is None
+    assert Policy().retries(names_of(error))
+
+
 def test_a_pause_that_a_whole_page_asks_for_is_none() -> None:
     """It is not refused, so there is nothing to come back for."""
     with serving(lambda _: as_json(ROWS, headers={"Retry-After": "60"})) as web:
@@ -205,6 +216,8 @@ def test_a_pause_that_a_whole_page_asks_for_is_none() -> None:
         ({}, None),
         ({"retry-after": "0"}, None),
         ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after": "60, 120"}, 120.0),
+        ({"retry-after": "60, soon"}, None),
         ({"retry-after": "soon"}, None),
         ({"retry-after": "-5"}, None),
         ({"retry-after": "9" * 400}, None),

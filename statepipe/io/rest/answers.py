@@ -111,9 +111,10 @@ def _failure(
     status: int, headers: Mapping[str, str], *, body: str, now_ms: int
 ) -> BadAnswer | Fatal | Throttled:
     said = f"{_named(status)}{quoted(body)}"
-    pause_s = retry_after_s(headers, now_ms=now_ms)
-    if status == HTTPStatus.TOO_MANY_REQUESTS or pause_s is not None:
-        return Throttled(said, retry_after=pause_s)
+    asked_s = _asked_s(headers, now_ms=now_ms)
+    if status == HTTPStatus.TOO_MANY_REQUESTS or asked_s is not None:
+        # No time to wait is still an invitation to come back.
+        return Throttled(said, retry_after=retry_after_s(headers, now_ms=now_ms))
     if status >= _SERVER_ERRORS or status in _PASSING:
         return BadAnswer(said)
     return Fatal(said)
@@ -131,12 +132,22 @@ def retry_after_s(headers: Mapping[str, str], *, now_ms: int) -> float | None:
     A date is compared with the answer's own `Date`, so that clocks that differ do no harm:
     `Date` has lost its fraction of a second, so the pause is never too short.
     """
+    seconds = _asked_s(headers, now_ms=now_ms)
+    return seconds if seconds is not None and seconds > 0 else None
+
+
+def _asked_s(headers: Mapping[str, str], *, now_ms: int) -> float | None:
+    """Return the same, 0 or less for a time that has come; None if it does not ask."""
     text = headers.get("retry-after", "").strip()
     try:
-        seconds = float(text) if text[:1].isdigit() else _between(headers.get("date"), text, now_ms)
+        if text[:1].isdigit():
+            # Of two, as from an API and a proxy before it, both are kept by the longer one.
+            seconds = max(map(float, text.split(",")))
+        else:
+            seconds = _between(headers.get("date"), text, now_ms)
     except (ValueError, OverflowError):
         return None
-    return seconds if math.isfinite(seconds) and seconds > 0 else None
+    return seconds if math.isfinite(seconds) else None
 
 
 def next_link(header: str | None) -> str | None:
