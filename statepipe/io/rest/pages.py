@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Final, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from statepipe.errors import DefinitionError
+from statepipe.io.jsontext import Odd
 from statepipe.io.rest.paths import MISSING, Path
 
 Token = int | str
@@ -256,7 +257,7 @@ class ByCursor:
             return None
         if type(cursor) is int or type(cursor) is str:
             return cursor
-        raise UnusableError(f"{self.path} is {_kind(cursor)}, not a cursor")
+        raise UnusableError(f"{self.path} is {kind_of(cursor)}, not a cursor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +295,7 @@ class ByLink:
         if link is None or link is MISSING or link == "":
             return None
         if type(link) is not str:
-            raise UnusableError(f"{self.path} is {_kind(link)}, not a link")
+            raise UnusableError(f"{self.path} is {kind_of(link)}, not a link")
         return page.follow(link)
 
 
@@ -345,18 +346,21 @@ def _count(path: str, page: Page) -> int:
 def _number(path: str, document: object) -> int:
     value = Path.parse(path).find(document)
     if type(value) is not int or value < 0:
-        raise UnusableError(f"{path} is {_kind(value)}, not a number of things")
+        raise UnusableError(f"{path} is {kind_of(value)}, not a number of things")
     return value
 
 
 def _flag(path: str, page: Page) -> bool:
     value = Path.parse(path).find(page.document)
     if type(value) is not bool:
-        raise UnusableError(f"{path} is {_kind(value)}, neither true nor false")
+        raise UnusableError(f"{path} is {kind_of(value)}, neither true nor false")
     return value
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """Return what there is instead of what was looked for, after "is": "missing"."""
+    if type(value) is Odd:
+        return f"unusable ({value.reason})"
     return "missing" if value is MISSING else f"of type {type(value).__name__}"
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from statepipe.errors import DefinitionError
+from statepipe.io.jsontext import Odd
 
 #: What is found where nothing is; None is something that may be there.
 MISSING: Final = object()
@@ -48,9 +49,15 @@ class Path:
         return cls(text, tuple(steps))
 
     def find(self, document: Any) -> Any:  # noqa: ANN401  (whatever is there)
-        """Return what is at the path, `MISSING` if nothing is."""
+        """
+        Return what is at the path, `MISSING` if nothing is.
+
+        What is odd on the way is returned itself: nobody can say what is behind it.
+        """
         found = document
         for step in self._steps:
+            if type(found) is Odd:
+                break
             if type(step) is str and type(found) is dict:
                 found = found.get(step, MISSING)
             elif type(step) is int and type(found) is list and -len(found) <= step < len(found):

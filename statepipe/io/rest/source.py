@@ -26,8 +26,16 @@ from statepipe.errors import DataError, Fatal, TaskCancelled
 from statepipe.io.jsontext import Document, MalformedError, parse_document, text_of
 from statepipe.io.rest.answers import no_page, quoted
 from statepipe.io.rest.limits import HttpLimits
-from statepipe.io.rest.pages import AllAtOnce, Page, Pages, UnusableError, total_of, with_params
-from statepipe.io.rest.paths import MISSING, Path
+from statepipe.io.rest.pages import (
+    AllAtOnce,
+    Page,
+    Pages,
+    UnusableError,
+    kind_of,
+    total_of,
+    with_params,
+)
+from statepipe.io.rest.paths import Path
 from statepipe.io.rest.position import LoopError, Position
 from statepipe.model import Record, Task
 
@@ -203,8 +211,7 @@ def _take(connection: Any, read: _Read, at: Position) -> _Taken:  # noqa: ANN401
 def _items(document: Document, path: Path) -> list[Any]:
     found = path.find(document.value)
     if type(found) is not list:
-        kind = "missing" if found is MISSING else f"of type {type(found).__name__}"
-        raise UnusableError(f"{path.text} is {kind}, not a list of records")
+        raise UnusableError(f"{path.text} is {kind_of(found)}, not a list of records")
     return found
 
 

@@ -1,0 +1,43 @@
+"""
+What leads from page to page, misshapen: it is no page, and never taken for the end.
+"""
+
+import pytest
+
+from statepipe.errors import BadAnswer
+from statepipe.io.rest.pages import ByCursor, ByLink, ByPage, Pages
+from statepipe.io.rest.source import read_rest
+from tests.io.reading import task
+from tests.io.web import Reply, serving
+
+TWICE = "the key 'x' is there twice"
+
+
+@pytest.mark.parametrize(
+    ("body", "pages", "reason"),
+    [
+        (
+            b'{"items": [], "meta": {"next": "a", "x": 1, "x": 1}}',
+            ByCursor(path="$.meta.next"),
+            TWICE,
+        ),
+        (b'{"items": [], "meta": {"next": "/a", "x": 1, "x": 1}}', ByLink("$.meta.next"), TWICE),
+        (b'{"items": [], "meta": {"more": 1, "x": 1, "x": 1}}', ByPage(more="$.meta.more"), TWICE),
+        (b'{"items": [], "meta": {"last": 1, "x": 1, "x": 1}}', ByPage(last="$.meta.last"), TWICE),
+        (
+            b'{"items": [{"id": 1}, {"id": 2, "x": 1, "x": 1}]}',
+            ByCursor(path="$.items[-1].id"),
+            TWICE,
+        ),
+        (b'{"items": [], "x": 1, "x": 2}', ByCursor(), TWICE),
+        (b'{"items": [], "next_cursor": NaN}', ByCursor(), "NaN is not JSON"),
+    ],
+)
+def test_what_cannot_be_read_is_not_the_end(body: bytes, pages: Pages, reason: str) -> None:
+    """An object with a key twice was taken for one without a cursor, and the read for whole."""
+    source = task()
+    with serving(lambda _: Reply(body=body)) as web, pytest.raises(BadAnswer, match=reason):
+        list(read_rest(source, web.url, records="$.items", pages=pages))
+
+    assert source._rejects == []
+    assert len(web.requests) == 1
