@@ -220,7 +220,8 @@ class ByCursor:
     Attributes:
         param: Name of the parameter that gives the cursor back.
         path: Path to the cursor, such as "$.meta.next", or "$.data[-1].id" for an API that
-            goes on behind a record.
+            goes on behind a record; there an empty list is the last page, a last record
+            without an id is no page.
         more: Path to true or false: is there another page? Where it is given, a page
             without a cursor is the last only if this says so.
 
@@ -250,10 +251,13 @@ class ByCursor:
         """Return the cursor that the page names; None after the last page."""
         if self.more is not None and not _flag(self.more, page):
             return None
-        cursor = Path.parse(self.path).find(page.document)
+        path = Path.parse(self.path)
+        cursor = path.find(page.document)
         if cursor is MISSING or cursor is None or cursor == _START:
             if self.more is not None:
                 raise UnusableError(f"there is more, it says, but no cursor at {self.path}")
+            if path.is_of_last(page.document):
+                raise UnusableError(f"the last item has nothing to go on behind at {self.path}")
             return None
         if type(cursor) is int or type(cursor) is str:
             return cursor

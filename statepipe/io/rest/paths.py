@@ -65,3 +65,10 @@ class Path:
             else:
                 return MISSING
         return found
+
+    def is_of_last(self, document: Any) -> bool:  # noqa: ANN401  (whatever is there)
+        """Return True if the path counts from the end of a list, and there is such an item."""
+        for at, step in enumerate(self._steps):
+            if type(step) is int and step < 0:
+                return Path(self.text, self._steps[: at + 1]).find(document) is not MISSING
+        return False
