@@ -70,3 +70,13 @@ def test_who_goes_on_behind_a_record_ends_with_an_empty_list() -> None:
 
     assert batch.records == [{"id": 1}, {"id": 2}]
     assert [request.query for request in web.requests] == [{}, {"behind": "2"}]
+
+
+@pytest.mark.parametrize("pages", [ByCursor(path="$.next"), ByLink("$.next")], ids=str)
+def test_half_a_surrogate_pair_leads_nowhere(pages: Pages) -> None:
+    """It can be neither sent nor kept, so the page that it came with does not count."""
+    with (
+        serving(lambda _: as_json({"items": [{"n": 1}], "next": "/\ud800"})) as web,
+        pytest.raises(BadAnswer, match=r"\$.next holds half a surrogate pair"),
+    ):
+        list(read_rest(task(batch_size=1), web.url, records="$.items", pages=pages))

@@ -260,6 +260,7 @@ class ByCursor:
                 raise UnusableError(f"the last item has nothing to go on behind at {self.path}")
             return None
         if type(cursor) is int or type(cursor) is str:
+            _check_sendable(cursor, self.path)
             return cursor
         raise UnusableError(f"{self.path} is {kind_of(cursor)}, not a cursor")
 
@@ -300,6 +301,7 @@ class ByLink:
             return None
         if type(link) is not str:
             raise UnusableError(f"{self.path} is {kind_of(link)}, not a link")
+        _check_sendable(link, self.path or "the link")
         return page.follow(link)
 
 
@@ -359,6 +361,14 @@ def _flag(path: str, page: Page) -> bool:
     if type(value) is not bool:
         raise UnusableError(f"{path} is {kind_of(value)}, neither true nor false")
     return value
+
+
+def _check_sendable(token: Token, path: str) -> None:
+    """Refuse what can neither be sent nor kept: JSON can write text that is no Unicode."""
+    try:
+        str(token).encode()
+    except UnicodeEncodeError:
+        raise UnusableError(f"{path} holds half a surrogate pair") from None
 
 
 def kind_of(value: object) -> str:
