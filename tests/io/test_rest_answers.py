@@ -5,6 +5,7 @@ What an API may answer instead of a page: an error that policies understand, nev
 import gzip
 import json
 import sys
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from statepipe.errors import (
 from statepipe.io import rest
 from statepipe.io.rest.answers import next_link, retry_after_s
 from statepipe.io.rest.limits import HttpLimits
+from statepipe.io.rest.pages import ByLink, UnusableError
 from statepipe.io.rest.source import read_rest
 from statepipe.policy import Policy
 from statepipe.runtime.failure import names_of
@@ -249,7 +251,9 @@ def test_both_forms_of_retry_after_are_read(
 def test_no_header_breaks_the_reader(text: str, date: str) -> None:
     """They are whatever the other side sends."""
     pause = retry_after_s({"retry-after": text, "date": date}, now_ms=NOW_MS)
-    link = next_link(text)
+    link = None
+    with suppress(UnusableError):
+        link = next_link(text)
 
     assert pause is None or pause > 0
     assert link is None or link in text
@@ -265,13 +269,38 @@ def test_no_header_breaks_the_reader(text: str, date: str) -> None:
         ('</1>; title="a, <b>; rel=next"; rel="prev", </3;v=1,2>; REL="Last Next"', "/3;v=1,2"),
         ('</1>; rel="nextish"', None),
         ("</1>", None),
-        ('</2>; rel="next', None),
+        (r'</2>; title="a \" b\\"; rel="next"', "/2"),
+        ('</2>;; rel="next" ;', "/2"),
+        ("</2>; rel='next'", "/2"),
+        ('</1>; rel="prev";;, ', None),
+        ('</2>; rel="next", rubbish about what is next', "/2"),
+        ("nothing that leads on", None),
     ],
     ids=str,
 )
 def test_the_next_link_is_found_among_others(header: str | None, expected: str | None) -> None:
     """Quoted or not, wherever it stands, with commas and semicolons around and in it."""
     assert next_link(header) == expected
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        '</2>; rel="next',
+        '</2>; title=a b; rel="next"',
+        '/2; rel="next"',
+        '</q?<2>>; rel="next"',
+        "</2>; rel='last next'",
+    ],
+)
+def test_a_link_header_that_cannot_be_read_is_not_the_end(header: str) -> None:
+    """It speaks of a next page, so this was not the last; who goes by the body may ignore it."""
+    with serving(lambda _: as_json(ROWS, headers={"Link": header})) as web:
+        with pytest.raises(BadAnswer, match="its Link header speaks of what is next"):
+            list(read_rest(task(), web.url, pages=ByLink()))
+        (batch,) = read_rest(task(), web.url)
+
+    assert batch.records == ROWS
 
 
 def test_a_failure_is_told_though_its_body_is_cut() -> None:

@@ -19,6 +19,7 @@ from http import HTTPStatus
 from typing import Final
 
 from statepipe.errors import BadAnswer, Fatal, Throttled
+from statepipe.io.rest.pages import UnusableError
 
 #: 206 is how some APIs mark one page of several; 204 and 202 have no page.
 _PAGES: Final = frozenset({HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT})
@@ -44,9 +45,12 @@ _CLIENT_ERRORS: Final = 400
 #: As much of a body as a message quotes.
 _QUOTED_CHARS_MAX: Final = 300
 
-_PARAM: Final = r'\s*;\s*([^\s;,="<>]+)\s*(?:=\s*(?:"([^"]*)"|([^\s;,"]*)))?'
+# Nothing is given back to be matched in another way: a header may be as long as it likes.
+_PARAM: Final = (
+    r"""\s*+;\s*+(?:([^\s;,="<>]++)\s*+(?:=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s;,"]*+)))?)?"""
+)
 _PARAMS: Final = re.compile(_PARAM)
-_LINK: Final = re.compile(rf"<([^<>]*)>((?:{_PARAM})*)")
+_LINK: Final = re.compile(rf"<([^<>]*)>((?:{_PARAM})*+)")
 
 
 def failure_of(
@@ -151,11 +155,24 @@ def _asked_s(headers: Mapping[str, str], *, now_ms: int) -> float | None:
 
 
 def next_link(header: str | None) -> str | None:
-    """Return the target of the first link of relation "next" in a `Link` header."""
-    for link in _LINK.finditer(header or ""):
+    """
+    Return the target of the first link of relation "next" in a `Link` header.
+
+    Raises:
+        UnusableError: If there is none, but a part that cannot be read and speaks of one.
+    """
+    header = header or ""
+    for link in _LINK.finditer(header):
         for name, within_quotes, bare in _PARAMS.findall(link[2]):
-            if name.lower() == "rel" and "next" in (within_quotes or bare).lower().split():
+            # Single quotes are nobody's standard, and in use.
+            if (
+                name.lower() == "rel"
+                and "next" in (within_quotes or bare.strip("'")).lower().split()
+            ):
                 return link[1].strip()
+    if "next" in _LINK.sub("", header).lower():
+        # Not quoted: it may repeat a credential, and would be cut before that is masked.
+        raise UnusableError("its Link header speaks of what is next, and cannot be read")
     return None
 
 

@@ -28,7 +28,6 @@ from statepipe.io.rest.answers import (
     failure_of,
     failure_of_post,
     is_json,
-    next_link,
     no_page,
     quoted,
     retry_after_s,
@@ -60,7 +59,7 @@ class Answer(NamedTuple):
     Attributes:
         url: Where it came from, redirects followed.
         text: Its body.
-        link: The target of its `Link` header with rel="next", as it stands there.
+        link: Its `Link` header; None without one.
         pause_s: Seconds to stay away, should it be no page; None if it does not ask for that.
     """
 
@@ -260,7 +259,7 @@ class Connection:
             text = body.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise no_page(f"GET {url}: not UTF-8: {error.reason}", pause_s=pause_s) from error
-        return Answer(url, text, next_link(headers.get("link")), pause_s)
+        return Answer(url, text, headers.get("link"), pause_s)
 
     def _body(self, response: httpx2.Response, ends_ms: int, *, what: str) -> Iterator[bytes]:
         """Yield the body in pieces; silence between two has its own limit, this bounds them all."""

@@ -53,7 +53,7 @@ class Page(NamedTuple):
     document: Any
     records: int  # those that cannot be used included
     total: int | None  # how many records there are in all, if the API says
-    link: str | None  # where the `Link` header leads on
+    link: Callable[[], str | None]  # where the `Link` header leads on; UnusableError as below
     follow: Callable[
         [str], str
     ]  # a link of this answer -> its whole address, if it may be followed
@@ -296,7 +296,7 @@ class ByLink:
 
     def following(self, token: Token, page: Page) -> Token | None:  # noqa: ARG002  (the page says it all)
         """Return the address of the next page; None after the last page."""
-        link = page.link if self.path is None else Path.parse(self.path).find(page.document)
+        link = page.link() if self.path is None else Path.parse(self.path).find(page.document)
         if link is None or link is MISSING or link == "":
             return None
         if type(link) is not str:

@@ -24,7 +24,7 @@ from statepipe.batch import Batch
 from statepipe.effects import Auth
 from statepipe.errors import DataError, Fatal, TaskCancelled
 from statepipe.io.jsontext import Document, MalformedError, parse_document, text_of
-from statepipe.io.rest.answers import no_page, quoted
+from statepipe.io.rest.answers import next_link, no_page, quoted
 from statepipe.io.rest.limits import HttpLimits
 from statepipe.io.rest.pages import (
     AllAtOnce,
@@ -184,7 +184,7 @@ def _take(connection: Any, read: _Read, at: Position) -> _Taken:  # noqa: ANN401
             document.value,
             len(items),
             total,
-            answer.link,
+            partial(next_link, answer.link),
             lambda link: str(connection.follow(answer.url, link)),
         )
         token = read.pages.following(at.next, page)
