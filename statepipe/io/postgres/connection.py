@@ -123,7 +123,8 @@ def refusal(error: psycopg.Error, *, name: str, busy_ms: int) -> StatepipeError:
     elif state == "42501":
         next_step = (
             "GRANT what is missing: SELECT, INSERT and UPDATE on the table and on"
-            " _statepipe_epoch and _statepipe_ledger, or CREATE on the schema; then resume"
+            " _statepipe_epoch and _statepipe_ledger, USAGE on the sequence of a column, or"
+            " CREATE on the schema; then resume"
         )
     elif state == "25006":
         next_step = "name the primary in `to` (target_session_attrs=read-write), then resume"

@@ -23,10 +23,26 @@ _NAMES: Final = (
     "SELECT tablename FROM pg_tables WHERE schemaname = %s AND starts_with(tablename, %s)"
 )
 
+_NUMBERED: Final = (
+    "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attidentity = 'd'"
+)
+
 
 def make_like(connection: psycopg.Connection, place: Place, *, draft: Place) -> None:
-    """Make `draft` like the table at `place`. Foreign keys and triggers wait for the swap."""
+    """
+    Make `draft` like the table at `place`. Foreign keys and triggers wait for the swap.
+
+    Numbers that go into the table with the draft's rows are its own sequence's, not those of
+    one that ends with the draft: others would be given them again. A column that is always
+    generated gets its numbers in the swap.
+    """
     connection.execute(SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(draft.sql, place.sql))
+    for (name,) in connection.execute(_NUMBERED, (place.text,)).fetchall():
+        alter = SQL("ALTER TABLE {} ALTER COLUMN {} ").format(draft.sql, Identifier(name))
+        connection.execute(alter + SQL("DROP IDENTITY"))
+        # By name, looked up row by row: otherwise the table could not be dropped before its draft.
+        sequence = SQL("pg_get_serial_sequence({}, {})").format(place.text, name)
+        connection.execute(alter + SQL("SET DEFAULT nextval({}::text)").format(sequence))
 
 
 def drop_drafts(connection: psycopg.Connection, schema: str, *, prefix: str) -> None:
