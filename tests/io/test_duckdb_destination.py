@@ -227,6 +227,24 @@ def test_a_replacement_that_another_table_refuses_leaves_what_was(
     assert warehouse.query("SELECT * FROM t") == [(1, "old")]
 
 
+def test_records_of_one_batch_that_refer_to_each_other_are_refused_with_the_way_out(
+    warehouse: DuckdbWarehouse,
+) -> None:
+    """DuckDB takes them in two transactions; who refers to nobody is rejected alone."""
+    warehouse.script("CREATE TABLE t (id INTEGER PRIMARY KEY, boss INTEGER REFERENCES t (id))")
+    target = warehouse.destination()
+
+    with pytest.raises(DataError, match="records of one batch refer to each other") as refusal:
+        target.load(batch([{"id": 1, "boss": None}, {"id": 2, "boss": 1}]))
+
+    assert "without that foreign key" in refusal.value.next_step
+    assert warehouse.query("SELECT count(*) FROM t") == [(0,)]
+    assert target.load(batch([{"id": 1, "boss": None}])).records == 1
+    landed = target.load(batch([{"id": 2, "boss": 1}, {"id": 3, "boss": 7}], number=1))
+    assert [*rejects_of(landed)] == [(1, "foreignkey", "/boss")]
+    assert warehouse.query("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
+
+
 def test_another_process_is_waited_for_and_then_the_error_names_it(tmp_path: Path) -> None:
     """One process may have the file open at a time; who it is, DuckDB says."""
     path = tmp_path / "w.duckdb"

@@ -100,6 +100,10 @@ class Constraints(NamedTuple):
     unique: list[list[str]]
     references: list[tuple[list[str], str, list[str]]]
 
+    def refers_to(self, table: str) -> bool:
+        """Return True if a foreign key leads to `table`."""
+        return any(parent.lower() == table.lower() for _, parent, _ in self.references)
+
 
 def survey(execute: Execute, table: str) -> Facts:
     """Ask for `table`, as it is now."""

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
 import duckdb
-import pyarrow as pa
 
 from statepipe.errors import DataError
 from statepipe.io import arrowfit, drafts, exactly_once, ledger
@@ -39,9 +38,9 @@ from statepipe.io.duckdb.connection import (
     sync_folder,
     turn,
 )
-from statepipe.io.duckdb.judge import judge
+from statepipe.io.duckdb.putting import ROWS, put
 from statepipe.io.exactly_once import ChangedError, InDoubtError
-from statepipe.io.fitting import Fitted, Run, Why
+from statepipe.io.fitting import Fitted, Why
 from statepipe.io.loads import Landed, LedgerRow, LoadBatch
 from statepipe.io.rows import Records, is_table
 from statepipe.io.table import check_name, check_table_name, quote
@@ -51,9 +50,6 @@ BUSY_MS: Final = 30_000
 
 #: Batches loaded before the file is let go of, so that another process may have it.
 HELD_BATCHES_MAX: Final = 16
-
-#: The view of the rows that are put in; `_statepipe_at` is their place in the batch.
-_ROWS: Final = "_statepipe_rows"
 
 
 class _Known(NamedTuple):
@@ -186,6 +182,13 @@ class DuckdbDestination:
                     f"table {self.table!r} {problem}",
                     f"CREATE UNIQUE INDEX … ON {self.table} ({', '.join(self.key)}), then resume",
                 )
+        is_to_be_copied = self._replace and known.like.sql and not known.facts.sql
+        if is_to_be_copied and catalog.constraints(self.execute, self.table).refers_to(self.table):
+            self._fail(
+                f"a foreign key of table {self.table!r} leads to the table itself, and such rows"
+                " DuckDB cannot replace in one transaction",
+                "make the table again without that key, or load in another mode; then resume",
+            )
         self._known = known
 
     def has_ledger(self) -> bool:
@@ -238,7 +241,16 @@ class DuckdbDestination:
         self._add(known.target, self._lacks)
         try:
             for run in fitted.runs:
-                self._put(run, fitted, is_careful=self._refused is batch)
+                fitted.rejects.update(
+                    put(
+                        self._open(),
+                        run,
+                        table=known.target,
+                        columns=fitted.table,
+                        key=self.key,
+                        is_careful=self._refused is batch,
+                    )
+                )
         except (duckdb.ConstraintException, duckdb.ConversionException) as error:
             if self._refused is batch:
                 raise
@@ -298,36 +310,6 @@ class DuckdbDestination:
         for name, column in columns.items():
             self.execute(add_sql(table, name, column))
 
-    def _put(self, run: Run, fitted: Fitted[Column], *, is_careful: bool) -> None:
-        """Put one run into the table; `is_careful` asks the constraints first."""
-        target, columns = self._looked_at().target, fitted.table
-        arrays: list[Any] = [*run.columns, pa.array(run.positions, pa.int64())]
-        rows = pa.table(dict(zip([*run.fields, "_statepipe_at"], arrays, strict=True)))
-        self._open().register(_ROWS, rows)
-        if is_careful:
-            verdicts = judge(
-                self.execute,
-                _ROWS,
-                table=target,
-                fields=run.fields,
-                key=self.key,
-                casts={
-                    name: columns[name].sql
-                    for name in run.fields
-                    if columns[name].kind in {"label", "jsonb"}
-                },
-                constraints=catalog.constraints(self.execute, target),
-            )
-            fitted.rejects.update(verdicts)
-            stay = [n for n, each in enumerate(run.positions) if each not in verdicts]
-            rows = rows.take(pa.array(stay, pa.int64()))
-            self._open().register(_ROWS, rows)
-        expected = rows.num_rows
-        if self.key:
-            expected = rows.group_by(list(self.key)).aggregate([]).num_rows
-        if self.execute(_put_sql(target, run.fields, key=self.key)).rowcount != expected:
-            self._fail("a trigger of the table kept rows back", "drop the trigger, then resume")
-
     def _open(self) -> duckdb.DuckDBPyConnection:
         """Return the connection, on the file that is under the path now."""
         if self._connection is not None:
@@ -357,8 +339,8 @@ class DuckdbDestination:
         """Return what DuckDB calls each column of a table, and its Arrow type."""
         if not empty.column_names:
             return {}
-        self._open().register(_ROWS, empty)
-        described = self.execute(f"DESCRIBE SELECT * FROM {_ROWS}").fetchall()  # noqa: S608  (ours)
+        self._open().register(ROWS, empty)
+        described = self.execute(f"DESCRIBE SELECT * FROM {ROWS}").fetchall()  # noqa: S608  (ours)
         return {name: (sql, empty.schema.field(name).type) for name, sql, *_ in described}
 
     def _refuse(self, error: duckdb.Error) -> NoReturn:
@@ -372,19 +354,3 @@ class DuckdbDestination:
             meaning="nothing of this batch was loaded",
             next_step=next_step,
         )
-
-
-def _put_sql(table: str, fields: Sequence[str], *, key: Sequence[str]) -> str:
-    """Return the statement that puts the rows of the view into the table, one for each key."""
-    names = ", ".join(map(quote, fields))
-    sql = f"INSERT INTO {quote(table)} ({names}) SELECT {names} FROM {_ROWS}"  # noqa: S608  (quoted)
-    if not key:
-        return f"{sql} ORDER BY _statepipe_at"
-    keys = ", ".join(map(quote, key))
-    # A record of nothing but its key still counts as one changed row.
-    changed = [quote(name) for name in fields if name not in key] or [quote(key[0])]
-    sets = ", ".join(f"{name} = excluded.{name}" for name in changed)
-    return (
-        f"{sql} QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY _statepipe_at DESC) = 1"
-        f" ON CONFLICT ({keys}) DO UPDATE SET {sets}"
-    )

@@ -60,15 +60,17 @@ def judge(
     for expression, columns in constraints.checks:
         refuse(f"NOT {expression}", ("check", _path(columns), f"CHECK failed: {expression}"))
     for columns, parent, theirs in constraints.references:
-        if parent.lower() != table.lower():  # its own rows may come with it
-            same = " AND ".join(
-                f"parent.{quote(their)} = whole.{quote(our)}"
-                for our, their in zip(columns, theirs, strict=True)
-            )
-            there = " AND ".join(f"{quote(name)} IS NOT NULL" for name in columns)
-            where = f"{there} AND NOT EXISTS (SELECT 1 FROM {quote(parent)} parent WHERE {same})"  # noqa: S608  (quoted)
-            message = f"FOREIGN KEY failed: {', '.join(columns)} is not in {parent}"
-            refuse(where, ("foreignkey", _path(columns), message))
+        same = " AND ".join(
+            f"parent.{quote(their)} = whole.{quote(our)}"
+            for our, their in zip(columns, theirs, strict=True)
+        )
+        where = " AND ".join(f"{quote(name)} IS NOT NULL" for name in columns)
+        # Who refers to a row of the batch is no orphan, though DuckDB may not take them together.
+        own = ["whole"] if parent.lower() == table.lower() else []
+        for source in [quote(parent), *own]:
+            where += f" AND NOT EXISTS (SELECT 1 FROM {source} parent WHERE {same})"  # noqa: S608  (quoted)
+        message = f"FOREIGN KEY failed: {', '.join(columns)} is not in {parent}"
+        refuse(where, ("foreignkey", _path(columns), message))
     ours = [quote(name) for name in key]
     unique = [each for each in constraints.unique if set(each) != set(ours) or not key]
     rejects |= dict(_doubles(execute, whole, unique, table=table, key=ours, rejects=rejects))

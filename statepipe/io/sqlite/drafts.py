@@ -5,13 +5,16 @@ Drafts in SQLite: a table like another one.
     drop_drafts    those that nobody goes on with
 
 SQLite has no way to make a table like another but to say its CREATE TABLE again, under
-another name.
+another name. A foreign key that leads to the table itself then has to lead to the draft; what
+it is called in there only SQLite knows, so a table of nothing is renamed for it.
 """
 
+from contextlib import closing
 from typing import Final
 
 from statepipe.io.drafts import Execute, made_again
 from statepipe.io.table import quote
+from statepipe.sqlite import sqlite3
 
 _DEFINITION: Final = """
 SELECT sql
@@ -23,6 +26,14 @@ SELECT sql
 
 _NAMES: Final = "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, ?) = ?"
 
+_REFERS_TO_ITSELF: Final = (
+    'SELECT 1 FROM pragma_foreign_key_list(?) WHERE "table" = ? COLLATE NOCASE'
+)
+
+_ONLY_TABLE: Final = (
+    "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name <> 'sqlite_sequence'"
+)
+
 
 def make_like(execute: Execute, table: str, *, draft: str) -> None:
     """
@@ -31,11 +42,25 @@ def make_like(execute: Execute, table: str, *, draft: str) -> None:
     Raises:
         DataError: If the table's definition cannot be said again.
     """
+    refers = execute(_REFERS_TO_ITSELF, (table, table)).fetchone() is not None
     for number, (sql,) in enumerate(execute(_DEFINITION, (table,)).fetchall()):
-        execute(made_again(sql, table=table, draft=draft, number=number), ())
+        again = made_again(sql, table=table, draft=draft, number=number)
+        if refers and number == 0:  # the table is the first
+            again = _renamed(sql, draft)
+        execute(again, ())
 
 
 def drop_drafts(execute: Execute, *, prefix: str) -> None:
     """Drop the tables whose names begin with `prefix`."""
     for (name,) in execute(_NAMES, (len(prefix), prefix)).fetchall():
         execute(f"DROP TABLE {quote(name)}", ())
+
+
+def _renamed(sql: str, name: str) -> str:
+    """Return the CREATE TABLE `sql` for a table called `name`, its references to itself too."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as scratch:
+        scratch.execute(sql)
+        ((known, _),) = scratch.execute(_ONLY_TABLE).fetchall()
+        scratch.execute(f"ALTER TABLE {quote(known)} RENAME TO {quote(name)}")
+        ((_, renamed),) = scratch.execute(_ONLY_TABLE).fetchall()
+    return str(renamed)
