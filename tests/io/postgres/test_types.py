@@ -222,24 +222,6 @@ def test_columns_that_the_server_fills_itself_cannot_be_written(shared: Postgres
     ]
 
 
-def test_keys_that_only_the_server_finds_equal_are_one_key(shared: PostgresWarehouse) -> None:
-    """The last record of such a key wins too, although it is another text."""
-    shared.script("""
-        CREATE COLLATION IF NOT EXISTS anycase
-          (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
-        DROP TABLE IF EXISTS t, _statepipe_ledger;
-        CREATE TABLE t (id text COLLATE anycase PRIMARY KEY, n int)
-    """)
-    target = shared.destination(key=("id",))
-    records = [{"id": name, "n": n} for n, name in enumerate(["a", "b", "A", "c", "B", "a"])]
-
-    answer = target.load(batch(records))
-
-    target.close()
-    assert answer.records == 6
-    assert shared.query("SELECT lower(id), n FROM t ORDER BY 1") == [("a", 5), ("b", 4), ("c", 3)]
-
-
 def test_a_partitioned_table_is_loaded_and_a_row_without_partition_is_rejected(
     shared: PostgresWarehouse,
 ) -> None:
