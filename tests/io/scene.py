@@ -25,10 +25,15 @@ Rows = Sequence[dict[str, Any]]
 
 
 class Scene:
-    """A machine that loads batches, the good one first, and what became of its instance."""
+    """
+    A machine that loads batches, and what became of its instance.
+
+    Attributes:
+        batches: What its source yields, the good one first; a test may change them.
+    """
 
     def __init__(self, folder: Path, load: Load, batches: Sequence[Rows]) -> None:
-        self._batches = [GOOD, *batches]
+        self.batches = [GOOD, *batches]
         config = load_config(start=folder, environ={})
         self.path = config.store
         settings = {"executor": "inline"}
@@ -53,8 +58,8 @@ class Scene:
         )
 
     def _extract(self, task: Task) -> Iterator[Batch]:
-        for number in range(task.cursor or 0, len(self._batches)):
-            yield Batch(list(self._batches[number]), cursor=number + 1)
+        for number in range(task.cursor or 0, len(self.batches)):
+            yield Batch(list(self.batches[number]), cursor=number + 1)
 
     def run(self) -> str:
         """Run the instance to where it rests."""

@@ -6,7 +6,8 @@ The two tasks that come with the engine: judge records by a contract, and load t
 
 `load` trusts three things in this order: the plan that was committed on entering the
 state, the destination's own ledger, the checkpoint. Before it ends, the ledger must hold
-the plan row for row; what a destination has lost meanwhile is loaded again, once. Then a
+the plan row for row; what a destination has lost meanwhile is loaded again, once. A plan of
+nothing loads a batch without records if there is a contract to make the table from. Then a
 load that replaces is published. A destination without a ledger cannot be asked what it
 has: there the checkpoint, which has each batch that was answered, is all that counts.
 """
@@ -144,8 +145,13 @@ def _reconcile(
             meaning="the destination forgets what it committed; the instance did not end",
             next_step="check that nothing else empties or restores the destination, then resume",
         )
+    first = 0
+    if call["load"]["contract"] is not None and next(_plan(ask), None) is None:
+        # No batch has made the table, or added the columns that the contract has more.
+        destination.load(_batch(call, number=0, digest=hashlib.sha256().digest(), records=[]))
+        first = 1
     if call["load"]["replace"]:
-        destination.publish(_publication(call, _plan(ask)))
+        destination.publish(_publication(call, _plan(ask), number=first))
 
 
 def _load_one(
@@ -186,9 +192,9 @@ def _batch(
     )
 
 
-def _publication(call: Mapping[str, Any], plan: Iterable[Planned]) -> LoadBatch:
-    """Return what stands for the whole plan: a batch behind its last, without records."""
-    number, digest = 0, hashlib.sha256()
+def _publication(call: Mapping[str, Any], plan: Iterable[Planned], *, number: int) -> LoadBatch:
+    """Return what stands for the whole plan: a batch behind its last, or `number`; no records."""
+    digest = hashlib.sha256()
     for planned in plan:
         number = planned["number"] + 1
         digest.update(planned["sha256"])
