@@ -33,6 +33,7 @@ from statepipe.errors import Busy, DataError, DefinitionError, Fatal, Unreachabl
 from statepipe.io import secrets
 from statepipe.io.postgres.patience import PATIENCE, is_refusal
 from statepipe.io.sql.limits import SqlLimits
+from statepipe.io.sql.records import Unreadable
 from statepipe.observe import redact
 from statepipe.sqlite import sqlite3
 
@@ -107,6 +108,15 @@ class Database:
             with suppress(SQLAlchemyError):  # it may be gone
                 connection.close()
         self._engine.dispose()
+
+    def spell_out(self) -> bool:
+        """From now on, give what Python has no value for as an Unreadable; False if we cannot."""
+        if self._connection is None or self._engine.driver != "psycopg":
+            return False
+        from statepipe.io.postgres.unreadable import spell_out  # noqa: PLC0415  (needs psycopg)
+
+        spell_out(self._connection.connection.dbapi_connection, Unreadable)
+        return True
 
     @contextmanager
     def translated(self) -> Iterator[None]:

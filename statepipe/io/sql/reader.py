@@ -14,12 +14,13 @@ the batch is handed on.
 """
 
 import datetime as dt
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import CursorResult
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from statepipe.clock import Clock, SystemClock
 from statepipe.errors import Fatal
@@ -27,9 +28,11 @@ from statepipe.io.fitting import UnstorableError
 from statepipe.io.sql.connection import Database
 from statepipe.io.sql.limits import SqlLimits
 from statepipe.io.sql.position import Asked, Position
-from statepipe.io.sql.records import Row, check_names, not_unique, null_key
+from statepipe.io.sql.records import Row, Unreadable, check_names, not_unique, null_key
 from statepipe.io.sql.statements import Statements
 from statepipe.io.values import adapt
+
+Result = TypeVar("Result")
 
 
 class Page(NamedTuple):
@@ -95,8 +98,7 @@ class Reader:
             self._learn(list(none.keys()))
             none.close()
             if at.after is None and self._asked.watermark is not None:
-                highest = self._database.begin().execute(self._statements.highest()).scalar_one()
-                at = at.up_to(highest)
+                at = at.up_to(self._spelled_out(self._highest))
             if at.after is None:
                 self._refuse_nulls(at)
             self._database.end()
@@ -110,26 +112,8 @@ class Reader:
             Fatal: If several rows have the key that is the position.
         """
         with self._database.translated():
-            wanted = rows_max
-            if self._result is None:
-                wanted += at.after is not None
-                self._result = self._database.begin().execute(
-                    self._statements.behind(at), execution_options={"yield_per": wanted}
-                )
-                names = list(self._result.keys())
-                self._learn(names if at.after is None else names[:-1])
-                self._is_marked = at.after is not None
-                self._ends_ms = None
-            rows: list[Row] = [tuple(row) for row in self._result.fetchmany(wanted)]
-            is_last = len(rows) < wanted
-            now_ms = self._clock.boot_ms()
-            if self._ends_ms is None:
-                self._ends_ms = now_ms + self._snapshot_ms
-            if is_last or now_ms >= self._ends_ms:
-                self._finish()
-        if self._is_marked:
-            rows = self._behind(rows, at)
-        return Page(rows, is_last)
+            page = self._spelled_out(lambda: self._fetched(at, rows_max=rows_max))
+        return page._replace(rows=self._behind(page.rows, at)) if self._is_marked else page
 
     def end(self, at: Position) -> None:
         """
@@ -149,6 +133,53 @@ class Reader:
             with suppress(SQLAlchemyError):  # the connection may be gone
                 result.close()
         self._database.close()
+
+    def _highest(self) -> Any:  # noqa: ANN401  (whatever the column holds)
+        value = self._database.begin().execute(self._statements.highest()).scalar_one()
+        if type(value) is Unreadable:
+            raise Fatal(
+                f"watermark: column {self._asked.watermark!r} {value} as its highest; nothing was"
+                " read. Leave such rows out by a query"
+            )
+        return value
+
+    def _fetched(self, at: Position, *, rows_max: int) -> Page:
+        """Return the rows behind `at`, with the one there if it was read before."""
+        wanted = rows_max
+        if self._result is None:
+            wanted += at.after is not None
+            self._result = self._database.begin().execute(
+                self._statements.behind(at), execution_options={"yield_per": wanted}
+            )
+            names = list(self._result.keys())
+            self._learn(names if at.after is None else names[:-1])
+            self._is_marked = at.after is not None
+            self._ends_ms = None
+        rows: list[Row] = [tuple(row) for row in self._result.fetchmany(wanted)]
+        is_last = len(rows) < wanted
+        now_ms = self._clock.boot_ms()
+        if self._ends_ms is None:
+            self._ends_ms = now_ms + self._snapshot_ms
+        if is_last or now_ms >= self._ends_ms:
+            self._finish()
+        return Page(rows, is_last)
+
+    def _spelled_out(self, ask: Callable[[], Result]) -> Result:
+        """
+        Return what `ask` does; where a value cannot be read, asked again for its text.
+
+        The library says neither column nor row of such a value, and refuses all that were
+        fetched with it.
+        """
+        try:
+            return ask()
+        except DataError as error:
+            is_server_s = getattr(error.orig, "sqlstate", None) is not None
+            if is_server_s or not self._database.spell_out():
+                raise
+        if self._result is not None:
+            self._finish()
+        return ask()
 
     def _learn(self, names: list[str]) -> None:
         """Take note of the columns, which somebody may alter between two transactions."""

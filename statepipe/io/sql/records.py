@@ -4,6 +4,7 @@ Rows as records, column by column: what a checkpoint can hold, and what a key ca
     check_names    every column has a name of its own; the key and the watermark are among them
     records_of     rows as dicts
     keys_of        their keys, none of which is doubtful
+    Unreadable     a value that Python has none for, by its text
 
     comes as                                     goes on
     None, bool, int, float, str, bytes, Decimal, as it is
@@ -12,6 +13,7 @@ Rows as records, column by column: what a checkpoint can hold, and what a key ca
     datetime without one                         refused; as UTC with `assume_utc`
     list, dict (an array, JSON)                  the same for what is inside
     anything else (a range, an address)          refused
+    Unreadable (infinity, a year before Christ)  refused, with its row
 """
 
 import datetime as dt
@@ -19,12 +21,13 @@ import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from statepipe.errors import Fatal
 from statepipe.io.marks import is_nan
 from statepipe.io.sql.position import Asked, Key
+from statepipe.io.table import quote
 from statepipe.model import Record
 from statepipe.suggest import did_you_mean
 
@@ -43,6 +46,15 @@ _KEYS: Final = frozenset({bool, int, str, bytes, Decimal, UUID, dt.date, dt.date
 
 #: What SQLite calls the second column of a query that is called like the first.
 _SECOND: Final = re.compile(r"(.+):[1-9][0-9]*", re.DOTALL)
+
+
+class Unreadable(NamedTuple):
+    """A value of the database that Python has none for, such as the date infinity."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return f"has {self.text!r}, for which Python has no value,"
 
 
 def check_names(names: Sequence[str], asked: Asked, *, renames: bool) -> None:
@@ -76,9 +88,11 @@ def check_names(names: Sequence[str], asked: Asked, *, renames: bool) -> None:
             )
 
 
-def records_of(rows: Sequence[Row], names: Sequence[str], *, assume_utc: bool) -> list[Record]:
+def records_of(
+    rows: Sequence[Row], names: Sequence[str], asked: Asked, keys: Sequence[Key]
+) -> list[Record]:
     """
-    Return `rows` as records.
+    Return `rows`, which have these `keys`, as records.
 
     Raises:
         Fatal: If one holds what no checkpoint can, with its column.
@@ -86,7 +100,8 @@ def records_of(rows: Sequence[Row], names: Sequence[str], *, assume_utc: bool) -
     columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
     odd = [at for at, values in enumerate(columns) if not set(map(type, values)) <= _PLAIN]
     for at in odd:
-        columns[at] = [_plain(value, names[at], assume_utc=assume_utc) for value in columns[at]]
+        values = zip(columns[at], keys, strict=True)
+        columns[at] = [_plain(value, names[at], asked, key) for value, key in values]
     plain = zip(*columns, strict=True) if odd else rows
     return [dict(zip(names, row, strict=True)) for row in plain]
 
@@ -136,6 +151,9 @@ def _key_problem(values: Sequence[Any]) -> str:
     kinds = set(map(type, values))
     if _NULL in kinds:
         return "is NULL in some row. Name columns that are never NULL, or leave them out by a query"
+    if Unreadable in kinds:
+        odd = next(value for value in values if type(value) is Unreadable)
+        return f"{odd} in some row. Leave such rows out by a query"
     if wrong := kinds - _KEYS:
         return (
             f"is of type {wrong.pop().__name__}, by which rows are not found again for sure."
@@ -144,14 +162,15 @@ def _key_problem(values: Sequence[Any]) -> str:
     return "is NaN in some row" if Decimal in kinds and any(map(is_nan, values)) else ""
 
 
-def _plain(value: Any, name: str, *, assume_utc: bool) -> Any:  # noqa: ANN401  (whatever came)
+def _plain(value: Any, name: str, asked: Asked, key: Key) -> Any:  # noqa: ANN401  (whatever came)
+    """Return a value of the row with `key` as a checkpoint holds it."""
     kind = type(value)
     if kind in _PLAIN:
         return value
     if kind is dt.datetime:
         if value.utcoffset() is not None:
             return value
-        if assume_utc:
+        if asked.assume_utc:
             return value.replace(tzinfo=dt.UTC)
         raise Fatal(
             f"column {name!r} has datetimes without an offset from UTC, which no checkpoint holds:"
@@ -159,11 +178,18 @@ def _plain(value: Any, name: str, *, assume_utc: bool) -> Any:  # noqa: ANN401  
             " query"
         )
     if kind is list:
-        return [_plain(item, name, assume_utc=assume_utc) for item in value]
+        return [_plain(item, name, asked, key) for item in value]
     if kind is dict:
-        return {key: _plain(item, name, assume_utc=assume_utc) for key, item in value.items()}
+        return {field: _plain(item, name, asked, key) for field, item in value.items()}
     if kind is memoryview or kind is bytearray:
         return bytes(value)
+    if kind is Unreadable:
+        own = ", ".join(map("{} = {!r}".format, asked.key, key))
+        quoted = quote(name)
+        raise Fatal(
+            f"column {name!r} {value} in the row with {own}; batches read before are safe. Cast it"
+            f" in a query (SELECT {quoted}::text AS {quoted}), or leave such rows out by one"
+        )
     raise Fatal(
         f"column {name!r} has values of type {kind.__module__}.{kind.__qualname__}, which no"
         " checkpoint holds. Cast it to text in a query, or leave it out"

@@ -79,7 +79,7 @@ def read_sql(  # noqa: PLR0913  (what is read differs in all of these, and most 
             rows, is_last = reader.page(at, rows_max=task.batch_size)
             if rows:
                 keys = keys_of(rows, reader.names, asked, at.after)
-                records = records_of(rows, reader.names, assume_utc=assume_utc)
+                records = records_of(rows, reader.names, asked, keys)
                 at = at.past(keys[-1])
                 yield Batch(records, cursor=at.cursor())
         reader.end(at)

@@ -93,8 +93,10 @@ def test_nan_is_a_value(cluster: Cluster) -> None:
         ("timestamp[]", "{2024-01-01 00:00:00}", "column 'bad' has datetimes without an offset"),
         ("int4range", "[1,2]", r"column 'bad' has values of type psycopg\..*Range"),
         ("inet", "10.0.0.1", "column 'bad' has values of type ipaddress.IPv4Address"),
-        ("timestamptz", "infinity", "timestamp too large"),
-        ("date", "0044-03-15 BC", "date too small"),
+        ("timestamptz", "infinity", "column 'bad' has 'infinity', .* in the row with id = 3;"),
+        ("date", "0044-03-15 BC", "column 'bad' has '0044-03-15 BC', .* in the row with id = 3;"),
+        ("time", "24:00:00", "column 'bad' has '24:00:00', .* in the row with id = 3;"),
+        ("timestamp[]", "{-infinity}", "column 'bad' has '-infinity', .* in the row with id = 3;"),
     ],
 )
 def test_what_no_checkpoint_holds_is_refused_with_its_column(
@@ -113,6 +115,28 @@ def test_what_no_checkpoint_holds_is_refused_with_its_column(
         with pytest.raises(Fatal, match=said):
             collect()
         assert rows_of(warehouse, query="SELECT id, bad::text FROM t")[2]["id"] == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"key": "at"}, "key: column 'at' has 'infinity', .* in some row"),
+        ({"watermark": "at"}, "watermark: column 'at' has 'infinity', .* as its highest"),
+    ],
+)
+def test_a_key_or_a_watermark_that_cannot_be_read_is_refused_with_its_column(
+    cluster: Cluster, asked: dict[str, Any], said: str
+) -> None:
+    """Neither can be cast, so the rows are to be left out; then they are."""
+    with closing(PostgresWarehouse(cluster)) as warehouse:
+        warehouse.script("CREATE TABLE t (id INTEGER PRIMARY KEY, at timestamptz)")
+        warehouse.script("INSERT INTO t VALUES (1, '2024-01-01'), (2, 'infinity')")
+
+        with pytest.raises(Fatal, match=f"{said}.*a query"):
+            rows_of(warehouse, **asked)
+
+        found = rows_of(warehouse, query="SELECT * FROM t WHERE at < 'infinity'", **asked)
+    assert [row["id"] for row in found] == [1]
 
 
 def test_datetimes_without_an_offset_are_utc_if_that_is_said(cluster: Cluster) -> None:
