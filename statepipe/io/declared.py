@@ -27,6 +27,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from statepipe.errors import DataError, DefinitionError
 from statepipe.io.contract import Contract
+from statepipe.io.fitting import alike
 from statepipe.io.table import quote
 
 #: What a destination knows of one column.
@@ -108,12 +109,15 @@ class Declared:
         lacking = self.lacking(table, make=make)
         if lacking and not self.adds:
             first = next(iter(lacking))
-            self._refuse(
-                name,
-                f"it has {first!a}, and the table has no such column",
+            reason = f"it has {first!a}, and the table has no such column"
+            next_step = (
                 f'say columns = "add" in the load, or ALTER TABLE … ADD COLUMN {quote(first)};'
-                " then resume",
+                " then resume"
             )
+            if other := alike(first, table):
+                reason += f"; it has {other!a}, which differs in case only"
+                next_step = f"call the property {other!a} in the contract; then resume"
+            self._refuse(name, reason, next_step)
         return {**table, **lacking}, lacking
 
     def lacking(

@@ -3,6 +3,8 @@ A batch on its way into a table: parted into runs, its rejects set aside.
 
     split           records -> runs, which are columns of values under the same fields
     check_fields    a field without a column stops the whole batch
+    check_apart     so do two of which the database would make one
+    alike           a name that differs from another in case only
     check_key       a record without a whole key is rejected
     kept            a run as the destination takes it, without what was rejected
     Rows            columns looked at as rows
@@ -14,10 +16,10 @@ can mostly be told from the set of its types, and because a columnar table is ne
 turned into dicts on its way.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, compress
-from typing import Any, Generic, NamedTuple, TypeVar, overload
+from typing import Any, Final, Generic, NamedTuple, TypeVar, overload
 
 from statepipe.errors import DataError
 from statepipe.io.blocks import Blocks, Columns, turned
@@ -29,6 +31,12 @@ from statepipe.suggest import did_you_mean
 
 #: Why a record was rejected: rule, path, message.
 Why = tuple[str, str, str]
+
+#: What to do about more fields than a table can have columns.
+TOO_MANY_COLUMNS: Final = (
+    "put fields that belong together into one, as a dict, which is kept as JSON, or leave some out,"
+    " in the task that makes the batch; then rewind to it"
+)
 
 #: What a destination knows of one column.
 Column = TypeVar("Column")
@@ -161,13 +169,49 @@ def check_fields(run: Run, table: Collection[str]) -> None:
     """
     for name in run.fields:
         if name not in table:
+            hint = did_you_mean(name, table)
+            next_step = (
+                f"ALTER TABLE … ADD COLUMN {quote(name)}, then resume; or leave the field out in"
+                " the task that makes the batch, then rewind to it"
+            )
+            if other := alike(name, table):
+                hint = f"; it has {other!a}, which differs in case only"
+                mended = f"call the field {other!a}"
+                if other in run.fields:
+                    mended = "leave one of the two fields out"
+                next_step = f"{mended} in the task that makes the batch, then rewind to it"
             raise DataError(
                 f"the destination's table has no column {name!a}, which record"
-                f" {run.positions[0]} of the batch has{did_you_mean(name, table)}",
+                f" {run.positions[0]} of the batch has{hint}",
                 meaning="nothing of this batch was loaded",
-                next_step=f"ALTER TABLE … ADD COLUMN {quote(name)}, or leave the field out"
-                " in the task that makes the batch; then resume",
+                next_step=next_step,
             )
+
+
+def check_apart(names: Iterable[str]) -> None:
+    """
+    Refuse columns whose names differ in case only, for a database that does not mind case.
+
+    Raises:
+        DataError: With two such names.
+    """
+    known: dict[bytes, str] = {}
+    for name in names:
+        other = known.setdefault(_folded(name), name)
+        if other != name:
+            raise DataError(
+                f"the fields {other!a} and {name!a} differ in case only, and the database takes"
+                " them for one column",
+                meaning="nothing of this batch was loaded",
+                next_step="call one of them otherwise in the task that makes the batch, then"
+                " rewind to it; if a contract has them, there as well",
+            )
+
+
+def alike(name: str, names: Iterable[str]) -> str | None:
+    """Return the one of `names` that differs from `name` in case only, as databases see it."""
+    folded = _folded(name)
+    return next((each for each in names if each != name and _folded(each) == folded), None)
 
 
 def check_key(
@@ -226,6 +270,11 @@ def _column(runs: Sequence[Run], name: str) -> list[Any]:
 
 
 EMPTY: Why = ("empty", "", "the record has no fields")
+
+
+def _folded(name: str) -> bytes:
+    """Return `name` as one that does not mind case compares it; no letter but ASCII's has any."""
+    return name.encode("utf-8", "surrogatepass").lower()
 
 
 def _split_blocks(blocks: Blocks, rejects: dict[int, Why]) -> Iterator[Run]:

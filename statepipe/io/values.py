@@ -49,6 +49,7 @@ from statepipe.io.fitting import (
     Run,
     UnstorableError,
     Why,
+    check_apart,
     check_fields,
     check_key,
     kept,
@@ -82,7 +83,8 @@ def fit(records: Records, *, table: Table | None, key: Sequence[str], ask: Ask) 
     Turn `records` into rows of `table`, or of a new table if it is None.
 
     Raises:
-        DataError: If a record has a field that the table has no column for.
+        DataError: If a record has a field that the table has no column for, or two fields
+            would be one column.
     """
     rejects: dict[int, Why] = {}
     runs = []
@@ -100,7 +102,9 @@ def fit(records: Records, *, table: Table | None, key: Sequence[str], ask: Ask) 
         check_key(run, columns, key, rejects)
         runs.append(kept(run, columns, rejects))
     runs = [run for run in runs if run.rows]
-    return Fitted(runs, rejects, _infer(runs) if table is None else table)
+    fitted = Fitted(runs, rejects, _infer(runs) if table is None else table)
+    check_apart(fitted.table)
+    return fitted
 
 
 def fits(fitted: Fitted[Column], table: Table | None) -> bool:

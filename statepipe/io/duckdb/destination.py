@@ -40,7 +40,7 @@ from statepipe.io.duckdb.connection import (
 )
 from statepipe.io.duckdb.putting import ROWS, put
 from statepipe.io.exactly_once import ChangedError, InDoubtError
-from statepipe.io.fitting import Fitted, Why
+from statepipe.io.fitting import Fitted, Why, check_apart
 from statepipe.io.loads import Landed, LedgerRow, LoadBatch
 from statepipe.io.rows import Records, is_table
 from statepipe.io.table import check_name, check_table_name, quote
@@ -209,6 +209,7 @@ class DuckdbDestination:
         given: dict[str, Any] = {}
         if is_table(records):
             records = as_table(records)
+            check_apart(records.column_names)
             given = self._described(records.schema.empty_table())
         runs = arrowfit.split(records, rejects, key=self.key)
         known = {
@@ -219,6 +220,7 @@ class DuckdbDestination:
             columns, self._lacks = self._declared.meet(
                 known or None, name=self.table, make=make_column, holds=holds
             )
+        check_apart(columns)
         return arrowfit.fit(runs, columns, rejects, key=self.key)
 
     def begin(self, batch: LoadBatch) -> None:

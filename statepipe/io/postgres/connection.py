@@ -20,6 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from statepipe.errors import Busy, DataError, DefinitionError, StatepipeError, Unreachable
 from statepipe.io import secrets
+from statepipe.io.fitting import TOO_MANY_COLUMNS
 from statepipe.io.postgres.patience import PATIENCE, is_refusal
 from statepipe.observe import redact
 
@@ -120,6 +121,8 @@ def refusal(error: psycopg.Error, *, name: str, busy_ms: int) -> StatepipeError:
     reason, next_step = said, "see to the database, then resume"
     if state == "53100":
         reason, next_step = f"its disk is full ({said})", "free some space, then resume"
+    elif state == "54011":
+        next_step = TOO_MANY_COLUMNS
     elif state == "42501":
         next_step = (
             "GRANT what is missing: SELECT, INSERT and UPDATE on the table and on"

@@ -3,6 +3,7 @@ A connection to the file of a SQLite destination, and what SQLite does to a valu
 
     open_connection   as durable as the checkpoint
     code_of           SQLite's own code of an error
+    refusal           an error of SQLite's as an error of ours
     Scratch           asks SQLite itself what comes back when a column is given a value
 
 A destination must be as durable as the checkpoint. A file keeps the journal mode it
@@ -15,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from statepipe.errors import Busy, DataError, StatepipeError
+from statepipe.io.fitting import TOO_MANY_COLUMNS
 from statepipe.io.table import Column
 from statepipe.io.values import SqlValue
 from statepipe.sqlite import WAL_RESET_FIXED, sqlite3
@@ -23,6 +26,8 @@ from statepipe.sqlite import WAL_RESET_FIXED, sqlite3
 BUSY: Final = 5
 LOCKED: Final = 6
 FULL: Final = 13
+
+_NOTHING: Final = "nothing of this batch was loaded"
 
 Connect = Callable[[Path, int], sqlite3.Connection]
 
@@ -54,6 +59,22 @@ def code_of(error: sqlite3.Error) -> int | None:
     """Return SQLite's primary result code, or None if the error is the driver's own."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
+
+
+def refusal(error: sqlite3.Error, *, path: Path, busy_ms: int) -> StatepipeError:
+    """Return what a failing statement means; nothing of the batch is there."""
+    if code_of(error) in {BUSY, LOCKED}:
+        return Busy(
+            f"{path} was locked by somebody else for {busy_ms} ms",
+            meaning=_NOTHING,
+            next_step="end the other connection's transaction, then resume",
+        )
+    said, next_step = str(error), "see to the file, then resume"
+    if code_of(error) == FULL:
+        said, next_step = "its disk is full", "free some space, then resume"
+    elif said.startswith("too many columns"):
+        next_step = TOO_MANY_COLUMNS
+    return DataError(f"cannot load into {path}: {said}", meaning=_NOTHING, next_step=next_step)
 
 
 class Scratch:

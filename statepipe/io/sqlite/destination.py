@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
-from statepipe.errors import Busy, DataError
+from statepipe.errors import DataError
 from statepipe.io import drafts, exactly_once, ledger
 from statepipe.io.dbfile import identity, replaced, why_not
 from statepipe.io.declared import Declared
@@ -20,12 +20,11 @@ from statepipe.io.loads import Landed, LedgerRow, LoadBatch
 from statepipe.io.rows import Records
 from statepipe.io.sqlite.connection import (
     BUSY,
-    FULL,
-    LOCKED,
     Connect,
     Scratch,
     code_of,
     open_connection,
+    refusal,
 )
 from statepipe.io.sqlite.declared import holds, maker
 from statepipe.io.sqlite.drafts import drop_drafts, make_like
@@ -151,15 +150,7 @@ class SqliteDestination:
             yield
         except sqlite3.Error as error:
             self.close()
-            if code_of(error) in {BUSY, LOCKED}:
-                raise Busy(
-                    f"{self.path} was locked by somebody else for {self._busy_ms} ms",
-                    meaning="nothing of this batch was loaded",
-                    next_step="end the other connection's transaction, then resume",
-                ) from error
-            if code_of(error) == FULL:
-                self._fail("its disk is full", "free some space, then resume", cause=error)
-            self._fail(str(error), "see to the file, then resume", cause=error)
+            raise refusal(error, path=self.path, busy_ms=self._busy_ms) from error
 
     def close(self) -> None:
         """Let go of the file; the next call opens it again."""
@@ -386,12 +377,12 @@ class SqliteDestination:
                 f"CREATE UNIQUE INDEX … ON {self.table} ({columns}), then resume",
             )
 
-    def _fail(self, reason: str, next_step: str, cause: Exception | None = None) -> NoReturn:
+    def _fail(self, reason: str, next_step: str) -> NoReturn:
         raise DataError(
             f"cannot load into {self.path}: {reason}",
             meaning="nothing of this batch was loaded",
             next_step=next_step,
-        ) from cause
+        )
 
 
 def _schema_version(connection: sqlite3.Connection) -> int:

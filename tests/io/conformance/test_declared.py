@@ -191,6 +191,24 @@ def test_growth_is_refused_unless_it_is_asked_for(database: Warehouse, *, replac
     assert target(database, *GROWN, adds=True).load(batch([RECORD], number=1)).records == 1
 
 
+@pytest.mark.parametrize("adds", [False, True])
+def test_a_property_that_differs_from_a_column_in_case_only_is_told_so(
+    database: Warehouse, *, adds: bool
+) -> None:
+    """Where case matters it can be added, if that is asked for."""
+    with closing(target(database, *BASE)) as before:
+        before.load(batch([{"id": 1, "name": "a"}]))
+    after = target(database, *BASE, Field("Name", "text"), adds=adds)
+
+    if adds and database.kind == "postgres":
+        assert after.load(batch([{"id": 2, "Name": "b"}], number=1)).records == 1
+        return
+    with pytest.raises(DataError, match=r"'name'.* differ.* in case only"):
+        after.load(batch([{"id": 2, "name": "b"}], number=1))
+
+    assert list(columns(database)) == ["id", "name"]
+
+
 @pytest.mark.parametrize("replace", [False, True])
 def test_growth_that_is_killed_at_any_statement_is_whole_or_absent(
     database: Warehouse, *, replace: bool

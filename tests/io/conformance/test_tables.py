@@ -105,6 +105,60 @@ def test_an_unknown_column_stops_the_whole_batch(database: Warehouse) -> None:
     assert database.query("SELECT count(*) FROM _statepipe_ledger") == [(1,)]
 
 
+@pytest.mark.parametrize("as_table", [False, True], ids=["dicts", "a table"])
+def test_a_field_that_differs_from_a_column_in_case_only_is_told_so(
+    database: Warehouse, *, as_table: bool
+) -> None:
+    """To add the column would not help where case does not matter, and is not meant elsewhere."""
+    database.script("CREATE TABLE t (id INTEGER, name TEXT)")
+    records = [{"ID": 1, "name": "a"}]
+
+    with pytest.raises(DataError, match=r"'ID'.*it has 'id', which differs in case") as no:
+        database.destination().load(batch(pa.Table.from_pylist(records) if as_table else records))
+
+    assert "call the field 'id'" in no.value.next_step
+    if not as_table:
+        with pytest.raises(DataError, match="'ID'") as both:
+            database.destination().load(batch([{"ID": 1, "id": 2}]))
+        assert "leave one of the two fields out" in both.value.next_step
+
+
+@pytest.mark.parametrize("records", [[{"ID": 1, "id": 2}], [{"ID": 1}, {"id": 2}]])
+@pytest.mark.parametrize("as_table", [False, True], ids=["dicts", "a table"])
+def test_fields_that_differ_in_case_only_are_two_columns_or_refused(
+    database: Warehouse, records: list[dict[str, Any]], *, as_table: bool
+) -> None:
+    """Where the database would take them for one, the error names both."""
+    table = pa.table({name: [record.get(name) for record in records] for name in ("ID", "id")})
+    target = database.destination()
+
+    if database.kind == "postgres":
+        assert target.load(batch(table if as_table else records)).records == len(records)
+        return
+    with pytest.raises(DataError, match="the fields 'ID' and 'id' differ in case only") as no:
+        target.load(batch(table if as_table else records))
+
+    assert "call one of them otherwise" in no.value.next_step
+    assert "t" not in database.tables()
+
+
+def test_more_fields_than_a_table_has_columns_are_refused_with_the_way_out(
+    database: Warehouse,
+) -> None:
+    """2,000 in SQLite, 1,600 in PostgreSQL; DuckDB has no such limit."""
+    record = {f"c{n}": n for n in range(2_001)}
+    target = database.destination()
+
+    if database.kind == "duckdb":
+        assert target.load(batch([record])).records == 1
+        return
+    with pytest.raises(DataError, match="columns") as no:
+        target.load(batch([record]))
+
+    assert "into one, as a dict" in no.value.next_step
+    assert "t" not in database.tables()
+
+
 def test_a_column_added_meanwhile_is_seen(database: Warehouse) -> None:
     """Somebody's ALTER TABLE between two batches is taken in by the same connection."""
     target = database.destination()
