@@ -142,10 +142,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _run(args)
+    except BrokenPipeError:  # text of click's own, such as --help
+        code = 0
+    try:
         sys.stdout.flush()
     except BrokenPipeError:
-        silence()
-        code = 0
+        silence("stdout")  # what was done is done, and the exit code says so
     if argv is None:  # the process ends: looking through all of its objects takes 30 ms
         gc.freeze()
     return code

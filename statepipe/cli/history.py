@@ -54,7 +54,7 @@ def _whole(reader: Reader, instance: str, out: Output, *, detailed: bool) -> Non
     """Print everything, page by page; JSON as one array needs all of it."""
     seq = 0
     everything: list[Entry] = []
-    while page := reader.history(instance, after_seq=seq, limit=_PAGE):
+    while out.is_read and (page := reader.history(instance, after_seq=seq, limit=_PAGE)):
         seq = page[-1].seq
         if out.form == "json":
             everything += page
@@ -67,7 +67,7 @@ def _whole(reader: Reader, instance: str, out: Output, *, detailed: bool) -> Non
 def _follow(reader: Reader, instance: str, out: Output, *, detailed: bool) -> None:
     seq = 0
     waiting = Event()
-    while True:
+    while out.is_read:
         ended = reader.status(instance) in Status.FINISHED
         page = reader.history(instance, after_seq=seq, limit=_PAGE)
         if page:

@@ -65,6 +65,8 @@ def logs(
                 everything += page
             else:
                 _print(out, page)
+                if not out.is_read:
+                    return
     if out.form == "json" and not follow:
         out.values([_facts(row) for row in everything])
     if not seen:

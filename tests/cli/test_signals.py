@@ -1,5 +1,6 @@
 """Signals, pipes and rivals: real processes, real signals, real exit codes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -115,6 +116,58 @@ def test_a_list_into_a_closed_pipe_is_quiet(project: Project) -> None:
     os.close(reading)
 
     process = project.spawn("ls", stdout=writing)
+    os.close(writing)
+    _, err = process.communicate(timeout=20)
+
+    assert (process.returncode, err) == (0, "")
+
+
+@pytest.mark.parametrize("gone", ["stdout", "stderr"])
+def test_a_failed_run_says_so_also_when_a_reader_has_gone(project: Project, gone: str) -> None:
+    """Its exit code and its JSON are the answer; of those nothing is lost with progress."""
+    project.break_it()
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    process = project.spawn("run", "numbers", "--id", "one", "-o", "json", **{gone: writing})
+    os.close(writing)
+    out, err = process.communicate(timeout=20)
+
+    assert process.returncode == 1, err
+    if gone == "stderr":
+        assert [each["status"] for each in json.loads(out)] == ["failed"]
+
+
+@pytest.mark.parametrize("many", [1, 300], ids=["at the end", "while it writes"])
+def test_a_check_fails_also_if_nobody_reads_what_it_found(project: Project, many: int) -> None:
+    """`statepipe check | true` exits 6: whoever asks for the code need not want the text."""
+    for n in range(many):
+        (project.root / "machines" / f"bad{n}.toml").write_text("machine = ", encoding="utf-8")
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    process = project.spawn("check", stdout=writing)
+    os.close(writing)
+    _, err = process.communicate(timeout=20)
+
+    assert (process.returncode, err) == (6, "")
+
+
+@pytest.mark.parametrize("command", ["history", "logs"])
+def test_following_ends_when_its_reader_has_gone(project: Project, command: str) -> None:
+    """`statepipe history ID --follow | head -1` does not wait for the end of an instance."""
+    functions = project.root / "machines" / "numbers_.py"
+    text = functions.read_text(encoding="utf-8")
+    said = text.replace('(HERE / "begun")', "print('begun')\n        (HERE / \"begun\")")
+    functions.write_text(said, encoding="utf-8")
+    driver = project.spawn(*SLOW)
+    project.begun()
+    driver.send_signal(signal.SIGTERM)
+    driver.communicate(timeout=20)
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    process = project.spawn(command, "one", "--follow", stdout=writing)
     os.close(writing)
     _, err = process.communicate(timeout=20)
 

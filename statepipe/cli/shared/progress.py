@@ -3,15 +3,13 @@ What is shown while instances are driven: a line a move, and on a terminal a liv
 
     Progress.observe    told of each change after its commit
     Progress.close      take the live table away
-
-A reader that goes away (`statepipe run flights | head -1`) stops the lines, not the run.
 """
 
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-from statepipe.cli.shared.render import Output, escape, first_line, moment, silence
+from statepipe.cli.shared.render import Output, escape, first_line, moment
 from statepipe.model import Change
 from statepipe.runtime.driving.drive import Drive
 from statepipe.units import format_duration, plural
@@ -89,12 +87,8 @@ class Progress:
         if self._live is not None:
             self._live.console.print(escape(line), markup=False, highlight=False, soft_wrap=True)
             return
-        try:
-            self._out.say(line)
-            self._out.flush()
-        except BrokenPipeError:
-            silence()
-            self._muted = True
+        self._out.say(line)
+        self._out.flush()
 
     def _show(self) -> None:
         if self._muted or not self._out.is_terminal:

@@ -6,7 +6,9 @@ What is printed, and how: people's tables on a terminal, plain lines elsewhere, 
     escape      text from a store, harmless to a terminal
     moment, age     points in time for people
     shown_id        an id as a shell takes it
+    silence         nothing more goes to a stream that nobody reads
 
+A reader that goes away (`statepipe run flights | head -1`) stops the lines, not the command.
 rich is loaded only for a terminal, which costs 60 ms that a script need not pay.
 """
 
@@ -16,7 +18,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from statepipe.io.plainjson import jsonable
 from statepipe.units import format_duration
@@ -43,6 +45,10 @@ STYLES: Final = {
     "warning": "yellow",
     "ok": "green",
 }
+
+
+#: The standard streams of this process that were found to have no reader.
+_silenced: Final[set[str]] = set()
 
 
 class Table(NamedTuple):
@@ -89,6 +95,11 @@ class Output:
         """True if people read the answer on a terminal."""
         return not self.is_json and sys.stdout.isatty()
 
+    @property
+    def is_read(self) -> bool:
+        """False once whoever read the answer has gone: then what follows it may end."""
+        return "stdout" not in _silenced
+
     def rows(
         self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, cells: Sequence[str]
     ) -> None:
@@ -118,23 +129,25 @@ class Output:
         if self.form == "jsonl":
             self.lines(values)
         else:
-            sys.stdout.write(_json(list(values), indent=2) + "\n")
+            self.raw(_json(list(values), indent=2))
 
     def lines(self, values: Iterable[Any]) -> None:
-        """Print each value as one line of JSON."""
+        """Print each value as one line of JSON, as long as somebody reads them."""
         for value in values:
-            sys.stdout.write(_json(value) + "\n")
+            if not self.is_read:
+                return
+            self.raw(_json(value))
 
     def value(self, value: Any) -> None:  # noqa: ANN401  (plain data)
         """Print one thing as JSON."""
-        sys.stdout.write(_json(value, indent=2 if self.form == "json" else None) + "\n")
+        self.raw(_json(value, indent=2 if self.form == "json" else None))
 
     def say(self, text: str) -> None:
         """Print a line for people: part of the answer, or beside it if that is JSON."""
         if self.is_json:
             self.note(text)
         else:
-            sys.stdout.write(escape(text, lines=True) + "\n")
+            self.raw(escape(text, lines=True))
 
     def would(self, what: str) -> None:
         """Print what a command would do; nothing was changed."""
@@ -144,9 +157,13 @@ class Output:
             self.say(f"would {what}; nothing was changed")
 
     def note(self, text: str) -> None:
-        """Print a line beside the answer, unless quiet."""
-        if not self.quiet:
+        """Print a line beside the answer, unless quiet; if nobody can read it, none is missed."""
+        if self.quiet:
+            return
+        try:
             sys.stderr.write(escape(text, lines=True) + "\n")
+        except OSError:
+            silence("stderr")
 
     def paint(self, word: str) -> str:
         """Return `word` in its colour if this is a terminal; only for words of our own."""
@@ -158,17 +175,23 @@ class Output:
 
     def raw(self, text: str) -> None:
         """Print a line that is escaped already."""
-        sys.stdout.write(text + "\n")
+        try:
+            sys.stdout.write(text + "\n")
+        except BrokenPipeError:
+            silence("stdout")
 
     def flush(self) -> None:
         """Let what was printed be seen now."""
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            silence("stdout")
 
     def _plain_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
         for row in (columns, *rows):
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            sys.stdout.write("  ".join(cells).rstrip() + "\n")
+            self.raw("  ".join(cells).rstrip())
 
     def _rich_table(self, table: Table) -> None:
         from rich.console import Console  # noqa: PLC0415  (60 ms, for terminals only)
@@ -237,10 +260,11 @@ def first_line(text: str | None, *, chars_max: int = 70) -> str:
     return line if len(line) <= chars_max else line[: chars_max - 1] + "…"
 
 
-def silence() -> None:
-    """Let nothing more be written: whoever read our output has gone, and the exit flushes."""
+def silence(name: Literal["stdout", "stderr"]) -> None:
+    """Let nothing more go to this stream: whoever read it has gone, and the exit flushes it."""
+    _silenced.add(name)
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, getattr(sys, name).fileno())
     os.close(nowhere)
 
 
