@@ -21,6 +21,7 @@ Every error statepipe raises on purpose: what happened, what it means, what to t
     ├── DefinitionChanged               exit 5; the machine is not the one the instance began with
     ├── Busy                            exit 75; a live process holds the store or the instance
     ├── Fenced                          exit 76; another process has taken the instance over
+    ├── Unwritten                       exit 74; the answer cannot be written where it should go
     ├── Unreachable                     exit 1; another server did not answer, refused, or was lost
     └── DataError                       exit 1; data that cannot be kept or used
         ├── ValueRefused                a value that a checkpoint cannot hold, with its path
@@ -164,6 +165,12 @@ class Fenced(StatepipeError):
     """The instance was taken over; the late write was refused whole."""
 
     exit_code = 76
+
+
+class Unwritten(StatepipeError):
+    """The answer of a command cannot be written where it should go; what it did is done."""
+
+    exit_code = 74
 
 
 class Unreachable(StatepipeError, ConnectionError):

@@ -14,7 +14,7 @@ The command line: `statepipe COMMAND`, also `python -m statepipe`.
 With `-o json` or `-o jsonl` only JSON goes to standard output. Exit codes are part of
 the contract: 0 success, 1 the instance ended failed, 2 usage, 3 not found, 4 store
 unusable, 5 definition changed, 6 a check found a defect, 70 a defect of statepipe,
-75 busy, 76 fenced, 124 waited too long, 128 + n ended by signal n.
+74 the answer cannot be written, 75 busy, 76 fenced, 124 waited too long, 128 + n ended by signal n.
 """
 
 import gc
@@ -23,6 +23,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Final
 
@@ -30,9 +31,9 @@ import click
 
 from statepipe import __version__
 from statepipe.cli.shared.options import common_options
-from statepipe.cli.shared.render import escape, silence
+from statepipe.cli.shared.render import broken, escape, open_closed_streams, silence
 from statepipe.cli.shared.session import Told
-from statepipe.errors import StatepipeError, StoreInDoubt
+from statepipe.errors import StatepipeError, StoreInDoubt, Unwritten
 from statepipe.suggest import did_you_mean
 
 EXIT_DEFECT: Final = 70
@@ -134,6 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The arguments after the program's name; None takes those of the process.
     """
+    open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # An id or an error text may hold what the terminal's encoding does not.
         reconfigure = getattr(stream, "reconfigure", None)
@@ -144,12 +146,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(args)
     except BrokenPipeError:  # text of click's own, such as --help
         code = 0
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        silence("stdout")  # what was done is done, and the exit code says so
+    code = _flushed(code)
     if argv is None:  # the process ends: looking through all of its objects takes 30 ms
         gc.freeze()
+    return code
+
+
+def _flushed(code: int) -> int:
+    """Write out what is left of the answer; return `code`, unless that was success and is lost."""
+    try:
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            broken("stdout", error)
+    except Unwritten as error:
+        return code or _ended(error)
     return code
 
 
@@ -181,14 +192,16 @@ def _ended(error: StatepipeError | Told) -> int:
     if isinstance(error, StoreInDoubt):
         # At once: an orderly exit closes the store, and SQLite then syncs once more,
         # which may report a success that the disk never had.
-        sys.stdout.flush()
+        with suppress(OSError):
+            sys.stdout.flush()
         os._exit(error.exit_code)
     return error.exit_code
 
 
 def _refuse(error: click.UsageError) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):  # a bare group: help is the answer
-        error.show()
+        with suppress(OSError):
+            error.show()
         return error.exit_code
     text = error.format_message().rstrip(".")
     asked = error.ctx.command_path if error.ctx else "statepipe"
@@ -207,7 +220,8 @@ def _defect(error: Exception, *, wants_trace: bool) -> int:
         next_step="statepipe doctor   # then report it, with the output of --debug",
     )
     if wants_trace or os.environ.get("STATEPIPE_DEBUG"):
-        traceback.print_exception(error)
+        with suppress(OSError):
+            traceback.print_exception(error)
     return EXIT_DEFECT
 
 
@@ -220,5 +234,9 @@ def _tell(message: str, *, meaning: str, next_step: str) -> None:
         lines.append(f"  meaning: {escape(meaning)}")
     if next_step:
         lines.append(f"  next:    {escape(next_step)}")
-    sys.stdout.flush()
-    sys.stderr.write("\n".join(lines) + "\n")
+    with suppress(OSError):  # who has no answer is told so at the end
+        sys.stdout.flush()
+    try:
+        sys.stderr.write("\n".join(lines) + "\n")
+    except OSError:
+        silence("stderr")

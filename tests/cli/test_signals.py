@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -151,6 +153,60 @@ def test_a_check_fails_also_if_nobody_reads_what_it_found(project: Project, many
     _, err = process.communicate(timeout=20)
 
     assert (process.returncode, err) == (6, "")
+
+
+def test_a_full_disk_takes_the_lines_and_not_the_instances(project: Project) -> None:
+    """`statepipe worker >> log` drives all there is when the disk of the log is full."""
+    names = ["one", "two", "three"]
+    for name in names:
+        project.call("start", "numbers", "--id", name)
+
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        process = project.spawn("worker", "--until-idle", stdout=full)
+        _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 0, err
+    assert err.count("standard output cannot be written to: No space left on device") == 1
+    assert {project.call("inspect", each, "-o", "json").json["status"] for each in names} == {
+        "done"
+    }
+
+
+@pytest.mark.parametrize("rows", [1, 100], ids=["at the end", "while it writes"])
+def test_an_answer_that_is_lost_is_no_success(project: Project, rows: int) -> None:
+    """`statepipe ls -o json > file` on a full disk: who reads an empty file has the exit code."""
+    for _ in range(rows):
+        project.call("start", "numbers")
+
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        process = project.spawn("ls", "--limit", "100", "-o", "json", stdout=full)
+        _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 74
+    assert err.count("standard output cannot be written to: No space left on device") == 1
+
+
+@pytest.mark.parametrize(
+    ("closed", "argv", "code"),
+    [
+        (">&-", "run numbers --id one", 0),
+        ("2>&-", "run numbers --id one -o json", 0),
+        ("2>&-", "run nosuch", 3),
+        ("<&-", "prune --older-than 1d", 0),
+        ("<&- >&- 2>&-", "run numbers", 0),
+        ("2>/dev/full", "run nosuch", 3),
+    ],
+)
+def test_a_closed_stream_changes_no_exit_code(
+    project: Project, closed: str, argv: str, code: int
+) -> None:
+    """As cron and service managers start programs; what is said there goes nowhere."""
+    project.call("start", "numbers")
+    text = f"{sys.executable} -m statepipe {argv} {closed}"
+
+    said = subprocess.run(["/bin/sh", "-c", text], capture_output=True, text=True, check=False)
+
+    assert (said.returncode, said.stderr) == (code, "")
 
 
 @pytest.mark.parametrize("command", ["history", "logs"])

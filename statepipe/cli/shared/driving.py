@@ -164,7 +164,7 @@ class Drivers:
         )
         self._progress.close()
         ended = self._progress.ended
-        self.out.say(
+        self.out.tell(
             f"{plural(ended[Status.DONE], 'instance')} done, {ended[Status.FAILED]:,} failed"
             + ("   next: statepipe ls --failed" if ended[Status.FAILED] else "")
         )
@@ -178,7 +178,7 @@ class Drivers:
         if self.out.is_json:
             self.out.values(results)
         for each in results:
-            (self.out.note if self.out.is_json else self.out.say)(_sentence(each))
+            self.out.tell(_sentence(each))
         if all(status == Status.DONE for status in statuses.values()):
             return 0
         if self._signals.received is not None and Status.READY in statuses.values():
@@ -192,7 +192,7 @@ class Drivers:
             found = reader.group(group)
         if self.out.is_json:
             self.out.value(group_facts(found))
-        (self.out.note if self.out.is_json else self.out.say)(group_sentence(found))
+        self.out.tell(group_sentence(found))
         log = logging.getLogger("statepipe")
         if found.group.finished_at_ms is not None and log.hasHandlers():  # or Python prints it
             level = logging.INFO if found.group.status == Status.DONE else logging.ERROR

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from statepipe.cli.shared.render import escape
+from statepipe.cli.shared.render import Output, escape
 from statepipe.cli.shared.session import Session, Told
 from statepipe.config import Config
 from statepipe.errors import StatepipeError, UsageError
@@ -139,9 +139,9 @@ class _FileHandler(logging.Handler):
         except OSError as error:
             if not self._complained:
                 self._complained = True
-                sys.stderr.write(
-                    f"statepipe: log lines cannot be written to {escape(str(self._path))}:"
-                    f" {error.strerror}; the run goes on\n"
+                Output(form="table").note(
+                    f"statepipe: log lines cannot be written to {self._path}:"
+                    f" {error.strerror}; the run goes on"
                 )
 
     def close(self) -> None:

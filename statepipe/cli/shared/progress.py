@@ -6,10 +6,11 @@ What is shown while instances are driven: a line a move, and on a terminal a liv
 """
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from statepipe.cli.shared.render import Output, escape, first_line, moment
+from statepipe.cli.shared.render import Output, escape, first_line, moment, silence
 from statepipe.model import Change
 from statepipe.runtime.driving.drive import Drive
 from statepipe.units import format_duration, plural
@@ -76,19 +77,21 @@ class Progress:
 
     def close(self) -> None:
         """Take the live table away."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-        self._muted = True
+        live, self._live, self._muted = self._live, None, True
+        if live is not None:
+            with suppress(OSError):  # the terminal has gone, and the table with it
+                live.stop()
 
     def _say(self, line: str) -> None:
         if self._muted:
             return
-        if self._live is not None:
-            self._live.console.print(escape(line), markup=False, highlight=False, soft_wrap=True)
+        if self._live is None:
+            self._out.tell(line)
             return
-        self._out.say(line)
-        self._out.flush()
+        try:
+            self._live.console.print(escape(line), markup=False, highlight=False, soft_wrap=True)
+        except OSError:
+            silence("stdout")
 
     def _show(self) -> None:
         if self._muted or not self._out.is_terminal:

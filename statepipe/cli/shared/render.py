@@ -7,8 +7,10 @@ What is printed, and how: people's tables on a terminal, plain lines elsewhere, 
     moment, age     points in time for people
     shown_id        an id as a shell takes it
     silence         nothing more goes to a stream that nobody reads
+    broken          the same, and an error if that loses the answer
 
-A reader that goes away (`statepipe run flights | head -1`) stops the lines, not the command.
+A reader that goes away (`statepipe run flights | head -1`) stops the lines, not the command,
+and so does a full disk; an answer that is lost with it is an error, once all is done.
 rich is loaded only for a terminal, which costs 60 ms that a script need not pay.
 """
 
@@ -20,6 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
+from statepipe.errors import Unwritten
 from statepipe.io.plainjson import jsonable
 from statepipe.units import format_duration
 
@@ -47,7 +50,7 @@ STYLES: Final = {
 }
 
 
-#: The standard streams of this process that were found to have no reader.
+#: The standard streams of this process that were found to have no reader, or no room.
 _silenced: Final[set[str]] = set()
 
 
@@ -174,18 +177,31 @@ class Output:
         return f"\x1b[{'1;' if style.startswith('bold') else ''}{code}m{word}\x1b[0m"
 
     def raw(self, text: str) -> None:
-        """Print a line that is escaped already."""
+        """
+        Print a line that is escaped already.
+
+        Raises:
+            Unwritten: It has no room there, for example, as in all that is part of the answer.
+        """
         try:
             sys.stdout.write(text + "\n")
-        except BrokenPipeError:
-            silence("stdout")
+        except OSError as error:
+            broken("stdout", error)
+
+    def tell(self, text: str) -> None:
+        """Print a line for people now; if it cannot be written that is said once, in a note."""
+        try:
+            self.say(text)
+            self.flush()
+        except Unwritten as error:
+            self.note(f"{error.message}; the run goes on")
 
     def flush(self) -> None:
-        """Let what was printed be seen now."""
+        """Let what was printed be seen now. Raises as `raw`."""
         try:
             sys.stdout.flush()
-        except BrokenPipeError:
-            silence("stdout")
+        except OSError as error:
+            broken("stdout", error)
 
     def _plain_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
@@ -197,7 +213,10 @@ class Output:
         from rich.console import Console  # noqa: PLC0415  (60 ms, for terminals only)
 
         console = Console(no_color=not self.color, highlight=False)
-        console.print(rich_table(table.fitted(console.width)))
+        try:
+            console.print(rich_table(table.fitted(console.width)))
+        except OSError as error:
+            broken("stdout", error)
 
 
 def rich_table(table: Table) -> Any:  # noqa: ANN401  (rich's own type)
@@ -261,11 +280,41 @@ def first_line(text: str | None, *, chars_max: int = 70) -> str:
 
 
 def silence(name: Literal["stdout", "stderr"]) -> None:
-    """Let nothing more go to this stream: whoever read it has gone, and the exit flushes it."""
+    """Let nothing more go to this stream: it cannot be written to, and the exit flushes it."""
     _silenced.add(name)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, getattr(sys, name).fileno())
     os.close(nowhere)
+
+
+def broken(name: Literal["stdout", "stderr"], error: OSError) -> None:
+    """
+    Silence a stream that could not be written to.
+
+    Raises:
+        Unwritten: The answer should have gone there, and it is not its reader who has gone.
+    """
+    silence(name)
+    if name == "stdout" and not isinstance(error, BrokenPipeError):
+        raise Unwritten(
+            f"standard output cannot be written to: {error.strerror}",
+            meaning="what the command changed is changed; its answer is cut off",
+            next_step="df -h   # make room, or write it elsewhere",
+        ) from error
+
+
+def open_closed_streams() -> None:
+    """
+    Let each standard stream lead nowhere that was closed when the process began (`>&-`).
+
+    Python has None for it then; and the next file that is opened would be it, a store for
+    example, and have written into it what children and libraries print.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(nowhere, True)  # noqa: FBT003  (it takes no name for it)
+            setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8"))
 
 
 def _escaped(character: str) -> str:
