@@ -44,6 +44,7 @@ from statepipe.runtime.steering.copies import Copies
 from statepipe.runtime.steering.creating import IfExists, create
 from statepipe.runtime.steering.events import Sender
 from statepipe.runtime.steering.groups import Groups
+from statepipe.runtime.steering.roster import Roster
 from statepipe.runtime.steering.setting import setting
 from statepipe.runtime.triggers.attending import attending
 from statepipe.runtime.triggers.steering import Triggers
@@ -60,7 +61,7 @@ from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.workers import Serves
 
 
-class Engine(Sender, Asker, Again):
+class Engine(Sender, Asker, Again, Roster):
     """
     One process's access to a store and its machines. For one thread. Opening it runs nothing.
 
@@ -252,12 +253,12 @@ class Engine(Sender, Asker, Again):
         Drive whatever is ready, and start what triggers ask for, until `stop`. Raises as `run`.
 
         Args:
-            machines: Only instances of these; None for all machines there are.
+            machines: Only instances of these; None for all but those that `left_out` names.
             queues: Only while they are in states of these.
             until_idle: Return once nothing is ready and nothing is to be tried again.
             turned: Called with each turn of the loop: whoever waits for it sees that it lives.
         """
-        names = tuple(self.catalog.names() if machines is None else machines)
+        names = tuple(self._drivable() if machines is None else machines)
         programs = [self._program(name) for name in names]
         driven = with_children(names, self._program)
         sweep_finished(self._stage, self._store.connection)
@@ -272,11 +273,6 @@ class Engine(Sender, Asker, Again):
                 if self._driver.is_stopped or not again():
                     break
                 loop.limit_to(scope)  # what there is room for now was started: look at once
-
-    def left_alone(self) -> dict[str, int]:
-        """Return by machine how many ready instances began with a definition no machine has now."""
-        known = [each.definition for each in with_children(self.catalog.names(), self._program)]
-        return lookup.ready_of_others(self._store.connection, known)
 
     @cached_property
     def copies(self) -> Copies:

@@ -113,6 +113,46 @@ def test_a_worker_says_what_it_leaves_alone(project: Project) -> None:
     assert "1 instance done" in said.out
 
 
+@pytest.mark.parametrize("named", [False, True], ids=["all", "the other"])
+@pytest.mark.parametrize("wrong", ["no TOML", "a key", "a contract", "twice"])
+def test_one_broken_machine_stops_no_worker(project: Project, wrong: str, named: bool) -> None:  # noqa: FBT001  (a parameter)
+    """It is left out and named; whoever asks for it by name is refused."""
+    project.call("start", "numbers", "--id", "one")
+    sound = Path("machines/numbers.toml").read_text(encoding="utf-8")
+    bad = sound.replace('"numbers"', '"crooked"', 1)
+    if wrong == "twice":
+        Path("machines/crooked").mkdir()
+        Path("machines/crooked/crooked.toml").touch()
+        Path("machines/crooked.template.toml").write_text(bad, encoding="utf-8")
+    bad = {
+        "no TOML": "machine = ",
+        "a key": bad + "[nothing]",
+        "a contract": bad.replace("contracts/number.json", "contracts/none.json"),
+    }.get(wrong, bad)
+    Path("machines/crooked.toml").write_text(bad, encoding="utf-8")
+
+    asked = ("-m", "numbers") if named else ()
+    said = project.call("worker", "--until-idle", *asked, "--log-file", "log.jsonl")
+    refused = project.call("worker", "--until-idle", "-m", "crooked")
+
+    assert (said.code, said.out.splitlines()[-1]) == (0, "1 instance done, 0 failed")
+    assert ("crooked is left out: " in said.err) is not named
+    lines = Path("log.jsonl").read_text(encoding="utf-8")
+    assert ("crooked is left out: " in lines) is not named
+    assert refused.code == 2
+
+
+def test_a_worker_with_no_machine_to_drive_refuses(project: Project) -> None:
+    """Or it would wait for ever, and whoever started it would think that all is well."""
+    project.call("start", "numbers")
+    Path("machines/numbers.toml").write_text("machine = ", encoding="utf-8")
+
+    said = project.call("worker", "--until-idle")
+
+    assert said.code == 2
+    assert "numbers.toml: is not TOML" in said.err
+
+
 def test_detailed_says_every_batch(project: Project) -> None:
     """For those who want to see the commits go by."""
     said = project.call("run", "numbers", "--detailed")

@@ -151,6 +151,8 @@ class Drivers:
     def work(self, machines: Sequence[str], *, queues: Sequence[str], until_idle: bool) -> int:
         """Drive whatever is ready and return the exit code."""
         systemd = Systemd(os.environ, clock=SystemClock())
+        if not machines:
+            self._say_left_out()
         for machine, count in self.engine.left_alone().items():
             self.out.note(
                 f"{plural(count, 'instance')} of {machine} left alone: the machine is not the one"
@@ -169,6 +171,14 @@ class Drivers:
             + ("   next: statepipe ls --failed" if ended[Status.FAILED] else "")
         )
         return 0 if self._signals.received is None else 128 + self._signals.received
+
+    def _say_left_out(self) -> None:
+        log = logging.getLogger("statepipe")
+        for machine, error in self.engine.left_out().items():
+            said = f"{machine} is left out: {error.message}"
+            self.out.note(f"{said}   next: statepipe check {machine}")
+            if log.hasHandlers():  # or Python prints it
+                log.warning("%s", said)
 
     def report(self, statuses: Mapping[str, str]) -> int:
         """Say what became of each instance, a line each, and return the exit code."""
