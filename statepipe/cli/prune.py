@@ -71,7 +71,7 @@ def prune(
     with open_reader() as reader, reader.moment() as connection:
         found = prunable(connection, which)
     total = sum(each.instances for each in found)
-    if dry_run or not total:
+    if dry_run:
         out.rows(
             ("MACHINE", "STATUS", "INSTANCES", "REJECTED", "BYTES"),
             [{**each._asdict(), "_bytes": f"{each.bytes:,}"} for each in found],
@@ -81,10 +81,12 @@ def prune(
     rejected = sum(each.rejected for each in found)
     with_them = f" and {plural(rejected, 'record')} in quarantine" if rejected else ""
     whose = f"the raw data of {plural(total, 'instance')}" if raw else plural(total, "instance")
-    confirm(f"delete {whose}{with_them}?", yes=yes, again=_AGAIN)
-    with closing(open_store()) as store:
-        stage = Stage(stage_directory(store.path, store_id=store.store_id))
-        gone = sum(let_go(store, stage, which))
+    gone = 0
+    if total:
+        confirm(f"delete {whose}{with_them}?", yes=yes, again=_AGAIN)
+        with closing(open_store()) as store:
+            stage = Stage(stage_directory(store.path, store_id=store.store_id))
+            gone = sum(let_go(store, stage, which))
     if out.is_json:
         out.value({"deleted": gone})
     out.say(f"{'raw data of ' if raw else ''}{plural(gone, 'instance')} deleted")

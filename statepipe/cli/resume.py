@@ -122,14 +122,9 @@ def resume(  # noqa: PLR0913  (one argument an option)
     if given and (group is not None or not (reason or dry_run)):
         raise click.UsageError("--set goes with --reason, and not with --group")
     if group is not None:
-        return _resume_group(
-            group,
-            dry_run=dry_run,
-            reason=reason,
-            adopts=definition == "latest",
-            detailed=detailed,
-            max_parallel=max_parallel,
-        )
+        adopts = definition == "latest"
+        run = partial(_resume_group, group, adopts=adopts, max_parallel=max_parallel)
+        return run(dry_run=dry_run, reason=reason, detailed=detailed)
     wanted = _wanted(machine=machine, failed=failed, since=since, state=state, error=error)
     if dry_run:
         _say_first(wanted if bulk else ids, given)
@@ -137,21 +132,34 @@ def resume(  # noqa: PLR0913  (one argument an option)
     if bulk:
         ids = _agreed(wanted, given, yes=yes)
     if not ids:
-        Session.current().out().note("nothing to resume")
-        return 0
+        return _nothing_to_resume()
     # Here, because a preview must not wait for the engine to be imported.
     from statepipe.cli.shared.driving import driving  # noqa: PLC0415  (80 ms that --dry-run need not pay)
 
     with driving(create=False, detailed=detailed) as drivers:
+        refused: list[StatepipeError] = []
         take_back = partial(
-            _resume, drivers, reason=reason, definition=definition, params=given, skips=bulk
+            drivers.resume,
+            reason=reason,
+            definition=definition,
+            params=given,
+            on_refusal=(lambda _, error: refused.append(error)) if bulk else None,
         )
-        code = 0 if canary is None else take_back(ids[:canary])
-        ids = ids[canary or 0 :]
-        if code != 0:
-            drivers.out.note(f"the canary did not end well; {len(ids):,} are left as they are")
-            return code
-        return take_back(ids)
+        statuses = {} if canary is None else take_back(ids[:canary])
+        left = ids[canary or 0 :]
+        if refused or any(status != Status.DONE for status in statuses.values()):
+            drivers.out.note(f"the canary did not end well; {len(left):,} are left as they are")
+        else:
+            statuses |= take_back(left)
+        return _reported(drivers, statuses, refused)
+
+
+def _nothing_to_resume() -> int:
+    out = Session.current().out()
+    if out.is_json:
+        out.values([])
+    out.note("nothing to resume")
+    return 0
 
 
 def _agreed(wanted: Filter, given: Mapping[str, Any], *, yes: bool) -> tuple[str, ...]:
@@ -223,33 +231,15 @@ def _resume_group(
         return drivers.resume_group(group, reason=reason, adopts=adopts)
 
 
-def _resume(
+def _reported(
     drivers: Any,  # noqa: ANN401  (Drivers, not imported for the sake of --dry-run)
-    ids: Sequence[str],
-    *,
-    reason: str | None,
-    definition: Literal["pinned", "latest"],
-    params: Mapping[str, Any],
-    skips: bool,
+    statuses: Mapping[str, str],
+    refused: Sequence[StatepipeError],
 ) -> int:
-    """
-    Resume instances, say what became of each, return the exit code.
-
-    With `skips`, one that cannot be resumed is left as it is and the others go on;
-    without, it ends the command.
-    """
+    """Say what became of each, and what was left as it is; return the exit code."""
     refusals: dict[type[StatepipeError], list[StatepipeError]] = defaultdict(list)
-
-    def note(_: str, error: StatepipeError) -> None:
+    for error in refused:
         refusals[type(error)].append(error)
-
-    statuses = drivers.resume(
-        ids,
-        reason=reason,
-        definition=definition,
-        params=params,
-        on_refusal=note if skips else None,
-    )
     for errors in refusals.values():
         left = plural(len(errors), "instance")
         drivers.out.note(f"{left} left as they are, for example: {errors[0].message}")

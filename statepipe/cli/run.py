@@ -11,7 +11,7 @@ import click
 from statepipe.cli.shared.driving import Drivers, driving
 from statepipe.cli.shared.options import command, instance_id, parsed_params
 from statepipe.cli.shared.places import config_here, open_reader
-from statepipe.cli.shared.render import shown_id
+from statepipe.cli.shared.render import Output, shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.errors import DefinitionError, NotFound, UsageError
 from statepipe.runtime.catalog import Catalog
@@ -122,6 +122,7 @@ def run(  # noqa: PLR0913  (one argument an option)
     ) as drivers:
         made = _create(drivers, wanted)
         if made is None:
+            _say_none(drivers.out, is_group=bool(partitions))
             return 0
         return drivers.run_group(made) if partitions else drivers.run(made)
 
@@ -160,11 +161,9 @@ def start(
     wanted = _Wanted(machine, given, name or group, partitions, if_exists, reason, priority)
     with driving(create=True) as drivers:
         made = _create(drivers, wanted)
-    if made is None:
-        return
     if drivers.out.is_json:
         drivers.out.value({"group" if partitions else "id": made})
-    else:
+    elif made is not None:
         drivers.out.say(made)
         resume = ("--group " if partitions else "") + shown_id(made)
         drivers.out.note(f"next: statepipe worker   # or: statepipe resume {resume}")
@@ -304,9 +303,15 @@ def _create(drivers: Drivers, wanted: _Wanted) -> str | None:
         )
     if made is None:
         drivers.out.note(_nothing_made(wanted))
-        if drivers.out.is_json:
-            drivers.out.values([])
     return made
+
+
+def _say_none(out: Output, *, is_group: bool) -> None:
+    """Say in JSON that nothing was run."""
+    if out.is_json and is_group:
+        out.value({"group": None})
+    elif out.is_json:
+        out.values([])
 
 
 def _is_there(name: str) -> bool:

@@ -148,9 +148,12 @@ def _put(machine: str, state: str, value: Any, *, now: Any, reason: str, yes: bo
     confirm(question, yes=yes)
     with closing(open_store()) as store:
         watermarks.put(store, machine, state, value, reason=reason)
-    Session.current().out().say(
-        f"{machine}.{state} stands at {_said(value)}; instances that have begun are not moved"
-    )
+    out = Session.current().out()
+    if out.is_json:
+        out.value(
+            {"machine": machine, "state": state, "value": jsonable(value), "type": _type(value)}
+        )
+    out.say(f"{machine}.{state} stands at {_said(value)}; instances that have begun are not moved")
 
 
 def _source(machine: str, state: str | None) -> str:
@@ -193,11 +196,15 @@ def _row(move: Move) -> dict[str, Any]:
     return {
         **move._asdict(),
         "value": jsonable(move.value),
-        "type": _TYPE_OF.get(type(move.value), type(move.value).__name__),
+        "type": _type(move.value),
         "_value": _said(move.value),
         "_at": moment(move.at_ms),
         "_by": move.instance or f"a person: {move.reason}",
     }
+
+
+def _type(value: Any) -> str:  # noqa: ANN401 plain data
+    return _TYPE_OF.get(type(value), type(value).__name__)
 
 
 def _said(value: Any) -> str:  # noqa: ANN401 plain data

@@ -149,7 +149,8 @@ def test_an_instance_whose_key_is_taken_is_not_made(project: Project) -> None:
     assert "as many instances of numbers as its concurrency allows have this key" in said.err
     assert "one exists; nothing was done" in taken.err
     assert other.code == 0
-    assert project.call("start", "numbers", "-o", "json").json == []
+    assert project.call("start", "numbers", "-o", "json").json == {"id": None}
+    assert project.call("run", "numbers", "-o", "json").json == []
 
 
 def test_a_priority_is_given_when_an_instance_is_made(project: Project) -> None:

@@ -166,6 +166,9 @@ class Drivers:
         )
         self._progress.close()
         ended = self._progress.ended
+        if self.out.is_json:
+            ways = (Status.DONE, Status.FAILED, Status.CANCELLED)
+            self.out.value({status: ended[status] for status in ways})
         self.out.tell(
             f"{plural(ended[Status.DONE], 'instance')} done, {ended[Status.FAILED]:,} failed"
             + ("   next: statepipe ls --failed" if ended[Status.FAILED] else "")
