@@ -116,7 +116,9 @@ def refuse_useless(
             raise refusal(
                 f'{at}: machine "{machine}" has no state "{state}" in which something runs'
                 f"{did_you_mean(state, states)}",
-                next_step=f"those are {', '.join(states)}",
+                next_step=f"those are {', '.join(states)}"
+                if states
+                else "remove it: how long a state waits is said in the machine, in its wait",
             )
         if state in tasks and (override.retry is not None or set(override.fields) - _OF_OTHERS):
             raise refusal(

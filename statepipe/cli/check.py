@@ -2,7 +2,7 @@
 `statepipe check`: everything that can be proved of a machine before it runs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -17,7 +17,6 @@ from statepipe.config import (
     FILE_NAME,
     Config,
     refuse_unknown_machines,
-    refuse_unknown_overrides,
     resolve_policy,
 )
 from statepipe.errors import DefinitionError, NotFound
@@ -31,9 +30,7 @@ from statepipe.machine.checks.findings import Finding
 from statepipe.machine.definition import Machine
 from statepipe.machine.loading.loader import find_machine, list_machines, load_machine
 from statepipe.machine.states.tasks import Load
-from statepipe.machine.taskmachine import tasks_of
-from statepipe.machine.uses import refuse_undeclared
-from statepipe.notify import refuse_unknown
+from statepipe.runtime.agreement import disagreements
 from statepipe.runtime.tasks.functions import kind_of, resolve
 from statepipe.units import plural
 
@@ -98,7 +95,8 @@ def findings(name: str, config: Config) -> list[Finding]:
         machines=lambda other: load_machine(find_machine(other, config.machines_dir)),
     )
     dependent = upstreams.check(machine, _all(config)) if upstreams.needs(machine) else []
-    return [*_unknown_names(machine, config), *_addresses(machine), *found, *dependent]
+    unknown = [_error(error) for error in disagreements(config, machine)]
+    return [*unknown, *_addresses(machine), *found, *dependent]
 
 
 def _all(config: Config) -> dict[str, Machine | None]:
@@ -109,24 +107,6 @@ def _all(config: Config) -> dict[str, Machine | None]:
         with suppress(DefinitionError):
             loaded[name] = load_machine(find_machine(name, config.machines_dir))
     return loaded
-
-
-def _unknown_names(machine: Machine, config: Config) -> Iterator[Finding]:
-    """What the machine and `statepipe.toml` say of each other and only one of them knows."""
-    name = machine.name
-    acting = [state.name for state in machine.acting]
-    refusals: tuple[Callable[[], None], ...] = (
-        lambda: refuse_unknown_overrides(
-            config, machine=name, states=acting, tasks=tasks_of(machine)
-        ),
-        lambda: refuse_unknown(named_targets(machine), config.targets, where=f"machine {name}"),
-        lambda: refuse_undeclared(machine, config.resources),
-    )
-    for refuse in refusals:
-        try:
-            refuse()
-        except DefinitionError as error:
-            yield _error(error)
 
 
 def _addresses(machine: Machine) -> Iterator[Finding]:

@@ -17,8 +17,10 @@ from statepipe.machine.alerts import hearers
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.loading.loader import find_machine, load_machine
 from statepipe.machine.states.taskgraph import Child, Graph
+from statepipe.machine.states.waits import Wait
 from statepipe.machine.taskmachine import graph_task, task_machine
 from statepipe.machine.uses import refuse_undeclared
+from statepipe.overrides import described
 from statepipe.tasknames import TaskName
 from statepipe.units import format_duration, format_size
 
@@ -67,6 +69,8 @@ def explain(*, target: str) -> None:
     _print(out, rows)
     if isinstance(state.task, Graph | Child):
         out.note("others do its work, under policies of their own: name a task, or their machine")
+    elif isinstance(state.task, Wait):
+        out.note("nothing runs while it waits, so no policy governs it")
     elif state.task is not None:
         digest = _resolved(machine, state, config).policy.digest
         out.note(f"digest {digest}, stored with each attempt this policy governs")
@@ -75,6 +79,9 @@ def explain(*, target: str) -> None:
 def _limits(machine: Machine, state: State, config: Config) -> Iterator[dict[str, Any]]:
     """What bounds what runs in a state; nothing if it is final."""
     if state.task is None:
+        return
+    if isinstance(state.task, Wait):
+        yield _waited(machine, state, state.task)
         return
     if isinstance(state.task, Graph | Child):
         value, origin = resolve_timeout(
@@ -87,6 +94,16 @@ def _limits(machine: Machine, state: State, config: Config) -> Iterator[dict[str
         origin = resolved.origins[field]
         yield _row(field.removesuffix("_ms"), value, origin, shown=_shown(field, value))
     yield from _used(machine, state, config)
+
+
+def _waited(machine: Machine, state: State, wait: Wait) -> dict[str, Any]:
+    """What ends a wait, if nothing that it waits for does."""
+    here = described(machine.name, state.name)
+    if wait.until is not None:
+        said = f"{wait.until.text} {wait.until.tz}"
+        return _row("until", wait.until.text, here, shown=said)
+    setting = "timeout" if wait.events or wait.dataset else "for"
+    return _row(setting, wait.ms, here, shown=format_duration(wait.ms))
 
 
 def _resolved(machine: Machine, state: State, config: Config) -> Resolved:

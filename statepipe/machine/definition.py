@@ -308,6 +308,11 @@ class Machine:
         cleanup = () if self.on_cancel is None else (self.on_cancel,)
         return (*(each for each in self.states if each.task is not None), *cleanup)
 
+    @property
+    def running(self) -> tuple[State, ...]:
+        """Those of them in which something runs, under settings; a wait has its own end alone."""
+        return tuple(each for each in self.acting if not isinstance(each.task, Wait))
+
     def refuse_keys(self, place: str, names: Collection[str]) -> None:
         """
         Refuse parameters in `place` that not every instance has.

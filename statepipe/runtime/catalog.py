@@ -21,9 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from statepipe.config import Config, refuse_unknown_overrides, resolve_policy, resolve_timeout
+from statepipe.config import Config, resolve_policy, resolve_timeout
 from statepipe.errors import DefinitionChanged, DefinitionError, NotFound, UsageError
-from statepipe.machine.alerts import Alerts, alerts_of, alerts_of_task, named_targets
+from statepipe.machine.alerts import Alerts, alerts_of, alerts_of_task
 from statepipe.machine.callbacks import calls_back
 from statepipe.machine.checks.childchecks import check_children
 from statepipe.machine.definition import Machine, State
@@ -37,11 +37,10 @@ from statepipe.machine.states.taskgraph import Child, Graph
 from statepipe.machine.states.tasks import Load, Run
 from statepipe.machine.states.waits import Wait
 from statepipe.machine.table import Table
-from statepipe.machine.taskmachine import graph_task, task_machine, task_machines, tasks_of
+from statepipe.machine.taskmachine import graph_task, task_machine, task_machines
 from statepipe.machine.triggers.arrivals import below
-from statepipe.machine.uses import refuse_undeclared
-from statepipe.notify import refuse_unknown
 from statepipe.policy import Policy
+from statepipe.runtime.agreement import disagreements
 from statepipe.runtime.brood import ChildKind, brood_of, children_of
 from statepipe.runtime.program import Part, Program
 from statepipe.runtime.sharing import queues_of, sharing_of
@@ -129,9 +128,8 @@ class Catalog:
         """
         machine = self.machine(name)
         self.form(machine)
-        runs = {each.name for each in machine.acting if not isinstance(each.task, Wait)}
-        tasks = tasks_of(machine)
-        refuse_unknown_overrides(self._config, machine=name, states=runs, tasks=tasks)
+        for error in disagreements(self._config, machine):
+            raise error
         for each in (machine, *task_machines(machine)):
             for state in each.acting:
                 self._policy(each, state)
@@ -139,9 +137,6 @@ class Catalog:
             raise refusal(
                 f"machine {name}, state {wrong.state}: {wrong.message}", next_step=wrong.fix
             )
-        refuse_unknown(named_targets(machine), self._config.targets, where=f"machine {name}")
-        refuse_undeclared(machine, self._config.resources)
-        sharing_of(self._config, machine)
         return machine
 
     def bound(self, name: str, given: Mapping[str, Any], *, at_ms: int) -> bytes:

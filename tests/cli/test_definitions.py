@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from statepipe.cli import statepipe as group
 from tests.cli.project import CONFIG, Project
 
@@ -123,6 +125,64 @@ def test_a_policy_says_where_each_of_its_parts_comes_from(project: Project) -> N
     assert project.call("policy", "explain", "numbers.done").code == 2
     assert project.call("policy", "explain", "numbers.nope").code == 3
     assert project.call("policy", "explain", "numbers").code == 2
+
+
+WAITS = """
+machine = "w"
+initial = "a"
+[params]
+day = "date"
+[states.a]
+wait = { event = "sent", timeout = "2d" }
+on.sent = "b"
+[states.b]
+wait = { for = "90s" }
+on.ok = "c"
+[states.c]
+wait = { until = "{params.day}T06:00", tz = "Europe/Berlin" }
+on.ok = "done"
+[states.done]
+final = "success"
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ('[machines.w.states.a]\ntimeout = "1h"', 'no state "a" in which something runs'),
+        ('[machines.w]\nconcurrency.key = "{params.nope}"', 'there is no parameter "nope"'),
+    ],
+)
+def test_check_finds_what_start_refuses(project: Project, settings: str, message: str) -> None:
+    """Both go by one list, so that a machine that is found sound can be started."""
+    Path("machines/w.toml").write_text(WAITS, encoding="utf-8")
+    with Path("statepipe.toml").open("a", encoding="utf-8") as file:
+        file.write(f"\n{settings}\n")
+
+    checked = project.call("check", "w")
+    started = project.call("start", "w", "-p", "day=2026-01-01")
+
+    assert (checked.code, started.code) == (6, 2)
+    assert message in checked.out
+    assert message in started.err
+    assert not started.err.rstrip().endswith("those are")
+
+
+def test_a_wait_is_explained_by_its_own_end(project: Project) -> None:
+    """No attempt is made in it that a policy could govern."""
+    Path("machines/w.toml").write_text(WAITS, encoding="utf-8")
+    (Path("statepipe.toml")).write_text('[policies.default]\ntimeout = "1h"\n', encoding="utf-8")
+
+    said = {each: project.call("policy", "explain", f"w.{each}") for each in "abc"}
+
+    assert [each.out.splitlines()[1].split("  ")[0] for each in said.values()] == [
+        "timeout", "for", "until"
+    ]  # fmt: skip
+    assert "2d 0h" in said["a"].out
+    assert "1m 30s" in said["b"].out
+    assert "{params.day}T06:00 Europe/Berlin" in said["c"].out
+    assert all("digest" not in each.err for each in said.values())
+    assert all("no policy governs it" in each.err for each in said.values())
 
 
 def test_the_example_runs_and_its_test_passes(project: Project) -> None:
