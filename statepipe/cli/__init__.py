@@ -33,7 +33,7 @@ from statepipe import __version__
 from statepipe.cli.shared.options import common_options
 from statepipe.cli.shared.render import broken, escape, open_closed_streams, silence
 from statepipe.cli.shared.session import Told
-from statepipe.errors import StatepipeError, StoreInDoubt, Unwritten
+from statepipe.errors import StatepipeError, StoreInDoubt, Unwritten, UsageError
 from statepipe.suggest import did_you_mean
 
 EXIT_DEFECT: Final = 70
@@ -166,6 +166,7 @@ def _flushed(code: int) -> int:
 
 def _run(args: list[str]) -> int:
     try:
+        _refuse_undecodable(args)
         # Not click's main(): it turns a closed pipe into exit 1 before we can see it.
         with statepipe.make_context("statepipe", args) as context:
             result = statepipe.invoke(context)
@@ -182,6 +183,17 @@ def _run(args: list[str]) -> int:
     except Exception as error:  # noqa: BLE001  (the last door: whatever it is, say what it means)
         return _defect(error, wants_trace="--debug" in args)
     return result if isinstance(result, int) else 0
+
+
+def _refuse_undecodable(args: list[str]) -> None:
+    """Refuse bytes that are no text: neither the store nor a log line could have them."""
+    for each in args:
+        if not each.isascii() and any("\ud800" <= sign <= "\udfff" for sign in each):
+            raise UsageError(
+                f"{each} is not UTF-8",
+                meaning="nothing was read or changed",
+                next_step="type it as UTF-8; a file by a name that is",
+            )
 
 
 def _ended(error: StatepipeError | Told) -> int:

@@ -32,7 +32,7 @@ _FOLLOW_S = 0.2
 @click.option("-f", "--follow", is_flag=True, help="Go on until the instance has ended.")
 @click.option("--reverse", is_flag=True, help="Newest first.")
 @click.option("--detailed", is_flag=True, help="Epoch, policy, bytes, whole error texts.")
-@click.option("--limit", type=click.IntRange(1), help="At most so many rows.")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), help="At most so many rows.")
 def history(
     *, instance: str, follow: bool, reverse: bool, detailed: bool, limit: int | None
 ) -> None:

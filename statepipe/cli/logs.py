@@ -31,12 +31,16 @@ _FOLLOW_S = 0.2
 )
 @click.argument("instance", metavar="ID", callback=instance_id, required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the instance has ended.")
-@click.option("--attempt", type=click.IntRange(1), metavar="N", help="Only of this attempt.")
+@click.option(
+    "--attempt", type=click.IntRange(1, 1_000_000_000), metavar="N", help="Only of this attempt."
+)
 @click.option("--state", metavar="STATE", help="Only of attempts in this state.")
 @click.option(
     "--level", type=click.Choice(LEVELS), help="Only what was logged, from this level on."
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the last so many lines.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), metavar="N", help="Only the last so many lines."
+)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of log lines instead.")
 def logs(
     *,

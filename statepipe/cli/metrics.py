@@ -20,7 +20,7 @@ from statepipe.cli.metrics_assets import dashboard, rules, scrape_config
 from statepipe.cli.shared.exporting import make_exporter, open_endpoint
 from statepipe.cli.shared.options import command, duration_ms
 from statepipe.cli.shared.places import config_here, open_reader
-from statepipe.cli.shared.session import Session
+from statepipe.cli.shared.session import Session, here
 from statepipe.observe.access import read_users
 from statepipe.observe.exposition import render
 from statepipe.observe.gateway import Group
@@ -97,7 +97,7 @@ def dump(*, stores: tuple[str, ...], path: str | None) -> None:
     exporter = make_exporter(config_here(), stores, out=out)
     text = render(exporter.collect(exemplars=False, strict=True), openmetrics=False)
     if path is not None:
-        write_textfile(Path.cwd() / path, text)
+        write_textfile(here() / path, text)
     elif out.is_json:
         out.value({"text": text.decode()})
     else:

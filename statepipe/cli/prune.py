@@ -31,7 +31,9 @@ _AGAIN: Final = "the same command with --yes, or with --dry-run"
     ],
 )
 @click.option("--older-than", required=True, metavar="DURATION", help="That ended before.")
-@click.option("--keep-last", type=click.IntRange(min=0), default=0, help="The newest, a machine.")
+@click.option(
+    "--keep-last", type=click.IntRange(0, 1_000_000_000), default=0, help="The newest, a machine."
+)
 @click.option("--machine", metavar="MACHINE", help="Only of this machine.")
 @click.option(
     "--status", "statuses", type=click.Choice(_STATUSES), multiple=True, help="Default: done."

@@ -49,7 +49,7 @@ def ls(*, subject: str | None) -> None:
     examples=["statepipe quarantine show ID", "statepipe quarantine show ID --limit 1000 -o jsonl"],
 )
 @click.argument("instance", metavar="ID", callback=instance_id)
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True)
 def show(*, instance: str, limit: int) -> None:
     """Print rejected records, each with the rule it broke; -o jsonl can be edited and replayed."""
     out = Session.current().out()
@@ -83,7 +83,12 @@ def show(*, instance: str, limit: int) -> None:
 )
 @click.argument("instance", metavar="ID", callback=instance_id)
 @click.option("--state", metavar="STATE", help="Only what this state rejected.")
-@click.option("--visit", type=click.IntRange(1), metavar="N", help="In this visit to it, from 1.")
+@click.option(
+    "--visit",
+    type=click.IntRange(1, 1_000_000_000),
+    metavar="N",
+    help="In this visit to it, from 1.",
+)
 @click.option("--reason-is", metavar="TEXT", help="Only for this reason, as `ls` says it.")
 @click.option("--from", "file", metavar="FILE", help="Repaired: lines of `show ID -o jsonl`.")
 @click.option("--to", metavar="STATE", help="Where they enter, if not where they were rejected.")

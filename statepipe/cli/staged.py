@@ -50,7 +50,7 @@ def ls(*, subject: str | None) -> None:
 )
 @click.argument("instance", metavar="ID", callback=instance_id)
 @click.option("--state", required=True, metavar="STATE", help="What this state has staged.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True)
 def show(*, instance: str, state: str, limit: int) -> None:
     """Print the records that a state has staged, as they lie there."""
     out = Session.current().out()

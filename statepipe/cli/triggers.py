@@ -39,6 +39,8 @@ EXIT_REFUSED: Final = 6
 
 _SHOWN_MAX: Final = 10
 _DAY: Final = dt.timedelta(days=1)
+#: A schedule looks some decades around a moment.
+_YEARS: Final = (1900, 9000)
 
 _NAME = click.argument("name", metavar="MACHINE.TRIGGER")
 _REASON = click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept.")
@@ -235,6 +237,7 @@ def _moment_ms(text: str, trigger: Trigger, *, option: str, ends_by_ms: int | No
     try:
         if len(text) == len("2026-01-31"):
             day = dt.date.fromisoformat(text)
+            _refuse_far(day, text, option=option)
             begins_ms = start_of_day_ms(day, tz)
             if ends_by_ms is None or begins_ms > ends_by_ms:
                 return begins_ms
@@ -248,7 +251,18 @@ def _moment_ms(text: str, trigger: Trigger, *, option: str, ends_by_ms: int | No
             meaning="nothing was started",
             next_step=f"{option} 2026-01-31, or {option} 2026-01-31T03:00:00Z",
         )
+    _refuse_far(at, text, option=option)
     return round(at.timestamp() * 1000)
+
+
+def _refuse_far(at: dt.date, text: str, *, option: str) -> None:
+    """Refuse a moment so near the ends of the calendar that its neighbours are beyond them."""
+    if not _YEARS[0] <= at.year <= _YEARS[1]:
+        raise BadParameter(
+            f"{option}: {text!r} is not between the years {_YEARS[0]} and {_YEARS[1]}",
+            meaning="nothing was started",
+            next_step=f"{option} 2026-01-31, or {option} 2026-01-31T03:00:00Z",
+        )
 
 
 def _row(each: Stands) -> dict[str, Any]:

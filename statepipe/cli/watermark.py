@@ -84,7 +84,7 @@ def watermark() -> None:
 
 @command("show", examples=["statepipe watermark show", "statepipe watermark show orders"])
 @click.argument("machine", metavar="[MACHINE]", required=False)
-@click.option("--limit", type=click.IntRange(min=1), default=_LIMIT, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=_LIMIT, show_default=True)
 def show(*, machine: str | None, limit: int) -> None:
     """Show the last moves of watermarks, newest first: the first one of a source counts."""
     with open_reader() as reader, reader.moment() as connection:
@@ -121,7 +121,13 @@ def set_(
 
 @command("rewind", examples=["statepipe watermark rewind orders --to 17 --reason 'load it again'"])
 @_MACHINE
-@click.option("--to", type=int, required=True, metavar="N", help="As `show` numbers them.")
+@click.option(
+    "--to",
+    type=click.IntRange(1, 1_000_000_000),
+    required=True,
+    metavar="N",
+    help="As `show` numbers them.",
+)
 @_REASON
 @_YES
 def rewind(*, machine: str, to: int, reason: str, yes: bool) -> None:

@@ -165,4 +165,4 @@ def test_an_empty_journal_has_no_moments(scene: Scene) -> None:
     with scene.engine() as engine:
         assert engine._store.path.exists()
 
-    assert [week.took for week in weeks(scene, back_ms=WEEK_MS)] == [{}, {}]
+    assert [week.took for week in weeks(scene, back_ms=WEEK_MS)] == [{}]

@@ -161,6 +161,7 @@ def test_a_contract_that_accepts_nothing_else_stands_alone(name: str) -> None:
         ),
         ({"upcast": {"1": "m:f"}}, "upcast says what to do with older versions"),
         ({"accepts": [1, 2], "upcast": {"one": "m:f"}}, "upcast: 'one' is not a version"),
+        ({"accepts": [1, 2], "upcast": {"9" * 5_000: "m:f"}}, "9' is not a version"),
         ({"accepts": [1, 2], "upcast": {"1": "m.f"}}, "upcast: 'm.f' does not name a function"),
         ({"accepts": [1, 2], "upcast": {"1": 1}}, "upcast: 1 does not name a function"),
         ({"accepts": [1, 2], "upcast": "m:f"}, "upcast is 'm:f', not a table"),

@@ -16,6 +16,7 @@ from typing import Final
 
 from statepipe import __version__
 from statepipe.cli.shared.render import Output
+from statepipe.cli.shared.session import here
 from statepipe.clock import SystemClock
 from statepipe.config import Config, resolve_policy
 from statepipe.errors import StatepipeError, UsageError
@@ -178,5 +179,5 @@ def _named(stores: Sequence[str]) -> dict[str, Path]:
                 meaning="nothing was read",
                 next_step="--store first=PATH --store second=PATH",
             )
-        named[name] = Path.cwd() / path
+        named[name] = here() / path
     return named

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from statepipe.cli.shared.render import Output, escape
-from statepipe.cli.shared.session import Session, Told
+from statepipe.cli.shared.session import Session, Told, here
 from statepipe.config import Config
 from statepipe.errors import StatepipeError, UsageError
 from statepipe.observe import redact
@@ -56,7 +56,7 @@ def log_lines(config: Config, session: Session) -> Generator[LogLines]:
         UsageError: The file cannot be opened.
     """
     settings = config.logging
-    file = Path.cwd() / session.log_file if session.log_file else settings.file
+    file = here() / session.log_file if session.log_file else settings.file
     form = session.log_format or settings.format or ("none" if file is None else "json")
     if form == "none":
         yield LogLines()

@@ -28,6 +28,8 @@ from statepipe.errors import BadParameter, Refused, UsageError
 from statepipe.units import parse_duration_ms
 
 ID_CHARS_MAX: Final = 200
+#: What goes back further than this would leave the calendar; no store is as old.
+DURATION_MS_MAX: Final = 100 * 366 * 86_400_000
 
 
 DEFINITION: Final = click.option(
@@ -143,6 +145,8 @@ def parsed_params(given: Sequence[str], *, option: str = "-p") -> dict[str, Any]
             params[name] = json.loads(text)
         except ValueError as error:
             raise _bad(f"the value of {name!r} is not JSON: {error}", option) from None
+        except RecursionError:
+            raise _bad(f"the value of {name!r} is nested too deep", option) from None
     return params
 
 
@@ -151,16 +155,23 @@ def duration_ms(text: str, *, option: str) -> int:
     Return a duration given as the value of `option`, in milliseconds.
 
     Raises:
-        BadParameter: It is none.
+        BadParameter: It is none, or longer than 100 years.
     """
     try:
-        return parse_duration_ms(text)
-    except (ValueError, OverflowError) as error:
+        ms, wrong = parse_duration_ms(text), ""
+    except OverflowError:
+        ms = DURATION_MS_MAX + 1
+    except ValueError as error:
+        ms, wrong = 0, str(error)
+    if ms > DURATION_MS_MAX:
+        wrong = f"{text!r} is longer than 100 years"
+    if wrong:
         raise BadParameter(
-            f"{option}: {error}",
+            f"{option}: {wrong}",
             meaning="nothing was read or changed",
             next_step=f"{option} 2h",
-        ) from None
+        )
+    return ms
 
 
 def confirm(question: str, *, yes: bool, again: str = "the same command with --yes") -> None:

@@ -5,9 +5,8 @@ Apart from the options themselves, so that `--help` need not import what reads a
 """
 
 import os
-from pathlib import Path
 
-from statepipe.cli.shared.session import Session
+from statepipe.cli.shared.session import Session, here
 from statepipe.clock import SystemClock
 from statepipe.config import Config, load_config
 from statepipe.store.file import opening
@@ -25,7 +24,7 @@ def config_here() -> Config:
     """
     session = Session.current()
     return load_config(
-        start=Path.cwd(),
+        start=here(),
         environ=os.environ,
         store=session.store,
         env=session.env,

@@ -3,16 +3,18 @@ The common options as given; `cli.places` finds the configuration and the store 
 
     Session     the options
     Told        an error that was told already
+    here        the folder that the command was started in
 """
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import click
 
 from statepipe.cli.shared.render import Output
-from statepipe.errors import StatepipeError
+from statepipe.errors import StatepipeError, UsageError
 
 FORMATS: Final = ("table", "json", "jsonl")
 #: As `logsettings` has them, which `--help` need not import.
@@ -61,6 +63,23 @@ class Session:
             quiet=self.quiet,
             color=not self.no_color and not os.environ.get("NO_COLOR"),
         )
+
+
+def here() -> Path:
+    """
+    Return the folder that the command was started in.
+
+    Raises:
+        UsageError: Somebody has removed it.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError(
+            "the folder that this was started in is not there any more",
+            meaning="nothing was read or changed: nobody knows which project is meant",
+            next_step='cd "$PWD"   # or into the folder of statepipe.toml',
+        ) from None
 
 
 class Told(Exception):

@@ -21,6 +21,7 @@ from statepipe.units import parse_share
 
 VERSIONS_MAX: Final = 100
 
+_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _VERSIONED = re.compile(r"(.+)@([1-9][0-9]{0,8})\.json", re.ASCII)
 
 
@@ -150,7 +151,7 @@ def _upcasters(upcast: object) -> dict[int, str]:
     found: dict[int, str] = {}
     for key, function in upcast.items():
         version = str(key)
-        if not version.isascii() or not version.isdecimal():
+        if not _NUMBER.fullmatch(version):
             raise refusal(f"upcast: {key!r} is not a version", next_step=example)
         if not isinstance(function, str) or not is_function_name(function):
             raise refusal(f"upcast: {function!r} does not name a function", next_step=example)

@@ -2,6 +2,7 @@
 Where in the journal a moment is: rows are numbered in the order of time, so no index is needed.
 
     row_at      the first row that is not older than a moment, by halving
+    begin       the moment of the first row
     end         one more than the number of the last row
 
 The numbers rise with each commit, and each row says its time by the wall clock. That clock
@@ -19,6 +20,7 @@ SLACK_MS: Final = 60_000
 # Each by itself: asked for both at once, SQLite reads the whole table.
 _FIRST = "SELECT min(n) FROM journal"
 _LAST = "SELECT max(n) FROM journal"
+_BEGIN = "SELECT at_ms FROM journal ORDER BY n LIMIT 1"
 _NEXT = "SELECT n, at_ms FROM journal WHERE n >= ? ORDER BY n LIMIT 1"
 
 
@@ -36,6 +38,12 @@ def row_at(connection: sqlite3.Connection, at_ms: int) -> int:
         else:
             low = n + 1
     return low
+
+
+def begin(connection: sqlite3.Connection) -> int | None:
+    """Return a moment that no row is older than, None if there is no row."""
+    found = connection.execute(_BEGIN).fetchone()
+    return None if found is None else int(found[0]) - SLACK_MS
 
 
 def end(connection: sqlite3.Connection) -> int:
