@@ -68,14 +68,13 @@ def check(*, machines: tuple[str, ...]) -> int:
 
 def findings(name: str, config: Config) -> list[Finding]:
     """
-    Return what is wrong with one machine; a file that cannot be loaded is one finding.
+    Return what is wrong with one machine; a file that cannot be loaded, or two, is one finding.
 
     Raises:
         NotFound, UsageError: There is no such machine.
     """
-    path = find_machine(name, config.machines_dir)
     try:
-        machine = load_machine(path)
+        machine = load_machine(find_machine(name, config.machines_dir))
     except DefinitionError as error:
         return [_error(error)]
     found = findings_of(

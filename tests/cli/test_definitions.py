@@ -168,6 +168,20 @@ def test_check_finds_what_start_refuses(project: Project, settings: str, message
     assert not started.err.rstrip().endswith("those are")
 
 
+def test_a_machine_that_is_there_twice_is_one_finding(project: Project) -> None:
+    """And the others are checked as well."""
+    Path("machines/w.toml").write_text(WAITS, encoding="utf-8")
+    Path("machines/w").mkdir()
+    Path("machines/w/w.toml").touch()
+    Path("machines/w.template.toml").write_text(WAITS, encoding="utf-8")
+
+    for argv in (["check"], ["check", "w", "numbers"]):
+        said = project.call(*argv)
+        assert said.code == 6
+        assert 'error: machine "w" is there twice: ' in said.out
+        assert "numbers: ok" in said.out
+
+
 def test_a_wait_is_explained_by_its_own_end(project: Project) -> None:
     """No attempt is made in it that a policy could govern."""
     Path("machines/w.toml").write_text(WAITS, encoding="utf-8")

@@ -121,6 +121,24 @@ def test_a_machine_file_that_is_wrong_is_said_and_hides_nothing(project: Project
     assert "broken.toml" in said.err
 
 
+def test_a_machine_that_is_there_twice_is_said_and_hides_nothing(project: Project) -> None:
+    """As one whose file is wrong: the others are there at zero, also those that never ran."""
+    project.call("start", "numbers")
+    folder = project.root / "machines"
+    text = (folder / "numbers.toml").read_text(encoding="utf-8")
+    other = text.replace('machine = "numbers"', 'machine = "other"')
+    (folder / "other.toml").write_text(other, encoding="utf-8")
+    for path in ("twice.toml", "twice/twice.toml", "twice.template.toml"):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text('machine = "twice"', encoding="utf-8")
+
+    said = project.call("metrics", "dump")
+
+    assert said.code == 0
+    assert 'machine="other"' in said.out
+    assert 'machine "twice" is there twice: ' in said.err
+
+
 def test_a_dump_without_a_store_fails_and_makes_none(project: Project) -> None:
     """Zeros of a store that is not there would look as if it had been emptied."""
     said = project.call("metrics", "dump")

@@ -132,8 +132,13 @@ class ProjectMachines:
     def shapes(self) -> list[Shape | StatepipeError]:
         """Return what each file implies, or what is wrong with it; read only if it changed."""
         folder = self._config.machines_dir
-        paths = [find_machine(name, folder) for name in list_machines(folder)]
-        return [shape for path in paths for shape in self._shapes(path)]
+        found: list[Shape | StatepipeError] = []
+        for name in list_machines(folder):
+            try:
+                found += self._shapes(find_machine(name, folder))
+            except StatepipeError as error:  # it is there twice: the others are shown
+                found.append(error)
+        return found
 
     def _shapes(self, path: Path) -> list[Shape | StatepipeError]:
         files = [each.stat() for each in files_of(path)]
