@@ -11,7 +11,6 @@ Who wins, highest first: command line, `STATEPIPE_*`, the overlay `[env.NAME]`, 
 `statepipe.toml`, the machine file, the defaults. A policy is merged field by field.
 """
 
-import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -31,15 +30,13 @@ from statepipe.policy import Policy, policy_fields
 from statepipe.resources import Resource, merged_resources, resource_fields, staged_bytes
 from statepipe.sharing import sharing_fields
 from statepipe.suggest import did_you_mean
-from statepipe.tables import known, refusal, table
+from statepipe.tables import known, read, refusal, table
 from statepipe.tasknames import task_of
 
 FILE_NAME: Final = "statepipe.toml"
 STORE_DEFAULT: Final = "checkpoints/statepipe.db"
 #: Name of the policy that applies to every state that names none.
 DEFAULT_POLICY: Final = "default"
-
-FILE_BYTES_MAX: Final = 1_000_000
 
 T = TypeVar("T")
 
@@ -329,21 +326,12 @@ def _found(start: Path) -> Path | None:
 
 def _parsed(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
-        if len(data) > FILE_BYTES_MAX:
-            raise refusal(
-                f"{path} is larger than {FILE_BYTES_MAX:,} bytes",
-                next_step=f"is this a {FILE_NAME}?",
-            )
-        return tomllib.loads(data.decode())
+        return read(path, where=f"{path} ", kind=FILE_NAME)
     except OSError as error:
         raise refusal(
             f"{path} cannot be read: {error.strerror}",
             next_step="name a file that you may read: --config, or STATEPIPE_CONFIG",
         ) from None
-    except (ValueError, RecursionError) as error:
-        raise refusal(f"{path} is not TOML: {error}", next_step="correct it there") from None
 
 
 def _layers(values: Mapping[str, Any], *, path: Path | None, env: str | None) -> Iterator[Layer]:

@@ -1,19 +1,60 @@
 """
 Tables of `statepipe.toml`, read key by key: what is no table, or unknown, is named.
 
+    read        what a TOML file says
     table       the table under a key; the empty one if there is none
     known       refuses a key that is none of those there are
     refusal     the error for settings that are wrong
 """
 
+import codecs
+import tomllib
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from statepipe.errors import DefinitionError
 from statepipe.suggest import did_you_mean
 
+FILE_BYTES_MAX: Final = 1_000_000
+
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+def read(path: Path, *, where: str, kind: str) -> dict[str, Any]:
+    """
+    Return what the TOML file at `path` says.
+
+    Args:
+        path: The file.
+        where: What stands before each message: the file, or nothing.
+        kind: What it should be, such as "machine file".
+
+    Raises:
+        OSError: It cannot be read.
+        DefinitionError: It is no TOML, or too large.
+    """
+    with path.open("rb") as file:
+        data = file.read(FILE_BYTES_MAX + 1)
+    if len(data) > FILE_BYTES_MAX:
+        raise refusal(
+            f"{where}is larger than {FILE_BYTES_MAX:,} bytes", next_step=f"is this a {kind}?"
+        )
+    if data.startswith(codecs.BOM_UTF8):
+        raise refusal(
+            f"{where}begins with a byte order mark (BOM), which TOML does not allow",
+            next_step='save it as "UTF-8", not as "UTF-8 with BOM"',
+        )
+    try:
+        return tomllib.loads(data.decode())
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise refusal(f"{where}is not UTF-8 (line {line})", next_step="save it as UTF-8") from None
+    except RecursionError:
+        raise refusal(f"{where}is nested too deep", next_step=f"is this a {kind}?") from None
+    except ValueError as error:
+        raise refusal(f"{where}is not TOML: {error}", next_step="correct it there") from None
 
 
 def table(values: Mapping[str, Any], key: str, *, where: str) -> Mapping[str, Any]:

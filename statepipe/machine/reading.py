@@ -7,18 +7,16 @@ Values of a machine file, read one by one: what is no table, no text, unknown or
     table_of, text_of, duration_of, names_of, retry_of    a value of that kind
 """
 
-import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from statepipe.errors import DefinitionError, NotFound
 from statepipe.machine.names import refusal
 from statepipe.suggest import did_you_mean
+from statepipe.tables import read
 from statepipe.units import parse_duration_ms
-
-FILE_BYTES_MAX: Final = 1_000_000
 
 
 def parsed(path: Path) -> dict[str, Any]:
@@ -30,8 +28,7 @@ def parsed(path: Path) -> dict[str, Any]:
         DefinitionError: It is no TOML, too large, or cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
+        return read(path, where="", kind="machine file")
     except FileNotFoundError:
         raise NotFound(
             f"there is no file {path}", meaning="nothing was run", next_step=f"write {path}"
@@ -40,19 +37,6 @@ def parsed(path: Path) -> dict[str, Any]:
         raise refusal(
             f"cannot be read: {error.strerror}", next_step="make it a file that you may read"
         ) from None
-    if len(data) > FILE_BYTES_MAX:
-        raise refusal(
-            f"is larger than {FILE_BYTES_MAX:,} bytes", next_step="is this a machine file?"
-        )
-    try:
-        return tomllib.loads(data.decode())
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise refusal(f"is not UTF-8 (line {line})", next_step="save it as UTF-8") from None
-    except RecursionError:
-        raise refusal("is nested too deep", next_step="is this a machine file?") from None
-    except ValueError as error:
-        raise refusal(f"is not TOML: {error}", next_step="correct it there") from None
 
 
 @contextmanager

@@ -125,7 +125,8 @@ def test_an_unknown_environment_names_the_nearest(tmp_path: Path) -> None:
             "store 3\n",
             "is not TOML: Expected '=' after a key in",
         ),
-        ("a = " + "[" * 50_000, "is not TOML: "),
+        ("a = " + "[" * 50_000, "is nested too deep"),
+        ("\ufeffstore = 'x'", "begins with a byte order mark"),
     ],
 )
 def test_a_mistake_is_named_by_file_and_key(tmp_path: Path, text: str, said: str) -> None:
@@ -141,7 +142,7 @@ def test_a_file_that_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
     """Neither a traceback nor a default."""
     path = tmp_path / "statepipe.toml"
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(DefinitionError, match="is not TOML"):
+    with pytest.raises(DefinitionError, match=r"is not UTF-8 \(line 1\)"):
         load_config(start=tmp_path, environ={})
 
     path.write_bytes(b"#" * 1_000_001)

@@ -328,6 +328,7 @@ def test_what_is_no_machine_file_is_refused(tmp_path: Path) -> None:
         (b"a = 1\nb = '\xff'", r"is not UTF-8 \(line 2\)"),
         (b"a = " + b"[" * 100_000, "is nested too deep|is not TOML"),
         (b"#" * 1_000_001, "is larger than 1,000,000 bytes"),
+        (b"\xef\xbb\xbfmachine = 'm'", "begins with a byte order mark"),
         (b"", 'key "machine" is missing'),
         (b'machine = "m"', 'key "extract" is missing'),
         (b"a = " + b"9" * 5_000, "is not TOML"),
