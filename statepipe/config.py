@@ -145,22 +145,22 @@ def load_config(
     Args:
         start: Where to look for `statepipe.toml`, there and in every folder above.
         environ: STATEPIPE_STORE, STATEPIPE_ENV, STATEPIPE_CONFIG and STATEPIPE_LOG_… are
-            read; "" is unset.
+            read; there "" is unset.
         store: The store, from the command line; relative to `start`.
         env: The environment, from the command line.
         config: The file, from the command line; relative to `start`.
 
     Raises:
         DefinitionError: If a file that is named is missing, cannot be read, or
-            says something it cannot mean.
+            says something it cannot mean; if what the command line names is "".
     """
-    named = config or environ.get("STATEPIPE_CONFIG") or None
+    named = _chosen(config, environ.get("STATEPIPE_CONFIG"), what="file")
     path = _found(start) if named is None else start / named
     values = {} if path is None else _parsed(path)
     root = start if path is None else path.parent
-    chosen = env or environ.get("STATEPIPE_ENV") or None
+    chosen = _chosen(env, environ.get("STATEPIPE_ENV"), what="environment")
     layers = tuple(_layers(values, path=path, env=chosen))
-    outside = store or environ.get("STATEPIPE_STORE") or None
+    outside = _chosen(store, environ.get("STATEPIPE_STORE"), what="store")
     if outside is not None:
         place = start / outside
     else:
@@ -313,6 +313,13 @@ def _retry_fields(
 def _strongest(values: Iterable[T | None]) -> T | None:
     """Return the last of `values` that is not None, the weakest first; None if all are."""
     return next((value for value in reversed(list(values)) if value is not None), None)
+
+
+def _chosen(said: str | None, variable: str | None, *, what: str) -> str | None:
+    """Return what the caller says, else the variable; the caller's "" is a mistake, not nothing."""
+    if said == "":
+        raise refusal(f'the {what} that is named is ""', next_step=f"name the {what}, or none")
+    return said if said is not None else variable or None
 
 
 def _found(start: Path) -> Path | None:

@@ -40,6 +40,32 @@ def test_an_option_after_the_command_wins(project: Project) -> None:
     assert not (project.root / "nope.db").exists()
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["-e", "", "ls"],
+        ["--store", "", "ls"],
+        ["--config", "", "ls"],
+        ["ls", "--env", ""],
+        ["prune", "--older-than", "0s", "--machine", "", "--yes"],
+        ["resume", "--failed", "--state", "", "--yes"],
+        ["metrics", "serve", "--listen", "127.0.0.1:0", "--auth-file", ""],
+        ["metrics", "dump", "--store", "numbers=statepipe.db", "--store", ""],
+        ["worker", "--until-idle", "-m", ""],
+    ],
+    ids=" ".join,
+)
+def test_an_empty_option_is_refused(project: Project, argv: list[str]) -> None:
+    """`-e "$ENV"` with no such variable must not work on another store, or on all machines."""
+    project.call("run", "numbers", "--id", "one")
+
+    said = project.call(*argv)
+
+    assert said.code == 2
+    assert "it is empty" in said.err
+    assert project.call("inspect", "one").code == 0
+
+
 def test_the_environment_names_the_store(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """STATEPIPE_STORE stands between the file and the command line."""
     monkeypatch.setenv("STATEPIPE_STORE", "elsewhere.db")

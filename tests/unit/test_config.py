@@ -97,6 +97,15 @@ def test_a_named_file_is_used_and_must_exist(tmp_path: Path) -> None:
         load_config(start=tmp_path, environ={}, config="gone.toml")
 
 
+@pytest.mark.parametrize("option", ["store", "env", "config"])
+def test_an_empty_option_is_not_an_option_that_is_not_given(tmp_path: Path, option: str) -> None:
+    """`--env "$ENV"` with no such variable meant another store; only a variable may be empty."""
+    with pytest.raises(DefinitionError, match='that is named is ""'):
+        load_config(start=tmp_path, environ={}, **{option: ""})
+
+    assert load_config(start=tmp_path, environ={f"STATEPIPE_{option.upper()}": ""}).env is None
+
+
 def test_an_unknown_environment_names_the_nearest(tmp_path: Path) -> None:
     """A typing mistake must not run production work on the default store."""
     with pytest.raises(DefinitionError, match='no environment "prd"; did you mean "prod"'):

@@ -92,6 +92,8 @@ def command(
 
     def made(function: Callable[..., int | None]) -> click.Command:
         wrapped = click.command(name, epilog=epilog)(function)
+        for param in wrapped.params:
+            param.callback = partial(_not_empty, param.callback)
         own = {name for param in wrapped.params for name in param.opts}
         shared = [*(log_options() if logs else ()), *common_options()]
         wrapped.params.extend(each for each in shared if own.isdisjoint(each.opts))
@@ -198,8 +200,24 @@ def confirm(question: str, *, yes: bool, again: str = "the same command with --y
 def _option(names: list[str], **facts: Any) -> click.Option:  # noqa: ANN401  (click's own keywords)
     field = names[-1].removeprefix("--").replace("-", "_")
     return click.Option(
-        names, expose_value=False, callback=partial(_keep, field), default=None, **facts
+        names,
+        expose_value=False,
+        callback=partial(_not_empty, partial(_keep, field)),
+        default=None,
+        **facts,
     )
+
+
+def _not_empty(
+    then: Callable[..., Any] | None,
+    ctx: click.Context,
+    param: click.Parameter,
+    value: Any,  # noqa: ANN401  (whatever the option is of)
+) -> Any:  # noqa: ANN401  (as above)
+    """Refuse an option's "": `--env "$UNSET"` means an environment, and none is not the same."""
+    if isinstance(param, click.Option) and "" in (value if isinstance(value, tuple) else (value,)):
+        raise click.BadParameter("it is empty", ctx, param)
+    return value if then is None else then(ctx, param, value)
 
 
 def _keep(field: str, ctx: click.Context, _param: click.Parameter, value: Any) -> None:  # noqa: ANN401  (text or a flag)
