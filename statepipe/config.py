@@ -202,7 +202,7 @@ def resolve_policy(
         retry: The state's own `retry`: the name of a policy, or a policy's keys.
 
     Raises:
-        DefinitionError: If a named policy is unknown.
+        DefinitionError: If a named policy is unknown, or two fields do not go together.
     """
     here = described(machine, state)
     merged: dict[str, Any] = {}
@@ -224,7 +224,9 @@ def resolve_policy(
             for values, origin in _retry_fields(config, override.retry, where=where):
                 take(values, origin)
             take(override.fields, where)
-    return Resolved(policy=Policy(**merged), origins=origins)
+    policy = Policy(**merged)
+    policy.refuse_misfit(where=here)
+    return Resolved(policy=policy, origins=origins)
 
 
 def resolve_timeout(

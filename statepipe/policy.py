@@ -114,6 +114,22 @@ class Policy:
         if self.executor not in get_args(ExecutorKind):
             raise _one_of("executor", self.executor, get_args(ExecutorKind))
 
+    def refuse_misfit(self, *, where: str) -> None:
+        """
+        Refuse fields that do not go together; each may have been said in another place.
+
+        Not when a policy is built: attempts of the past may have been governed by such a one.
+
+        Raises:
+            DefinitionError: Batches could become no smaller.
+        """
+        least, size = self.batch_size_min or 1, self.batch_size
+        if least > size:
+            raise _refusal(
+                f"{where}: batch_size_min is {least}, above batch_size, which is {size}",
+                next_step=f"batch_size_min = {size}, or less",
+            )
+
     def retries(self, names: Iterable[str]) -> bool:
         """
         Return True if a failure is worth another try, attempts left or not.

@@ -60,16 +60,19 @@ class Guard:
 
     Attributes:
         text: The expression as its author wrote it.
+        names: What it looks at, each by its parts: ("params", "day").
 
     Raises:
         DefinitionError: If the text is no expression; the message names the column.
     """
 
-    __slots__ = ("_evaluate", "text")
+    __slots__ = ("_evaluate", "names", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._evaluate = _Parser(text).parse()
+        parser = _Parser(text)
+        self._evaluate = parser.parse()
+        self.names = tuple(parser.names)
 
     def __call__(self, facts: Mapping[str, Any]) -> bool:
         """
@@ -109,6 +112,7 @@ class _Parser:
         self._text = text
         self._depth = 0
         self._at = 0
+        self.names: list[tuple[str, ...]] = []
         if len(text) > LENGTH_MAX:
             raise self._refusal(f"it has {len(text)} characters, more than {LENGTH_MAX}", 1)
         self._tokens = self._split()
@@ -267,6 +271,7 @@ class _Parser:
                 f" (known: {', '.join(FACTS)})",
                 token.column,
             )
+        self.names.append((root, *path))
         return looked_up(root, path)
 
 

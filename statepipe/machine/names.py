@@ -184,7 +184,7 @@ def check_contract(contract: object) -> None:
         DefinitionError: If it is no text, or leads out of their folder.
     """
     check_text("contract", contract)
-    if ".." in str(contract).split("/"):
+    if ".." in str(contract).split("/") or str(contract).startswith("/"):
         raise refusal(
             f'contract "{contract}" leaves the folder of the machines',
             next_step='keep contracts beside the machine: "contracts/flight.json"',

@@ -94,7 +94,7 @@ class Partition:
         check_limit("tolerate", self.tolerate, of="partitions")
         match self.by:
             case "date":
-                object.__setattr__(self, "step", self.step or "day")
+                object.__setattr__(self, "step", "day" if self.step is None else self.step)
                 check_one_of("step", self.step, get_args(Step))
             case "int":
                 self._check_width()

@@ -25,6 +25,7 @@ EXIT_CODES = {
     4: "The store cannot be used; nothing more was written.",
     5: "The definition is not the one the instance began with; nothing was changed.",
     6: "A check or a drill found a defect.",
+    70: "A defect of statepipe: what was committed is safe; report it with the output of --debug.",
     74: "The answer could not be written where it should go, a full disk; what was done is done.",
     75: "Busy: another live process has the store or the instance. Try again later.",
     76: "Fenced: another process has taken the instance over; the late write was refused.",

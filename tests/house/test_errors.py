@@ -2,6 +2,7 @@
 
 import inspect
 import pickle  # noqa: TID251 - test runners and multiprocessing pickle errors; we must survive it
+import re
 
 import pytest
 
@@ -83,6 +84,14 @@ def test_every_error_is_on_the_page(kind: type[BaseException]) -> None:
 def test_every_exit_code_is_explained(kind: type[errors.StatepipeError]) -> None:
     """Scripts branch on exit codes, so each has one documented meaning."""
     assert kind.exit_code in EXIT_CODES
+
+
+def test_both_pages_have_the_same_exit_codes() -> None:
+    """Who operates it reads one page, who writes a script the other."""
+    text = (PAGE.parent / "operating.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([0-9, ]+) \|", text, re.MULTILINE)
+
+    assert {int(code) for row in rows for code in row.split(",")} == set(EXIT_CODES)
 
 
 def test_the_page_of_errors_says_what_the_classes_say() -> None:

@@ -1,6 +1,7 @@
 """`check`: each defect is found, with its state and its remedy; a sound machine has none."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from statepipe.machine.checks.checker import check
 from statepipe.machine.checks.findings import Finding
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.loading.loader import load_machine
+from statepipe.machine.parameter import Param
 from statepipe.machine.states.judging import Validate
 from statepipe.machine.states.tasks import Load, Run
 from statepipe.machine.states.watermark import Incremental
@@ -175,6 +177,23 @@ def test_each_defect_is_found(
 ) -> None:
     """Exactly the findings that the edit brings about."""
     assert messages(orders(tmp_path, *edits)) == expected
+
+
+def test_a_guard_of_no_parameter_is_found() -> None:
+    """It could be decided for no instance; of a result nobody knows before it is there."""
+    guards = ("params.dya == 1 or result.rows > 0", "params.day == 2 and records > 0")
+    state = acting(
+        "a",
+        *(to("done", when=each) for each in guards),
+        to("done", event="empty", when=guards[0]),
+        to("failed"),
+    )
+    machine = replace(pipeline(state), params=(Param(name="day", type="int"),))
+
+    (told,) = [each for each in messages(machine) if each[2].startswith("guard `")]
+    assert told[:2] == ("error", "a")
+    assert told[2].startswith(f"guard `{guards[0]}` looks at a parameter that is not declared:")
+    assert told[2].endswith('"dya"; did you mean "day"?')
 
 
 def test_every_finding_says_how_to_mend_it(tmp_path: Path) -> None:

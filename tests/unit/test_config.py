@@ -106,6 +106,16 @@ def test_an_empty_option_is_not_an_option_that_is_not_given(tmp_path: Path, opti
     assert load_config(start=tmp_path, environ={f"STATEPIPE_{option.upper()}": ""}).env is None
 
 
+def test_batches_that_may_only_grow_are_refused(tmp_path: Path) -> None:
+    """The two may be said in different places; what governs is looked at."""
+    text = "[policies.p]\nbatch_size_min = 5_000\n"
+    config = loaded(tmp_path, text + "[policies.default]\nbatch_size = 10\n")
+
+    with pytest.raises(DefinitionError, match="batch_size_min is 5000, above batch_size"):
+        resolve_policy(config, machine="m", state="s", settings={}, retry="p")
+    resolve_policy(config, machine="m", state="s", settings={"batch_size": 5_000}, retry="p")
+
+
 def test_an_unknown_environment_names_the_nearest(tmp_path: Path) -> None:
     """A typing mistake must not run production work on the default store."""
     with pytest.raises(DefinitionError, match='no environment "prd"; did you mean "prod"'):

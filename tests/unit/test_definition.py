@@ -194,6 +194,7 @@ def test_a_mode_that_the_key_contradicts_is_refused(
         ({"columns": "add"}, "there is none"),
         ({"contract": "c.json", "columns": "ad"}, r"columns: there is no 'ad'; did you mean"),
         ({"contract": "../c.json"}, "leaves the folder of the machines"),
+        ({"contract": "/etc/passwd"}, "leaves the folder of the machines"),
         ({"contract": ""}, "contract is ''"),
         ({"contract": "c.json", "to": "https://h/x", "table": ""}, "there is no table"),
     ],

@@ -124,6 +124,7 @@ def test_the_most_partitions_that_a_group_may_have_are_as_many() -> None:
     ("said", "refusal"),
     [
         ({"by": "week"}, "by: there is no 'week'"),
+        ({"by": "date", "step": ""}, "step: there is no ''"),
         ({"by": "date", "step": "week"}, "step: there is no 'week'"),
         ({"by": "date", "width": 3}, 'width belongs to by = "int"'),
         ({"by": "date", "values": ["a"]}, 'values belongs to by = "list"'),

@@ -10,13 +10,13 @@ acting state (a policy without one cannot be written), `failed` as the last reso
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
-from statepipe.effects import AT_LEAST_ONCE, EXACTLY_ONCE, is_http
 from statepipe.errors import DefinitionError
 from statepipe.machine.checks.childchecks import prove_children
+from statepipe.machine.checks.effectchecks import check_effects
 from statepipe.machine.checks.findings import Finding, Role, error, warning
 from statepipe.machine.checks.graphchecks import check_graph
+from statepipe.machine.checks.guardchecks import check_guards
 from statepipe.machine.definition import FAILED_STATE, Machine, State
 from statepipe.machine.names import reference_of
 from statepipe.machine.paths import graph_of, one_cycle, reached, reversed_graph
@@ -25,7 +25,6 @@ from statepipe.machine.states.judging import Validate
 from statepipe.machine.states.taskgraph import Child, Graph
 from statepipe.machine.states.tasks import Load, Run
 from statepipe.machine.states.waits import Wait
-from statepipe.machine.taskmachine import task_machines
 from statepipe.model import ERROR, OK, TIMEOUT
 
 _FAILURES = frozenset({ERROR, TIMEOUT})
@@ -72,12 +71,8 @@ def check(
         *_cycles(machine),
         *_batches(machine, roles),
         *_watermarks(machine, roles),
-        *_effects(machine),
-        *(
-            replace(each, state=".".join(own.name.split("/")[1:]))
-            for own in task_machines(machine)
-            for each in _effects(own)
-        ),
+        *check_effects(machine),
+        *check_guards(machine),
         *prove_children(machine, machines),
     ]
     return sorted(findings, key=lambda each: each.severity != "error")
@@ -357,35 +352,6 @@ def _watermarks(machine: Machine, roles: dict[str, Role]) -> Iterator[Finding]:
                 f'reads only what is new, and "{replaces[0]}" replaces: what was loaded'
                 " before goes",
                 f'give the load of "{replaces[0]}" a key instead, or remove watermark',
-            )
-
-
-def _effects(machine: Machine) -> Iterator[Finding]:
-    """What is not exactly once by a ledger is so by somebody's word, or not at all."""
-    for state in machine.states:
-        task = state.task
-        if isinstance(task, Run) and task.effect == EXACTLY_ONCE:
-            yield warning(
-                state.name,
-                "says exactly_once, which cannot be proved: after a crash its function runs again",
-                "give task.idempotency_key along to a side that honours it,"
-                f' or say effect = "{AT_LEAST_ONCE}"',
-            )
-        if not isinstance(task, Load) or not is_http(task.to):
-            continue
-        if task.effect == EXACTLY_ONCE:
-            yield warning(
-                state.name,
-                "says exactly_once, which cannot be proved: the receiver must answer a repeated"
-                " Idempotency-Key with its first answer, for as long as a resume may take",
-                f'see its documentation; if it does not, say effect = "{AT_LEAST_ONCE}"',
-            )
-        elif not task.effect:
-            yield warning(
-                state.name,
-                "is at least once: a request whose answer was lost is sent again",
-                f'effect = "{AT_LEAST_ONCE}" if that is well, "{EXACTLY_ONCE}" if the receiver'
-                " honours Idempotency-Key",
             )
 
 
