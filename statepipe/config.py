@@ -30,7 +30,7 @@ from statepipe.policy import Policy, policy_fields
 from statepipe.resources import Resource, merged_resources, resource_fields, staged_bytes
 from statepipe.sharing import sharing_fields
 from statepipe.suggest import did_you_mean
-from statepipe.tables import known, read, refusal, table
+from statepipe.tables import known, read, refusal, table, there
 from statepipe.tasknames import task_of
 
 FILE_NAME: Final = "statepipe.toml"
@@ -328,7 +328,7 @@ def _found(start: Path) -> Path | None:
     for folder in (start, *start.parents):
         path = folder / FILE_NAME
         # A link that leads nowhere is a mistake to be told, not a missing file.
-        if path.exists() or path.is_symlink():
+        if there(path):
             return path
     return None
 

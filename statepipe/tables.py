@@ -2,6 +2,7 @@
 Tables of `statepipe.toml`, read key by key: what is no table, or unknown, is named.
 
     read        what a TOML file says
+    there       whether there is anything at a path
     table       the table under a key; the empty one if there is none
     known       refuses a key that is none of those there are
     refusal     the error for settings that are wrong
@@ -55,6 +56,25 @@ def read(path: Path, *, where: str, kind: str) -> dict[str, Any]:
         raise refusal(f"{where}is nested too deep", next_step=f"is this a {kind}?") from None
     except ValueError as error:
         raise refusal(f"{where}is not TOML: {error}", next_step="correct it there") from None
+
+
+def there(path: Path) -> bool:
+    """
+    Return whether there is anything at `path`, be it a link that leads nowhere.
+
+    Raises:
+        DefinitionError: Nobody can tell: a folder on the way may not be searched, for example.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise refusal(
+            f"whether there is a {path} cannot be seen: {error.strerror}",
+            next_step=f"namei -l {path}   # then the same again",
+        ) from error
+    return True
 
 
 def table(values: Mapping[str, Any], key: str, *, where: str) -> Mapping[str, Any]:

@@ -2,14 +2,20 @@
 
 import errno
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 import pytest
 
+from statepipe.config import load_config
 from statepipe.errors import DefinitionError, NotFound, UsageError
 from statepipe.machine.loading.loader import find_machine, list_machines
+
+_NOBODY = 65_534
 
 
 @pytest.mark.parametrize("name", ["../flights", "a/b", "/etc/passwd", "a\\b", "", ".", "A", "x\0"])
@@ -48,6 +54,64 @@ def test_a_folder_that_cannot_be_read_is_told_of(
         with pytest.raises(DefinitionError, match="cannot be read: No space left") as caught:
             look(tmp_path)
         assert f"ls -ld {tmp_path}" in str(caught.value.next_step)
+
+
+@pytest.mark.parametrize(
+    ("mode", "look", "said"),
+    [
+        (0o000, list_machines, "cannot be read: Permission denied"),
+        (0o111, list_machines, "cannot be read: Permission denied"),
+        (0o444, list_machines, "cannot be seen: Permission denied"),
+        (0o000, partial(find_machine, "flights"), "cannot be seen: Permission denied"),
+        (0o111, partial(find_machine, "flights"), "cannot be read: Permission denied"),
+        (0o444, partial(find_machine, "flights"), "cannot be seen: Permission denied"),
+    ],
+)
+def test_a_folder_that_one_may_not_look_into_is_not_empty(
+    mode: int, look: Callable[[Path], object], said: str
+) -> None:
+    """Python's own search finds nothing there, and says nothing."""
+    with TemporaryDirectory() as name, _unprivileged(Path(name)):
+        folder = Path(name) / "machines"
+        folder.mkdir()
+        (folder / "flights.toml").write_text("")
+        folder.chmod(mode)
+        try:
+            with pytest.raises(DefinitionError, match=said):
+                look(folder)
+        finally:
+            folder.chmod(0o700)
+
+
+def test_a_configuration_that_one_may_not_look_for_is_not_absent() -> None:
+    """Or work would go on with the defaults, in another store."""
+    with TemporaryDirectory() as name, _unprivileged(Path(name)):
+        folder = Path(name) / "project"
+        folder.mkdir()
+        (folder / "statepipe.toml").write_text("")
+        folder.chmod(0o444)
+        try:
+            with pytest.raises(DefinitionError, match="cannot be seen: Permission denied"):
+                load_config(start=folder, environ={})
+        finally:
+            folder.chmod(0o700)
+
+
+@contextmanager
+def _unprivileged(folder: Path) -> Iterator[None]:
+    """Be another user than root, to whom `folder` belongs, while the block runs."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.chown(folder, _NOBODY, _NOBODY)
+    try:
+        os.seteuid(_NOBODY)
+    except PermissionError:
+        pytest.skip("root here may not become anybody else, and may look into every folder")
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_a_folder_where_a_machine_should_be_is_named(tmp_path: Path) -> None:

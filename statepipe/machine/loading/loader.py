@@ -18,7 +18,14 @@ from statepipe.errors import DefinitionError, NotFound, UsageError
 from statepipe.machine.definition import FAILED_STATE, Machine, State, Transition
 from statepipe.machine.events import event_rules
 from statepipe.machine.loading.tasktables import CHILD, LOAD, SOURCE, TASKS, VALIDATE, task_of
-from statepipe.machine.loading.template import expanded, listed, members, template_of, templates
+from statepipe.machine.loading.template import (
+    expanded,
+    is_file,
+    listed,
+    members,
+    template_of,
+    templates,
+)
 from statepipe.machine.names import check_name, refusal
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
@@ -39,6 +46,7 @@ from statepipe.model import INVALID, OK
 from statepipe.policy import STATE_KEYS
 from statepipe.sharing import SHARING_KEYS, Sharing, sharing_fields
 from statepipe.suggest import did_you_mean
+from statepipe.tables import there
 from statepipe.wishes import CANCELLING_STATE
 
 _COMMON: Final = (
@@ -106,7 +114,7 @@ def find_machine(name: str, machines_dir: Path) -> Path:
             next_step="statepipe run NAME   # the file is machines/NAME.toml",
         ) from None
     path = machines_dir / f"{name}.toml"
-    found = [path] if path.is_file() else []
+    found = [path] if is_file(path) else []
     found += [each for each in _from_templates(machines_dir) if each.stem == name]
     if len(found) > 1:
         raise refusal(
@@ -115,17 +123,17 @@ def find_machine(name: str, machines_dir: Path) -> Path:
         )
     if found:
         return found[0]
-    if path.exists():
+    if there(path):
         raise NotFound(
             f"{path} is not a file",
             meaning="nothing was run",
             next_step=f"ls -ld {path}   # a machine is one TOML file there",
         )
-    there = list_machines(machines_dir)
+    names = list_machines(machines_dir)
     raise NotFound(
-        f'there is no machine "{name}" in {machines_dir}{did_you_mean(name, there)}',
+        f'there is no machine "{name}" in {machines_dir}{did_you_mean(name, names)}',
         meaning="nothing was run",
-        next_step=f"there are {', '.join(there)}" if there else f"write {path}",
+        next_step=f"there are {', '.join(names)}" if names else f"write {path}",
     )
 
 
@@ -137,7 +145,7 @@ def list_machines(machines_dir: Path) -> list[str]:
             check_name("machine", path.stem)
         except DefinitionError:
             continue  # a TOML file of another kind: no machine can have its name
-        if path.is_file():
+        if is_file(path):
             names.add(path.stem)
     return sorted(names)
 

@@ -7,7 +7,7 @@ Machines from configuration: one template, and for each machine a file with its 
     template_of     the template that a file of values belongs to
     files_of        the files that make a machine, one or two
     templates, members      the templates in a folder, and a template's files of values
-    listed          files in a folder
+    listed, is_file     files in a folder; whether something is one
     expanded        the machine's table, as if it stood in a file of its own
 
 Both files are TOML and are parsed first; values are put into values, typed, and never text into
@@ -15,9 +15,11 @@ TOML. What is "{template.NAME}" and nothing else becomes the value itself, be it
 list; in a longer text it is written out.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +28,7 @@ from statepipe.filling import value_of, whole
 from statepipe.machine.names import check_name, refusal
 from statepipe.machine.reading import at, known, needed, parsed, table_of, text_of
 from statepipe.suggest import did_you_mean
+from statepipe.tables import there
 
 _SUFFIX: Final = ".template.toml"
 _PARAM_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -77,7 +80,7 @@ def template_of(path: Path) -> Path | None:
     """Return the template that the file of values at `path` belongs to; None if it is none."""
     folder = path.parent
     found = folder.parent / f"{folder.name}{_SUFFIX}"
-    return found if folder.name and found.is_file() else None
+    return found if folder.name and is_file(found) else None
 
 
 def files_of(path: Path) -> list[Path]:
@@ -99,13 +102,27 @@ def listed(folder: Path, pattern: str) -> list[Path]:
         DefinitionError: It cannot be read.
     """
     try:
-        return sorted(folder.glob(pattern))
+        # Not Path.glob: before Python 3.13 it finds nothing in a folder that may not be read.
+        with os.scandir(folder) as found:
+            return sorted(folder / each.name for each in found if fnmatchcase(each.name, pattern))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
     except OSError as error:
         raise DefinitionError(
             f"{folder} cannot be read: {error.strerror}",
             meaning="nothing was run, for nobody knows which machines there are",
             next_step=f"ls -ld {folder}   # then the same again",
         ) from error
+
+
+def is_file(path: Path) -> bool:
+    """
+    Return whether `path` is a file, or a link to one.
+
+    Raises:
+        DefinitionError: Nobody can tell, for its folder may not be searched.
+    """
+    return there(path) and path.is_file()
 
 
 def name_of(template: Path) -> str:
@@ -120,7 +137,7 @@ def members(template: Path) -> Iterator[Path]:
             check_name("machine", path.stem)
         except DefinitionError:
             continue  # as with files of machines: none can have that name
-        if path.is_file():
+        if is_file(path):
             yield path
 
 
