@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from statepipe.errors import DefinitionError
 from statepipe.suggest import did_you_mean
+from statepipe.tables import known, refusal
 
 FORMATS: Final = ("text", "json", "none")
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -52,21 +52,17 @@ def log_fields(values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     Raises:
         DefinitionError: An unknown key, or a value that is none of its kind.
     """
+    known(values, _KEYS, where=where)
     for key, value in values.items():
-        if key not in _KEYS:
-            raise _refusal(
-                f'{where}: unknown key "{key}"{did_you_mean(key, _KEYS)}',
-                next_step=f"the keys here are {', '.join(_KEYS)}",
-            )
         if key in _CHOICES:
             _choice(key, value, where=where)
         elif key == "file" and not (isinstance(value, str) and value and "\0" not in value):
-            raise _refusal(
+            raise refusal(
                 f"{where}: file is {value!r}, not a path",
                 next_step='file = "logs/statepipe.jsonl"',
             )
         elif key == "hide" and not (isinstance(value, list) and all(map(_is_reference, value))):
-            raise _refusal(
+            raise refusal(
                 f"{where}: hide is {value!r}, not a list of references",
                 next_step='hide = ["env:CRM_TOKEN", "file:/run/secrets/warehouse"]',
             )
@@ -112,7 +108,7 @@ def log_settings(
 def _choice(key: str, value: object, *, where: str) -> str:
     choices = _CHOICES[key]
     if not isinstance(value, str) or value not in choices:
-        raise _refusal(
+        raise refusal(
             f"{where}: {key} is {value!r}{did_you_mean(str(value), choices)}",
             next_step=f"it is one of {', '.join(choices)}",
         )
@@ -135,7 +131,3 @@ def _secret(reference: str, *, environ: Mapping[str, str], root: Path) -> str | 
             return file.read(SECRET_BYTES_MAX).decode("utf-8", "replace").strip()
     except OSError:
         return None
-
-
-def _refusal(message: str, *, next_step: str) -> DefinitionError:
-    return DefinitionError(message, meaning="nothing was run", next_step=next_step)

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from statepipe.errors import DefinitionError
 from statepipe.policy import DURATION_MS_MAX
 from statepipe.suggest import did_you_mean
+from statepipe.tables import known, refusal
 from statepipe.units import Rate, parse_duration_ms, parse_rate
 
 #: What a target can be told of.
@@ -106,12 +107,8 @@ def target_fields(values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
             be a secret is not repeated.
     """
     fields: dict[str, Any] = {}
+    known(values, _KEYS, where=where)
     for key, value in values.items():
-        if key not in _KEYS:
-            raise _refusal(
-                f'{where}: unknown key "{key}"{did_you_mean(key, _KEYS)}',
-                next_step=f"the keys are {', '.join(_KEYS)}",
-            )
         field, read = _KEYS[key]
         try:
             fields[field] = read(key, value)
@@ -141,12 +138,12 @@ def merged(levels: Iterable[Mapping[str, Mapping[str, Any]]], *, where: str) -> 
             table.update(fields)
     for name, table in tables.items():
         if not _NAME.fullmatch(name):
-            raise _refusal(
+            raise refusal(
                 f"{where}: notify: {name!r} is not a name",
                 next_step="a name is a-z, then a-z, 0-9, - or _, at most 64 characters",
             )
         if sum(way in table for way in WAYS) != 1:
-            raise _refusal(
+            raise refusal(
                 f"{where}: notify.{name} must have exactly one of {', '.join(WAYS)}",
                 next_step='url = "env:ONCALL_URL", webhook = "https://…" or command = ["…"]',
             )
@@ -167,7 +164,7 @@ def refuse_unknown(named: Iterable[str], targets: Collection[str], *, where: str
     """
     for name in named:
         if name not in targets:
-            raise _refusal(
+            raise refusal(
                 f'{where}: notify: there is no target "{name}"{did_you_mean(name, targets)}',
                 next_step=f"add [notify.{name}] to statepipe.toml",
             )
@@ -175,7 +172,7 @@ def refuse_unknown(named: Iterable[str], targets: Collection[str], *, where: str
 
 def _read_reference(key: str, value: object) -> str:
     if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
-        raise _refusal(
+        raise refusal(
             f"{key} is not a reference; an apprise URL has secrets in it",
             next_step=f'{key} = "env:ONCALL_URL", or "file:/run/secrets/oncall"',
         )
@@ -184,14 +181,14 @@ def _read_reference(key: str, value: object) -> str:
 
 def _read_webhook(key: str, value: object) -> str:
     if not isinstance(value, str):
-        raise _refusal(f"{key} is {value!r}, not text", next_step=f'{key} = "https://…"')
+        raise refusal(f"{key} is {value!r}, not text", next_step=f'{key} = "https://…"')
     if _REFERENCE.fullmatch(value):
         return value
     problem = webhook_problem(value)
     if problem is None and "@" in urlsplit(value).netloc:
         problem = "has a login in it"
     if problem is not None:
-        raise _refusal(
+        raise refusal(
             f"{key} {problem}",
             next_step=f'{key} = "https://…", or all of it by reference: "env:NAME", "file:/PATH"',
         )
@@ -214,15 +211,15 @@ def webhook_problem(url: str) -> str | None:
 def _read_command(key: str, value: object) -> tuple[str, ...]:
     example = f'{key} = ["mail", "-s", "{{summary}}", "oncall@example.org"]'
     if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
-        raise _refusal(
+        raise refusal(
             f"{key} is not a list of a program and its arguments; no shell reads it",
             next_step=example,
         )
     if not value[0] or any("\0" in each for each in value):
-        raise _refusal(f"{key} names no program", next_step=example)
+        raise refusal(f"{key} names no program", next_step=example)
     for word in (word for each in value for word in _BRACES.findall(each)):
         if word not in PLACEHOLDERS:
-            raise _refusal(
+            raise refusal(
                 f"{key} has {{{word}}}{did_you_mean(word, PLACEHOLDERS)}",
                 next_step="in braces may stand " + ", ".join(PLACEHOLDERS),
             )
@@ -233,7 +230,7 @@ def _read_events(key: str, value: object) -> tuple[str, ...]:
     events = _read_names(key, value, example='["failed", "stalled"]')
     for event in events:
         if event not in EVENTS:
-            raise _refusal(
+            raise refusal(
                 f'{key}: there is no event "{event}"{did_you_mean(event, EVENTS)}',
                 next_step=f"the events are {', '.join(EVENTS)}",
             )
@@ -243,7 +240,7 @@ def _read_events(key: str, value: object) -> tuple[str, ...]:
 def _read_names(key: str, value: object, *, example: str = '["orders"]') -> tuple[str, ...]:
     names = value if isinstance(value, list) else [value]
     if not all(isinstance(each, str) for each in names):
-        raise _refusal(f"{key} is {value!r}, not a list of names", next_step=f"{key} = {example}")
+        raise refusal(f"{key} is {value!r}, not a list of names", next_step=f"{key} = {example}")
     return tuple(dict.fromkeys(names))
 
 
@@ -251,7 +248,7 @@ def _read_rate(key: str, value: object) -> Rate:
     try:
         return parse_rate(value if isinstance(value, str) else "")
     except ValueError:
-        raise _refusal(
+        raise refusal(
             f"{key} is {value!r}, not a number of notices in a time",
             next_step=f'{key} = "10/h"; s, m, h or d',
         ) from None
@@ -264,16 +261,12 @@ def _read_duration(key: str, value: object) -> int:
         ms = -1
     longest_ms = TIMEOUT_MS_MAX if key == "timeout" else DURATION_MS_MAX
     if not 0 < ms <= longest_ms:
-        raise _refusal(
+        raise refusal(
             f"{key} is {value!r}, not a duration of more than nothing"
             f" and at most {'5 minutes' if key == 'timeout' else '365 days'}",
             next_step=f'{key} = "{"10s" if key == "timeout" else "1h"}", for example',
         )
     return ms
-
-
-def _refusal(message: str, *, next_step: str) -> DefinitionError:
-    return DefinitionError(message, meaning="nothing was run", next_step=next_step)
 
 
 #: What people write, the field it sets, and how it is read.

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, get_args
 
 from statepipe.errors import DefinitionError
 from statepipe.suggest import did_you_mean
+from statepipe.tables import known, refusal
 from statepipe.units import parse_duration_ms
 
 Jitter = Literal["full", "equal", "none"]
@@ -90,7 +91,7 @@ class Policy:
     def __post_init__(self) -> None:
         """Refuse what no attempt could be governed by."""
         if self.max_attempts == 0:
-            raise _refusal(
+            raise refusal(
                 "max_attempts is 0; it counts all tries, the first included",
                 next_step="max_attempts = 1 for a task that is never retried",
             )
@@ -125,7 +126,7 @@ class Policy:
         """
         least, size = self.batch_size_min or 1, self.batch_size
         if least > size:
-            raise _refusal(
+            raise refusal(
                 f"{where}: batch_size_min is {least}, above batch_size, which is {size}",
                 next_step=f"batch_size_min = {size}, or less",
             )
@@ -196,15 +197,11 @@ def policy_fields(values: Mapping[str, Any], *, where: str = "policy") -> dict[s
         DefinitionError: As `policy_from`.
     """
     fields: dict[str, Any] = {}
+    known(values, _KEYS, where=where)
     for key, value in values.items():
-        if key not in _KEYS:
-            raise _refusal(
-                f'{where}: unknown key "{key}"{did_you_mean(key, _KEYS)}',
-                next_step=f"the keys are {', '.join(_KEYS)}",
-            )
         field, read = _KEYS[key]
         if field in fields:
-            raise _refusal(
+            raise refusal(
                 f"{where}: retries and max_attempts say the same thing; keep one",
                 next_step="retries = n is max_attempts = n + 1",
             )
@@ -218,12 +215,8 @@ def policy_fields(values: Mapping[str, Any], *, where: str = "policy") -> dict[s
     return fields
 
 
-def _refusal(message: str, *, next_step: str) -> DefinitionError:
-    return DefinitionError(message, meaning="nothing was run", next_step=next_step)
-
-
 def _one_of(key: str, value: object, choices: tuple[str, ...]) -> DefinitionError:
-    return _refusal(
+    return refusal(
         f"{key} is {value!r}{did_you_mean(str(value), choices)}",
         next_step=f"{key} is one of " + ", ".join(f'"{choice}"' for choice in choices),
     )
@@ -231,14 +224,14 @@ def _one_of(key: str, value: object, choices: tuple[str, ...]) -> DefinitionErro
 
 def _within(key: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise _refusal(
+        raise refusal(
             f"{key} is {value}, outside {low}..{high}", next_step=f"a {key} from {low} to {high}"
         )
 
 
 def _duration(key: str, ms: int, low_ms: int) -> None:
     if not low_ms <= ms <= DURATION_MS_MAX:
-        raise _refusal(
+        raise refusal(
             f"{key} is {ms} ms, outside {low_ms} ms..365 days",
             next_step=f'{key} = "90s", for example',
         )
@@ -246,19 +239,19 @@ def _duration(key: str, ms: int, low_ms: int) -> None:
 
 def _read_duration(key: str, value: object) -> int:
     if not isinstance(value, str):
-        raise _refusal(
+        raise refusal(
             f"{key} is {value!r}; a duration carries its unit",
             next_step=f'{key} = "90s", "10m", "1h30m" or "PT15M"',
         )
     try:
         return parse_duration_ms(value)
     except (ValueError, OverflowError) as error:
-        raise _refusal(f"{key}: {error}", next_step=f'{key} = "90s", for example') from None
+        raise refusal(f"{key}: {error}", next_step=f'{key} = "90s", for example') from None
 
 
 def _read_int(key: str, value: object) -> int:
     if type(value) is not int:
-        raise _refusal(f"{key} is {value!r}, not a whole number", next_step=f"{key} = 3")
+        raise refusal(f"{key} is {value!r}, not a whole number", next_step=f"{key} = 3")
     return value
 
 
@@ -270,14 +263,14 @@ def _read_retries(key: str, value: object) -> int:
 
 def _read_rate(key: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _refusal(f"{key} is {value!r}, not a number", next_step=f"{key} = 2.0")
+        raise refusal(f"{key} is {value!r}, not a number", next_step=f"{key} = 2.0")
     _within(key, value, 1.0, _RATE_MAX)
     return float(value)
 
 
 def _read_text(key: str, value: object) -> str:
     if not isinstance(value, str):
-        raise _refusal(f"{key} is {value!r}, not text", next_step=f'write {key} in quotes ("…")')
+        raise refusal(f"{key} is {value!r}, not text", next_step=f'write {key} in quotes ("…")')
     return value
 
 
@@ -285,7 +278,7 @@ def _read_errors(key: str, value: object) -> tuple[str, ...]:
     names = value if isinstance(value, list | tuple) else [value]
     for name in names:
         if not isinstance(name, str) or not (name == ANY_ERROR or name.isidentifier()):
-            raise _refusal(
+            raise refusal(
                 f"{key} has {name!r}, which is not the name of an exception class",
                 next_step=f'{key} = ["ConnectionError", "Throttled"], or ["*"] for any',
             )
