@@ -4,12 +4,11 @@
 
 import sys
 from collections import Counter
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import click
 
-from statepipe.cli.shared.loglines import log_lines
+from statepipe.cli.shared.intervening import intervening
 from statepipe.cli.shared.options import command, instance_id, parsed_params
 from statepipe.cli.shared.places import config_here
 from statepipe.cli.shared.render import shown_id
@@ -126,13 +125,8 @@ def callback(*, token: str, event: str | None, params: tuple[str, ...], reason: 
         out.say(f"{called.instance} was told of {called.event}   next: statepipe {next_} {name}")
 
 
-@contextmanager
-def _engine(*, emits: str | None = None) -> Generator[Engine]:
+def _engine(*, emits: str | None = None) -> AbstractContextManager[Engine]:
     config = config_here()
     # What is emitted may start an instance, also before there ever was one.
     create = emits is not None and emits in Listening(Catalog(config)).events
-    with (
-        log_lines(config, Session.current()) as lines,
-        Engine(config, create=create, log=lines.log) as engine,
-    ):
-        yield engine
+    return intervening(config, create=create)

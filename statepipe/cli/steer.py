@@ -5,14 +5,13 @@ Each can say first what it would do; what ends or undoes something asks before; 
 journaled with their reason.
 """
 
-from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import click
 
 from statepipe.cli.shared.groups import unfinished_of
-from statepipe.cli.shared.loglines import log_lines
+from statepipe.cli.shared.intervening import intervening
 from statepipe.cli.shared.options import DEFINITION, command, confirm, instance_id
 from statepipe.cli.shared.places import config_here, open_reader
 from statepipe.cli.shared.render import shown_id
@@ -221,14 +220,8 @@ def rewind(
     )
 
 
-@contextmanager
-def _engine() -> Generator[Engine]:
-    config = config_here()
-    with (
-        log_lines(config, Session.current()) as lines,
-        Engine(config, create=False, log=lines.log) as engine,
-    ):
-        yield engine
+def _engine() -> AbstractContextManager[Engine]:
+    return intervening(config_here(), create=False)
 
 
 def _driving() -> AbstractContextManager[Any]:

@@ -9,13 +9,13 @@
 
 import datetime as dt
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Final
 
 import click
 
-from statepipe.cli.shared.loglines import log_lines
+from statepipe.cli.shared.intervening import intervening
 from statepipe.cli.shared.options import command, confirm
 from statepipe.cli.shared.places import config_here, open_reader
 from statepipe.cli.shared.render import first_line, moment
@@ -195,14 +195,8 @@ for _each in (ls, test, pause, unpause, backfill):
     triggers.add_command(_each)
 
 
-@contextmanager
-def _engine() -> Generator[Engine]:
-    config = config_here()
-    with (
-        log_lines(config, Session.current()) as lines,
-        Engine(config, log=lines.log) as engine,
-    ):
-        yield engine
+def _engine() -> AbstractContextManager[Engine]:
+    return intervening(config_here(), create=True)
 
 
 @contextmanager
