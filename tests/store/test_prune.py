@@ -12,8 +12,8 @@ from statepipe.store.metrics import recount
 from statepipe.store.stage.directory import Stage, stage_directory
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering.instances import NewInstance
-from statepipe.store.walk.committer import Committer
-from statepipe.testing import violations
+from statepipe.store.walk.committer import Committer, Verdict
+from statepipe.testing import ManualClock, violations
 from tests.store import stores
 
 EVER = 10**15
@@ -136,6 +136,51 @@ def test_an_id_that_was_pruned_is_not_given_again(scene: Scene) -> None:
         )
 
     assert scene.ids() == "cd"
+
+
+def test_a_number_that_was_pruned_is_not_given_again(scene: Scene) -> None:
+    """Neither that of an instance nor that of one that did part of its work."""
+    *_, last = stores.created(scene.store, "whole", "part")
+    with scene.store.write() as connection:
+        connection.execute(
+            "UPDATE instance SET seq = seq + 1, status = 'cancelled', finished_at_ms = 1,"
+            " root = CASE id WHEN 'part' THEN n - 1 END WHERE id IN ('whole', 'part')"
+        )
+
+    assert scene.prune(Which(before_ms=EVER, statuses=("cancelled",))) == 2
+    assert scene.ids() == "abcd"
+    assert stores.created(scene.store, "new", "newer") == [last + 1, last + 2]
+
+    scene.prune(Which(before_ms=EVER))
+    assert stores.created(scene.store, "newest") == [last + 3]
+
+
+def test_a_sleeper_has_no_right_to_who_came_after_its_instance_was_pruned(tmp_path: Path) -> None:
+    """All that it believes is true of the newcomer as well, but for the number (R3, R4)."""
+    clock = ManualClock()
+    store = stores.opened(tmp_path, clock)
+    sleeper = stores.registered(store)
+    stores.created(store, "x")
+    (believed,) = stores.claimed(store, sleeper)
+    clock.advance(31_000)
+    heir = stores.registered(store)
+    done = stores.plain(stores.resumed(store, heir, "x"), "done", status="done")
+    assert Committer(store).commit([done], {}, policies={}) == [Verdict.COMMITTED]
+    stage = Stage(stage_directory(store.path, store_id=store.store_id))
+    assert list(prune.prune(store, stage, Which(before_ms=EVER))) == [1]
+    stores.created(store, "y")
+    (at,) = stores.claimed(store, heir)
+    before = stores.dump(store.connection)
+
+    batch, rows = stores.batched(believed, sleeper, stores.batch(0))
+    for late, attached in ((batch, {0: rows}), (stores.plain(believed, "done", status="done"), {})):
+        assert Committer(store).commit([late], attached, policies={}) == [Verdict.FENCED]
+
+    assert (at.id, at.epoch, at.seq) == ("y", believed.epoch, believed.seq)
+    after = stores.dump(store.connection)
+    changed = {name for name in before if after[name] != before[name]}
+    assert changed <= {"counter", "duration"}, "only what tells of refusals and commits"
+    assert violations(store.path) == []
 
 
 def test_staged_files_go_after_their_rows(scene: Scene) -> None:

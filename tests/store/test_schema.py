@@ -39,8 +39,9 @@ def store(tmp_path: Path) -> Store:
 
 # The instance's own rules need seq + 1, or the trigger would answer first.
 REFUSED = [
-    "INSERT INTO store VALUES (2, 'x', 1, NULL)",
+    "INSERT INTO store VALUES (2, 'x', 1, 0, NULL)",
     "UPDATE store SET store_id = 'short'",
+    "UPDATE store SET highest_pruned = -1",
     "UPDATE definition SET version = 0",
     "INSERT INTO definition SELECT 9, machine, version, digest, body, 1 FROM definition",
     "UPDATE worker SET pid = 0",

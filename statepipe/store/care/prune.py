@@ -8,7 +8,8 @@ Letting go of instances that have ended: their rows, then their staged files.
 What the journal of a pruned instance said stays in the figures: it is added to their
 `pruned` columns in the transaction that deletes it, so that no counter falls and a recount
 still adds up. Its id stays in `pruned`, because destinations keep their ledgers by it: a new
-instance of that name would find its batches loaded already.
+instance of that name would find its batches loaded already. Its number is not given again
+either, because a process may sleep that believes it has the right to it.
 """
 
 import json
@@ -107,6 +108,11 @@ _DELETE: Final = tuple(
         ("instance", "n"),
     )
 )
+
+_KEEP_NUMBERS: Final = """
+UPDATE store
+   SET highest_pruned = max(highest_pruned, (SELECT max(instance) FROM pruning))
+"""
 
 _N_MAX: Final = 2**63 - 1
 
@@ -232,6 +238,7 @@ def _prune_some(store: Store, machine: str, facts: dict[str, Any]) -> list[_Gone
         replays.forget(connection)
         for sql in _DELETE:
             connection.execute(sql)
+        connection.execute(_KEEP_NUMBERS)
         connection.execute("DELETE FROM pruning")
         connection.executemany(
             "INSERT INTO pruned (id, at_ms) VALUES (?, ?)",

@@ -18,11 +18,14 @@ ID_CHARS_MAX: Final = 200
 
 _ORIGIN_CHARS_MAX: Final = 180  # of an id that another one is made of
 
+# Not SQLite's own choice, which is the highest that is there and one more: a process that sleeps
+# with an instance that was pruned meanwhile would wake with the right to another one (R3).
 _CREATE = """
-INSERT INTO instance (id, definition, params, created_at_ms, epoch, seq, generation, status, state,
-                      attempt, lost, batches, picture, entered_at_ms, updated_at_ms, change,
+INSERT INTO instance (n, id, definition, params, created_at_ms, epoch, seq, generation, status,
+                      state, attempt, lost, batches, picture, entered_at_ms, updated_at_ms, change,
                       member_of, partition, root, priority, concurrency_key, awaits_turn)
-VALUES (:id, :definition, :params, :now_ms, 0, 1, 1, 'ready', :state, 0, 0, 0, :picture, :now_ms,
+VALUES (max(coalesce((SELECT max(n) FROM instance), 0), (SELECT highest_pruned FROM store)) + 1,
+        :id, :definition, :params, :now_ms, 0, 1, 1, 'ready', :state, 0, 0, 0, :picture, :now_ms,
         :now_ms, 'create', :member_of, :partition, :root,
         coalesce(:priority, (SELECT priority FROM instance WHERE n = :root), 0), :key,
         :key IS NOT NULL)

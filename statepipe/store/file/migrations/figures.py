@@ -6,6 +6,7 @@ Migration 0002, schema version 2: everything that is watched.
     notice                      notifications on their way out
     watermark                   how far each machine has loaded
     pruned, pruning             ids that are gone for good, and those that are about to
+    store.highest_pruned        so that numbers are gone for good as well
 
 The journal learns what the figures are worked out from, so that they can be checked: how
 long a state was stayed in, how long an instance waited for its claim, how it ended, what an
@@ -171,6 +172,10 @@ CREATE TABLE pruned (
 CREATE TABLE pruning (
   instance INTEGER PRIMARY KEY
 ) STRICT""",
+    (
+        "ALTER TABLE store ADD COLUMN highest_pruned INTEGER NOT NULL DEFAULT 0"
+        " CHECK (highest_pruned >= 0)"
+    ),
     "DROP TRIGGER instance_is_kept",
     "DROP TRIGGER journal_is_kept",
     """
