@@ -371,8 +371,7 @@ class Engine(Sender, Asker, Again, Roster):
         self._driver.drive(
             Scope(instances=numbers), lambda: Status.READY not in set(statuses().values())
         )
-        status_of = statuses()
-        return {each.id: status_of[each.n] for each in found}
+        return lookup.ended(self._store.connection, found)
 
     def _program(self, name: str) -> Program:
         if name not in self._programs:

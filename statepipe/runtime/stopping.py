@@ -73,7 +73,9 @@ class Stopper:
         job = jobs.take_lost(self._store, self._worker, tuple(programs))
         if job is None:
             return False
-        now = claims.load_checkpoint(self._store.connection, job.instance)
+        now = claims.find_checkpoint(self._store.connection, job.instance)
+        if now is None:  # we slept: another process stopped it, and the instance is pruned
+            return True
         part = programs[now.definition].parts.get(job.state)
         if part is None or part.work != "job" or part.call["job"]["cancel"] is None:
             note: str | None = "not stopped: its machine says no more how"

@@ -382,8 +382,8 @@ class Loop:
 
     def _reread(self, drive: Drive) -> bool:
         """Copy the row again; False, and the instance is let go, if it is no longer ours."""
-        checkpoint = claims.load_checkpoint(self._store.connection, drive.n)
-        if checkpoint.epoch == drive.epoch:
+        checkpoint = claims.find_checkpoint(self._store.connection, drive.n)
+        if checkpoint is not None and checkpoint.epoch == drive.epoch:
             drive.refresh(checkpoint)
             if drive.must_end:
                 self._calls.ask_to_stop(drive)
@@ -392,7 +392,7 @@ class Loop:
         return False
 
     def _lose(self, drive: Drive) -> None:
-        """Let an instance go that was taken over, unless it is gone."""
+        """Let an instance go that was taken over, and perhaps pruned since; unless it is gone."""
         if self.drives.get(drive.n) is drive:
             del self.drives[drive.n]
             self.fenced.append(drive.id)

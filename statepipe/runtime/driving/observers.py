@@ -48,7 +48,8 @@ class Observers:
         if self._log is not None:
             with store.translating():
                 fact = lookup.journaled(store.connection, n, seq)
-            self._log(fact)
+            if fact is not None:  # else we slept, and it is pruned
+                self._log(fact)
 
     def asked(self, store: Store, instance_id: str, *, kind: str) -> None:
         """Tell of the wish that was just written down: a "request", a "cancel" or a "pause"."""

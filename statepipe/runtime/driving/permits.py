@@ -235,10 +235,7 @@ class Permits:
             room[asking[at].kind] -= 1
             self._grant(self._parked.pop(asking[at].drive.n), now_ms)
         for at in settled.fenced:
-            drive = asking[at].drive
-            self.let_go(drive)
-            drive.wish = drive.wish or "stop"  # to leave is what tells the loop
-            self._granted.append(drive)
+            self._lost(asking[at].drive)
         for at in settled.withdrawn:  # it asks again, behind those that came meanwhile
             self._has_more = True
             self._parked[asking[at].drive.n] = self._parked.pop(asking[at].drive.n)
@@ -280,7 +277,15 @@ class Permits:
             )
             for waiter, places in zip(waiters, settled.places, strict=True):
                 waiter.places = places
+            for at in settled.fenced:
+                self._lost(waiters[at].drive)
         return False
+
+    def _lost(self, drive: Drive) -> None:
+        """Let the loop find out that `drive` is no longer ours: to leave is what tells it."""
+        self.let_go(drive)
+        drive.wish = drive.wish or "stop"
+        self._granted.append(drive)
 
     def _let_in(self, room: dict[str, int]) -> None:
         """Let as many begin that waited for room alone as executors can run at once."""

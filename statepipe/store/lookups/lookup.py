@@ -2,9 +2,10 @@
 The few questions the engine asks of its own connection; reports are in `reading.py`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from statepipe.errors import Fenced
 from statepipe.said import Fact
 from statepipe.sqlite import sqlite3
 from statepipe.store.walk.claims import not_found
@@ -72,10 +73,9 @@ def find_instance(connection: sqlite3.Connection, instance_id: str) -> Found:
     return Found(*row)
 
 
-def journaled(connection: sqlite3.Connection, n: int, seq: int) -> Fact:
-    """Return what the journal says of a claim, or of what people did to an instance."""
-    (fact,) = facts(connection, n, first=seq, limit=1)
-    return fact
+def journaled(connection: sqlite3.Connection, n: int, seq: int) -> Fact | None:
+    """Return what the journal says of a claim, or of what people did; None if it was pruned."""
+    return next(iter(facts(connection, n, first=seq, limit=1)), None)
 
 
 def facts(connection: sqlite3.Connection, n: int, *, first: int = 1, limit: int = -1) -> list[Fact]:
@@ -121,6 +121,24 @@ def statuses(connection: sqlite3.Connection, numbers: Collection[int]) -> dict[i
     listed = ", ".join(f"{n:d}" for n in numbers)
     sql = f"SELECT n, status FROM instance WHERE n IN ({listed})"  # noqa: S608  (our own numbers)
     return dict(connection.execute(sql).fetchall())
+
+
+def ended(connection: sqlite3.Connection, driven: Sequence[Found]) -> dict[str, str]:
+    """
+    Return by id the statuses of instances that were driven until they rested.
+
+    Raises:
+        Fenced: Another process has taken one over, and it is pruned since.
+    """
+    status_of = statuses(connection, [each.n for each in driven])
+    for each in driven:
+        if each.n not in status_of:
+            raise Fenced(
+                f"another process has taken {each.id!r} over and ended it; it is pruned since",
+                meaning="nothing that this process did for it since was kept",
+                next_step="statepipe ls --all   # shows what is there",
+            )
+    return {each.id: status_of[each.n] for each in driven}
 
 
 def ready_of_others(connection: sqlite3.Connection, known: Collection[int]) -> dict[str, int]:

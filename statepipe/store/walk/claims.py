@@ -108,9 +108,17 @@ def wished(connection: sqlite3.Connection, worker: Worker) -> list[int]:
     return [n for (n,) in connection.execute(sql, (worker.n,))]
 
 
+def find_checkpoint(connection: sqlite3.Connection, n: int) -> Checkpoint | None:
+    """Read one instance as last committed; None if it was pruned."""
+    row = connection.execute(_SELECT, (n,)).fetchone()
+    return None if row is None else Checkpoint(*row)
+
+
 def load_checkpoint(connection: sqlite3.Connection, n: int) -> Checkpoint:
-    """Read one instance as last committed."""
-    return _load(connection, n)
+    """Read one that the caller has found in the transaction, or snapshot, that it is in."""
+    found = find_checkpoint(connection, n)
+    assert found is not None, "nobody prunes it meanwhile"
+    return found
 
 
 def not_found(instance_id: str) -> NotFound:
@@ -159,7 +167,7 @@ def _take(
 ) -> Checkpoint:
     n, now_ms = ready.n, store.clock.now_ms()
     connection.execute(_TAKE, {"n": n, "worker": worker.n, "now_ms": now_ms})
-    checkpoint = _load(connection, n)
+    checkpoint = load_checkpoint(connection, n)
     machine, state = checkpoint.machine, checkpoint.state
     facts = {"n": n, "event": "claim", "note": worker.name, "waited_ms": None}
     if ready.since_ms is None:
@@ -171,7 +179,3 @@ def _take(
         counters.time("queue", machine, us=waited_ms * 1_000, at_ms=now_ms, instance=n)
     connection.execute(_JOURNAL_OF_CLAIM, facts)
     return checkpoint._replace(due_at_ms=ready.since_ms) if ready.is_due else checkpoint
-
-
-def _load(connection: sqlite3.Connection, n: int) -> Checkpoint:
-    return Checkpoint(*connection.execute(_SELECT, (n,)).fetchone())

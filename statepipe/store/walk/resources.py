@@ -52,8 +52,11 @@ SELECT s.n, s.resource, s.worker, w.beat, s.held_at_ms IS NOT NULL
    AND (s.held_at_ms IS NOT NULL OR s.epoch = i.epoch)
  ORDER BY s.n
 """
+# Nothing for an instance that was pruned while its driver slept.
 _ASK = """
-INSERT INTO slot (resource, instance, epoch, worker, asked_at_ms) VALUES (?, ?, ?, ?, ?)
+INSERT INTO slot (resource, instance, epoch, worker, asked_at_ms)
+SELECT ?, n, ?, ?, ? FROM instance WHERE n = ?
+RETURNING n
 """
 _HOLD = "UPDATE slot SET held_at_ms = ? WHERE n = ?"
 _GIVE_BACK = "DELETE FROM slot WHERE n = ?"
@@ -109,7 +112,7 @@ class Settled(NamedTuple):
         places: The rows that each has now.
         granted: The places in `wants` of those that hold all they need.
         withdrawn: Of those that gave up their turn: no executor had room for them.
-        fenced: Of those that another process has taken over.
+        fenced: Of those that another process has taken over, or that are pruned since.
         due_us: When, by the boot clock, the next may have its permit; None if none waits for it.
     """
 
@@ -213,11 +216,9 @@ def _asked(store: Store, connection: sqlite3.Connection, worker: Worker, want: W
         return want
     names = [each.name for each in want.uses] or [STAGING]
     now_ms = store.clock.now_ms()
-    places = [
-        connection.execute(_ASK, (name, want.instance, want.epoch, worker.n, now_ms)).lastrowid
-        for name in names
-    ]
-    return want._replace(places=tuple(n for n in places if n is not None))
+    asks = [(name, want.epoch, worker.n, now_ms, want.instance) for name in names]
+    places = [n for ask in asks for (n,) in connection.execute(_ASK, ask).fetchall()]
+    return want._replace(places=tuple(places))
 
 
 def _turns(
@@ -235,6 +236,9 @@ def _turns(
     settled = Settled([want.places for want in wants], [], [], [], None)
     due_us: list[int] = []
     for at, want in enumerate(wants):
+        if not want.places:
+            settled.fenced.append(at)
+            continue
         places = list(zip(want.uses, want.places, strict=bool(want.uses)))
         if any(n not in queues[each.name] for each, n in places):
             settled.fenced.append(at)
