@@ -263,7 +263,7 @@ def test_the_schema_is_made_once(store: Store) -> None:
     """Opening again neither imports sqlite-utils' work nor changes a row."""
     before = stores.dump(store.connection)
 
-    ensure_schema(store.connection, store_id="0" * 32, clock=ManualClock())
+    ensure_schema(store.connection, store.path, store_id="0" * 32, clock=ManualClock())
 
     assert stores.dump(store.connection) == before
     assert store.connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)

@@ -9,6 +9,7 @@ import pytest
 from statepipe.clock import SystemClock
 from statepipe.errors import Busy, StoreUnusable
 from statepipe.sqlite import sqlite3
+from statepipe.store.file.files import Files
 from statepipe.store.file.opening import open_reader, open_store
 from statepipe.store.file.schema import SCHEMA_VERSION
 from statepipe.store.walk.workers import Identity
@@ -65,15 +66,62 @@ def test_what_it_was_is_kept_beside_it(old: Path) -> None:
     assert sorted(path.name for path in old.parent.iterdir() if "v1" in path.name) == [copy.name]
 
 
-def test_a_live_process_of_the_older_release_is_not_cut_off(old: Path) -> None:
-    """It would go on writing rows that count nothing."""
+def _begin_to_drive(path: Path) -> None:
+    """Let this process be one of the older release that drives the store."""
     me, clock = Identity.of_this_process(), SystemClock()
-    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute(
             "UPDATE worker SET pid = ?, pid_started = ?, pid_space = ?, boot_id = ?,"
-            " deadline_boot_ms = ?, stopped_at_ms = NULL",
+            " deadline_boot_ms = ?, stopped_at_ms = NULL, beat = beat + 1",
             (me.pid, me.pid_started, me.pid_space, clock.boot_id, clock.boot_ms() + 60_000),
         )
+
+
+def test_a_copy_of_what_another_process_has_raised_meanwhile_is_not_kept(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take the place of the one that is a way back."""
+    create = Files.create
+
+    def late(files: Files, name: str, *, at: int) -> int:
+        monkeypatch.setattr(Files, "create", create)
+        _raise(old)
+        return create(files, name, at=at)
+
+    monkeypatch.setattr(Files, "create", late)
+    before = _rows(old, "SELECT * FROM instance")
+
+    _raise(old)
+
+    assert _rows(old, "PRAGMA user_version") == [(SCHEMA_VERSION,)]
+    copy = old.with_name("statepipe.db.v1")
+    assert _rows(copy, "PRAGMA user_version") == [(1,)]
+    assert _rows(copy, "SELECT * FROM instance") == before
+    assert [path.name for path in old.parent.glob("statepipe.db.*")] == [copy.name]
+
+
+def test_a_process_of_the_older_release_that_begins_meanwhile_is_not_cut_off(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It began after it was looked for, while the copy was made."""
+    rename = Files.rename
+
+    def late(files: Files, before: str, after: str, *, at: int) -> None:
+        rename(files, before, after, at=at)
+        _begin_to_drive(old)
+
+    monkeypatch.setattr(Files, "rename", late)
+
+    with pytest.raises(Busy, match="with an older release"):
+        _raise(old)
+
+    with closing(sqlite3.connect(old)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchall() == [(1,)]
+
+
+def test_a_live_process_of_the_older_release_is_not_cut_off(old: Path) -> None:
+    """It would go on writing rows that count nothing."""
+    _begin_to_drive(old)
 
     with pytest.raises(Busy, match="with an older release"):
         _raise(old)

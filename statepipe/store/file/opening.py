@@ -71,7 +71,7 @@ def open_store(
             refuse_other(connection, path, environment)
         _set_pragmas(connection, path)
         keep_a_copy(connection, path, clock=clock)
-        ensure_schema(connection, store_id=uuid4().hex, clock=clock)
+        ensure_schema(connection, path, store_id=uuid4().hex, clock=clock)
         store = Store(path, connection, clock=clock)
         if unclean:
             _recover(store)

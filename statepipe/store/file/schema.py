@@ -7,10 +7,12 @@ The schema: made by sqlite-utils migrations, raised to this release's version on
 release never edits a migration that shipped; it adds one and raises `SCHEMA_VERSION`.
 """
 
+from pathlib import Path
 from typing import Final
 
 from statepipe.clock import Clock
 from statepipe.sqlite import sqlite3
+from statepipe.store.file import older
 from statepipe.store.file.migrations import (
     children,
     copies,
@@ -33,15 +35,22 @@ APPLICATION_ID: Final = 0x73747069  # "stpi"
 SCHEMA_VERSION: Final = 2
 
 
-def ensure_schema(connection: sqlite3.Connection, *, store_id: str, clock: Clock) -> None:
+def ensure_schema(
+    connection: sqlite3.Connection, path: Path, *, store_id: str, clock: Clock
+) -> None:
     """
     Bring the schema to this release's version, in one transaction; do nothing if it is there.
 
     The caller has set the pragmas, made sure that the file is ours or empty, and kept a
     copy of one that has something to lose.
+
+    Raises:
+        Busy: A process of the older release has begun to drive it; nothing was changed.
     """
-    if version_of(connection) == SCHEMA_VERSION:
+    version = version_of(connection)
+    if version == SCHEMA_VERSION:
         return
+    dead: older.Dead = older.dead_ones(connection, clock=clock) if version else frozenset()
     # sqlite-utils costs 60 ms of import, and only a first open or an upgrade needs it.
     from sqlite_utils import Database, Migrations  # noqa: PLC0415  (imported when used)
 
@@ -73,6 +82,9 @@ def ensure_schema(connection: sqlite3.Connection, *, store_id: str, clock: Clock
     # then several first opens at once end in "database is locked".
     connection.execute("BEGIN IMMEDIATE")
     try:
+        # Looked at before, but not locked since: another process may have raised it, or begun.
+        if version_of(connection) not in (0, SCHEMA_VERSION):
+            older.refuse_at_work(connection, path, dead=dead)
         migrations.apply(Database(connection, execute_plugins=False))
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION:d}")

@@ -2,24 +2,22 @@
 A copy of a store of an older release, kept before its schema is raised.
 
     keep_a_copy     `statepipe.db.v1`, whole and on the disk, before anything is changed
+
+Nothing is locked meanwhile, so another process may raise the schema while the copy is made: then
+the copy is of the newer version, and the one that the other has kept stays.
 """
 
 import os
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 from statepipe.clock import Clock
-from statepipe.errors import Busy, StoreUnusable
+from statepipe.errors import StoreUnusable
 from statepipe.sqlite import sqlite3
+from statepipe.store.file import older
 from statepipe.store.file.files import Files
 from statepipe.store.file.schema import SCHEMA_VERSION, version_of
-from statepipe.store.liveness import Worker, is_dead
-
-# As version 1 has them: every later version can answer it, too.
-_WORKERS = """
-SELECT n, name, host, pid, pid_started, pid_space, boot_id, lease_ms, beat, deadline_boot_ms,
-       stopped_at_ms, 0, NULL, started_at_ms
-  FROM worker
-"""
 
 
 def keep_a_copy(connection: sqlite3.Connection, path: Path, *, clock: Clock) -> None:
@@ -33,15 +31,9 @@ def keep_a_copy(connection: sqlite3.Connection, path: Path, *, clock: Clock) -> 
     version = version_of(connection)
     if version in (0, SCHEMA_VERSION):
         return
-    for worker in (Worker(*row) for row in connection.execute(_WORKERS)):
-        if not is_dead(worker, clock=clock):
-            raise Busy(
-                f"process {worker.pid} on {worker.host} drives {path} with an older release",
-                meaning="nothing was changed; this release has to change the store's schema first",
-                next_step=f"stop process {worker.pid}, then repeat the command",
-            )
+    older.refuse_at_work(connection, path, dead=older.dead_ones(connection, clock=clock))
     try:
-        _copy(connection, path, name=f"{path.name}.v{version}")
+        _copy(connection, path, version=version)
     except OSError as error:
         raise StoreUnusable(
             f"no copy of {path} can be kept before its schema is raised: {error.strerror}",
@@ -50,7 +42,7 @@ def keep_a_copy(connection: sqlite3.Connection, path: Path, *, clock: Clock) -> 
         ) from error
 
 
-def _copy(connection: sqlite3.Connection, path: Path, *, name: str) -> None:
+def _copy(connection: sqlite3.Connection, path: Path, *, version: int) -> None:
     # VACUUM INTO takes an empty file, so that it is its owner's only from the start. SQLite
     # writes it, by the connection that is open: no descriptor of the store is opened (F4).
     files = Files()
@@ -61,7 +53,10 @@ def _copy(connection: sqlite3.Connection, path: Path, *, name: str) -> None:
         try:
             connection.execute("VACUUM INTO ?", (str(path.with_name(partial)),))
             files.fsync(made)
-            files.rename(partial, name, at=folder)
+            if _version_in(path.with_name(partial)) == version:
+                files.rename(partial, f"{path.name}.v{version}", at=folder)
+            else:
+                files.unlink(partial, at=folder)
         except BaseException:
             files.unlink(partial, at=folder)
             raise
@@ -70,3 +65,9 @@ def _copy(connection: sqlite3.Connection, path: Path, *, name: str) -> None:
         files.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _version_in(copy: Path) -> int:
+    uri = f"file:{quote(str(copy.absolute()))}?mode=ro&immutable=1"
+    with closing(sqlite3.connect(uri, uri=True)) as connection:
+        return version_of(connection)
