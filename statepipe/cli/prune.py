@@ -71,7 +71,7 @@ def prune(
         raw_only=raw,
     )
     with open_reader() as reader, reader.moment() as connection:
-        found = prunable(connection, which)
+        found = prunable(connection, which, clock=clock)
     total = sum(each.instances for each in found)
     if dry_run:
         out.rows(

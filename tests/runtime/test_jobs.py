@@ -230,10 +230,10 @@ def test_an_instance_is_not_pruned_before_its_job_is_stopped(tmp_path: Path) -> 
     stage = Stage(stage_directory(store.path, store_id=store.store_id))
     which = Which(before_ms=10**15, statuses=("cancelled",))
 
-    assert prunable(store.connection, which) == []
+    assert prunable(store.connection, which, clock=store.clock) == []
     assert list(prune(store, stage, which)) == []
     assert stop_lost(scene) == 1
-    assert [each.instances for each in prunable(store.connection, which)] == [1]
+    assert [each.instances for each in prunable(store.connection, which, clock=store.clock)] == [1]
     assert list(prune(store, stage, which)) == [1]
 
     assert cluster.cancelled == [0]

@@ -165,9 +165,9 @@ def test_raw_data_goes_with_its_instance_or_before_it(project: Project) -> None:
     which = Which(before_ms=EVER, raw_only=True)
     with project.engine() as engine:
         store = engine._store
-        (foreseen,) = prunable(store.connection, which)
+        (foreseen,) = prunable(store.connection, which, clock=store.clock)
         assert list(prune(store, engine._stage, which)) == [1]
-        assert prunable(store.connection, which) == []
+        assert prunable(store.connection, which, clock=store.clock) == []
         with pytest.raises(Refused, match="were given back"):
             engine.rewind("a", to="validating")
         assert list(prune(store, engine._stage, Which(before_ms=EVER))) == [1]

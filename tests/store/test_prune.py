@@ -100,7 +100,7 @@ def test_the_number_of_instances_in_a_state_falls_with_them(scene: Scene) -> Non
 )
 def test_only_what_was_asked_for_goes(scene: Scene, which: Which, left: str) -> None:
     """What has not ended never does; and the preview says the same."""
-    foreseen = prune.prunable(scene.store.connection, which)
+    foreseen = prune.prunable(scene.store.connection, which, clock=scene.store.clock)
 
     gone = scene.prune(which)
 
@@ -117,7 +117,8 @@ def test_the_preview_counts_what_is_in_quarantine(scene: Scene) -> None:
             " zeroblob(32), x'00', '{}')"
         )
 
-    assert prune.prunable(scene.store.connection, Which(before_ms=EVER)) == [
+    which = Which(before_ms=EVER)
+    assert prune.prunable(scene.store.connection, which, clock=scene.store.clock) == [
         Prunable("m", "done", 2, 7, 1)
     ]
 

@@ -321,15 +321,66 @@ def test_other_numbers_hold_from_the_next_start_on(tmp_path: Path) -> None:
     assert scene.settle("c", uses=[fewer], done="b") == "c"
 
 
+def pruned(scene: Scene) -> int:
+    """Prune what is done; return how many instances went."""
+    which = prune.Which(before_ms=scene.clock.now_ms())
+    connection, folder = scene.store.connection, scene.store.path.parent
+    foreseen = prune.prunable(connection, which, clock=scene.clock)
+    gone = sum(prune.prune(scene.store, stage.Stage(folder / "stage"), which))
+    assert sum(each.instances for each in foreseen) == gone
+    return gone
+
+
+def ended(scene: Scene, *names: str) -> None:
+    """Let instances be taken over and done."""
+    with scene.store.write() as connection:
+        connection.executemany(
+            "UPDATE instance SET status = 'done', finished_at_ms = 1, seq = seq + 1,"
+            " epoch = epoch + 1 WHERE id = ?",
+            [(each,) for each in names],
+        )
+
+
+def test_an_instance_whose_slot_is_in_use_is_not_pruned(tmp_path: Path) -> None:
+    """A process that sleeps may go on calling when it wakes, so nobody else gets its slot."""
+    scene = Scene(tmp_path, Resource(name="crm", slots=1))
+    asleep = stores.registered(scene.store)
+    assert scene.settle("ad", by=asleep) == "a"
+    assert scene.settle("b") == ""
+    scene.overdue(asleep)
+    ended(scene, "a", "c", "d")
+
+    assert pruned(scene) == 2, "d only waited"
+    assert scene.settle("b") == ""
+    assert [each.instance for each in scene.use("crm").held] == ["a"]
+
+    with scene.store.write() as connection:  # it is killed
+        connection.execute("UPDATE worker SET pid_started = 1 WHERE n = ?", (asleep.n,))
+    assert pruned(scene) == 1
+    assert scene.settle("b") == "b"
+
+
+def test_an_instance_stays_while_a_part_of_it_has_a_slot_in_use(tmp_path: Path) -> None:
+    """Its parts go with it, and their rows with them."""
+    scene = Scene(tmp_path, TWO)
+    asleep = stores.registered(scene.store)
+    scene.settle("b", by=asleep)
+    scene.overdue(asleep)
+    ended(scene, "a", "b")
+    with scene.store.write() as connection:
+        connection.execute(
+            "UPDATE instance SET root = 1, seq = seq + 1, change = 'resume' WHERE id = 'b'"
+        )
+
+    assert pruned(scene) == 0
+    assert stores.count(scene.store, "slot") == 1
+
+
 def test_an_instance_that_is_pruned_leaves_no_row(tmp_path: Path) -> None:
     """A worker that died may have left one, and rows refer to the instance."""
     scene = Scene(tmp_path, TWO)
     scene.settle("a", by=stores.dead(scene.store))
-    with scene.store.write() as connection:
-        connection.execute(
-            "UPDATE instance SET status = 'done', finished_at_ms = 1, seq = seq + 1 WHERE n = 1"
-        )
-    which = prune.Which(before_ms=scene.clock.now_ms())
+    ended(scene, "a")
 
-    assert list(prune.prune(scene.store, stage.Stage(tmp_path / "stage"), which)) == [1]
+    assert pruned(scene) == 1
     assert stores.count(scene.store, "slot") == 0

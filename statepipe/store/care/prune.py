@@ -18,13 +18,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from statepipe.clock import Clock
 from statepipe.sqlite import sqlite3
+from statepipe.store import liveness
 from statepipe.store.file.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.metrics.recount import fold_pruned
 from statepipe.store.stage.directory import Stage
 from statepipe.store.stage.sweep import sweep
 from statepipe.store.walk import jobs, replays
+from statepipe.store.walk.presence import RollCall
 
 #: Instances in one transaction: others can write between two of them.
 GROUP: Final = 200
@@ -46,12 +49,21 @@ _PRUNABLE: Final = f"""
 """  # noqa: S608 our own names
 
 # An instance that goes takes the names of its jobs with it, and of those of its parts: what is
-# yet to be stopped elsewhere would run on, and nobody could.
+# yet to be stopped elsewhere would run on, and nobody could. So with slots: the process that an
+# instance was taken over from may be using one still, and nobody else is to have it then.
 _WHOLE: Final = f"""{_PRUNABLE}
    AND n NOT IN (SELECT coalesce(i.root, i.n)
                    FROM job j
                    JOIN instance i ON i.n = j.instance
                   WHERE {jobs.LOST})
+   AND n NOT IN (SELECT coalesce(i.root, i.n)
+                   FROM slot s
+                   JOIN worker w ON w.n = s.worker
+                   JOIN instance i ON i.n = s.instance
+                  WHERE s.held_at_ms IS NOT NULL
+                    AND (w.n, w.beat) NOT IN (SELECT json_extract(value, '$[0]'),
+                                                     json_extract(value, '$[1]')
+                                                FROM json_each(:gone)))
 """  # noqa: S608 our own names
 
 _COUNT: Final = f"""
@@ -157,11 +169,11 @@ class _Gone(NamedTuple):
     epoch: int
 
 
-def prunable(connection: sqlite3.Connection, which: Which) -> list[Prunable]:
+def prunable(connection: sqlite3.Connection, which: Which, *, clock: Clock) -> list[Prunable]:
     """Return what `prune` would let go, by machine and status."""
     return [
         Prunable(machine, *row)
-        for machine, facts in _machines(connection, which)
+        for machine, facts in _machines(connection, which, clock=clock)
         for row in connection.execute(
             _COUNT_RAW if which.raw_only else _COUNT, {**facts, "after": 0}
         )
@@ -177,7 +189,7 @@ def prune(store: Store, stage: Stage, which: Which) -> Iterator[int]:
     Raises:
         Busy, StoreFull, StoreUnusable, StoreInDoubt: As `Store.write`.
     """
-    for machine, facts in _machines(store.connection, which):
+    for machine, facts in _machines(store.connection, which, clock=store.clock):
         after = 0
         while gone := (
             _give_raw_back(store, {**facts, "after": after})
@@ -191,8 +203,14 @@ def prune(store: Store, stage: Stage, which: Which) -> Iterator[int]:
             yield len(gone)
 
 
-def _machines(connection: sqlite3.Connection, which: Which) -> Iterator[tuple[str, dict[str, Any]]]:
+def _machines(
+    connection: sqlite3.Connection, which: Which, *, clock: Clock
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each machine with the facts that the queries bind."""
+    # Who is found gone stays gone, and who goes later is found by the next prune. The tenth of a
+    # second for which tasks may outlive a killed process is not waited for: another process has
+    # taken the instance over since, and driven it to its end.
+    gone = RollCall(clock, orphan_ms=0).absent(liveness.workers(connection)).gone
     definitions = defaultdict(list)
     for n, machine in connection.execute("SELECT n, machine FROM definition ORDER BY machine"):
         definitions[machine].append(n)
@@ -204,6 +222,7 @@ def _machines(connection: sqlite3.Connection, which: Which) -> Iterator[tuple[st
             "statuses": json.dumps(which.statuses),
             "before_ms": which.before_ms,
             "oldest_kept": _N_MAX,
+            "gone": json.dumps(sorted(gone)),
         }
         if which.keep_last:
             kept = {**facts, "keep_last": which.keep_last}
