@@ -85,6 +85,25 @@ def test_the_number_of_instances_in_a_state_falls_with_them(scene: Scene) -> Non
     assert scene.store.connection.execute(sql).fetchall() == [("done", 2, 2)]
 
 
+def test_an_event_that_an_author_calls_prune_is_no_prune(tmp_path: Path) -> None:
+    """What moved by it is still in the journal, and is not taken for what was pruned (R17)."""
+    store = stores.opened(tmp_path)
+    stores.created(store, "a", "b")
+    a, b = stores.claimed(store, stores.registered(store))
+    changes = [
+        stores.plain(a, "done", status="done"),
+        stores.plain(b, "s1")._replace(event="prune"),
+    ]
+    Committer(store).commit(changes, {}, policies={})
+    stage = Stage(stage_directory(store.path, store_id=store.store_id))
+
+    assert list(prune.prune(store, stage, Which(before_ms=EVER))) == [1]
+
+    assert recount.differences(store.connection) == []
+    sql = "SELECT source, target, taken, pruned FROM transition_count WHERE event = 'prune'"
+    assert store.connection.execute(sql).fetchall() == [("done", "", 1, 1), ("s0", "s1", 1, 0)]
+
+
 @pytest.mark.parametrize(
     ("which", "left"),
     [

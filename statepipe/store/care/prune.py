@@ -126,6 +126,13 @@ UPDATE store
    SET highest_pruned = max(highest_pruned, (SELECT max(instance) FROM pruning))
 """
 
+# An author may have an event of that name: those moves lead to a state.
+_NOT_JOURNALED: Final = """
+UPDATE transition_count
+   SET pruned = taken
+ WHERE event = 'prune' AND target = '' AND machine = ?
+"""
+
 _N_MAX: Final = 2**63 - 1
 
 
@@ -267,8 +274,5 @@ def _prune_some(store: Store, machine: str, facts: dict[str, Any]) -> list[_Gone
         for each in gone:
             counters.transition(machines[each.n], each.state, "prune", "")
         counters.write(connection)
-        connection.executemany(
-            "UPDATE transition_count SET pruned = taken WHERE event = 'prune' AND machine = ?",
-            [(each,) for each in set(machines.values())],
-        )
+        connection.executemany(_NOT_JOURNALED, [(each,) for each in set(machines.values())])
     return gone
