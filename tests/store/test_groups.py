@@ -240,6 +240,26 @@ def test_what_a_person_cancels_or_pauses_counts(scene: Scene) -> None:
     assert violations(scene.store.path) == []
 
 
+def test_a_group_that_stays_done_is_not_done_again(scene: Scene) -> None:
+    """A failure that was tolerated is cancelled; who reads on sees what became there, once."""
+    sql = "SELECT n, times, is_there FROM dataset WHERE kind = 'group'"
+
+    def datasets() -> list[tuple[int, int, int]]:
+        return list(scene.store.connection.execute(sql))
+
+    scene.made(2, tolerated=1)
+    scene.commit("done", "failed")
+    assert datasets() == [(1, 1, 1)]
+
+    assert asking.request(scene.store, instance_id="g/1", wish="cancel", reason=None)
+    assert (scene.stands(), datasets()) == (("done", 0.5), [(1, 1, 1)])
+
+    scene.at = [stores.resumed(scene.store, scene.worker, "g/1")]
+    assert datasets() == [(1, 1, 0)]
+    scene.commit("done")
+    assert (scene.stands(), datasets()) == (("done", 1.0), [(2, 2, 1)])
+
+
 def test_a_whole_group_is_cancelled_in_one_transaction(scene: Scene) -> None:
     """Driven ones are asked to, and once only; those that ended are left."""
     scene.made(4)

@@ -70,6 +70,7 @@ CREATE TABLE dataset (
     """
 CREATE TRIGGER instance_group_is_there
 AFTER UPDATE OF status ON instance_group
+WHEN NEW.status <> OLD.status
 BEGIN
   UPDATE dataset SET is_there = 0
    WHERE kind = 'group' AND machine = NEW.machine AND key = NEW.id AND NEW.status <> 'done';
