@@ -32,6 +32,10 @@ from statepipe.store.walk import shapes, watermarks
 CANCELLED_ATTEMPT = Ended("cancelled", None, False, None, None, None)  # noqa: FBT003  (in the order of the fields)
 
 
+class GivenBackError(Exception):
+    """A batch of another instance is not there: they stay until their parent is done."""
+
+
 def call_of(drive: Drive, store: Store) -> dict[str, Any]:
     """Return the call for the state the instance is in, going on after its last commit."""
     cursor = None
@@ -128,7 +132,8 @@ def _elsewhere(drive: Drive, name: str | None, number: int, store: Store) -> dic
     for place in () if share is None or name is None else share.batches.get(name, ()):
         if at < place.batches:
             found = staged.staged_batch(store.connection, place.n, place.stay, at)
-            assert found is not None, "they stay until the parent is done"
+            if found is None:
+                raise GivenBackError(f"batch {number} of {name!r}, which {drive.id!r} reads")
             batch = found._replace(number=number)._asdict()
             return {"number": number, "batch": batch, "planned": None}
         at -= place.batches

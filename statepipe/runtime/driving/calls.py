@@ -2,7 +2,7 @@
 The calls of the attempts under way: begun, told whose turn it is, ended.
 
     Calls.begin       the first call of an attempt, its lead
-    Calls.answer      what a question that needs no commit is answered with
+    Calls.answer      a question that needs no commit
     Calls.holds       is a question kept until it is its turn?
     Calls.hear_due    let kept questions be heard whose turn it is now
     Calls.ended       one call has ended: how the attempt did, once all its calls have
@@ -129,8 +129,18 @@ class Calls:
     def _signer(self) -> Signer:
         return signer_of(self._store.path)
 
-    def answer(self, question: Question) -> Any:  # noqa: ANN401  (plain data of any type)
-        """Return the answer to a question that needs no commit."""
+    def answer(self, question: Question, *, reread: Callable[[Drive], bool]) -> None:
+        """Answer a question that needs no commit; `reread` tells whether we still may."""
+        try:
+            answer = self._answer_to(question)
+        except attempts.GivenBackError:  # we slept, and others have done the parent
+            if reread(question.drive):
+                raise
+            question.refuse()
+        else:
+            question.answer(answer)
+
+    def _answer_to(self, question: Question) -> Any:  # noqa: ANN401  (plain data of any type)
         drive, ask = question.drive, question.request["ask"]
         if ask == "next":
             return self._hand_out(drive, beside=bool(question.request.get("beside")))

@@ -288,7 +288,7 @@ class Loop:
         if self._calls.holds(question):
             return
         if done is None and drive.wish in (None, "pause"):
-            question.answer(self._calls.answer(question))
+            self._calls.answer(question, reread=self._reread)
         elif done is None or drive.must_end:
             question.refuse()
         else:
