@@ -86,7 +86,7 @@ class Stopper:
             if not self._ended(future, part):
                 return False  # to whoever comes next
             note = _note(future)
-        jobs.stopped(self._store, job.n, note=note)
+        jobs.stopped(self._store, job, note=note)
         return True
 
     def close(self) -> None:

@@ -5,7 +5,9 @@ The sleep is a jump of an owned clock, in the middle of which another engine doe
 """
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,8 @@ from statepipe.machine.states.taskgraph import Graph
 from statepipe.machine.states.tasks import Run
 from statepipe.model import Task
 from statepipe.resources import Resource
+from statepipe.runtime.program import Part
+from statepipe.runtime.stopping import Stopper
 from statepipe.said import Fact
 from statepipe.store.care import prune
 from statepipe.store.care.prune import Which
@@ -188,7 +192,7 @@ def test_a_job_that_another_has_stopped_is_left_alone(
     def slow(*asked: object) -> Job | None:
         job = take(*asked)  # type: ignore[arg-type]  # as they came
         if job is not None:
-            jobs.stopped(scene.engine._store, job.n, note=None)
+            jobs.stopped(scene.engine._store, job, note=None)
             which = Which(before_ms=10**15, statuses=("cancelled",))
             assert list(prune.prune(scene.engine._store, scene.engine._stage, which)) == [1]
         return job
@@ -197,4 +201,32 @@ def test_a_job_that_another_has_stopped_is_left_alone(
 
     assert cluster.stop_lost(scene) == 1
     assert cluster.cluster.cancelled == []
+    assert scene.is_sound()
+
+
+def test_who_stops_a_job_says_nothing_of_one_that_has_its_number_now(tmp_path: Path) -> None:
+    """It slept in the middle of `cancel`, and the job's row went with its instance."""
+    scene = cluster.scene_of(tmp_path)
+    scene.turn()
+    scene.engine.cancel("i")
+    engine = scene.engine
+    stopper = Stopper(engine._store, 1, engine._programs)
+    ended = stopper._ended
+    numbers = "SELECT j.n, i.id, j.over_at_ms FROM job j JOIN instance i ON i.n = j.instance"
+    ((number, *_),) = scene.rows(numbers)
+
+    def sleep(future: Future[dict[str, Any]], part: Part) -> bool:
+        with engine._store.write() as connection:  # another process has stopped it, too
+            connection.execute("UPDATE job SET over_at_ms = 1")
+        which = Which(before_ms=10**15, statuses=("cancelled",))
+        assert list(prune.prune(engine._store, engine._stage, which)) == [1]
+        engine.create("m", instance_id="j")
+        scene.turn()
+        return ended(future, part)
+
+    stopper._ended = sleep  # type: ignore[method-assign]  # a test owns it
+
+    assert stopper.turn()
+    stopper.close()
+    assert scene.rows(numbers) == [(number, "j", None)]
     assert scene.is_sound()

@@ -76,7 +76,10 @@ _NEXT_LOST = f"""{_COLUMNS}
 """
 
 _TAKE = "UPDATE job SET worker = ?, stopping = 1 WHERE n = ?"
-_STOPPED = "UPDATE job SET over_at_ms = ?, note = ? WHERE n = ? AND over_at_ms IS NULL"
+# Its number may be another job's by now, if its instance was pruned meanwhile.
+_STOPPED = """
+UPDATE job SET over_at_ms = ?, note = ? WHERE n = ? AND instance = ? AND over_at_ms IS NULL
+"""
 
 
 class Job(NamedTuple):
@@ -189,11 +192,11 @@ def take_lost(store: Store, worker: int, definitions: Collection[int]) -> Job | 
     return job
 
 
-def stopped(store: Store, n: int, *, note: str | None) -> None:
-    """Note that job number `n` was stopped, or in `note` why nobody knows whether it was."""
+def stopped(store: Store, job: Job, *, note: str | None) -> None:
+    """Note that a job was stopped, or in `note` why nobody knows whether it was."""
     with store.write() as connection:
         said = note and note[:NOTE_CHARS_MAX]
-        connection.execute(_STOPPED, (store.clock.now_ms(), said, n))
+        connection.execute(_STOPPED, (store.clock.now_ms(), said, job.n, job.instance))
 
 
 def _of(n: int, stay: Stay) -> dict[str, Any]:
