@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from statepipe.batch import Batch
-from statepipe.machine.states.taskgraph import Graph
+from statepipe.machine.definition import State, Transition
+from statepipe.machine.states.taskgraph import Child, Graph
 from statepipe.model import Task
 from tests.runtime.families import Scene, acting, machine_of, task, working
 
@@ -295,4 +296,32 @@ on = ["skipped"]
     assert event == "skipped"
     assert "i left work without some of its tasks" in body
     assert "without a" in body
+    assert scene.sound()
+
+
+def test_long_names_and_ids_make_ids_of_children_that_fit(tmp_path: Path) -> None:
+    """Of the parent's id there is as much as fits; who has the same beginning is counted."""
+    state, listing, each = "s" * 64, "l" * 64, "e" * 64
+    graph = Graph(
+        tasks=(
+            task(listing, lambda _it: list(range(11))),
+            task(each, lambda it: it.item, listing, foreach="result"),
+        )
+    )
+    work = State(name=state, task=graph, on=(Transition(event="ok", target="done"),))
+    inner = machine_of(work, name="c" * 64)
+    outer = State(name=state, task=Child(machine=inner.name), on=work.on)
+    scene = Scene(tmp_path, machine_of(outer, name="m" * 64), inner)
+    first, second = "x" * 199 + "1", "x" * 199 + "2"
+    with scene.engine() as engine:
+        for name in (first, second):
+            engine.create(scene.machines[0].name, instance_id=name)
+        engine.work(until_idle=True)
+
+    assert set(scene.ask("SELECT status, length(id) <= 200 FROM instance")) == {("done", 1)}
+    ids = [name for (name,) in scene.ask("SELECT id FROM children")]
+    assert len(ids) == 2 * (1 + 1 + 11)
+    beginning = "x" * (200 - 10 - 65)
+    assert {f"{beginning}/{state}", f"{beginning}/{state}~2"} < set(ids)
+    assert f"{beginning[:56]}/{state}.{each}[10]" in {name.removesuffix("~2") for name in ids}
     assert scene.sound()

@@ -25,8 +25,8 @@ from statepipe.store.walk.interventions import ASK, JOURNAL_OF_STEERING
 from statepipe.store.walk.making import New
 from statepipe.wishes import KILL, Wish
 
-#: Of a parent's id that is part of its children's.
-_PARENT_CHARS_MAX: Final = 100
+#: Of a child's id, left free for what counts those that would have the same.
+_COUNT_CHARS: Final = 10
 
 _PARENT = "SELECT id, coalesce(root, n) FROM instance WHERE n = ?"
 
@@ -141,11 +141,16 @@ def _begin(connection: sqlite3.Connection, change: Change, stay: Stay, child: Ne
 
 
 def _free_id(connection: sqlite3.Connection, parent_id: str, state: str, child: NewChild) -> str:
-    """Return an id that says whose child it is, and for what; later stays are counted."""
+    """
+    Return an id that says whose child it is, and for what; later stays are counted.
+
+    Of the parent's id there is as much in it as fits beside the names, of 64 characters each.
+    """
     task = "" if child.task == state else f".{child.task}"
     element = "" if child.element is None else f"[{child.element}]"
-    id_ = f"{parent_id[:_PARENT_CHARS_MAX]}/{state}{task}{element}"
-    return making.first_free(connection, id_)
+    what = f"/{state}{task}{element}"
+    room = making.ID_CHARS_MAX - _COUNT_CHARS - len(what)
+    return making.first_free(connection, f"{parent_id[:room]}{what}")
 
 
 def _take(connection: sqlite3.Connection, n: int, stay: Stay, takes: Sequence[Taken]) -> None:
