@@ -30,6 +30,27 @@ transform = "m:book"
 load = { to = "sqlite:///w.db", table = "t", key = ["id"] }
 """
 
+#: The work of one is that of the machine above; the other one reads what its own tasks keep.
+PARENT = """\
+machine = "p"
+initial = "work"
+[states.work]
+machine = "m"
+on.ok = "done"
+[states.done]
+final = "success"
+"""
+SEVERAL = """\
+machine = "several"
+initial = "work"
+[states.work]
+tasks.first = "m:extract"
+tasks.then  = { run = "m:count", needs = "first", retry = { max_attempts = 1 } }
+on.ok = "done"
+[states.done]
+final = "success"
+"""
+
 #: Batches too large for a row, as dicts or as tables; what was asked of the source is counted.
 CODE = """\
 import random
@@ -49,6 +70,10 @@ def extract(task):
 def book(task, batch):
     ids = batch.records["id"].to_pylist() if TABLE else [row["id"] for row in batch.records]
     return [{"id": n} for n in ids]
+
+def count(task):
+    assert (HERE / "mended").exists()
+    return sum(len(batch.records) for batch in task.batches("first"))
 """
 
 CONTRACT = '{"properties": {"id": {"maximum": 5}}}'
@@ -174,6 +199,55 @@ def test_raw_data_goes_with_its_instance_or_before_it(project: Project) -> None:
 
     assert foreseen.instances == 1
     assert foreseen.bytes > 8 * 40_000
+    assert project.files() == []
+
+
+def test_raw_data_of_a_part_stays_when_the_whole_is_done(project: Project) -> None:
+    """It is the machine that keeps it, whoever began it; it goes like that of any other."""
+    project.write("p.toml", PARENT)
+    with project.engine() as engine:
+        engine.create("p", instance_id="b")
+        assert engine.run(["b"]) == {"b": "done"}
+    with Reader(project.store) as reader:
+        lying = {(each.id, each.state, each.batches) for each in reader.staged()}
+        records = reader.staged_records("b/work", "extracting", limit=100)
+    assert lying == {("a", "extracting", 2), ("b/work", "extracting", 2)}
+    assert [each.record["id"] for each in records] == list(range(8))
+    assert len(project.files()) == 4
+
+    which = Which(before_ms=EVER, raw_only=True, machine="m")
+    with project.engine() as engine:
+        (foreseen,) = prunable(engine._store.connection, which)
+        assert list(prune(engine._store, engine._stage, which)) == [2]
+    assert foreseen.instances == 2
+    assert project.files() == []
+
+
+def test_raw_data_of_a_part_goes_with_the_whole(project: Project) -> None:
+    """Pruned as one, rows and files."""
+    project.write("p.toml", PARENT)
+    with project.engine() as engine:
+        engine.create("p", instance_id="b")
+        assert engine.run(["b"]) == {"b": "done"}
+        assert len(project.files()) == 4
+        list(prune(engine._store, engine._stage, Which(before_ms=EVER, machine="p")))
+
+    assert len(project.files()) == 2, "those of the other one"
+
+
+def test_what_a_task_keeps_for_another_one_is_no_raw_data(project: Project) -> None:
+    """The task is done, and what comes after it has yet to read that; then it goes."""
+    project.write("several.toml", SEVERAL)
+    with project.engine() as engine:
+        engine.create("several", instance_id="b")
+        assert engine.run(["b"]) == {"b": "failed"}
+        which = Which(before_ms=EVER, raw_only=True)
+        assert list(prune(engine._store, engine._stage, which)) == [1], "the one of the fixture"
+        project.write("mended", "")
+        assert engine.resume(["b"]) == {"b": "done"}
+
+    with Reader(project.store) as reader:
+        assert reader.staged() == []
     assert project.files() == []
 
 

@@ -28,6 +28,7 @@ from statepipe.store.stage.directory import Stage
 from statepipe.store.stage.sweep import sweep
 from statepipe.store.walk import jobs, replays
 from statepipe.store.walk.presence import RollCall
+from statepipe.tasknames import task_of
 
 #: Instances in one transaction: others can write between two of them.
 GROUP: Final = 200
@@ -35,7 +36,7 @@ GROUP: Final = 200
 _OF: Final = """
    definition IN (SELECT value FROM json_each(:definitions))
    AND status IN (SELECT value FROM json_each(:statuses))
-   AND root IS NULL
+   AND (root IS NULL OR :with_parts)
 """
 
 _OLDEST_KEPT: Final = f"""
@@ -224,12 +225,15 @@ def _machines(
     for machine, numbers in definitions.items():
         if which.machine not in (None, machine):
             continue
+        if which.raw_only and task_of(machine) is not None:
+            continue  # what a task has staged is for its parent, and goes when that is done
         facts: dict[str, Any] = {
             "definitions": json.dumps(numbers),
             "statuses": json.dumps(which.statuses),
             "before_ms": which.before_ms,
             "oldest_kept": _N_MAX,
             "gone": json.dumps(sorted(gone)),
+            "with_parts": which.raw_only,  # they keep raw data of their own
         }
         if which.keep_last:
             kept = {**facts, "keep_last": which.keep_last}

@@ -84,6 +84,17 @@ SELECT i.n, i.id, i.epoch
  WHERE c.parent = ? AND i.finished_at_ms IS NOT NULL
 """
 
+# What another machine has kept when it was done, it keeps; a task keeps all for its parent.
+_GIVE_BACK_CHILDREN = """
+DELETE FROM batch
+ WHERE instance IN (SELECT i.n
+                      FROM child c
+                      JOIN instance i ON i.n = c.instance
+                      JOIN definition d ON d.n = i.definition
+                     WHERE c.parent = ?
+                       AND i.finished_at_ms IS NOT NULL
+                       AND (i.status <> 'done' OR instr(d.machine, '/') > 0))
+"""
 
 _ALL_FILES = """
 SELECT file FROM batch  WHERE file IS NOT NULL
@@ -161,10 +172,10 @@ def give_back(connection: sqlite3.Connection, instance: int, *, keeps: Sequence[
     Remove the staged batches of an instance that is done, inside the caller's transaction.
 
     What the states `keeps` have staged stays: of the newest generation each was in, as in
-    quarantine, since what a rewind has undone was read again. Its children's goes with it.
+    quarantine, since what a rewind has undone was read again. Its children's goes with it, but
+    for what another machine did not give back when it was done itself.
     """
-    ended = [(n,) for n, _, _ in ended_children(connection, instance)]
-    connection.executemany("DELETE FROM batch WHERE instance = ?", ended)
+    connection.execute(_GIVE_BACK_CHILDREN, (instance,))
     sql = "DELETE FROM batch WHERE instance = ?"
     facts: list[object] = [instance]
     for state in keeps:
