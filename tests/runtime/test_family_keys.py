@@ -1,6 +1,7 @@
 """A child machine that has a key: it waits for it, is skipped, or has the others cancelled."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,44 @@ def test_a_child_that_waits_for_its_key_ends_with_the_time_of_its_parent(tmp_pat
         engine.work(until_idle=True)
 
     assert statuses(scene) == {"x": "ready", "i": "failed", "i/work": "cancelled"}
+    assert scene.sound()
+
+
+@pytest.mark.parametrize("cleans", [False, True])
+def test_a_paused_child_ends_with_its_parent_beside_who_has_its_key(
+    tmp_path: Path, *, cleans: bool
+) -> None:
+    """It gave the key back when it paused; its cleanup waits for its turn."""
+    told: list[str] = []
+    on_cancel = State(
+        name="cancelling",
+        task=Run(function=lambda task: told.append(task.state)),
+        settings=THREAD,
+    )
+    child = replace(child_of(), on_cancel=on_cancel if cleans else None)
+    work = working(Child(machine="child"), settings={"timeout": "1m"})
+    scene, clock = Scene(tmp_path, machine_of(work), child), ManualClock()
+    with Engine(scene.config, machines=scene.machines, clock=clock) as engine:
+        engine.create("m", instance_id="i")
+        engine.work(until_idle=True)
+        assert engine.pause("i/work")
+        engine.create("child", instance_id="x")
+        engine.work(until_idle=True)
+        clock.advance(60_000)
+        engine.work(until_idle=True)
+
+        ended = "ready" if cleans else "cancelled"
+        assert statuses(scene) == {"i": "failed", "i/work": ended, "x": "ready"}
+        assert told == []
+        moves = """
+SELECT j.event FROM journal j JOIN instance i ON i.n = j.instance WHERE i.id = 'i/work' ORDER BY j.n
+"""
+        said = [event for (event,) in scene.ask(moves)]
+        assert said[-2:] == ["pause", "cancel"], "nobody has claimed it"
+        go(engine, "x")
+
+    assert statuses(scene) == {"i": "failed", "i/work": "cancelled", "x": "done"}
+    assert told == ["waiting"] * cleans
     assert scene.sound()
 
 

@@ -15,7 +15,7 @@ and is looked at again here.
 from collections.abc import Sequence
 from typing import Final
 
-from statepipe.model import Change, Family, NewChild, Stay, Taken
+from statepipe.model import Change, Family, NewChild, Status, Stay, Taken
 from statepipe.sqlite import sqlite3
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.walk import children, making
@@ -93,9 +93,11 @@ def _stop(connection: sqlite3.Connection, parent: int, wish: Wish, *, at_ms: int
     note = "its parent was asked to"
     for each in children.unfinished(connection, parent):
         is_ending = each.is_being_cancelled or each.request in ("cancel", KILL)
-        if (is_ending and wish != KILL) or (each.status, wish) == ("paused", "pause"):
+        if (is_ending and wish != KILL) or (each.status, wish) == (Status.PAUSED, "pause"):
             continue
-        if each.awaits_turn:  # it might wait long for the key that it does not need any more
+        # Nobody drives these. One might wait long for the key that it does not need any more; the
+        # other has none, and would be claimed beside whoever has it now.
+        if each.awaits_turn or each.status == Status.PAUSED:
             ask_now(connection, each.n, wish=wish, reason=note, at_ms=at_ms)
             continue
         # Whoever drives it, or claims it next, honours the wish as one that was asked of it alone.

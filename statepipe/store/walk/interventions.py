@@ -8,11 +8,10 @@ SQL that interventions share, whoever makes them: a person, a parent, an event.
 
 from typing import Final
 
-# Of one that is driven neither status nor timer changes by it: it is ready, and has none.
+# It is ready. One that is driven has no timer that this would end.
 ASK: Final = """
 UPDATE instance
    SET seq           = seq + 1,
-       status        = 'ready',
        request       = CASE :wish WHEN 'kill' THEN 'cancel' ELSE :wish END,
        forced        = :wish = 'kill',
        wake_at_ms    = NULL,
