@@ -1,11 +1,15 @@
 """
 Who of the workers lives: read from their rows, the kernel and the boot clock.
 
+    is_dead, death  how it is with one, and why
+    living          which of them, inside a transaction
+
 A worker is dead if its process is gone, was born at another moment than it said,
 belonged to another boot, or let its lease pass by the boot clock. The wall clock is
 never asked, so a resume right after kill -9 takes over at once.
 """
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -47,6 +51,21 @@ class Worker(NamedTuple):
 def workers(connection: sqlite3.Connection) -> list[Worker]:
     """Return every worker row."""
     return [Worker(*row) for row in connection.execute(_WORKERS)]
+
+
+def living(connection: sqlite3.Connection, *, dead: Container[tuple[int, int]]) -> set[int]:
+    """
+    Return the numbers of the workers that live, inside the caller's transaction.
+
+    Death was judged before it, since no file may be read inside. It is for good, except that a
+    worker whose lease had passed may have renewed it since, which its beat tells.
+
+    Args:
+        connection: The store.
+        dead: Numbers of those that were found dead, each with its beat then.
+    """
+    rows = connection.execute("SELECT n, beat FROM worker")
+    return {n for n, beat in rows if (n, beat) not in dead}
 
 
 def is_dead(worker: Worker, *, clock: Clock) -> bool:

@@ -8,6 +8,7 @@ What people do to a whole group; one transaction each, however many partitions i
 from collections.abc import Sequence
 
 from statepipe.model import Status
+from statepipe.store import liveness
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups.lookup import Found
 from statepipe.store.walk import resuming
@@ -42,15 +43,16 @@ def take_back(
     Returns:
         Those that were taken back, with the seq they have now.
     """
-    dead = {number for number, _ in dead_workers(store, me=None)}
+    dead = dead_workers(store, me=None)
     taken = []
     with store.write() as connection:
+        living = liveness.living(connection, dead=dead)
         for each in found:
             row = connection.execute(_NOW, (each.n, each.id)).fetchone()
             if row is None:
                 continue
             *rests, worker = row
-            if rests[1] != each.status or (worker is not None and worker not in dead):
+            if rests[1] != each.status or worker in living:
                 continue
             now = resuming.take_back(
                 store,

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from statepipe.errors import Refused
 from statepipe.model import CANCELLED_STATE, Status
 from statepipe.sqlite import sqlite3
+from statepipe.store import liveness
 from statepipe.store.file.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.walk import children
@@ -162,7 +163,7 @@ def ask(
     """Do as `request`, inside the caller's transaction."""
     if (refusal := _refusal(found, wish)) is not None:
         raise refusal
-    driven = found.holder is not None and not any(number == found.holder for number, _ in dead)
+    driven = found.holder is not None and found.holder in liveness.living(connection, dead=dead)
     cleans = wish == "cancel" and found.cleans
     done = _PAUSE if wish == "pause" else _BEGIN_CANCELLING if cleans else _CANCEL
     facts = {

@@ -85,12 +85,10 @@ def claim_ready(
         return []
     with store.write() as connection:
         workers.keep(connection, worker, clock=store.clock)
-        # Judged dead before the transaction, since no file may be read inside it.
-        # Death is for good, except a lease renewed in between: look at the beat.
-        still_dead = [w for w in liveness.workers(connection) if (w.n, w.beat) in dead]
+        living = liveness.living(connection, dead=dead)
         found = find_ready(
             store,
-            dead={(w.n, w.beat): w.name for w in still_dead},
+            dead={each: name for each, name in dead.items() if each[0] not in living},
             scope=scope,
             limit=limit,
             under_way=under_way,
@@ -143,9 +141,9 @@ def refuse_if_driven(
     Raises:
         Busy: It lives; the message names its process.
     """
-    worker = next(w for w in liveness.workers(connection) if w.n == holder)
-    if (worker.n, worker.beat) in dead:
+    if holder not in liveness.living(connection, dead=dead):
         return
+    worker = next(w for w in liveness.workers(connection) if w.n == holder)
     raise Busy(
         f"instance {instance_id!r} is driven by process {worker.pid} on {worker.host}",
         meaning="nothing was changed; that process goes on",

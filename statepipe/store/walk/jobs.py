@@ -14,6 +14,7 @@ wherever that was decided, the rows say so without anybody's help. It stays unti
 that has the machine's functions has called its `cancel`.
 """
 
+import json
 from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
@@ -69,11 +70,11 @@ LOST: Final = """
 _NEXT_LOST = f"""{_COLUMNS}
   JOIN instance i ON i.n = j.instance
  WHERE {LOST}
-   AND i.definition IN ({{definitions}})
-   AND (j.worker IS NULL OR j.worker NOT IN ({{living}}))
+   AND i.definition IN (SELECT value FROM json_each(:definitions))
+   AND (j.worker IS NULL OR j.worker NOT IN (SELECT value FROM json_each(:living)))
  ORDER BY j.n
  LIMIT 1
-"""
+"""  # noqa: S608  (made of constants)
 
 _TAKE = "UPDATE job SET worker = ?, stopping = 1 WHERE n = ?"
 # Its number may be another job's by now, if its instance was pruned meanwhile.
@@ -178,13 +179,17 @@ def take_lost(store: Store, worker: int, definitions: Collection[int]) -> Job | 
     One that was taken is left alone while its process lives; whoever comes after its death takes
     it once more.
     """
-    dead = {n for n, _ in dead_workers(store, me=None)}
-    living = [w.n for w in liveness.workers(store.connection) if w.n not in dead]
-    sql = _NEXT_LOST.format(definitions=_numbers(definitions), living=_numbers(living))
-    if store.connection.execute(sql).fetchone() is None:
+    dead = dead_workers(store, me=None)
+
+    def lost(connection: sqlite3.Connection) -> Any:  # noqa: ANN401  (a row)
+        living = sorted(liveness.living(connection, dead=dead))
+        facts = {"definitions": json.dumps([*definitions]), "living": json.dumps(living)}
+        return connection.execute(_NEXT_LOST, facts).fetchone()
+
+    if lost(store.connection) is None:
         return None
     with store.write() as connection:
-        row = connection.execute(sql).fetchone()
+        row = lost(connection)
         if row is None:
             return None
         job = Job(*row)
@@ -201,7 +206,3 @@ def stopped(store: Store, job: Job, *, note: str | None) -> None:
 
 def _of(n: int, stay: Stay) -> dict[str, Any]:
     return {"n": n, **stay._asdict()}
-
-
-def _numbers(numbers: Collection[int]) -> str:
-    return ", ".join(f"{n:d}" for n in numbers)
