@@ -12,9 +12,6 @@ row again and honours the wish. The order of transactions decides between done a
 
 One that has failed is cancelled like one that rests: it is done with, and what it has left outside
 is cleaned.
-
-One that has failed is cancelled like one that rests: it is done with, and what it has left outside
-is cleaned.
 """
 
 from collections.abc import Mapping, Sequence
