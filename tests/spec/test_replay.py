@@ -239,6 +239,27 @@ def test_while_the_original_goes_on_what_it_has_rejected_can_be_replayed(
     assert (4, 4) not in project.loaded()
 
 
+def test_a_replay_never_cancels_the_one_whose_records_it_takes(project: Project) -> None:
+    """That has their key, and goes on; what would take it is refused until it has ended."""
+    with (project.folder / "statepipe.toml").open("a", encoding="utf-8") as config:
+        config.write('[machines.m]\nconcurrency = { key = "k", behavior = "cancel" }\n')
+    refused: list[Refused] = []
+
+    def watch(drive: Drive, change: Change) -> None:
+        if drive.id == "a" and change.event == "ok" and change.source == "validating":
+            with project.engine() as other, pytest.raises(Refused) as told:
+                other.replay("a", Choice(state="validating"), reason="early")
+            refused.append(told.value)
+
+    with project.engine(observe=watch) as engine:
+        engine.create("m", instance_id="a")
+        assert engine.run(["a"]) == {"a": "done"}
+    assert [each.message for each in refused] == ["the key 'k' of 'm' is taken by 'a'"]
+    assert project.query("SELECT id FROM replays") == []
+    project.write("c.json", "{}")
+    assert project.replay(state="validating") == {"a-replay-1": "done"}
+
+
 def test_a_replay_that_failed_before_it_loaded_anything_is_replaced(project: Project) -> None:
     """The one that was replaced is never driven again, or its records would land twice."""
     project.run()
