@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 from statepipe.batch import Batch
 from statepipe.drift import Drift, Seen
 from statepipe.jobfacts import JobFact
-from statepipe.terms import ANY, Terms
+from statepipe.terms import Terms
 from statepipe.wishes import Wish
 
 Record = dict[str, Any]
@@ -369,9 +369,9 @@ class NewChild(NamedTuple):
     state: str  # where it begins
     params: Blob
     picture: Blob | None
-    key: str | None = None  # what only so many of its machine may have at a time
-    terms: Terms = ANY  # on which it is made
-    dead: Mapping[tuple[int, int], str] | None = None  # workers, with their beat; or none
+    key: str | None  # what only so many of its machine may have at a time
+    terms: Terms  # on which it is made
+    dead: Mapping[tuple[int, int], str]  # workers, with their beat; none if it matters not
 
 
 class Family(NamedTuple):

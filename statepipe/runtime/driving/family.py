@@ -40,9 +40,8 @@ from statepipe.store.codec import decode, encode
 from statepipe.store.file.connection import Store
 from statepipe.store.stage import rows as staged
 from statepipe.store.walk import children
-from statepipe.store.walk.admission import admit
+from statepipe.store.walk.admission import admit, judged
 from statepipe.store.walk.children import Standing
-from statepipe.store.walk.claims import dead_workers
 from statepipe.terms import Terms
 from statepipe.units import format_duration
 from statepipe.wishes import KILL, Wish
@@ -174,7 +173,7 @@ class _Look:
             picture=None if self._brood.is_machine else picture.write(),
             key=key,
             terms=terms,
-            dead=dead_workers(self._store, me=None) if terms.behavior == "cancel" else None,
+            dead=judged(self._store, terms),
         )
 
     def skipped(self, begins: Sequence[NewChild]) -> Ended | None:

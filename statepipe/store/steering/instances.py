@@ -16,7 +16,7 @@ from statepipe.store.lookups.groups import NewGroup
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.stage.rows import has_batches, insert_plan
 from statepipe.store.walk import children, datasets
-from statepipe.store.walk.admission import admit
+from statepipe.store.walk.admission import admit, judged
 from statepipe.store.walk.asking import being_cancelled, make_way
 from statepipe.store.walk.claims import (
     dead_workers,
@@ -134,7 +134,7 @@ def create(
         BadParameter: An id is empty or too long; nothing was created.
     """
     now_ms = store.clock.now_ms()
-    dead = dead_workers(store, me=None) if terms.behavior == "cancel" else {}
+    dead = judged(store, terms)
     with store.write() as connection:
         admitted = admit(connection, machine, [each.key for each in instances], terms)
         if admitted.taken_by is not None:

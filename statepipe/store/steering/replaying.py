@@ -22,9 +22,9 @@ from statepipe.store.lookups.lookup import Found
 from statepipe.store.lookups.quarantine import Row
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.stage.rows import insert_plan
-from statepipe.store.walk.admission import admit
+from statepipe.store.walk.admission import admit, judged
 from statepipe.store.walk.asking import make_way
-from statepipe.store.walk.claims import dead_workers, load_checkpoint, not_found
+from statepipe.store.walk.claims import load_checkpoint, not_found
 from statepipe.store.walk.making import New, free_id, insert
 from statepipe.store.walk.replays import replaceable
 from statepipe.terms import ANY, Terms
@@ -140,7 +140,7 @@ def create(  # noqa: PLR0913  (what was worked out of it before)
         Busy: As many of the machine are ready as may be.
     """
     made = []
-    dead = dead_workers(store, me=None) if terms.behavior == "cancel" else {}
+    dead = judged(store, terms)
     with store.write() as connection:
         _refuse_moved(connection, origin)
         cancels = _admitted(connection, origin, [key] * len(replays), terms, machine=machine)

@@ -22,9 +22,8 @@ from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.triggers.standing import Standing, counted, note
-from statepipe.store.walk.admission import admit, crowd
+from statepipe.store.walk.admission import admit, crowd, judged
 from statepipe.store.walk.asking import make_way
-from statepipe.store.walk.claims import dead_workers
 from statepipe.store.walk.making import New, insert
 from statepipe.terms import ANY, Terms
 
@@ -145,7 +144,7 @@ def decide(
         InstanceExists: One of the ids is taken; nothing was started.
         Crowded: There is no room for all of them; nothing was started.
     """
-    dead = _dead(store, starts)
+    dead = judged(store, starts.terms)
     moved = {
         "n": seen.n,
         "listens": seen.listens,
@@ -168,7 +167,7 @@ def fill_in(
     store: Store, name: str, n: int, wanted: Sequence[Wanted], *, starts: Starts, reason: str
 ) -> Decided:
     """Start occasions of the past, but those that had theirs; else as `decide`."""
-    dead = _dead(store, starts)
+    dead = judged(store, starts.terms)
     now_ms = store.clock.now_ms()
     with store.write() as connection:
         start = _Start(connection, name, n, starts=starts, dead=dead, now_ms=now_ms, by_hand=True)
@@ -181,10 +180,6 @@ def room(connection: sqlite3.Connection, starts: Starts) -> int:
     """Return how many of a machine may be made now."""
     most = starts.terms.ready_max
     return ROOM_MAX if most is None else most - crowd(connection, starts.machine, most=most)
-
-
-def _dead(store: Store, starts: Starts) -> Mapping[tuple[int, int], str]:
-    return dead_workers(store, me=None) if starts.terms.behavior == "cancel" else {}
 
 
 class _Start:

@@ -2,6 +2,7 @@
 May another instance be made: is there room, and is its key free?
 
     admit       what follows for some that are to be made; inside the caller's transaction
+    judged      who is dead, for those that have others cancelled; before it
     crowd       how many are ready and driven by nobody, as far as it matters
     full        the refusal if they are too many
 
@@ -9,11 +10,13 @@ All is counted in the rows of the instances that are there, so nothing can leak.
 of another one's work was admitted with it, and is not counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from statepipe.errors import Busy
 from statepipe.sqlite import sqlite3
+from statepipe.store.file.connection import Store
+from statepipe.store.walk.claims import dead_workers
 from statepipe.terms import Terms
 
 _READY: Final = """
@@ -78,6 +81,11 @@ def admit(
     stays = terms.limit - 1
     going = have[: len(have) - stays] if len(have) > stays else []
     return Admitted(cancels=[n for n, _, is_asked in going if not is_asked])
+
+
+def judged(store: Store, terms: Terms) -> Mapping[tuple[int, int], str]:
+    """Return the dead workers, as of `claims.dead_workers`, if it matters on these terms."""
+    return dead_workers(store, me=None) if terms.behavior == "cancel" else {}
 
 
 def crowd(connection: sqlite3.Connection, machine: str, *, most: int) -> int:

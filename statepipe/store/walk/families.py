@@ -122,7 +122,7 @@ def _begin(connection: sqlite3.Connection, change: Change, stay: Stay, child: Ne
         return False
     parent_id, root = connection.execute(_PARENT, (change.n,)).fetchone()
     id_ = _free_id(connection, parent_id, stay.state, child)
-    make_way(connection, admitted.cancels, by=id_, dead=child.dead or {}, at_ms=change.at_ms)
+    make_way(connection, admitted.cancels, by=id_, dead=child.dead, at_ms=change.at_ms)
     new = New(
         id=id_,
         definition=child.definition,
