@@ -217,8 +217,9 @@ def test_raw_data_of_a_part_stays_when_the_whole_is_done(project: Project) -> No
 
     which = Which(before_ms=EVER, raw_only=True, machine="m")
     with project.engine() as engine:
-        (foreseen,) = prunable(engine._store.connection, which)
-        assert list(prune(engine._store, engine._stage, which)) == [2]
+        store = engine._store
+        (foreseen,) = prunable(store.connection, which, clock=store.clock)
+        assert list(prune(store, engine._stage, which)) == [2]
     assert foreseen.instances == 2
     assert project.files() == []
 
