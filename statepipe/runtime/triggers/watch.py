@@ -93,6 +93,8 @@ class Watch:
         self._observers = observers
         self._rng = rng
         self._last_ms = 0
+        # Until a turn has come to its end: what it was cut off from, the next one looks at.
+        self._wrote = self._is_back = False
         self._watched = list(watched)
 
     def turn(self) -> None:
@@ -100,20 +102,24 @@ class Watch:
         Start everything that is due; costs next to nothing if nothing is.
 
         Raises:
-            Busy, StoreUnusable: As `Store.write`; what was started before that, is.
+            Busy, StoreUnusable: As `Store.write`; what was started before that, is, and the
+                next turn goes on with the rest.
         """
         now_ms = self._store.clock.now_ms()
-        is_back, self._last_ms = now_ms < self._last_ms, now_ms
+        self._is_back |= now_ms < self._last_ms
+        self._last_ms = now_ms
         with self._store.translating():
-            wrote = self._store.others_wrote()
-            if not (wrote or is_back or any(_is_due(each, now_ms) for each in self._watched)):
+            self._wrote |= self._store.others_wrote()
+            is_changed = self._wrote or self._is_back
+            if not (is_changed or any(_is_due(each, now_ms) for each in self._watched)):
                 return
             stand = standing(self._store.connection, [each.n for each in self._watched])
             for each in tuple(self._watched):
                 seen = stand[each.n]
-                is_moved = is_back or seen != each.seen
-                if is_moved or _is_due(each, now_ms) or (wrote and self._is_woken(each)):
+                is_moved = self._is_back or seen != each.seen
+                if is_moved or _is_due(each, now_ms) or (self._wrote and self._is_woken(each)):
                     self._start_all(each, seen)
+        self._wrote = self._is_back = False
 
     def again(self) -> bool:
         """Start what waited for room, if there is some now; True if somebody has started some."""
@@ -133,7 +139,12 @@ class Watch:
         return each.look_at_ms is None
 
     def _start_all(self, each: Watched, seen: Standing) -> None:
-        each.seen, each.look_at_ms, each.waits = seen, None, False
+        """Start what is due of one; if that fails, it is due until it was looked at."""
+        each.seen, each.look_at_ms, each.waits = seen, 0, False
+        each.look_at_ms = self._started(each, seen)
+
+    def _started(self, each: Watched, seen: Standing) -> int | None:
+        """Start what is due of one; return when to look again, None for once somebody wrote."""
         is_first = True
         # A process that saw it with another definition since decides upon it now.
         while not seen.is_paused and seen.listens == each.listens:
@@ -143,18 +154,18 @@ class Watch:
             most = max(1, min(GROUP, room))
             asked = Asked(each.name, each.trigger, now_ms, connection, boot_ms, each.memory, most)
             due = KINDS[each.trigger.on.kind].look(asked, json.loads(seen.position))
-            each.seen, each.look_at_ms = seen, due.look_at_ms
             self._tell(each, due.error)
             if json.dumps(due.position) == seen.position:
                 assert not due.occasions, "a position moves with the occasions"
-                return
+                return due.look_at_ms
             if due.occasions and room <= 0:
                 self._wait(each, is_first=is_first)
-                return
+                is_over = due.look_at_ms is not None and due.look_at_ms <= now_ms
+                return None if is_over else due.look_at_ms
             is_first = not self._decide(each, seen, due) and is_first
-            seen = standing(self._store.connection, [each.n])[each.n]
             # It may be paused by now: as that it is known, so that it is seen to go on.
-            each.seen, each.look_at_ms = seen, None
+            each.seen = seen = standing(self._store.connection, [each.n])[each.n]
+        return None
 
     def _tell(self, each: Watched, error: str | None) -> None:
         """Write down that it could not be looked, or can be again."""
@@ -167,8 +178,6 @@ class Watch:
     def _wait(self, each: Watched, *, is_first: bool) -> None:
         """Leave what is due undecided, until something is written: that may have made room."""
         each.waits = True
-        if each.look_at_ms is not None and each.look_at_ms <= self._store.clock.now_ms():
-            each.look_at_ms = None
         if not is_first:  # it had its share: another one of its machine is asked before it
             self._watched.remove(each)
             self._watched.append(each)
