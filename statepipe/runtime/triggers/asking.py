@@ -170,7 +170,8 @@ def missing(
     if connection is None:
         return Missing(occasions, 0)
     keys = [each.key for each in occasions]
-    had = taken(connection, machine.name, trigger.name, keys)
+    listens = written(listens_of(trigger))
+    had = taken(connection, machine.name, trigger.name, keys, listens=listens)
     return Missing(tuple(each for each in occasions if each.key not in had), len(had))
 
 

@@ -42,8 +42,8 @@ SELECT t.machine || '.' || t.name, o.key
 _TAKEN: Final = """
 SELECT o.key
   FROM machine_trigger t
-  JOIN occasion o ON o.trigger = t.n
- WHERE t.machine = ? AND t.name = ? AND o.instance IS NOT NULL
+  JOIN occasion o ON o.trigger = t.n AND o.series = t.series
+ WHERE t.machine = ? AND t.name = ? AND (t.listens = ? OR t.series = 0) AND o.instance IS NOT NULL
    AND o.key IN (SELECT value FROM json_each(?))
 """
 
@@ -106,7 +106,8 @@ def id_of(connection: sqlite3.Connection, n: int) -> str:
 
 
 def taken(
-    connection: sqlite3.Connection, machine: str, name: str, keys: Collection[str]
+    connection: sqlite3.Connection, machine: str, name: str, keys: Collection[str], *, listens: str
 ) -> set[str]:
-    """Return those of `keys` for which a trigger has started an instance."""
-    return {key for (key,) in connection.execute(_TAKEN, (machine, name, json.dumps(list(keys))))}
+    """Return those of `keys` for which a trigger that listens to this has started an instance."""
+    values = (machine, name, listens, json.dumps(list(keys)))
+    return {key for (key,) in connection.execute(_TAKEN, values)}

@@ -41,7 +41,7 @@ SELECT n, state, value, at_ms FROM watermark WHERE machine = ? ORDER BY n
 _KNOWN = """
 SELECT o.key
   FROM occasion o
-  JOIN machine_trigger t ON t.n = o.trigger
+  JOIN machine_trigger t ON t.n = o.trigger AND t.series = o.series
  WHERE t.machine = ? AND t.name = ? AND o.key IN (SELECT value FROM json_each(?))
 """
 

@@ -33,15 +33,20 @@ GROUP: Final = 100
 ROOM_MAX: Final = 1 << 62
 
 _WAS: Final = """
-SELECT instance IS NOT NULL, skipped IS NOT NULL FROM occasion WHERE trigger = ? AND key = ?
+SELECT o.instance IS NOT NULL, o.skipped IS NOT NULL
+  FROM machine_trigger t
+  JOIN occasion o ON o.trigger = t.n AND o.series = t.series
+ WHERE t.n = ? AND o.key = ?
 """
 
 # One that was refused is tried again by whoever asks for it once more; one that was skipped, by
 # a person who does.
 _OCCASION: Final = """
-INSERT INTO occasion (trigger, key, decided_at_ms, instance, refusal, skipped)
-VALUES (:trigger, :key, :now_ms, :instance, :refusal, :skipped)
-    ON CONFLICT (trigger, key) DO UPDATE
+INSERT INTO occasion (trigger, series, key, decided_at_ms, instance, refusal, skipped)
+SELECT n, series, :key, :now_ms, :instance, :refusal, :skipped
+  FROM machine_trigger
+ WHERE n = :trigger
+    ON CONFLICT (trigger, series, key) DO UPDATE
    SET decided_at_ms = :now_ms, instance = :instance, refusal = :refusal, skipped = :skipped
  WHERE instance IS NULL
 """

@@ -10,7 +10,8 @@ Where each trigger of a machine goes on.
 
 The first time a trigger is seen it begins with the position it is given, from now on. So it
 does if what it listens to has changed: then the process that saw it last decides, and others
-that know it as it was leave it alone.
+that know it as it was leave it alone. A key of another event or machine names another occasion,
+so that its occasions are another series; a tick and a file are the same whoever listens to them.
 """
 
 import json
@@ -26,14 +27,17 @@ from statepipe.store.metrics.counters import Counters
 _FIND: Final = "SELECT n, listens FROM machine_trigger WHERE machine = ? AND name = ?"
 
 _INSERT: Final = """
-INSERT INTO machine_trigger (machine, name, kind, listens, position, seen_at_ms, follows)
-VALUES (:machine, :name, :kind, :listens, :position, :now_ms, :follows)
+INSERT INTO machine_trigger (machine, name, kind, listens, position, seen_at_ms, follows, series)
+VALUES (:machine, :name, :kind, :listens, :position, :now_ms, :follows, :anew)
 """
 
 _CHANGE: Final = """
 UPDATE machine_trigger
    SET kind = :kind, listens = :listens, position = :position, seen_at_ms = :now_ms,
-       follows = :follows
+       follows = :follows,
+       series = CASE WHEN :anew
+                THEN (SELECT coalesce(max(series), 0) + 1 FROM occasion WHERE trigger = :n)
+                ELSE 0 END
  WHERE n = :n
 """
 
@@ -51,6 +55,9 @@ _NOTE: Final = """
 INSERT INTO trigger_journal (trigger, at_ms, kind, count, note) VALUES (?, ?, ?, ?, ?)
 """
 
+
+#: Whose occasions are a new series whenever what they listen to has changed.
+_ANEW: Final = ("event", "after")
 
 #: What may become of an occasion, as it is counted.
 OUTCOMES: Final = ("started", "refused", "skipped", "passed over")
@@ -90,6 +97,7 @@ def register(
         "position": json.dumps(position),
         "now_ms": store.clock.now_ms(),
         # Only then is each instance of that machine written down that is done.
+        "anew": listens["kind"] in _ANEW,
         "follows": listens["machine"] if listens.get("form") == "instance" else None,
     }
     with store.write() as connection:

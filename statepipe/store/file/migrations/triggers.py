@@ -22,18 +22,20 @@ CREATE TABLE machine_trigger (
   position     TEXT    NOT NULL,
   paused_at_ms INTEGER,
   seen_at_ms   INTEGER NOT NULL,
+  series       INTEGER NOT NULL CHECK (series >= 0),
   UNIQUE (machine, name)
 ) STRICT""",
     """
 CREATE TABLE occasion (
   n             INTEGER PRIMARY KEY,
   trigger       INTEGER NOT NULL REFERENCES machine_trigger (n),
+  series        INTEGER NOT NULL CHECK (series >= 0),
   key           TEXT    NOT NULL CHECK (length(key) BETWEEN 1 AND 1000),
   decided_at_ms INTEGER NOT NULL,
   instance      TEXT    CHECK (length(instance) BETWEEN 1 AND 200),
   refusal       TEXT,
   skipped       TEXT,
-  UNIQUE (trigger, key),
+  UNIQUE (trigger, series, key),
   CHECK ((instance IS NOT NULL) + (refusal IS NOT NULL) + (skipped IS NOT NULL) = 1)
 ) STRICT""",
     # what an instance was started for; no two occasions share one
