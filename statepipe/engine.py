@@ -21,14 +21,6 @@ from typing import Any, Self
 
 from statepipe.clock import Clock, SystemClock
 from statepipe.config import Config
-from statepipe.errors import (
-    BadParameter,
-    Busy,
-    DefinitionChanged,
-    NotFound,
-    Refused,
-    StatepipeError,
-)
 from statepipe.machine.definition import Machine
 from statepipe.model import Status
 from statepipe.observe import redact
@@ -45,7 +37,6 @@ from statepipe.runtime.steering.creating import IfExists, create
 from statepipe.runtime.steering.events import Sender
 from statepipe.runtime.steering.groups import Groups
 from statepipe.runtime.steering.roster import Roster
-from statepipe.runtime.steering.setting import setting
 from statepipe.runtime.triggers.attending import attending
 from statepipe.runtime.triggers.steering import Triggers
 from statepipe.sharing import DEFAULT_QUEUE
@@ -56,7 +47,7 @@ from statepipe.store.lookups import lookup
 from statepipe.store.lookups.lookup import Found
 from statepipe.store.stage.directory import Stage, stage_directory
 from statepipe.store.stage.sweep import sweep_finished
-from statepipe.store.walk import resuming, workers
+from statepipe.store.walk import workers
 from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.workers import Serves
 
@@ -186,61 +177,6 @@ class Engine(Sender, Asker, Again, Roster):
         found = [self._same_definition(self._find(each), adopt="pinned") for each in ids]
         return self._drive(found)
 
-    def resume(
-        self,
-        ids: Sequence[str],
-        *,
-        reason: str | None = None,
-        definition: Adopt = "pinned",
-        params: Mapping[str, Any] | None = None,
-        on_refusal: Callable[[str, StatepipeError], None] | None = None,
-    ) -> dict[str, str]:
-        """
-        Take unfinished instances back to the state they rest in, or failed in, and drive them.
-
-        Each gets a fresh budget of attempts; no committed work is done again.
-
-        Args:
-            ids: Which.
-            reason: Why, for the journal.
-            definition: "pinned" refuses an instance whose machine has changed since;
-                "latest" goes on with the machine as it is now.
-            params: Values in place of those that each has; what came of the old ones stays.
-            on_refusal: Told of an instance that cannot be resumed, while the others
-                are; without it, the first refusal is raised and nothing is driven.
-
-        Raises:
-            NotFound, DefinitionChanged: As `run`.
-            Refused: One is done.
-            BadParameter: One of `params` is unknown, or of the wrong type.
-            Busy: A live process drives one; the message names it.
-        """
-        taken = []
-        for each in dict.fromkeys(ids):
-            try:
-                taken.append(
-                    self._take_back(each, reason=reason, definition=definition, params=params)
-                )
-            except (NotFound, DefinitionChanged, Refused, Busy, BadParameter) as error:
-                if on_refusal is None:
-                    if taken:
-                        self._driver.let_all_go()
-                    raise
-                on_refusal(each, error)
-        return self._drive(taken)
-
-    def retry(self, instance_id: str, part_id: str, *, reason: str | None = None) -> dict[str, str]:
-        """
-        Let one that does part of an instance's work go on, and the instance, if that failed.
-
-        The others that do part of it stay as they are. Drives and raises as `resume`.
-        """
-        whole = self._same_definition(self._find(instance_id), adopt="pinned")
-        taken = [self._take_back(part_id, reason=reason, definition="pinned")]
-        if whole.status != Status.READY:
-            self._take_back(instance_id, reason=reason, definition="pinned", alone=True)
-        return self._drive([whole, *taken])
-
     def work(
         self,
         machines: Iterable[str] | None = None,
@@ -334,36 +270,6 @@ class Engine(Sender, Asker, Again, Roster):
     @cached_property
     def _stage(self) -> Stage:
         return Stage(stage_directory(self._config.store, store_id=self._store.store_id))
-
-    def _take_back(
-        self,
-        instance_id: str,
-        *,
-        reason: str | None,
-        definition: Adopt,
-        alone: bool = False,
-        params: Mapping[str, Any] | None = None,
-    ) -> Found:
-        found = self._same_definition(self._find(instance_id), adopt=definition)
-        changed = None
-        if params:
-            changed = setting(self._store, self.catalog, found, params)
-            reason = changed.note(reason)
-        loop = self._driver.loop()
-        assert self._driver.worker is not None
-        checkpoint = resuming.claim_resume(
-            self._store,
-            self._driver.worker,
-            instance_id=instance_id,
-            reason=reason,
-            definition=(program := self._program(found.machine)).definition,
-            alone=alone,
-            params=changed and changed[:2],
-            limit=program.limit,
-        )
-        if checkpoint is not None:  # else it waits for its turn, and is claimed then
-            loop.adopt(checkpoint)
-        return found
 
     def _drive(self, found: Sequence[Found]) -> dict[str, str]:
         numbers = frozenset(each.n for each in found)

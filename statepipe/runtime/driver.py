@@ -106,10 +106,10 @@ class Driver:
         loop.limit_to(scope._replace(definitions=known))
         self.turn(lambda: not loop.drives and rests())
 
-    def let_all_go(self) -> None:
-        """Give back everything that is driven, resumable."""
+    def let_all_go(self, reason: str) -> None:
+        """Give back everything that is driven, resumable; `reason` is for the journal."""
         (loop := self.loop()).limit_to(Scope(instances=frozenset()))
-        loop.let_all_go()
+        loop.let_all_go(reason)
         self.turn(lambda: not loop.drives)
 
     def turn(

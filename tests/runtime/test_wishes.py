@@ -31,7 +31,7 @@ def test_a_wish_that_comes_while_its_driver_stops_is_honoured(
         engine.create("m", instance_id="i")
         engine._take_back("i", reason=None, definition="pinned")
         loop = engine._driver.loop()
-        loop.let_all_go()
+        loop.let_all_go("it is over")
         with Engine(config, machines=[machine]) as other:
             assert not (other.pause if wish == "pause" else other.cancel)("i")
         while loop.drives:

@@ -25,6 +25,8 @@ class Drive:
         program: The machine it is an instance of.
         part: What runs in the state it is in.
         wish: What somebody asked of it and has not been honoured yet.
+        leaves: Why this process lets it go, for the journal; None if it does not, or because of
+            its queue.
         failed_state: The state it was cancelled in, while its `on_cancel` runs; else None.
         future: The attempt under way, None between attempts.
         ends_boot_ms: When the machine's deadline passes, None if it has none.
@@ -60,6 +62,7 @@ class Drive:
         "heard_boot_ms",
         "id",
         "job_ends_boot_ms",
+        "leaves",
         "lost",
         "n",
         "params",
@@ -81,6 +84,7 @@ class Drive:
         self.program = program
         self.params: Mapping[str, Any] = decode(checkpoint.params)
         self.wish: Wish | None = None
+        self.leaves: str | None = None
         self.future: Future[Mapping[str, Any]] | None = None
         self.ends_boot_ms: int | None = None
         self.attempt_id = 0

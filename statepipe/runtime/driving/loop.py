@@ -184,7 +184,7 @@ class Loop:
         if agenda.renews(lease_ms=self._worker.lease_ms):
             workers.renew(self._store, self._worker)
         if self._stopping:
-            self.let_all_go()
+            self.let_all_go(self._stopping)
             return
         self._notice_wishes()
         for checkpoint in self._claiming.claim():
@@ -200,9 +200,9 @@ class Loop:
         numbers = claims.wished(self._store.connection, self._worker)
         heed(map(self.drives.get, numbers), self._waiting, reread=self._reread)
 
-    def let_all_go(self) -> None:
+    def let_all_go(self, reason: str) -> None:
         """Let every instance go at its next boundary; it is, once `drives` is empty."""
-        let_go(self.drives.values(), self._waiting, self._calls)
+        let_go(self.drives.values(), self._waiting, self._calls, reason=reason)
 
     # Dispatch
 
@@ -211,8 +211,8 @@ class Loop:
             if drive.wish is None:
                 self._act(drive)
             else:
-                at_ms = self._clock.now_ms()
-                change = farewell(drive, reason=self._stopping or OTHER_QUEUE, at_ms=at_ms)
+                reason = self._stopping or drive.leaves or OTHER_QUEUE
+                change = farewell(drive, reason=reason, at_ms=self._clock.now_ms())
                 self._group.add(Entry(drive, change, None), None)
 
     def _act(self, drive: Drive) -> None:

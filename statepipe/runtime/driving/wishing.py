@@ -22,9 +22,10 @@ def heed(
             waiting.hurry(drive)
 
 
-def let_go(drives: Iterable[Drive], waiting: Waiting, calls: Calls) -> None:
-    """Let each go at its next boundary."""
+def let_go(drives: Iterable[Drive], waiting: Waiting, calls: Calls, *, reason: str) -> None:
+    """Let each go at its next boundary; `reason` is for the journal."""
     for drive in drives:
+        drive.leaves = reason
         drive.wish = drive.wish or "stop"
         waiting.hurry(drive)
         # A pause waits for the next boundary; an end does not wait for a pause.

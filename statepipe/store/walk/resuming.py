@@ -2,6 +2,7 @@
 Back to work: one instance by name, finished or not, with a fresh budget of attempts.
 
     claim_resume    for the worker that will drive it
+    refuse_resume   why it cannot be; nothing is changed
     take_back       the same in a transaction of the caller's
 """
 
@@ -79,33 +80,15 @@ def claim_resume(
     """
     dead = dead_workers(store, me=worker)
     with store.write() as connection:
-        row = connection.execute(
-            "SELECT n, status, state, failed_state, worker, definition, params"
-            " FROM instance WHERE id = ?",
-            (instance_id,),
-        ).fetchone()
-        if row is None:
-            raise not_found(instance_id)
-        n, status, state, failed_state, holder, began_with, has = row
-        refuse_replaced(connection, n, instance_id)
-        children.refuse_unawaited(connection, n, instance_id)
-        if status == Status.DONE:
-            raise Refused(
-                f"instance {instance_id!r} is done",
-                meaning="nothing was changed; its data is loaded",
-                next_step=f"statepipe rewind {instance_id} --to STATE   # to do part of it again",
-            )
+        rests, has = _rests(connection, instance_id, me=worker, dead=dead)
         if params is not None and params[0] != has:
             raise Refused(
                 f"somebody else gave {instance_id!r} other parameters meanwhile",
                 meaning="nothing was changed",
                 next_step=f"statepipe inspect {instance_id}   # then the same command again",
             )
-        if holder not in (None, worker.n):
-            refuse_if_driven(connection, instance_id, holder=holder, dead=dead)
         workers.keep(connection, worker, clock=store.clock)
-        rests = (n, status, state, failed_state, began_with)
-        waits = limit is not None and others_hold(connection, n) >= limit
+        waits = limit is not None and others_hold(connection, rests[0]) >= limit
         checkpoint = take_back(
             store,
             connection,
@@ -117,6 +100,46 @@ def claim_resume(
             alone=alone,
         )
         return None if waits else checkpoint
+
+
+def refuse_resume(store: Store, worker: Worker | None, instance_id: str) -> None:
+    """
+    Refuse what cannot be taken back to work as it stands now; change nothing.
+
+    Raises as `claim_resume`, whose transaction looks once more.
+    """
+    dead = dead_workers(store, me=worker)
+    with store.translating():
+        _rests(store.connection, instance_id, me=worker, dead=dead)
+
+
+def _rests(
+    connection: sqlite3.Connection,
+    instance_id: str,
+    *,
+    me: Worker | None,
+    dead: dict[tuple[int, int], str],
+) -> tuple[tuple[int, str, str, str | None, int], bytes]:
+    """Return one that can be taken back: as `rests` of `take_back`, and its parameters."""
+    row = connection.execute(
+        "SELECT n, status, state, failed_state, definition, params, worker"
+        " FROM instance WHERE id = ?",
+        (instance_id,),
+    ).fetchone()
+    if row is None:
+        raise not_found(instance_id)
+    n, status, state, failed_state, began_with, params, holder = row
+    refuse_replaced(connection, n, instance_id)
+    children.refuse_unawaited(connection, n, instance_id)
+    if status == Status.DONE:
+        raise Refused(
+            f"instance {instance_id!r} is done",
+            meaning="nothing was changed; its data is loaded",
+            next_step=f"statepipe rewind {instance_id} --to STATE   # to do part of it again",
+        )
+    if holder is not None and (me is None or holder != me.n):
+        refuse_if_driven(connection, instance_id, holder=holder, dead=dead)
+    return (n, status, state, failed_state, began_with), params
 
 
 def take_back(
