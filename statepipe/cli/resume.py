@@ -322,17 +322,20 @@ def _changed(reader: Reader, name: str, given: Mapping[str, Any]) -> str:
         return ""
     # Only --set needs the machine to be read.
     from statepipe.runtime.catalog import Catalog  # noqa: PLC0415  (imported when used)
+    from statepipe.runtime.sharing import sharing_of  # noqa: PLC0415  (imported when used)
     from statepipe.runtime.steering.setting import changed  # noqa: PLC0415  (imported when used)
 
+    catalog = Catalog(config := config_here())
     with reader.moment() as connection:
         found = lookup.find_instance(connection, name)
         before, partition = lookup.params_of(connection, found.n)
     now = changed(
-        Catalog(config_here()),
+        catalog,
         found.machine,
         before,
         given,
         partition=partition,
+        sharing=sharing_of(config, catalog.machine(found.machine)),
         at_ms=reader.clock.now_ms(),
     ).changed
     return ", ".join(now) or "what it has already"

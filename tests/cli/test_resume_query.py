@@ -141,3 +141,15 @@ def test_a_partition_stays_the_one_it_is(project: Project) -> None:
 
     assert said.code == 2
     assert '"count" says which partition the instance is: it is 10' in said.err
+
+
+def test_a_key_that_few_may_have_stays_the_one_it_is(failed: Project) -> None:
+    """The dry run says so as well."""
+    machine = failed.root / "machines" / "numbers.toml"
+    text = 'concurrency = { key = "{params.count}" }\n' + machine.read_text()
+    machine.write_text(text, encoding="utf-8")
+    for dry in ((), ("--dry-run",)):
+        said = failed.call(*("resume", "one", "--set", "count=9", "--reason", "x", *dry))
+
+        assert said.code == 2
+        assert '"count" is in the concurrency key of numbers' in said.err

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from statepipe.errors import Busy, Refused
+from statepipe.machine.parameter import Param
 from statepipe.machine.states.taskgraph import Graph
 from statepipe.model import Task
+from statepipe.sharing import Concurrency, Sharing
 from statepipe.store.file.opening import open_reader
 from statepipe.store.walk import resuming
 from tests.runtime.families import Scene, acting, machine_of, task, working
@@ -128,4 +130,24 @@ def test_one_of_very_many_that_is_refused_late_names_some(
             engine.resume(names)
 
     assert "only after 'i0', 'i1', 'i2' and 2 more had been taken back" in caught.value.meaning
+    assert scene.sound()
+
+
+@pytest.mark.parametrize("is_said_by", ["machine", "config"])
+def test_what_is_in_a_key_that_few_may_have_is_not_set(tmp_path: Path, is_said_by: str) -> None:
+    """Its place is counted by the key that it was made with: two would be driven with one value."""
+    concurrency = Concurrency(key="{params.day}")
+    day, limit = Param(name="day"), Param(name="limit", type="int", default=1)
+    sharing = Sharing(concurrency=concurrency) if is_said_by == "machine" else Sharing()
+    machine = machine_of(acting("a", breaks), params=(day, limit), sharing=sharing)
+    config = '[machines.m]\nconcurrency = { key = "{params.day}" }\n'
+    scene = Scene(tmp_path, machine, config="" if is_said_by == "machine" else config)
+    scene.run("k1", day="d1")
+    before = scene.ask("SELECT * FROM journal")
+    with pytest.raises(Refused, match='"day" is in the concurrency key of m'):
+        scene.resume("k1", params={"day": "d2"}, reason="x")
+    assert scene.ask("SELECT * FROM journal") == before
+
+    assert scene.resume("k1", params={"limit": 10}, reason="x") == "failed"
+    assert scene.ask("SELECT concurrency_key FROM instance") == [("m:d1",)]
     assert scene.sound()

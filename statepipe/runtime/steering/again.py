@@ -199,7 +199,10 @@ class Again(ABC):
     ) -> tuple[Found, Setting | None]:
         """Return an instance that goes on with its machine, and what its parameters become."""
         found = self._same_definition(self._find(instance_id), adopt=definition)
-        return found, setting(self._store, self.catalog, found, params) if params else None
+        if not params:
+            return found, None
+        sharing = self._program(found.machine).sharing
+        return found, setting(self._store, self.catalog, found, params, sharing=sharing)
 
     def _left(self, taken: Sequence[Found], error: StatepipeError) -> StatepipeError:
         """Let go what was taken back before somebody was quicker; return the error that says so."""

@@ -17,6 +17,7 @@ from statepipe.errors import BadParameter, Refused
 from statepipe.io.plainjson import jsonable
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.steering.creating import inherited
+from statepipe.sharing import Sharing
 from statepipe.store.codec import decode
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups import lookup
@@ -42,11 +43,20 @@ class Setting(NamedTuple):
         return ": ".join(filter(None, (", ".join(self.changed), reason)))
 
 
-def setting(store: Store, catalog: Catalog, found: Found, given: Mapping[str, Any]) -> Setting:
+def setting(
+    store: Store, catalog: Catalog, found: Found, given: Mapping[str, Any], *, sharing: Sharing
+) -> Setting:
     """Return what becomes of the parameters of an instance, now; raises as `changed`."""
     before, partition = lookup.params_of(store.connection, found.n)
-    at_ms = store.clock.now_ms()
-    return changed(catalog, found.machine, before, given, partition=partition, at_ms=at_ms)
+    return changed(
+        catalog,
+        found.machine,
+        before,
+        given,
+        partition=partition,
+        sharing=sharing,
+        at_ms=store.clock.now_ms(),
+    )
 
 
 def changed(
@@ -56,6 +66,7 @@ def changed(
     given: Mapping[str, Any],
     *,
     partition: str | None,
+    sharing: Sharing,
     at_ms: int,
 ) -> Setting:
     """
@@ -67,11 +78,12 @@ def changed(
         before: Its parameters, encoded.
         given: The new values: text, or typed.
         partition: The key of the partition that it is, None if it is none.
+        sharing: How the instances of its machine share workers.
         at_ms: The moment, for a date such as "today".
 
     Raises:
         BadParameter: One is unknown, or not of its type.
-        Refused: One says which partition it is.
+        Refused: One says which partition it is, or is in the key that only so many may have.
     """
     how = catalog.machine(machine).partition
     if partition is not None and how is not None:
@@ -82,6 +94,13 @@ def changed(
                     meaning="nothing was changed",
                     next_step=f"statepipe run {machine} --partition KEY   # another partition",
                 )
+    for name in () if sharing.concurrency is None else sharing.concurrency.params:
+        if name in given:  # by the key that it was made with it is counted, and waits for its turn
+            raise Refused(
+                f'"{name}" is in the concurrency key of {machine}, which an instance keeps',
+                meaning="nothing was changed",
+                next_step=f"statepipe restart ID -p {name}=VALUE   # another one, with its own key",
+            )
     try:
         after = inherited(catalog, machine, before, given, at_ms=at_ms)
     except BadParameter as error:
