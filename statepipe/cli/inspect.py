@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from statepipe.cli.shared.groups import show_group
+from statepipe.cli.shared.lateness import late_of
 from statepipe.cli.shared.options import command, instance_id
 from statepipe.cli.shared.places import open_reader
 from statepipe.cli.shared.render import Output, age, escape, first_line, moment, shown_id
@@ -58,6 +59,8 @@ def inspect(*, instance: str) -> None:
 def next_command(found: Inspection) -> str:
     """Return the command that leads on from where the instance stands."""
     name = shown_id(found.id)
+    if (late := late_of(found)) is not None:
+        return late.next_step
     if found.awaits is not None and all(map(is_name, found.awaits)):  # nobody can send that
         return f"statepipe worker   # or: statepipe resume {name}"
     if found.awaits:

@@ -11,6 +11,7 @@ import click
 
 from statepipe.cli.inspect import resume_plan
 from statepipe.cli.shared.groups import preview_group
+from statepipe.cli.shared.lateness import late_of
 from statepipe.cli.shared.options import (
     DEFINITION,
     command,
@@ -282,7 +283,7 @@ def _preview(out: Output, reader: Reader, ids: Sequence[str], given: Mapping[str
         found = reader.inspect(name)
         ahead = outlook(found)
         skips, runs = resume_plan(found, ahead)
-        changed = _changed(reader, name, given)
+        changed, late = _changed(reader, name, given), late_of(found)
         plans.append(
             {
                 "id": name,
@@ -291,6 +292,7 @@ def _preview(out: Output, reader: Reader, ids: Sequence[str], given: Mapping[str
                 "from_batch": ahead.batch,
                 "skips": [leg.state for leg in ahead.legs if leg.place == "behind"],
                 "sets": changed,
+                "late": late and late.message,
             }
         )
         if out.is_json:
@@ -299,6 +301,8 @@ def _preview(out: Output, reader: Reader, ids: Sequence[str], given: Mapping[str
             out.say(f"{name} is done: a resume is refused")
         elif found.standing == "running" and found.holder is not None:
             out.say(f"{name} is driven by process {found.holder.pid}: a resume is refused")
+        elif late is not None:
+            out.say(f"{late.message}: a resume is refused\n  next {late.next_step}")
         else:
             sets = f"\n  sets {changed}; {_STAYS}" if changed else ""
             out.say(f"{name}\n  skips {skips}\n  runs {runs}{sets}")

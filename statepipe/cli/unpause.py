@@ -4,6 +4,7 @@
 
 import click
 
+from statepipe.cli.shared.lateness import late_of
 from statepipe.cli.shared.loglines import log_lines
 from statepipe.cli.shared.options import command, instance_id
 from statepipe.cli.shared.places import config_here, open_reader
@@ -24,6 +25,8 @@ def unpause(*, instance: str, reason: str | None, dry_run: bool) -> None:
         found = reader.inspect(instance)
     name = shown_id(instance)
     refuse_unpaused(instance, found.status)
+    if (late := late_of(found)) is not None:
+        raise late
     if dry_run:
         out.would(f"unpause {instance} in {found.state}")
         return

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from statepipe.cli.inspect import next_command, resume_plan
+from statepipe.cli.shared.lateness import late_of
 from statepipe.cli.shared.options import command, instance_id
 from statepipe.cli.shared.places import open_reader
 from statepipe.cli.shared.render import Output, age, escape, first_line, moment, shown_id
@@ -99,9 +100,12 @@ def _story(out: Output, journal: Excerpt, *, instance: str) -> None:
 def _end(out: Output, known: Evidence, said: list[Reason]) -> None:
     found = known.found
     if found.status != Status.DONE and found.standing != "running":
-        skips, runs = resume_plan(found, outlook(found))
-        out.say(f"  a resume skips {skips}")
-        out.say(f"           runs {runs}")
+        if (late := late_of(found)) is not None:
+            out.say(f"  a resume is refused: {late.message}")
+        else:
+            skips, runs = resume_plan(found, outlook(found))
+            out.say(f"  a resume skips {skips}")
+            out.say(f"           runs {runs}")
     if any(reason.code == "error" for reason in said):
         out.say(f"  policy statepipe policy explain {found.machine}.{found.resume_state}")
     out.say(f"  next   {_next(known)}")
@@ -110,6 +114,8 @@ def _end(out: Output, known: Evidence, said: list[Reason]) -> None:
 def _next(known: Evidence) -> str:
     """Return the command that leads on, also if the machine has changed since."""
     found = known.found
+    if (late := late_of(found)) is not None:
+        return late.next_step
     if found.standing in ("done", "running") or known.newest.digest == found.digest:
         return next_command(found)
     return f"statepipe resume {shown_id(found.id)} --definition latest"

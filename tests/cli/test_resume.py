@@ -212,3 +212,40 @@ def test_functions_that_were_deleted_are_a_change_and_change_nothing(failed: Pro
     assert failed.call("history", "one", "-o", "json").json == before
     module.write_text(kept, encoding="utf-8")
     assert failed.call("resume", "one").code == 0
+
+
+def test_what_has_had_its_time_is_resumed_once_the_deadline_is_raised(failed: Project) -> None:
+    """Until then every text says so, and nothing is changed: no attempt of it would begin."""
+    machine = failed.root / "machines" / "numbers.toml"
+    text = machine.read_text()
+    machine.write_text('deadline = "1ms"\n' + text, encoding="utf-8")
+    before = failed.call("history", "one", "-o", "json").json
+    said = failed.call("resume", "one")
+    assert said.code == 2
+    assert "the time of 'one' is over" in said.err
+    raises = "raise `deadline` of numbers, which may change at any time; then statepipe resume one"
+    assert raises in said.err
+    dry, why = failed.call("resume", "one", "--dry-run").out, failed.call("why", "one").out
+    for told in (dry, why, failed.call("inspect", "one").out):
+        assert raises in told
+    assert "a resume is refused" in dry
+    assert "a resume is refused" in why
+    assert "runs transforming" not in dry + why
+    assert "the time of" in failed.call("resume", "one", "--dry-run", "-o", "json").json[0]["late"]
+    assert failed.call("history", "one", "-o", "json").json == before
+
+    machine.write_text('deadline = "1d"\n' + text, encoding="utf-8")
+    assert failed.call("resume", "one").code == 0
+
+
+def test_what_is_paused_and_has_had_its_time_stays_paused(project: Project) -> None:
+    """Also for whoever drives it later."""
+    machine = project.root / "machines" / "numbers.toml"
+    project.call("start", "numbers", "--id", "one")
+    project.call("pause", "one")
+    machine.write_text('deadline = "1ms"\n' + machine.read_text(), encoding="utf-8")
+    for dry in ((), ("--dry-run",)):
+        said = project.call("unpause", "one", *dry)
+        assert (said.code, "the time of 'one' is over" in said.err) == (2, True)
+
+    assert project.call("inspect", "one", "-o", "json").json["status"] == "paused"

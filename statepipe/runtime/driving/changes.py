@@ -295,13 +295,20 @@ def _move_detail(
         entered_at_ms=at_ms,
         finished_at_ms=None if status == Status.READY else at_ms,
         task=drive.state,
-        tried=drive.attempt + 1,
+        tried=_ends(drive, failure),
         records=ended.records,
         rejected=ended.rejected,
         learned=None if picture is drive.picture_bytes else picture,
         note=ended.note,
         drifts=ended.drifts,
     )
+
+
+def _ends(drive: Drive, failure: Failure | None) -> int | None:
+    """Return which attempt a move ends; None if the deadline had passed before any began."""
+    is_late = failure is not None and failure.names[0] == "DeadlineExceeded"
+    begun = drive.attempt or drive.lost or drive.part.work == "job"
+    return None if is_late and not begun else drive.attempt + 1
 
 
 def _kind_of(drive: Drive, failure: Failure) -> str:

@@ -252,7 +252,7 @@ def _summary(known: Evidence) -> Reason:
 
 
 def _error(code: str, row: Row) -> Reason:
-    which = f"attempt {row.attempt} of {row.source}" if row.attempt else row.source
+    which = f"attempt {row.attempt} of {row.source}" if row.ends_attempt else row.source
     return because(
         code,
         f"{which} failed: {error_text(row.error_class, row.error)}",

@@ -27,7 +27,7 @@ def told(row: Row) -> str:
 
 
 def _moved(row: Row) -> str:
-    if row.error_class is not None and row.attempt is None:
+    if row.error_class is not None and not row.ends_attempt:
         return f"{row.event} of {row.source} led to {row.target}: {row.error}"
     if row.error_class is not None:
         return f"{_attempt(row)} failed; {row.event} led to {row.target}{_error(row)}"

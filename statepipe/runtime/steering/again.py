@@ -24,6 +24,7 @@ from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driver import Driver
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.program import Program
+from statepipe.runtime.steering.lateness import refuse_late
 from statepipe.runtime.steering.replaying import Choice, replay
 from statepipe.runtime.steering.rewinding import put_back
 from statepipe.runtime.steering.setting import Setting, setting
@@ -90,7 +91,7 @@ class Again(ABC):
 
         Raises:
             NotFound, DefinitionChanged: As `run`.
-            Refused: One is done.
+            Refused: One is done, or its machine's deadline has passed.
             BadParameter: One of `params` is unknown, or of the wrong type.
             Busy: A live process drives one; the message names it.
         """
@@ -199,10 +200,13 @@ class Again(ABC):
     ) -> tuple[Found, Setting | None]:
         """Return an instance that goes on with its machine, and what its parameters become."""
         found = self._same_definition(self._find(instance_id), adopt=definition)
-        if not params:
-            return found, None
-        sharing = self._program(found.machine).sharing
-        return found, setting(self._store, self.catalog, found, params, sharing=sharing)
+        program, changed = self._program(found.machine), None
+        if params:
+            sharing = program.sharing
+            changed = setting(self._store, self.catalog, found, params, sharing=sharing)
+        if found.status != Status.DONE:  # that is refused for what it is
+            refuse_late(self._store, found, deadline_ms=program.deadline_ms)
+        return found, changed
 
     def _left(self, taken: Sequence[Found], error: StatepipeError) -> StatepipeError:
         """Let go what was taken back before somebody was quicker; return the error that says so."""

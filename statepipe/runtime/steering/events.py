@@ -19,7 +19,8 @@ from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.steering.callbacks import allowed
 from statepipe.runtime.steering.judging import judged
-from statepipe.runtime.steering.unpausing import unpause
+from statepipe.runtime.steering.lateness import deadline_of, refuse_late
+from statepipe.runtime.steering.unpausing import refuse_unpaused, unpause
 from statepipe.runtime.triggers.listening import Listening
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups.lookup import find_instance
@@ -147,9 +148,11 @@ class Sender(ABC):
         Let a paused instance go on, with whoever drives instances; it is not driven here.
 
         Raises:
-            NotFound, Refused: No such instance, or it is not paused.
+            NotFound, Refused: No such instance, or it is not paused, or has had its time.
         """
         found = find_instance(self._store.connection, instance_id)
+        refuse_unpaused(instance_id, found.status)
+        refuse_late(self._store, found, deadline_ms=deadline_of(self.catalog, found.machine))
         taken = unpause(self._store, found, reason=reason)
         self._observers.journaled(self._store, taken.n, taken.seq)
 

@@ -25,6 +25,7 @@ from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.program import Program
 from statepipe.runtime.steering.creating import new_instance
+from statepipe.runtime.steering.lateness import refuse_late
 from statepipe.runtime.steering.slicing import partition_of, sliced
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
@@ -159,7 +160,7 @@ class Groups:
 
         Raises:
             NotFound, DefinitionChanged: As `run`; nothing was changed.
-            Refused: All its partitions are done.
+            Refused: All its partitions are done, or one has had its time; nothing was changed.
         """
         store = self._store
         group = groups.known(store.connection, group_id)
@@ -179,6 +180,9 @@ class Groups:
             for each in found
             if each.status != Status.READY or (adopts and each.definition != number)
         ]
+        for each in wanted:
+            deadline_ms = self._program_of(each.machine).deadline_ms
+            refuse_late(store, each, deadline_ms=deadline_ms)
         taken = regrouping.take_back(store, wanted, reason=reason, definition=number)
         for each in taken:
             self._observers.journaled(store, each.n, each.seq)

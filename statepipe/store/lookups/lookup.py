@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from statepipe.errors import Fenced
+from statepipe.model import Status
 from statepipe.said import Fact
 from statepipe.sqlite import sqlite3
 from statepipe.store.walk.claims import not_found
@@ -22,6 +23,11 @@ class Found(NamedTuple):
     status: str
     state: str
     failed_state: str | None
+
+    @property
+    def is_being_cancelled(self) -> bool:
+        """True while its `on_cancel` is due or runs."""
+        return self.status == Status.READY and self.failed_state is not None
 
 
 _FIND = """
@@ -89,6 +95,13 @@ def params_of(connection: sqlite3.Connection, n: int) -> tuple[bytes, str | None
     sql = "SELECT params, partition FROM instance WHERE n = ?"
     params, partition = connection.execute(sql, (n,)).fetchone()
     return params, partition
+
+
+def created_at_ms(connection: sqlite3.Connection, n: int) -> int:
+    """Return when an instance was created (UTC)."""
+    sql = "SELECT created_at_ms FROM instance WHERE n = ?"
+    at_ms: int = connection.execute(sql, (n,)).fetchone()[0]
+    return at_ms
 
 
 def newest_seq(connection: sqlite3.Connection, n: int, *, kind: str) -> int:

@@ -103,6 +103,12 @@ class Row(NamedTuple):
     stayed_ms: int | None  # of a move: how long it was in the state it left
     batches: int
 
+    @property
+    def ends_attempt(self) -> bool:
+        """True if an attempt had begun; the deadline ends what was about to begin as well."""
+        is_late = self.took_ms is None and self.error_class == "DeadlineExceeded"
+        return self.attempt is not None and not is_late
+
 
 class Excerpt(NamedTuple):
     """Rows of a journal without its batches, oldest first; the newest `ROWS_MAX` of them."""

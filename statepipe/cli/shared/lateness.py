@@ -1,0 +1,28 @@
+"""
+Whether an instance has had its time, as its machine's file says now.
+
+    late_of     why a resume of it would be refused; None if it has time
+"""
+
+from statepipe.cli.shared.places import config_here
+from statepipe.clock import SystemClock
+from statepipe.errors import Refused
+from statepipe.model import Status
+from statepipe.store.lookups.inspection import Inspection
+
+
+def late_of(found: Inspection) -> Refused | None:
+    """Return why taking an instance back would be in vain, for its machine's deadline."""
+    if found.status == Status.DONE or found.is_being_cancelled or found.standing == "running":
+        return None
+    # Only what has not ended needs its machine to be read.
+    from statepipe.runtime.catalog import Catalog  # noqa: PLC0415  (imported when used)
+    from statepipe.runtime.steering.lateness import deadline_of, lateness  # noqa: PLC0415  (likewise)
+
+    return lateness(
+        found.id,
+        found.machine,
+        deadline_ms=deadline_of(Catalog(config_here()), found.machine),
+        created_at_ms=found.created_at_ms,
+        now_ms=SystemClock().now_ms(),
+    )

@@ -1,0 +1,63 @@
+"""
+An instance whose machine's deadline has passed: whatever took it back to work, nothing would begin.
+
+    lateness        the refusal of that; None if it has time
+    refuse_late     raise it
+    deadline_of     how long an instance of a machine may take, as its file says now
+
+The deadline is a policy, and what an instance began with does not keep it: raised, it is there
+for all that have not ended.
+"""
+
+from contextlib import suppress
+
+from statepipe.errors import DefinitionError, NotFound, Refused
+from statepipe.runtime.catalog import Catalog
+from statepipe.store.file.connection import Store
+from statepipe.store.lookups import lookup
+from statepipe.store.lookups.lookup import Found
+from statepipe.units import format_duration
+
+
+def lateness(
+    instance_id: str, machine: str, *, deadline_ms: int | None, created_at_ms: int, now_ms: int
+) -> Refused | None:
+    """Return why taking an instance back to work would be in vain; None if it has time."""
+    if deadline_ms is None or now_ms < created_at_ms + deadline_ms:
+        return None
+    return Refused(
+        f"the time of {instance_id!r} is over: it was created"
+        f" {format_duration(now_ms - created_at_ms)} ago, and the deadline of {machine} is"
+        f" {format_duration(deadline_ms)}",
+        meaning="nothing was changed; nothing of it would begin",
+        next_step=f"raise `deadline` of {machine}, which may change at any time;"
+        f" then statepipe resume {instance_id}",
+    )
+
+
+def refuse_late(store: Store, found: Found, *, deadline_ms: int | None) -> None:
+    """
+    Refuse an instance that has had its time; what is being cancelled is cleaned all the same.
+
+    Raises:
+        Refused: As `lateness` says.
+    """
+    if deadline_ms is None or found.is_being_cancelled:
+        return
+    created_at_ms = lookup.created_at_ms(store.connection, found.n)
+    refusal = lateness(
+        found.id,
+        found.machine,
+        deadline_ms=deadline_ms,
+        created_at_ms=created_at_ms,
+        now_ms=store.clock.now_ms(),
+    )
+    if refusal is not None:
+        raise refusal
+
+
+def deadline_of(catalog: Catalog, machine: str) -> int | None:
+    """Return how long an instance of `machine` may take; None for any time, or without a file."""
+    with suppress(NotFound, DefinitionError):
+        return catalog.machine(machine).deadline_ms
+    return None
