@@ -201,7 +201,11 @@ class Engine(Sender, Asker, Again, Roster):
         loop = self._driver.loop(serves=Serves(names, tuple(sorted(queues))))
         scope = scope_of(driven, queues)
         with attending(
-            self._store, programs, observers=self._observers, rng=self._rng, stop=self.stop
+            self._store,
+            programs,
+            observers=self._observers,
+            rng=self._rng,
+            trouble=self._driver.trouble,
         ) as again:
             loop.limit_to(scope)
             while True:
@@ -256,6 +260,8 @@ class Engine(Sender, Asker, Again, Roster):
             with closing(self._store) as store:
                 if self._driver.worker is not None and not store.in_doubt:
                     workers.stop(store, self._driver.worker)
+            if self._driver.worker is not None and not self._driver.trouble.is_told:
+                self._driver.trouble.tell()
 
     # Inside
 

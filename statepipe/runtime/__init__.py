@@ -23,4 +23,5 @@ The walk: what takes an instance from one commit to the next.
     acquiring   how that is waited for              sizing     how large a batch should be now
     groups      partitions that belong together     slicing    which partitions a range names
     asynchronous    `async def` tasks
+    beside      threads beside the loop
 """

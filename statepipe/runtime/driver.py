@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from statepipe.config import Config
 from statepipe.runtime.attendants import Attendants
+from statepipe.runtime.beside import Trouble
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.agenda import POLL_MS
 from statepipe.runtime.driving.loop import Loop
@@ -68,6 +69,7 @@ class Driver:
         self._store_of = store
         self._loop: Loop | None = None
         self._attendants: Attendants | None = None
+        self._trouble: Trouble | None = None
         self._stop_reason: str | None = None
 
     def loop(self, *, serves: Serves | None = None) -> Loop:
@@ -77,8 +79,13 @@ class Driver:
             self.worker = workers.register(
                 store, Identity.of_this_process(), slots=self._in_flight_max, serves=serves
             )
+            self._trouble = Trouble(store, self.stop)
             self._attendants = Attendants(
-                store, self.worker, config=self._config, catalog=self._catalog
+                store,
+                self.worker,
+                config=self._config,
+                catalog=self._catalog,
+                trouble=self._trouble,
             )
             self._loop = Loop(
                 store=store,
@@ -118,16 +125,27 @@ class Driver:
         """
         Turn the wheel until `is_over`, or until everything was let go after a `stop`.
 
-        `turned` is called with each turn, also while everything is let go.
+        `turned` is called with each turn, also while everything is let go. What a thread beside
+        the loop has met, and ends the process, is raised.
         """
         loop = self.loop()
         store, _ = self._store_of()
         with store.translating():
             while not is_over() and (self._stop_reason is None or loop.drives):
+                if self.trouble.is_doubt:
+                    break  # what is driven is not even let go: that would be a commit
                 loop.tick(wait_ms=POLL_MS)
                 if turned is not None:
                     turned()
-            loop.settle()
+            else:
+                loop.settle()
+        self.trouble.tell()
+
+    @property
+    def trouble(self) -> Trouble:
+        """What the threads beside the loop have met; the loop must have been made."""
+        assert self._trouble is not None, "it came with the loop"
+        return self._trouble
 
     @property
     def is_stopped(self) -> bool:

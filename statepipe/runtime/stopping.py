@@ -10,15 +10,16 @@ jobs are lost (`store.walk.jobs`), and whoever has the functions calls `cancel` 
 if it dies in the middle. What goes wrong is noted with the job, and not tried again.
 """
 
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, wait
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from statepipe.clock import Clock
-from statepipe.errors import StatepipeError, TaskTimeout
+from statepipe.errors import TaskTimeout
 from statepipe.observe import redact
+from statepipe.runtime.beside import Beside, Trouble, Turn
 from statepipe.runtime.executors.process import ProcessExecutor
 from statepipe.runtime.executors.thread import ThreadExecutor
 from statepipe.runtime.failure import message_of
@@ -27,7 +28,6 @@ from statepipe.runtime.program import Part, Program
 from statepipe.runtime.tasks.attempts import perform
 from statepipe.store.codec import decode
 from statepipe.store.file.connection import Store
-from statepipe.store.file.opening import open_store
 from statepipe.store.walk import claims, jobs
 from statepipe.store.walk.jobs import Job
 from statepipe.units import format_duration
@@ -124,52 +124,45 @@ class Stopping:
         worker: Number of this process's row.
         programs: The machines it knows.
         clock: Time.
+        trouble: Of the loop that it is beside.
     """
 
     def __init__(
-        self, path: Path, worker: int, programs: Mapping[str, Program], *, clock: Clock
+        self,
+        path: Path,
+        worker: int,
+        programs: Mapping[str, Program],
+        *,
+        clock: Clock,
+        trouble: Trouble,
     ) -> None:
-        self._path = path
         self._worker = worker
         self._programs = programs
-        self._clock = clock
-        self._stop = threading.Event()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="statepipe-stop", daemon=True)
-        self._thread.start()
+        self._beside = Beside(
+            "stop",
+            path,
+            trouble=trouble,
+            turning=self._turning,
+            pause_ms=POLL_MS,
+            clock=clock,
+            finishes=True,
+        )
+        self._beside.start()
 
     def stop(self, *, patience_ms: int) -> None:
         """End, after stopping what is lost; whatever takes longer than `patience_ms` is left."""
-        if patience_ms == 0:
-            self._over.set()
-        self._stop.set()
-        self._thread.join(patience_ms / 1_000)
-        self._over.set()
-        self._thread.join()
+        self._beside.end(patience_ms=patience_ms)
 
-    def _work(self) -> None:
-        store: Store | None = None
-        stopper: Stopper | None = None
-        while not self._over.is_set():
-            is_last = self._stop.is_set()
-            try:
-                store = store or open_store(self._path, create=False, clock=self._clock)
-                stopper = stopper or Stopper(
-                    store, self._worker, self._programs, is_over=self._over.is_set
-                )
-                with store.translating():
-                    if stopper.turn():
-                        continue
-            except StatepipeError:
-                pass  # the loop meets the same trouble with a way to report it
-            if is_last:
-                break
-            self._stop.wait(POLL_MS / 1_000)
-        if stopper is not None:
-            stopper.close()
-        if store is not None:
-            # Not the one to empty the WAL: the loop's COMMIT may have been in doubt.
-            store.close(empties_wal=False)
+    @contextmanager
+    def _turning(self, store: Store) -> Generator[Turn]:
+        stopper = Stopper(store, self._worker, self._programs, is_over=lambda: self._beside.is_over)
+
+        def turn(_is_last: bool) -> bool:  # noqa: FBT001  (as Turn says)
+            with store.translating():
+                return stopper.turn()
+
+        with closing(stopper):
+            yield turn
 
 
 def _call(job: Job, part: Part, whose: Mapping[str, Any], picture: Picture) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.states.tasks import Run
 from statepipe.model import Task
 from statepipe.runtime import attendants
+from statepipe.runtime.beside import Trouble
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.notices import sender
 from statepipe.runtime.notices.stalled import Lookout
@@ -205,11 +206,14 @@ def test_a_sender_that_cannot_open_the_store_ends_all_the_same(tmp_path: Path) -
     """The loop meets the same trouble with a way to report it."""
     config = load_config(start=tmp_path, environ={})
     missing = tmp_path / "missing.db"
-    alone = sender.Sender(missing, config=config, catalog=Catalog(config), clock=SystemClock())
+    trouble = Trouble(stores.opened(tmp_path), lambda _: None)
+    alone = sender.Sender(
+        missing, config=config, catalog=Catalog(config), clock=SystemClock(), trouble=trouble
+    )
     alone.start()
     alone.stop(patience_ms=5_000)
 
-    assert not alone._thread.is_alive()
+    assert not alone._beside.is_alive()
 
 
 def _let_go_after(came: threading.Event) -> None:

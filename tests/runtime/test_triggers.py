@@ -11,10 +11,11 @@ import pytest
 from statepipe.clock import SystemClock
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.errors import StatepipeError, StoreInDoubt, StoreUnusable
+from statepipe.errors import StoreInDoubt, StoreUnusable
 from statepipe.machine.triggers.events import Emitted
 from statepipe.machine.triggers.schedules import Schedule
 from statepipe.machine.triggers.trigger import Trigger
+from statepipe.runtime.beside import Trouble
 from statepipe.runtime.triggers.attending import attending
 from statepipe.runtime.triggers.kinds import Occasion
 from statepipe.runtime.triggers.watch import Watch
@@ -327,11 +328,11 @@ def test_a_worker_starts_what_is_emitted_while_it_works(tmp_path: Path) -> None:
     assert violations(config.store) == []
 
 
-@pytest.mark.parametrize("kind", [StoreInDoubt, StoreUnusable])
+@pytest.mark.parametrize("kind", [StoreInDoubt, StoreUnusable, UnicodeError])
 def test_trouble_with_the_store_ends_a_worker_only_if_a_commit_is_in_doubt(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[StatepipeError]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
 ) -> None:
-    """Everything else the loop meets as well, and reports; the thread tries again."""
+    """All else of the store the loop meets as well, and reports; a defect of ours ends it."""
     scene = Triggered(tmp_path, ON_ORDER)
     turned, stopped = threading.Event(), threading.Event()
     looks = [0]
@@ -339,7 +340,7 @@ def test_trouble_with_the_store_ends_a_worker_only_if_a_commit_is_in_doubt(
     def turn(_: Watch) -> None:
         looks[0] += 1
         if looks[0] == 2:
-            raise kind("it failed", meaning="", next_step="")
+            raise kind("it failed")
         if looks[0] == 3:
             turned.set()
 
@@ -349,10 +350,10 @@ def test_trouble_with_the_store_ends_a_worker_only_if_a_commit_is_in_doubt(
         [scene.engine._program("m")],
         observers=scene.engine._observers,
         rng=scene.engine._rng,
-        stop=lambda _: stopped.set(),
+        trouble=Trouble(scene.engine._store, lambda _: stopped.set()),
     )
-    if kind is StoreInDoubt:
-        with pytest.raises(StoreInDoubt), block:
+    if kind is not StoreUnusable:
+        with pytest.raises(kind), block:
             assert stopped.wait(60)
     else:
         with block:
