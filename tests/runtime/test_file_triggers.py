@@ -1,5 +1,6 @@
 """Files that arrive: each starts one instance, once it is all there."""
 
+import errno
 import os
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from statepipe.errors import DefinitionError
+from statepipe.errors import DefinitionError, Refused
 from statepipe.machine.triggers.arrivals import Arriving
 from statepipe.machine.triggers.trigger import Trigger
+from statepipe.runtime.triggers import arrivals
+from statepipe.runtime.triggers.asking import missing
 from statepipe.sharing import Sharing
 from statepipe.store.lookups.triggers import MENDED
 from tests.runtime.triggered import Triggered
@@ -196,6 +199,36 @@ def test_a_folder_that_cannot_be_looked_into_is_told(tmp_path: Path) -> None:
     assert scene.rows("SELECT note FROM trigger_journal WHERE kind = 'error'") == [
         (f"{scene.inbox}/ cannot be looked into: No such file or directory",),
         (MENDED,),
+    ]
+    assert scene.is_sound()
+
+
+def test_a_folder_whose_name_is_no_text_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands in the journal as it is spelled, and holds up no other trigger."""
+    scene = Inbox(tmp_path, marker=".done")
+    folder = os.fsdecode(b"inbox/caf\xe9")
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(arrivals, "there", forbidden)
+        assert scene.looks(2) == []
+        (trigger,) = scene.machine.triggers
+        with pytest.raises(Refused, match="cannot be looked into"):
+            missing(
+                scene.machine,
+                trigger,
+                scene.engine._store.connection,
+                from_ms=0,
+                until_ms=0,
+                now_ms=scene.clock.now_ms(),
+            )
+
+    assert scene.rows("SELECT note FROM trigger_journal WHERE kind = 'error'") == [
+        (r"inbox/caf\udce9 cannot be looked into: Permission denied",)
     ]
     assert scene.is_sound()
 

@@ -58,16 +58,20 @@ def _between(asked: Asked, from_ms: int, until_ms: int | None) -> Iterator[Occas
 
 
 def _told(error: OSError) -> str:
-    return f"{error.filename} cannot be looked into: {error.strerror}"
+    return f"{_text(str(error.filename))} cannot be looked into: {error.strerror}"
 
 
 def key_of(file: There) -> str:
     """Return what a file is known by: its name as the glob has it, its size and its time."""
-    name = file.name.encode("utf-8", "backslashreplace").decode()  # it need not be Unicode
-    key = f"{name} {file.size} {file.modified_ns}"
+    key = f"{_text(file.name)} {file.size} {file.modified_ns}"
     if len(key) <= _KEY_CHARS_MAX:
         return key
     return f"{hashlib.sha256(key.encode()).hexdigest()} {key[-900:]}"
+
+
+def _text(name: str) -> str:
+    """Return a name as text: on a disk it need not be Unicode."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _whole(arriving: Arriving, asked: Asked) -> list[There]:
