@@ -325,7 +325,8 @@ class Instance:
             self.epoch += 1
         else:
             self._by_its_driver(row, at)
-            assert self.request == row.event, "nobody asked for it"
+            wish = "pause" if status == "paused" else row.event
+            assert self.request == wish, "nobody asked for it"
         if status == "cancelled":
             self.failed_state, self.state = self.failed_state or self.state, "cancelled"
             self.entered_at_ms = row.at_ms
@@ -336,6 +337,10 @@ class Instance:
         self._end(row, at, status="cancelled")
 
     def _pause(self, row: Row, at: Moment) -> None:
+        if row.event != "pause":
+            assert self.outcome in ("throttled", "timeout", "fatal"), "an attempt has failed"
+            self.attempt += 1
+            assert row.attempt == self.attempt
         self._end(row, at, status="paused")
 
     def _interrupt(self, row: Row, at: Moment) -> None:
@@ -386,15 +391,7 @@ class Instance:
 _RULES: Mapping[str, Callable[[Instance, Row, Moment], Any]] = {
     name: getattr(Instance, f"_{name}")
     for name in (
-        "claim",
-        "move",
-        "retry",
-        "batch",
-        "request",
-        "cancel",
-        "pause",
-        "interrupt",
-        "resume",
-        "rewind",
+        *("claim", "move", "retry", "batch", "request"),
+        *("cancel", "pause", "interrupt", "resume", "rewind"),
     )
 }

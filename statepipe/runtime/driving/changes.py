@@ -3,6 +3,7 @@ What each thing that can happen to an instance becomes: one `Change`, ready to c
 
     moved         an event took it to another state
     retry_later   the attempt failed and will be tried again
+    paused        the attempt failed while a pause was asked for
     batched       a batch was staged, or loaded
     rested        it waits: for an event, or for its time
     submitted     a job was begun elsewhere
@@ -31,12 +32,11 @@ from statepipe.model import (
     Status,
     Stay,
 )
-from statepipe.runtime.driving import sizing
+from statepipe.runtime.driving import learning, sizing
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.endings import Ended, Facts, Failure
 from statepipe.runtime.picture import Mark, Picture
 from statepipe.runtime.program import PlainMove
-from statepipe.store.codec import decode
 from statepipe.wishes import CANCELLING_STATE, KILL
 
 ERROR_CHARS_MAX: Final = 4_000
@@ -84,7 +84,7 @@ def moved(
     table = drive.program.table
     if target is None:
         target = table.decide(source, ended.event, Facts(drive, ended))
-    learned = _learned(drive, ended, target)
+    learned = learning.learned(drive, ended, target)
     final = table.final_kind(target)
     attachment = None
     if final is None and drive.program.parts[target].work == "load":
@@ -152,28 +152,22 @@ def retry_later(
     drive: Drive, ended: Ended, pause: Pause, *, at_ms: int, took_ms: int | None
 ) -> Change:
     """Return the change that parks the instance until its next attempt."""
-    assert ended.failure is not None
-    picture = sizing.after(drive, ended.failure)
-    learned = None if picture is drive.picture else picture.write()
-    detail = _unchanged(drive, kind="retry")._replace(
-        picture=drive.picture_bytes if picture is drive.picture else learned,
-        learned=learned,
-        attempt=drive.attempt + 1,
+    detail = _given_up(drive, ended, kind="retry")._replace(
         wake_at_ms=pause.wake_at_ms,
         wake_delay_ms=pause.delay_ms,
         wake_boot_ms=pause.wake_boot_ms,
         wake_boot_id=pause.boot_id,
-        error_class=ended.failure.names[0],
-        error=ended.failure.message[:ERROR_CHARS_MAX],
-        error_kind=_kind_of(drive, ended.failure),
-        task=drive.state,
-        tried=drive.attempt + 1,
-        records=ended.records,
-        rejected=ended.rejected,
-        drifts=ended.drifts,
     )
     change = _resting(drive, event=ended.event, at_ms=at_ms, detail=detail)
     return change._replace(took_ms=took_ms, policy=drive.part.policy_digest)
+
+
+def paused(drive: Drive, ended: Ended, *, at_ms: int, took_ms: int | None) -> Change:
+    """Return the change that honours a pause when the attempt under way has failed."""
+    detail = _given_up(drive, ended, kind="pause")
+    change = _resting(drive, event=ended.event, at_ms=at_ms, detail=detail)
+    policy = drive.part.policy_digest
+    return change._replace(status=Status.PAUSED, took_ms=took_ms, policy=policy)
 
 
 def batched(
@@ -311,33 +305,30 @@ def _ends(drive: Drive, failure: Failure | None) -> int | None:
     return None if is_late and not begun else drive.attempt + 1
 
 
+def _given_up(drive: Drive, ended: Ended, *, kind: str) -> Detail:
+    """Return the detail that says how an attempt failed, and lets the instance go in its state."""
+    assert ended.failure is not None
+    picture = sizing.after(drive, ended.failure)
+    learned = None if picture is drive.picture else picture.write()
+    return _unchanged(drive, kind=kind)._replace(
+        picture=drive.picture_bytes if learned is None else learned,
+        learned=learned,
+        attempt=drive.attempt + 1,
+        error_class=ended.failure.names[0],
+        error=ended.failure.message[:ERROR_CHARS_MAX],
+        error_kind=_kind_of(drive, ended.failure),
+        task=drive.state,
+        tried=drive.attempt + 1,
+        records=ended.records,
+        rejected=ended.rejected,
+        drifts=ended.drifts,
+    )
+
+
 def _kind_of(drive: Drive, failure: Failure) -> str:
     """Return what a failure counts as: a label that no author's code can make up."""
     declared = (*drive.part.policy.errors, *ENGINE_ERRORS)
     return next((name for name in failure.names if name in declared), OTHER)
-
-
-def _learned(drive: Drive, ended: Ended, target: str) -> Picture:
-    """Return the picture after the move: the new result, visit counts, and the input."""
-    before = drive.picture
-    table = drive.program.table
-    source = drive.state
-    counts = table.counts(source, ended.event, target)
-    if ended.value is None and not ended.produced and not counts:
-        return before
-    results = before.results
-    if ended.value is not None:
-        results = {**results, source: decode(ended.value)}
-    visits = dict(before.visits)
-    counted = table.counted(source, ended.event, target)
-    if counted is not None:
-        visits[counted] = visits.get(counted, 0) + 1
-    if target in table.cyclic_states:
-        # The initial state is entered by no move: its first visit is not counted.
-        seen = visits.get(target, 1 if target == table.machine.initial else 0)
-        visits[target] = seen + 1
-    given = drive.stay if ended.produced else before.input
-    return before._replace(results=results, visits=visits, input=given)
 
 
 def _planned(drive: Drive, picture: Picture, target: str) -> Attachment:

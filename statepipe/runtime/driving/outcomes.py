@@ -18,7 +18,15 @@ from statepipe.observe import redact
 from statepipe.runtime.driving import jobs
 from statepipe.runtime.driving.announcing import with_notices
 from statepipe.runtime.driving.attempt import CANCELLED_ATTEMPT
-from statepipe.runtime.driving.changes import Pause, cleaned, moved, released, retry_later, steered
+from statepipe.runtime.driving.changes import (
+    Pause,
+    cleaned,
+    moved,
+    paused,
+    released,
+    retry_later,
+    steered,
+)
 from statepipe.runtime.driving.delivering import delivered
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.endings import Ended, Failure
@@ -49,18 +57,20 @@ def outcome(
         if (going_on := jobs.goes_on(drive, ended, worker=worker, clock=clock)) is not None:
             return going_on
         ended = jobs.judged(drive, ended, clock=clock)
-    obeyed = _obeyed(drive, ended, at_ms=clock.now_ms())
+    obeyed = _obeyed(drive, ended, at_ms=clock.now_ms(), took_ms=took_ms)
     return obeyed or _ended(drive, ended, worker=worker, clock=clock, rng=rng, took_ms=took_ms)
 
 
-def _obeyed(drive: Drive, ended: Ended, *, at_ms: int) -> tuple[Change, None] | None:
+def _obeyed(
+    drive: Drive, ended: Ended, *, at_ms: int, took_ms: int | None
+) -> tuple[Change, None] | None:
     """Return the change by which a wish is honoured, however the attempt ended; None without."""
     if drive.must_end:
         return steered(drive, at_ms=at_ms), None
     if ended is CANCELLED_ATTEMPT and drive.wish is not None:
         return farewell(drive, reason="asked to stop", at_ms=at_ms), None
     if drive.wish == "pause" and ended.failure is not None:
-        return steered(drive, at_ms=at_ms), None
+        return paused(drive, ended, at_ms=at_ms, took_ms=took_ms), None
     return None
 
 

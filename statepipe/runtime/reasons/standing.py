@@ -188,7 +188,9 @@ def _ready(known: Evidence) -> list[Reason]:
 
 
 def _paused(known: Evidence) -> list[Reason]:
-    return [_wish(known, "pause", f"somebody paused it in {known.found.state}")]
+    said = _wish(known, "pause", f"somebody paused it in {known.found.state}")
+    row = _last(known, "pause")
+    return [said] if row is None or row.error_class is None else [said, _error("error", row)]
 
 
 def _cancelled(known: Evidence) -> list[Reason]:

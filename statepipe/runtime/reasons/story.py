@@ -70,6 +70,8 @@ def _steered(row: Row) -> str:
         return f"somebody sent it {row.note}"
     if row.event == "emit" and row.kind == "request":
         return f"somebody emitted {row.note}"
+    if row.kind == "pause" and row.error_class is not None:
+        return f"{_attempt(row)} failed, and it was paused as somebody had asked{_error(row)}"
     said = {
         "create": f"it was created, in {row.target}",
         "interrupt": f"its driver let it go in {row.target}",

@@ -63,8 +63,8 @@ SELECT generation, source,
        sum(kind = 'batch'),
        coalesce(sum(records)  FILTER (WHERE kind = 'batch'), 0),
        coalesce(sum(rejected) FILTER (WHERE kind = 'batch'), 0),
-       sum(kind IN ('move', 'retry') AND attempt IS NOT NULL),
-       coalesce(sum(took_ms)  FILTER (WHERE kind IN ('move', 'retry')), 0)
+       sum(kind IN ('move', 'retry', 'pause') AND attempt IS NOT NULL),
+       coalesce(sum(took_ms)  FILTER (WHERE kind IN ('move', 'retry', 'pause')), 0)
   FROM journal
  WHERE instance = ? AND source <> ''
  GROUP BY generation, source

@@ -170,7 +170,7 @@ class Counters:
             self.transition(change.machine, change.source, change.event, change.state)
             self._ended(change)
             return
-        elif detail.kind != "retry":
+        elif detail.tried is None:
             return
         self._attempted(change)
         if detail.error_kind is not None:

@@ -41,7 +41,7 @@ _COUNTS: Final = (
         "j.source",
         _OUTCOME,
         "1",
-        "j.kind IN ('move', 'retry') AND j.took_ms IS NOT NULL",
+        "j.kind IN ('move', 'retry', 'pause') AND j.took_ms IS NOT NULL",
     ),
     ("attempts", "j.source", "'lost'", "1", "j.kind = 'claim' AND j.event = 'takeover'"),
     (

@@ -40,7 +40,7 @@ SELECT i.definition, j.source, j.at_ms, j.kind, j.event, j.{took}, j.ended, i.cr
   JOIN instance i ON i.n = j.instance
  WHERE j.n >= :first AND j.n < :end
    AND j.at_ms >= :from_ms AND j.at_ms < :until_ms
-   AND j.kind IN ('move', 'retry')
+   AND (j.kind IN ('move', 'retry') OR j.kind = 'pause' AND j.attempt IS NOT NULL)
 """
 
 _COLUMNS: Final[Mapping[Measure, str]] = {"stay": "stayed_ms", "attempt": "took_ms"}
@@ -152,7 +152,7 @@ def _add(
         if name is None:
             continue
         there = _of(took, name, state)
-        if kind == "retry":
+        if kind != "move":
             there.retried += 1
         elif event in ("error", "timeout"):
             there.badly += 1
