@@ -16,7 +16,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,7 +71,8 @@ class Nursery:
     def close(self) -> None:
         """End all of them."""
         for pid in self.alive:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ended by itself, which `kill` complains of
+                os.kill(pid, signal.SIGKILL)
         self._process.communicate(timeout=60)
 
 

@@ -347,3 +347,23 @@ def test_a_store_at_rest_can_be_read_where_no_file_can_be_made(tmp_path: Path) -
 
     assert reader.execute("SELECT id FROM instance").fetchall() == [("a",)]
     reader.close()
+
+
+def test_a_store_that_another_process_is_making_is_no_foreign_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it writes between two looks at the file: they see one moment of it."""
+    path = tmp_path / "statepipe.db"
+    with closing(sqlite3.connect(path)) as made:  # as far as the other one has come
+        made.execute("PRAGMA journal_mode = WAL")
+    version_of = opening.version_of
+
+    def meanwhile(connection: sqlite3.Connection) -> int:
+        monkeypatch.setattr(opening, "version_of", version_of)
+        open_store(path, create=True, clock=CLOCK).close()
+        return version_of(connection)
+
+    monkeypatch.setattr(opening, "version_of", meanwhile)
+    open_store(path, create=True, clock=CLOCK).close()
+
+    assert violations(path) == []

@@ -156,10 +156,15 @@ def _leftover_wal(path: Path) -> bool:
 
 
 def _refuse_foreign(connection: sqlite3.Connection, path: Path, *, create: bool) -> None:
-    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = version_of(connection)
-    if application_id != APPLICATION_ID:
+    connection.execute("BEGIN")  # one moment of it: another process may be making it
+    try:
+        application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = version_of(connection)
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    if application_id != APPLICATION_ID:
         if create and tables == 0:
             return
         raise unusable(path, "is an SQLite file, but no statepipe store")
