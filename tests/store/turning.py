@@ -103,4 +103,5 @@ class Scene:
 
     def sound(self) -> None:
         """Nothing is broken."""
-        assert violations(self.store.path) == []
+        found = violations(self.store.path)
+        assert found == [], found

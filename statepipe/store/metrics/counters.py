@@ -170,7 +170,7 @@ class Counters:
             self.transition(change.machine, change.source, change.event, change.state)
             self._ended(change)
             return
-        elif detail.tried is None:
+        elif detail.kind != "retry" and (detail.kind != "pause" or change.took_ms is None):
             return
         self._attempted(change)
         if detail.error_kind is not None:
