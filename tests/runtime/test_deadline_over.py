@@ -104,7 +104,7 @@ def test_a_paused_one_is_not_taken_back_by_an_unpause(tmp_path: Path) -> None:
     with late.engine() as engine, pytest.raises(Refused, match="the time of 'i' is over"):
         engine.unpause("i")
     with late.engine() as engine:
-        assert deadline_of(engine.catalog, "nobody") is None
+        assert deadline_of(engine.catalog.machine, "nobody") is None
     with late.engine(None) as engine:
         engine.unpause("i")
         with pytest.raises(Refused, match="is ready, not paused"):

@@ -7,8 +7,10 @@ Whether an instance has had its time, as its machine's file says now.
 from statepipe.cli.shared.places import config_here
 from statepipe.clock import SystemClock
 from statepipe.errors import Refused
+from statepipe.machine.definition import Machine
 from statepipe.model import Status
 from statepipe.store.lookups.inspection import Inspection
+from statepipe.tasknames import task_of
 
 
 def late_of(found: Inspection) -> Refused | None:
@@ -16,13 +18,16 @@ def late_of(found: Inspection) -> Refused | None:
     if found.status == Status.DONE or found.is_being_cancelled or found.standing == "running":
         return None
     # Only what has not ended needs its machine to be read.
-    from statepipe.runtime.catalog import Catalog  # noqa: PLC0415  (imported when used)
+    from statepipe.machine.loading.loader import find_machine, load_machine  # noqa: PLC0415  (imported when used)
     from statepipe.runtime.steering.lateness import deadline_of, lateness  # noqa: PLC0415  (likewise)
+
+    def load(name: str) -> Machine:
+        return load_machine(find_machine(name, config_here().machines_dir))
 
     return lateness(
         found.id,
         found.machine,
-        deadline_ms=deadline_of(Catalog(config_here()), found.machine),
+        deadline_ms=None if task_of(found.machine) else deadline_of(load, found.machine),
         created_at_ms=found.created_at_ms,
         now_ms=SystemClock().now_ms(),
     )

@@ -152,7 +152,8 @@ class Sender(ABC):
         """
         found = find_instance(self._store.connection, instance_id)
         refuse_unpaused(instance_id, found.status)
-        refuse_late(self._store, found, deadline_ms=deadline_of(self.catalog, found.machine))
+        deadline_ms = deadline_of(self.catalog.machine, found.machine)
+        refuse_late(self._store, found, deadline_ms=deadline_ms)
         taken = unpause(self._store, found, reason=reason)
         self._observers.journaled(self._store, taken.n, taken.seq)
 

@@ -9,10 +9,11 @@ The deadline is a policy, and what an instance began with does not keep it: rais
 for all that have not ended.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 
 from statepipe.errors import DefinitionError, NotFound, Refused
-from statepipe.runtime.catalog import Catalog
+from statepipe.machine.definition import Machine
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups import lookup
 from statepipe.store.lookups.lookup import Found
@@ -56,8 +57,8 @@ def refuse_late(store: Store, found: Found, *, deadline_ms: int | None) -> None:
         raise refusal
 
 
-def deadline_of(catalog: Catalog, machine: str) -> int | None:
-    """Return how long an instance of `machine` may take; None for any time, or without a file."""
+def deadline_of(load: Callable[[str], Machine], machine: str) -> int | None:
+    """Return how long an instance may take as `load` has it; None for any time, or no machine."""
     with suppress(NotFound, DefinitionError):
-        return catalog.machine(machine).deadline_ms
+        return load(machine).deadline_ms
     return None
