@@ -13,7 +13,7 @@ import pytest
 
 from statepipe.errors import Busy, StatepipeError, StoreUnusable
 from statepipe.sqlite import sqlite3
-from statepipe.store.file import opening, place
+from statepipe.store.file import opening, place, schema
 from statepipe.store.file.connection import BUSY_MS
 from statepipe.store.file.opening import open_reader, open_store
 from statepipe.store.file.schema import APPLICATION_ID, SCHEMA_VERSION
@@ -356,7 +356,7 @@ def test_a_store_that_another_process_is_making_is_no_foreign_one(
     path = tmp_path / "statepipe.db"
     with closing(sqlite3.connect(path)) as made:  # as far as the other one has come
         made.execute("PRAGMA journal_mode = WAL")
-    version_of = opening.version_of
+    version_of = schema.version_of
 
     def meanwhile(connection: sqlite3.Connection) -> int:
         monkeypatch.setattr(opening, "version_of", version_of)
