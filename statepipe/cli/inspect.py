@@ -14,7 +14,7 @@ from statepipe.cli.shared.places import open_reader
 from statepipe.cli.shared.render import Output, age, escape, first_line, moment, shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
-from statepipe.errors import NotFound
+from statepipe.errors import NotFound, Refused
 from statepipe.io.plainjson import jsonable
 from statepipe.model import Status
 from statepipe.runtime.picture import Picture
@@ -56,10 +56,10 @@ def inspect(*, instance: str) -> None:
     _tail(out, found, ahead, now_ms=now_ms)
 
 
-def next_command(found: Inspection) -> str:
-    """Return the command that leads on from where the instance stands."""
+def next_command(found: Inspection, late: Refused | None) -> str:
+    """Return the command that leads on from where the instance stands; `late` as `late_of` says."""
     name = shown_id(found.id)
-    if (late := late_of(found)) is not None:
+    if late is not None:
         return late.next_step
     if found.awaits is not None and all(map(is_name, found.awaits)):  # nobody can send that
         return f"statepipe worker   # or: statepipe resume {name}"
@@ -277,7 +277,7 @@ def _tail(out: Output, found: Inspection, ahead: Outlook, *, now_ms: int) -> Non
         )
     for copy in found.copies:
         out.say(f"  {f'{copy.event}ed':<11} as {copy.id}, {copy.status}")
-    out.say(f"  next        {next_command(found)}")
+    out.say(f"  next        {next_command(found, late_of(found))}")
 
 
 def _reached(kind: str, state: str) -> str:
@@ -356,5 +356,5 @@ def _facts(found: Inspection, ahead: Outlook) -> dict[str, Any]:
             "cursor": found.cursor,
             "then": [leg.state for leg in ahead.legs if leg.place == "ahead"],
         },
-        "next": next_command(found).partition("   #")[0],
+        "next": next_command(found, late_of(found)).partition("   #")[0],
     }

@@ -13,6 +13,7 @@ from statepipe.cli.shared.places import open_reader
 from statepipe.cli.shared.render import Output, age, escape, first_line, moment, shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
+from statepipe.errors import Refused
 from statepipe.model import Status
 from statepipe.runtime.reasons.reason import Reason
 from statepipe.runtime.reasons.standing import reasons
@@ -99,8 +100,9 @@ def _story(out: Output, journal: Excerpt, *, instance: str) -> None:
 
 def _end(out: Output, known: Evidence, said: list[Reason]) -> None:
     found = known.found
+    late = late_of(found)
     if found.status != Status.DONE and found.standing != "running":
-        if (late := late_of(found)) is not None:
+        if late is not None:
             out.say(f"  a resume is refused: {late.message}")
         else:
             skips, runs = resume_plan(found, outlook(found))
@@ -108,16 +110,15 @@ def _end(out: Output, known: Evidence, said: list[Reason]) -> None:
             out.say(f"           runs {runs}")
     if any(reason.code == "error" for reason in said):
         out.say(f"  policy statepipe policy explain {found.machine}.{found.resume_state}")
-    out.say(f"  next   {_next(known)}")
+    out.say(f"  next   {_next(known, late)}")
 
 
-def _next(known: Evidence) -> str:
+def _next(known: Evidence, late: Refused | None) -> str:
     """Return the command that leads on, also if the machine has changed since."""
     found = known.found
-    if (late := late_of(found)) is not None:
-        return late.next_step
-    if found.standing in ("done", "running") or known.newest.digest == found.digest:
-        return next_command(found)
+    is_same = found.standing in ("done", "running") or known.newest.digest == found.digest
+    if late is not None or is_same:
+        return next_command(found, late)
     return f"statepipe resume {shown_id(found.id)} --definition latest"
 
 
@@ -146,7 +147,7 @@ def _facts(
         ],
         "story": [_row(row) for row in journal.rows],
         "story_left_out": journal.left_out,
-        "next": _next(known).partition("   #")[0],
+        "next": _next(known, late_of(known.found)).partition("   #")[0],
     }
 
 
