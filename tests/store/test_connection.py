@@ -1,5 +1,6 @@
 """Opening: only what is sound, ours and of this version; and what an open store insists on."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -367,3 +368,17 @@ def test_a_store_that_another_process_is_making_is_no_foreign_one(
     open_store(path, create=True, clock=CLOCK).close()
 
     assert violations(path) == []
+
+
+def test_a_store_that_cannot_be_opened_for_want_of_descriptors_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever needed one: it is an error of ours, and says so."""
+
+    def exhausted() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "/proc/self/timens_offsets")
+
+    monkeypatch.setattr(opening, "SystemClock", exhausted)
+
+    with pytest.raises(StoreUnusable, match="Too many open files"):
+        open_store(tmp_path / "statepipe.db", create=True, clock=CLOCK)

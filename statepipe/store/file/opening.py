@@ -80,6 +80,13 @@ def open_store(
     except sqlite3.Error as error:
         connection.close()
         raise translated(error, path=path) from error
+    except OSError as error:  # such as no more descriptors, for what a clock reads
+        connection.close()
+        raise StoreUnusable(
+            f"{path} cannot be opened: {error}",
+            meaning="what it holds is as it was; no instance was changed",
+            next_step="remove the cause, then repeat the command   # ulimit -n: files per process",
+        ) from error
     except BaseException:
         connection.close()
         raise
@@ -188,16 +195,18 @@ def _refuse_older(connection: sqlite3.Connection, path: Path) -> None:
 
 def _set_pragmas(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS:d}")
+    clock = SystemClock()
     for name, value in _PRAGMAS.items():
-        _set_pragma(connection, name, value)
+        _set_pragma(connection, name, value, clock=clock)
         is_now = connection.execute(f"PRAGMA {name}").fetchone()
         # A file system without mmap answers mmap_size with no row at all: it is off.
         if is_now is not None and is_now[0] != value:
             raise unusable(path, f"does not accept {name}={value} (it stays {is_now[0]})")
 
 
-def _set_pragma(connection: sqlite3.Connection, name: str, value: str | int) -> None:
-    clock = SystemClock()
+def _set_pragma(
+    connection: sqlite3.Connection, name: str, value: str | int, *, clock: Clock
+) -> None:
     end_ms = clock.boot_ms() + BUSY_MS
     while True:
         try:
