@@ -2,7 +2,6 @@
 What a record's value becomes in a column, decided for each value before any transaction.
 
     fit           turn a batch into rows for a table; what would be changed silently is rejected
-    fits          would it be the same for the table as it is now?
     adapt         one value, whatever the column
     write_json    one value as JSON; is_text, shown: text that can be kept, that can be printed
     why_refused   the verdict on a row that a constraint refused
@@ -105,17 +104,6 @@ def fit(records: Records, *, table: Table | None, key: Sequence[str], ask: Ask) 
     fitted = Fitted(runs, rejects, _infer(runs) if table is None else table)
     check_apart(fitted.table)
     return fitted
-
-
-def fits(fitted: Fitted[Column], table: Table | None) -> bool:
-    """
-    Return True if `fit` would make the same of the batch for `table`.
-
-    The second batch of a new table is often fitted while the first one makes it.
-    """
-    if fitted.rejects or table is None:
-        return False
-    return all(table.get(name) == column for name, column in fitted.table.items())
 
 
 def adapt(value: Value) -> SqlValue:

@@ -2,6 +2,7 @@
 What the server's catalogs say of a table, and whether it can be loaded into.
 
     survey        the table and its draft, as they are now
+    Known         what a destination makes of that
     key_problem   why a table cannot be upserted by a key
     is_unique     does an index refuse a second row of a key at once?
     has_ledger    is there a ledger in a schema?
@@ -90,6 +91,27 @@ class Facts(NamedTuple):
                 "ALTER TABLE … SET LOGGED, then resume",
             )
         return None
+
+
+class Known(NamedTuple):
+    """
+    What was learned when the table was looked at.
+
+    Attributes:
+        place: The table that is written, or will be made: the draft, if there is to be one.
+        facts: All that was found, which must be the same once the table is locked.
+        is_there: True if it is there.
+        table: The columns that it has or will have; None if the first batch tells.
+        lacks: Those of them that are not there, and will be added.
+        has_ledger: True if its schema has a ledger.
+    """
+
+    place: Place
+    facts: Facts
+    is_there: bool
+    table: Table | None
+    lacks: Table
+    has_ledger: bool
 
 
 def survey(connection: psycopg.Connection, place: Place, *, draft: str) -> Facts:

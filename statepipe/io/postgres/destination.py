@@ -15,7 +15,7 @@ session carries the instance and the epoch in its name, and whoever has taken ov
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final, NamedTuple, NoReturn, Self, TypeVar
+from typing import Any, Final, NoReturn, Self, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -26,11 +26,11 @@ from statepipe.errors import DataError
 from statepipe.io import drafts, exactly_once, ledger
 from statepipe.io.declared import Declared
 from statepipe.io.exactly_once import ChangedError, InDoubtError
-from statepipe.io.fitting import Fitted
+from statepipe.io.fitting import Fitted, LastFitted
 from statepipe.io.loads import Landed, LedgerRow, LoadBatch
 from statepipe.io.postgres import catalog, sessions
 from statepipe.io.postgres import table as tables
-from statepipe.io.postgres.catalog import Facts
+from statepipe.io.postgres.catalog import Facts, Known
 from statepipe.io.postgres.connection import (
     Connect,
     connect_by,
@@ -65,27 +65,6 @@ SET LOCAL lock_timeout = {busy_ms};
 SET LOCAL idle_in_transaction_session_timeout = {idle_ms};
 SET LOCAL application_name = '{session}'
 """
-
-
-class _Known(NamedTuple):
-    """
-    What was learned when the table was looked at.
-
-    Attributes:
-        place: The table that is written, or will be made: the draft, if there is to be one.
-        facts: All that was found, which must be the same once the table is locked.
-        is_there: True if it is there.
-        table: The columns that it has or will have; None if the first batch tells.
-        lacks: Those of them that are not there, and will be added.
-        has_ledger: True if its schema has a ledger.
-    """
-
-    place: Place
-    facts: Facts
-    is_there: bool
-    table: Table | None
-    lacks: Table
-    has_ledger: bool
 
 
 class PostgresDestination:
@@ -134,7 +113,8 @@ class PostgresDestination:
         self._connect = connect or open_connection
         self._connection: psycopg.Connection | None = None
         self._is_new = False  # the connection has not begun a transaction yet
-        self._known: _Known | None = None
+        self._known: Known | None = None
+        self._last_fitted = LastFitted[Column]()
         self._draft = ""  # the name of the draft, if there is to be one
         self._schema = ""  # of the table, the draft and the ledger
         self._made = False  # this transaction made a table
@@ -192,7 +172,7 @@ class PostgresDestination:
         table, lacks = facts.columns, dict[str, Column]()
         if self._declared is not None:
             table, lacks = self._declared.meet(table, name=self.table, make=make, holds=holds)
-        self._known = _Known(place, facts, is_there, table, lacks, has_ledger)
+        self._known = Known(place, facts, is_there, table, lacks, has_ledger)
 
     def has_ledger(self) -> bool:
         """Return True if the schema of the table had a ledger when it was looked at."""
@@ -215,13 +195,16 @@ class PostgresDestination:
     def fit(self, records: Records) -> Fitted[Column]:
         """Turn `records` into rows of the table as last looked at."""
         known = self._looked_at()
+        if (fitted := self._last_fitted.get(records, known.table)) is not None:
+            return fitted
         try:
-            return fit(records, table=known.table, key=self.key)
+            fitted = fit(records, table=known.table, key=self.key)
         except DataError:
             # Rejects are checked against the locked table; a refusal must be checked here.
             if self._survey() == known.facts:
                 raise
             raise ChangedError from None
+        return self._last_fitted.keep(records, fitted)
 
     def begin(self, batch: LoadBatch) -> None:
         """Begin, and lock the table; it must be what was looked at."""
@@ -242,6 +225,7 @@ class PostgresDestination:
             raise ChangedError from None
         if self._survey() != known.facts:
             raise ChangedError
+        self._last_fitted.forget()  # what the table refuses is added to it
 
     def put(self, batch: LoadBatch, fitted: Fitted[Column]) -> None:
         """Write the rows, into a new table if there was none; add to `fitted.rejects`."""
@@ -316,7 +300,7 @@ class PostgresDestination:
             self._is_new = True
         return self._connection
 
-    def _looked_at(self) -> _Known:
+    def _looked_at(self) -> Known:
         assert self._known is not None, "look() comes first"
         return self._known
 

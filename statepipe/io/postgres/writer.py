@@ -10,14 +10,13 @@ half in a savepoint, until the refused ones stand alone.
 """
 
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import Any, Final
 
 import psycopg
 from psycopg import errors
 from psycopg.sql import SQL, Identifier
 
-from statepipe.io.fitting import Run, Why
+from statepipe.io.fitting import Rows, Run, Why, keys_of
 from statepipe.io.postgres import table as tables
 from statepipe.io.postgres.catalog import is_unique
 from statepipe.io.postgres.connection import is_about_rows
@@ -88,7 +87,7 @@ class Writer:
         self._put(run, rejects, first=first, last=middle)
         self._put(run, rejects, first=middle, last=last)
 
-    def _try(self, fields: Sequence[str], rows: Sequence[Any]) -> Why | None:
+    def _try(self, fields: Sequence[str], rows: Rows) -> Why | None:
         """Write all of the rows, or none and return why."""
         connection = self._connection
         connection.execute("SAVEPOINT run")
@@ -107,27 +106,28 @@ class Writer:
         connection.execute("RELEASE run")
         return why
 
-    def _write(self, fields: Sequence[str], rows: Sequence[Any]) -> bool:
+    def _write(self, fields: Sequence[str], rows: Rows) -> bool:
         """Write the rows; False if fewer were written than should be."""
         place = self._place
         if not self._key:
             return self._copy(place.sql, fields, rows) == len(rows)
         # One INSERT may not touch a row twice, and the last record of a key wins. Keys that
         # only the server finds equal (citext) make it fail; then the rows are halved.
-        key = itemgetter(*(fields.index(name) for name in self._key))
-        if len(set(map(key, rows))) < len(rows):
-            rows = list({key(row): row for row in rows}.values())
-        if self.all_new and (count := self._copy_new(fields, rows)) is not None:
-            return count == len(rows)
+        keys = keys_of([rows.columns[fields.index(name)] for name in self._key])
+        last: Sequence[Any] = rows
+        if len(set(keys)) < len(rows):
+            last = list(dict(zip(keys, rows, strict=True)).values())
+        if self.all_new and (count := self._copy_new(fields, last)) is not None:
+            return count == len(last)
         staging = tables.staging_of(place, fields, self._table)
         name = staging.as_string(None)
         if name in self._filled:
             self._connection.execute(SQL("TRUNCATE {}").format(staging))
         else:
             self._connection.execute(tables.stage(staging, place, fields))
-        self._copy(staging, fields, rows)
+        self._copy(staging, fields, last)
         sql = tables.upsert(place, fields, key=self._key, staging=staging)
-        if self._connection.execute(sql).rowcount != len(rows):
+        if self._connection.execute(sql).rowcount != len(last):
             return False
         self._filled.add(name)  # only now: what fails is rolled back, its staging table included
         return True

@@ -15,7 +15,7 @@ from statepipe.io import drafts, exactly_once, ledger
 from statepipe.io.dbfile import identity, replaced, why_not
 from statepipe.io.declared import Declared
 from statepipe.io.exactly_once import ChangedError, InDoubtError
-from statepipe.io.fitting import Fitted, Run, Why
+from statepipe.io.fitting import Fitted, LastFitted, Run, Why
 from statepipe.io.loads import Landed, LedgerRow, LoadBatch
 from statepipe.io.rows import Records
 from statepipe.io.sqlite.connection import (
@@ -40,7 +40,7 @@ from statepipe.io.table import (
     kind_of,
     quote,
 )
-from statepipe.io.values import fit, fits, why_refused
+from statepipe.io.values import fit, why_refused
 from statepipe.sqlite import sqlite3
 
 #: Longest wait for somebody else's lock on the destination, in milliseconds.
@@ -115,7 +115,7 @@ class SqliteDestination:
         self._file: tuple[int, int] | None = None
         self._scratch = Scratch()
         self._known: _Known | None = None
-        self._fitted: tuple[Records, Fitted[Column]] | None = None
+        self._last_fitted = LastFitted[Column]()
 
     @property
     def is_shared(self) -> bool:
@@ -155,7 +155,8 @@ class SqliteDestination:
     def close(self) -> None:
         """Let go of the file; the next call opens it again."""
         connection, self._connection = self._connection, None
-        self._known = self._fitted = None
+        self._known = None
+        self._last_fitted.forget()
         if connection is not None:
             # What was acknowledged is durable by now, and after an error all that can be
             # done with a connection is to drop it.
@@ -189,18 +190,18 @@ class SqliteDestination:
 
     def fit(self, records: Records) -> Fitted[Column]:
         """Turn `records` into rows of the table as last looked at."""
-        table, known = self._looked_at().table, self._fitted
-        if known is None or known[0] is not records or not fits(known[1], table):
-            found = fit(records, table=table, key=self.key, ask=self._scratch.ask)
-            known = self._fitted = records, found
-        return known[1]
+        table = self._looked_at().table
+        if (known := self._last_fitted.get(records, table)) is not None:
+            return known
+        fitted = fit(records, table=table, key=self.key, ask=self._scratch.ask)
+        return self._last_fitted.keep(records, fitted)
 
     def begin(self, batch: LoadBatch) -> None:  # noqa: ARG002  (a lock needs no name here)
         """Lock the file; its schema must be the one that was looked at."""
         self.execute("BEGIN IMMEDIATE")
         if _schema_version(self._open()) != self._looked_at().version:
             raise ChangedError
-        self._fitted = None  # what the table refuses is added to it
+        self._last_fitted.forget()  # what the table refuses is added to it
 
     def put(self, batch: LoadBatch, fitted: Fitted[Column]) -> None:
         """Write the rows, into a new table if there was none; add to `fitted.rejects`."""

@@ -6,11 +6,17 @@ Whatever stands against that, it ends as if it had not been tried.
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from statepipe.errors import DataError
+from statepipe.io.fitting import Fitted
+from statepipe.io.postgres import values
 from statepipe.io.postgres.destination import PostgresDestination
+from statepipe.io.postgres.table import Column
+from statepipe.io.rows import Records
 from tests.io.postgres.server import Cluster
 from tests.io.postgres.warehouse import PostgresWarehouse
 from tests.io.warehouse import ROWS, batch
@@ -122,3 +128,31 @@ def test_a_table_with_row_security_is_upserted_as_ever(warehouse: PostgresWareho
         assert target.load(batch()).records == 3
 
     assert warehouse.query("SELECT count(*) FROM t") == [(3,)]
+
+
+@pytest.mark.parametrize(("first", "times", "rejected"), [("x", 1, []), (1, 2, [0])])
+def test_a_batch_fitted_while_another_one_made_the_table_is_fitted_again_only_if_it_matters(
+    warehouse: PostgresWarehouse,
+    monkeypatch: pytest.MonkeyPatch,
+    first: object,
+    times: int,
+    rejected: list[int],
+) -> None:
+    """It does if the table came to be another one than the batch would have made."""
+    fitted = []
+
+    def fit(records: Records, **known: Any) -> Fitted[Column]:  # noqa: ANN401  (passed on)
+        fitted.append(records)
+        return values.fit(records, **known)
+
+    def turn() -> None:
+        warehouse.destination(key=("id",)).load(batch(records=[{"id": 1, "x": first}]))
+
+    second = [{"id": 2, "x": "5"}]
+    monkeypatch.setattr("statepipe.io.postgres.destination.fit", fit)
+    target = warehouse.destination(key=("id",))
+    answer = target.load(replace(batch(number=1, records=second), turn=turn))
+
+    assert sum(records is second for records in fitted) == times
+    assert [entry["position"] for entry in answer.rejects] == rejected
+    assert len(warehouse.query("SELECT * FROM t")) == 2 - len(rejected)
