@@ -3,6 +3,7 @@ Columns of Arrow as SQLite is given them, where the column itself proves that th
 
     proved      the values of a column and their types, or None if they must be looked at
     has_nul     is there a NUL in a column of texts?
+    is_text     is it one of texts?
 
 `io.values` says what becomes of a value, and looks at each where nothing is proved.
 tests/io/test_arrowcells.py holds both ways against each other.
@@ -26,7 +27,7 @@ Column = Any
 
 def proved(column: Column) -> Cells | None:
     """Return what SQLite is given for `column`; None if its values must be looked at."""
-    if pa.types.is_dictionary(column.type) and _is_text(column.type.value_type):
+    if pa.types.is_dictionary(column.type) and is_text(column.type.value_type):
         column = column.cast(column.type.value_type)
     kind = column.type
     plain: type = int
@@ -39,7 +40,7 @@ def proved(column: Column) -> Cells | None:
         plain = float
         if pc.any(pc.is_nan(column)).as_py():
             return None
-    elif _is_text(kind):
+    elif is_text(kind):
         plain = str
         if has_nul(column):
             return None
@@ -69,5 +70,6 @@ def _has_no_zero(texts: Any) -> bool:  # noqa: ANN401  (pyarrow.Buffer)
     return bool(pc.min(numbers).as_py() > 0)
 
 
-def _is_text(kind: Any) -> bool:  # noqa: ANN401  (pyarrow.DataType)
+def is_text(kind: Any) -> bool:  # noqa: ANN401  (pyarrow.DataType)
+    """Return True for the types of texts."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

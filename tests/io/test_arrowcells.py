@@ -12,9 +12,8 @@ from statepipe.io import arrowcells
 from statepipe.io.sqlite.connection import Scratch
 from statepipe.io.table import Column, Kind
 from statepipe.io.values import fit
+from tests.io.arrow_columns import columns, seen
 
-TEXTS = st.text(st.characters(codec="utf-8"), max_size=3)
-INTS = {f"{sign}int{bits}": bits for sign in ("", "u") for bits in (8, 16, 32, 64)}
 #: What there is: a strict column is never NUMERIC, and another one never ANY.
 COLUMNS = [
     Column(kind=kind, strict=strict)
@@ -22,44 +21,6 @@ COLUMNS = [
     for strict in (True, False)
     if kind is not (Kind.NUMERIC if strict else Kind.ANY)
 ]
-
-
-def _ints(name: str) -> st.SearchStrategy[int]:
-    bits = INTS[name]
-    low, high = (0, 2**bits) if name[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1))
-    return st.integers(low, high - 1)
-
-
-VALUES: dict[Any, st.SearchStrategy[Any]] = {
-    pa.null(): st.none(),
-    pa.bool_(): st.booleans(),
-    pa.float16(): st.floats(width=16),
-    pa.float32(): st.floats(width=32),
-    pa.float64(): st.floats(),
-    pa.string(): TEXTS,
-    pa.large_string(): TEXTS,
-    pa.dictionary(pa.int8(), pa.string()): TEXTS,
-    pa.dictionary(pa.int32(), pa.int64()): st.integers(-2, 2),
-    pa.binary(): st.binary(max_size=3),
-    pa.large_binary(): st.binary(max_size=3),
-    pa.binary(2): st.binary(min_size=2, max_size=2),
-    pa.date32(): st.dates(),
-    pa.timestamp("us"): st.datetimes(),
-    pa.decimal128(5, 2): st.decimals("-999.99", "999.99", places=2),
-    pa.list_(pa.int64()): st.lists(st.integers(-2, 2), max_size=2),
-    **{getattr(pa, name)(): _ints(name) for name in INTS},
-}
-
-
-@st.composite
-def columns(draw: st.DrawFn) -> Any:  # noqa: ANN401  (pyarrow.ChunkedArray)
-    """A column in one chunk or several, cut out of a longer one or not."""
-    kind = draw(st.sampled_from(list(VALUES)))
-    values = st.lists(st.none() | VALUES[kind], max_size=6)
-    chunks = [pa.array(draw(values), kind) for _ in range(draw(st.integers(1, 3)))]
-    column = pa.chunked_array(chunks, kind)
-    first = draw(st.integers(0, len(column)))
-    return column.slice(first, draw(st.integers(0, len(column))))
 
 
 @given(
@@ -80,15 +41,11 @@ def test_a_table_is_fitted_as_its_rows_are(
 
     def fitted(records: Any) -> Any:  # noqa: ANN401  (a table or dicts; what is compared)
         found = fit(records, table=table, key=key, ask=scratch.ask)
-        rows = [(run.fields, [*run.positions], [*map(_seen, run.rows)]) for run in found.runs]
+        rows = [(run.fields, [*run.positions], [*map(seen, run.rows)]) for run in found.runs]
         return rows, found.rejects, found.table
 
     assert fitted(records) == fitted(records.to_pylist())
     scratch.close()
-
-
-def _seen(row: tuple[Any, ...]) -> list[tuple[type, str]]:
-    return [(type(value), repr(value)) for value in row]
 
 
 @pytest.mark.parametrize(

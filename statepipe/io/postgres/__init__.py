@@ -10,6 +10,7 @@ The PostgreSQL destination; the only package that knows psycopg, imported when i
     declared      the columns of a contract
     drafts        a table like another one, and putting it in that one's place
     values        what a record's value becomes in a column
+    arrowcells    columns of Arrow that prove what becomes of their values
     inference     the columns of a new table
     writer        rows into the table, refused one by one
 """

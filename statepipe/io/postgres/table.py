@@ -2,6 +2,7 @@
 A table of PostgreSQL, as far as loading needs to know it, and the statements about it.
 
     Column, Table   what is known of the columns that can be written
+    BITS            how far whole numbers reach
     Place           the schema and the name a machine's `table` stands for
     create, add, upsert, stage, copy   statements, with every name quoted by psycopg.sql
 
@@ -21,6 +22,9 @@ from statepipe.io.table import check_name
 
 #: PostgreSQL cuts longer identifiers off, with no more than a notice.
 NAME_BYTES_MAX: Final = 63
+
+#: The bits of a whole number besides its sign.
+BITS: Final = {"int2": 15, "int4": 31, "int8": 63}
 
 _RESERVED: Final = ("pg_", "_statepipe_")
 

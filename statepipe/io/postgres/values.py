@@ -48,9 +48,9 @@ from statepipe.io.fitting import (
 )
 from statepipe.io.moments import parsed
 from statepipe.io.postgres.inference import infer
-from statepipe.io.postgres.table import Column, Table
+from statepipe.io.postgres.table import BITS, Column, Table
 from statepipe.io.rejects import pointer
-from statepipe.io.rows import Records, Value
+from statepipe.io.rows import Records, Value, column_values
 from statepipe.io.values import adapt, is_text, shown, write_json
 
 _NULL: Final = type(None)
@@ -88,15 +88,20 @@ def fit(records: Records, *, table: Table | None, key: Sequence[str]) -> Fitted[
             a type that is not in the table above.
     """
     rejects: dict[int, Why] = {}
-    runs = list(split(records, rejects))
+    # A new table is told by values.
+    runs = list(split(records, rejects, values_of=column_values if table is None else _as_it_is))
     columns = table if table is not None else infer(runs)
     fitted = []
     for run in runs:
         check_fields(run, columns)
-        check_key(run, run.columns, key, rejects)
-        stored = [
-            _fit_column(name, values, columns[name], run.positions, rejects)
+        cells = [
+            _values_of(name, values, columns[name])
             for name, values in zip(run.fields, run.columns, strict=True)
+        ]
+        check_key(run, [values for values, _ in cells], key, rejects)
+        stored = [
+            values if fine else _fit_column(name, values, columns[name], run.positions, rejects)
+            for name, (values, fine) in zip(run.fields, cells, strict=True)
         ]
         fitted.append(kept(run, stored, rejects))
     return Fitted(merged([run for run in fitted if run.rows], key=key), rejects, columns)
@@ -107,6 +112,29 @@ def copied_as(column: Column) -> str:
     return _TYPES[column.type].copied_as
 
 
+def _as_it_is(column: Any) -> Any:  # noqa: ANN401  (a column of Arrow)
+    return column
+
+
+def _values_of(name: str, values: Any, column: Column) -> tuple[Sequence[Value], bool]:  # noqa: ANN401  (of Python, or Arrow)
+    """Return Python's values, and True if it is proved that all of them are fine."""
+    if column.type not in _TYPES:
+        raise DataError(
+            f"column {name!a} is of type {column.sql}, which cannot be loaded into",
+            meaning="nothing of this batch was loaded",
+            next_step="make it text or jsonb, or leave the field out in the task that makes"
+            " the batch; then resume",
+        )
+    if not hasattr(values, "to_pylist"):
+        return values, False
+    # Only who has a column of Arrow has pyarrow.
+    from statepipe.io.postgres.arrowcells import proved  # noqa: PLC0415  (imported when used)
+
+    if (found := proved(values, column)) is not None:
+        return found, True
+    return column_values(values), False
+
+
 def _fit_column(
     name: str,
     values: Sequence[Value],
@@ -114,13 +142,7 @@ def _fit_column(
     positions: Sequence[int],
     rejects: dict[int, Why],
 ) -> Sequence[Any]:
-    if (how := _TYPES.get(column.type)) is None:
-        raise DataError(
-            f"column {name!a} is of type {column.sql}, which cannot be loaded into",
-            meaning="nothing of this batch was loaded",
-            next_step="make it text or jsonb, or leave the field out in the task that makes"
-            " the batch; then resume",
-        )
+    how = _TYPES[column.type]
     types = set(map(type, values))
     there = [value for value in values if value is not None] if _NULL in types else values
     if types <= {how.plain, _NULL} and how.all_fine(there, column):
@@ -140,11 +162,8 @@ def _refuse(value: Value, column: Column, becomes: str = "") -> NoReturn:
     raise UnstorableError("type", f"{shown(value)} {changed} its {column.sql} column")
 
 
-_BITS: Final = {"int2": 15, "int4": 31, "int8": 63}
-
-
 def _all_in_range(values: Sequence[int], column: Column) -> bool:
-    limit = 1 << _BITS[column.type]
+    limit = 1 << BITS[column.type]
     return not values or (min(values) >= -limit and max(values) < limit)
 
 
