@@ -3,6 +3,7 @@ Where records are loaded, by the scheme of an address.
 
     open_destination     an address and a table, to a Destination
     check_address        what can be told of an address without opening or importing anything
+    import_library       what opening it will import
 
     sqlite:///name.db    beside the machine: relative to `base_dir`
     sqlite:////abs.db    absolute
@@ -15,6 +16,8 @@ Where records are loaded, by the scheme of an address.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
@@ -27,7 +30,15 @@ from statepipe.io.loads import Destination, Landed, LedgerRow, LoadBatch
 from statepipe.io.sqlite.destination import SqliteDestination
 from statepipe.suggest import did_you_mean
 
-__all__ = ["Destination", "Landed", "LedgerRow", "LoadBatch", "check_address", "open_destination"]
+__all__ = [
+    "Destination",
+    "Landed",
+    "LedgerRow",
+    "LoadBatch",
+    "check_address",
+    "import_library",
+    "open_destination",
+]
 
 _POSTGRES: Final = ("postgresql", "postgres")
 
@@ -39,6 +50,14 @@ _COMPRESSIONS: Final = {
 _FOLDERS: Final = tuple(_COMPRESSIONS)
 _HTTP: Final = ("http", "https")
 _SCHEMES: Final = ("sqlite", "duckdb", *_FOLDERS, *_POSTGRES, *_HTTP)
+
+#: Who speaks to what has a library of its own.
+_SPEAKERS: Final = {
+    "duckdb": "statepipe.io.duckdb.destination",
+    **dict.fromkeys(_FOLDERS, "statepipe.io.folders.destination"),
+    **dict.fromkeys(_POSTGRES, "statepipe.io.postgres.destination"),
+    **dict.fromkeys(_HTTP, "statepipe.io.rest.destination"),
+}
 
 
 class _Table(NamedTuple):
@@ -127,6 +146,21 @@ def check_address(to: str, *, key: tuple[str, ...] = (), adds: bool | None = Non
         _check_files(scheme, key=key, adds=adds)
     elif scheme not in {*_POSTGRES, *_HTTP}:
         _path(scheme, rest, name=to)
+
+
+def import_library(to: str) -> None:
+    """
+    Import what opening `to` will import; whatever is wrong is for the one who opens it to say.
+
+    A secret in a file is not read: it may be one that can be read once.
+    """
+    if to.startswith("file:"):
+        return
+    with suppress(ImportError, DefinitionError):
+        address = secrets.resolve(to) if secrets.is_reference(to) else to
+        scheme, _ = _parts(address, name=to)
+        if scheme in _SPEAKERS:
+            import_module(_SPEAKERS[scheme])
 
 
 def _parts(address: str, *, name: str) -> tuple[str, str]:

@@ -1,7 +1,6 @@
 """Worker processes that will share a state get ready before it begins."""
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +8,7 @@ import pytest
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.runtime.driving.pools import Pools
+from statepipe.runtime.driving.pools import Needs, Pools
 
 _MACHINE: Final = """\
 machine = "numbers"
@@ -17,7 +16,12 @@ version = 1
 
 extract  = "numbers_:{source}"
 validate = {{ contract = "number.json", parallel = {parallel}, executor = "{executor}" }}
-load     = {{ to = "sqlite:///out.db", table = "numbers" }}
+
+[load]
+to = "sqlite:///out.db"
+table = "numbers"
+parallel = {parallel}
+executor = "{executor}"
 """
 
 _FUNCTIONS: Final = """\
@@ -36,7 +40,7 @@ def tables(task):
         yield Batch(pyarrow.Table.from_pylist(batch.records))
 """
 
-TASKS: Final = ["statepipe.runtime.tasks.attempts", "jsonschema_rs"]
+TASKS: Final = ["statepipe.runtime.tasks.attempts", "jsonschema_rs", "sqlite:///out.db"]
 TABLES: Final = ["statepipe.io.columnar", "statepipe.io.arrowcells"]
 
 
@@ -52,9 +56,10 @@ class Noting(Pools):
         super().__init__(processes=2)
         self.asked: list[str] = []
 
-    def make_ready(self, modules: Iterable[str]) -> None:
+    def make_ready(self, needs: Needs) -> None:
         """Note it."""
-        self.asked += [each for each in modules if each not in self.asked]
+        needed = [*needs.modules, *needs.addresses]
+        self.asked += [each for each in needed if each not in self.asked]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +95,7 @@ def test_a_worker_without_a_call_imports_what_will_be_needed() -> None:
     """It serves the next call; a module that is not there stops nobody."""
     pools = Pools(processes=1)
 
-    pools.make_ready(["no.such.module", "colorsys"])
+    pools.make_ready(Needs(["no.such.module", "colorsys"]))
 
     executor = pools.get("process")
     assert executor.submit(is_imported, "colorsys").result() is True
@@ -103,9 +108,36 @@ def test_nobody_gets_ready_where_all_have_calls() -> None:
     pools = Pools(processes=1)
     pools.busy["process"] = 1
 
-    pools.make_ready(["colorsys"])
+    pools.make_ready(Needs(["colorsys"]))
 
     pools.busy["process"] = 0
     executor = pools.get("process")
     assert executor.submit(is_imported, "colorsys").result() is False
+    executor.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("address", "value", "imported"),
+    [
+        ("jsonl:///lake", "", True),
+        ("env:LAKE", "jsonl:///lake", True),
+        ("env:LAKE", "", False),
+        ("env:LAKE", "nowhere", False),
+        ("file:{file}", "jsonl:///lake", False),
+    ],
+)
+def test_who_speaks_to_a_destination_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, value: str, *, imported: bool
+) -> None:
+    """As far as it is known without reading a file; what is wrong is not said here."""
+    monkeypatch.setenv("LAKE", value)
+    file = tmp_path / "address"
+    file.write_text(value)
+    pools = Pools(processes=1)
+
+    pools.make_ready(Needs(addresses=[address.format(file=file)]))
+
+    executor = pools.get("process")
+    speaker = "statepipe.io.folders.destination"
+    assert executor.submit(is_imported, speaker).result() is imported
     executor.shutdown()

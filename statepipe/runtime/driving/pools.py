@@ -6,16 +6,29 @@ counts from the moment a task begins and not from the moment it began to queue.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from statepipe.policy import ExecutorKind
 from statepipe.runtime.executors.inline import InlineExecutor
 from statepipe.runtime.executors.process import ProcessExecutor
-from statepipe.runtime.executors.readying import import_all
+from statepipe.runtime.executors.readying import get_ready
 from statepipe.runtime.executors.thread import ThreadExecutor
 from statepipe.runtime.output import streams
+
+
+class Needs(NamedTuple):
+    """
+    What a worker process should import before it has a call.
+
+    Attributes:
+        modules: By name.
+        addresses: Of destinations: what speaks to them.
+    """
+
+    modules: Sequence[str] = ()
+    addresses: Sequence[str] = ()
 
 
 class Pool(Protocol):
@@ -55,12 +68,13 @@ class Pools:
         """Return True if a call would begin at once."""
         return self.busy[kind] < self.slots[kind]
 
-    def make_ready(self, modules: Iterable[str]) -> None:
+    def make_ready(self, needs: Needs) -> None:
         """Let a worker process that has nothing to do import these; each once, by one of them."""
-        fresh = [module for module in modules if module not in self._ready]
-        if fresh and self.has_room("process"):
-            self._ready.update(fresh)
-            self.get("process").submit(import_all, *fresh)
+        modules = [each for each in needs.modules if each not in self._ready]
+        addresses = [each for each in needs.addresses if each not in self._ready]
+        if (modules or addresses) and self.has_room("process"):
+            self._ready.update(modules, addresses)
+            self.get("process").submit(get_ready, modules, addresses)
 
     def get(self, kind: ExecutorKind) -> Pool:
         """Return the executor of this kind."""
