@@ -7,6 +7,8 @@ import pytest
 
 from statepipe.sqlite import sqlite3
 from statepipe.store import liveness
+from statepipe.store.file.connection import Store
+from statepipe.store.liveness import Worker
 from statepipe.store.walk import workers
 from statepipe.store.walk.workers import Identity
 from statepipe.testing import ManualClock
@@ -125,6 +127,27 @@ def test_a_worker_that_renews_while_it_is_judged_is_kept(tmp_path: Path) -> None
     assert late.n in {worker.n for worker in liveness.workers(store.connection)}
 
 
+def test_a_worker_that_was_forgotten_comes_back_with_a_beat_it_never_had(tmp_path: Path) -> None:
+    """Or who judged it before would void what it holds since: it is known by number and beat."""
+    clock = ManualClock()
+    store = stores.opened(tmp_path, clock)
+    late = stores.registered(store, lease_ms=1_000)
+    beats = {late.beat}
+    for _ in range(2):
+        for _ in range(3):
+            workers.renew(store, late)
+            beats.add(_beat_of(store, late))
+        stores.registered(store)
+        clock.advance(1_000)
+        stores.registered(store)
+        assert late.n not in {worker.n for worker in liveness.workers(store.connection)}
+
+        workers.renew(store, late)
+
+        assert _beat_of(store, late) not in beats
+        beats.add(_beat_of(store, late))
+
+
 def test_a_row_is_as_strict_as_its_columns(tmp_path: Path) -> None:
     """No worker without a process, no lease without an end."""
     store = stores.opened(tmp_path)
@@ -137,3 +160,7 @@ def test_a_row_is_as_strict_as_its_columns(tmp_path: Path) -> None:
         except sqlite3.IntegrityError:
             continue
         raise AssertionError(change)
+
+
+def _beat_of(store: Store, worker: Worker) -> int:
+    return next(each.beat for each in liveness.workers(store.connection) if each.n == worker.n)

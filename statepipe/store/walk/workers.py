@@ -20,12 +20,17 @@ from statepipe.store.metrics.counters import Counters
 
 LEASE_MS = 30_000
 
-_REGISTER = """
-INSERT INTO worker (name, host, pid, pid_started, pid_space, boot_id, lease_ms, deadline_boot_ms,
-                    started_at_ms, slots, serves)
-VALUES (:name, :host, :pid, :pid_started, :pid_space, :boot_id, :lease_ms, :deadline_boot_ms,
-        :now_ms, :slots, :serves)
-"""
+# Whoever was found dead is known by its number and its beat. A row that comes back after it was
+# forgotten must therefore have a beat that it never had: one above all that are there. That is
+# enough, because a row goes only with a new one in the same transaction, whose beat is higher.
+_NEW_BEAT = "(SELECT coalesce(max(beat), -1) + 1 FROM worker)"
+
+_REGISTER = f"""
+INSERT INTO worker (name, host, pid, pid_started, pid_space, boot_id, lease_ms, beat,
+                    deadline_boot_ms, started_at_ms, slots, serves)
+VALUES (:name, :host, :pid, :pid_started, :pid_space, :boot_id, :lease_ms, {_NEW_BEAT},
+        :deadline_boot_ms, :now_ms, :slots, :serves)
+"""  # noqa: S608  (our own words)
 
 # Never of one whose slots are still to be judged (`presence.py`). Nor of the highest number,
 # which the next worker would be given again while this one, that only slept, still believes
@@ -40,15 +45,15 @@ DELETE FROM worker
 """
 
 # A worker that slept for longer than its lease may have been forgotten meanwhile.
-_RENEW = """
+_RENEW = f"""
 INSERT INTO worker (n, name, host, pid, pid_started, pid_space, boot_id, lease_ms, beat,
                     deadline_boot_ms, started_at_ms, slots, serves)
-VALUES (:n, :name, :host, :pid, :pid_started, :pid_space, :boot_id, :lease_ms, :beat,
+VALUES (:n, :name, :host, :pid, :pid_started, :pid_space, :boot_id, :lease_ms, {_NEW_BEAT},
         :deadline_boot_ms, :started_at_ms, :slots, :serves)
     ON CONFLICT (n) DO UPDATE
    SET beat             = worker.beat + 1,
        deadline_boot_ms = excluded.deadline_boot_ms
-"""
+"""  # noqa: S608  (our own words)
 
 _STOP = "UPDATE worker SET stopped_at_ms = ? WHERE n = ?"
 
