@@ -332,7 +332,7 @@ def _changed(reader: Reader, name: str, given: Mapping[str, Any]) -> str:
     catalog = Catalog(config := config_here())
     with reader.moment() as connection:
         found = lookup.find_instance(connection, name)
-        before, partition = lookup.params_of(connection, found.n)
+        before, partition = lookup.params_of(connection, found)
     now = changed(
         catalog,
         found.machine,

@@ -7,7 +7,7 @@ import pytest
 
 from statepipe.config import load_config
 from statepipe.engine import Engine
-from statepipe.errors import Refused, Throttled
+from statepipe.errors import NotFound, Refused, Throttled
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
@@ -15,7 +15,8 @@ from statepipe.machine.states.tasks import Run
 from statepipe.model import Task
 from statepipe.runtime.reasons.standing import reasons
 from statepipe.runtime.reasons.story import told
-from statepipe.runtime.steering.lateness import deadline_of
+from statepipe.runtime.steering.lateness import deadline_of, refuse_late
+from statepipe.store.care.prune import Which, prune
 from statepipe.store.questions.evidence import evidence
 from statepipe.store.reading import Reader
 from statepipe.testing import ManualClock, violations
@@ -109,6 +110,29 @@ def test_a_paused_one_is_not_taken_back_by_an_unpause(tmp_path: Path) -> None:
         engine.unpause("i")
         with pytest.raises(Refused, match="is ready, not paused"):
             engine.unpause("i")
+    assert violations(late.config.store) == []
+
+
+@pytest.mark.parametrize("params", [None, {"day": "2013-02-08"}])
+def test_one_that_is_pruned_while_it_is_looked_at_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: dict[str, str] | None
+) -> None:
+    """In the moment between where it stands and what else is asked of it, with or without --set."""
+    late = Late(tmp_path, machine())
+    broken.add("i")
+    with late.engine() as engine:
+        engine.create("m", instance_id="i")
+        assert engine.run(["i"]) == {"i": "failed"}
+
+    with late.engine() as engine:
+        found = engine._find("i")
+        which = Which(before_ms=late.clock.now_ms(), statuses=("failed",))
+        assert sum(prune(engine._store, engine._stage, which)) == 1
+        monkeypatch.setattr(engine, "_find", lambda _: found)  # as it stood a moment ago
+        with pytest.raises(NotFound, match="there is no instance 'i' in this store"):
+            engine.resume(["i"], params=params)
+        with pytest.raises(NotFound, match="there is no instance 'i' in this store"):
+            refuse_late(engine._store, found, deadline_ms=HOUR_MS)
     assert violations(late.config.store) == []
 
 

@@ -45,7 +45,7 @@ def refuse_late(store: Store, found: Found, *, deadline_ms: int | None) -> None:
     """
     if deadline_ms is None or found.is_being_cancelled:
         return
-    created_at_ms = lookup.created_at_ms(store.connection, found.n)
+    created_at_ms = lookup.created_at_ms(store.connection, found)
     refusal = lateness(
         found.id,
         found.machine,

@@ -47,7 +47,7 @@ def setting(
     store: Store, catalog: Catalog, found: Found, given: Mapping[str, Any], *, sharing: Sharing
 ) -> Setting:
     """Return what becomes of the parameters of an instance, now; raises as `changed`."""
-    before, partition = lookup.params_of(store.connection, found.n)
+    before, partition = lookup.params_of(store.connection, found)
     return changed(
         catalog,
         found.machine,

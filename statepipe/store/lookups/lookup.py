@@ -3,7 +3,7 @@ The few questions the engine asks of its own connection; reports are in `reading
 """
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from statepipe.errors import Fenced
 from statepipe.model import Status
@@ -90,17 +90,25 @@ def facts(connection: sqlite3.Connection, n: int, *, first: int = 1, limit: int 
     return [Fact(*row) for row in found]
 
 
-def params_of(connection: sqlite3.Connection, n: int) -> tuple[bytes, str | None]:
-    """Return an instance's parameters, encoded, and the key of the partition that it is."""
-    sql = "SELECT params, partition FROM instance WHERE n = ?"
-    params, partition = connection.execute(sql, (n,)).fetchone()
+def params_of(connection: sqlite3.Connection, found: Found) -> tuple[bytes, str | None]:
+    """
+    Return an instance's parameters, encoded, and the key of the partition that it is.
+
+    Raises:
+        NotFound: It was pruned since it was found.
+    """
+    params, partition = _still(connection, found, "params, partition")
     return params, partition
 
 
-def created_at_ms(connection: sqlite3.Connection, n: int) -> int:
-    """Return when an instance was created (UTC)."""
-    sql = "SELECT created_at_ms FROM instance WHERE n = ?"
-    at_ms: int = connection.execute(sql, (n,)).fetchone()[0]
+def created_at_ms(connection: sqlite3.Connection, found: Found) -> int:
+    """
+    Return when an instance was created (UTC).
+
+    Raises:
+        NotFound: It was pruned since it was found.
+    """
+    at_ms: int = _still(connection, found, "created_at_ms")[0]
     return at_ms
 
 
@@ -165,3 +173,12 @@ SELECT d.machine, count(*)
  GROUP BY d.machine
 """  # noqa: S608  (our own numbers)
     return dict(connection.execute(sql).fetchall())
+
+
+def _still(connection: sqlite3.Connection, found: Found, columns: str) -> tuple[Any, ...]:
+    """Return columns of an instance that was there a moment ago."""
+    sql = f"SELECT {columns} FROM instance WHERE n = ?"  # noqa: S608  (our own names)
+    row: tuple[Any, ...] | None = connection.execute(sql, (found.n,)).fetchone()
+    if row is None:
+        raise not_found(found.id)
+    return row
