@@ -142,6 +142,33 @@ def test_the_preview_counts_what_is_in_quarantine(scene: Scene) -> None:
     ]
 
 
+def test_the_preview_counts_what_parts_have_staged_and_rejected(scene: Scene) -> None:
+    """They go with the whole: its own bytes are 1 and 2, those of its two parts 4, 8, 16 and 32."""
+    whole, *parts, _ = stores.created(scene.store, "whole", "part", "other", "alone")
+    with scene.store.write() as connection:
+        for shift, n in enumerate((whole, *parts)):
+            for table, columns, values, bytes_ in (
+                ("batch", ", format, read", ", 'msgpack', 0", 1 << 2 * shift),
+                ("reject", ", reasons", ", '{}'", 2 << 2 * shift),
+            ):
+                connection.execute(
+                    f"INSERT INTO {table} (instance, generation, state, visit, task, number, epoch,"
+                    f" records, bytes, sha256, body{columns}) VALUES (?, 1, 's0', 1, 's0', 0, 1, 3,"
+                    f" ?, zeroblob(32), x'00'{values})",
+                    (n, bytes_),
+                )
+        connection.execute(
+            "UPDATE instance SET seq = seq + 1, status = 'cancelled', finished_at_ms = 1,"
+            " root = iif(n > ?1, ?1, NULL) WHERE n BETWEEN ?1 AND ?1 + 2",
+            (whole,),
+        )
+
+    which = Which(before_ms=EVER, statuses=("cancelled",))
+    assert prune.prunable(scene.store.connection, which, clock=scene.store.clock) == [
+        Prunable("m", "cancelled", 1, 9, 63)
+    ]
+
+
 def test_an_id_that_was_pruned_is_not_given_again(scene: Scene) -> None:
     """The destination's ledger would take the new one's batches for loaded."""
     scene.prune(Which(before_ms=EVER))

@@ -67,11 +67,15 @@ _WHOLE: Final = f"""{_PRUNABLE}
                                                 FROM json_each(:gone)))
 """  # noqa: S608 our own names
 
+_WITH_PARTS: Final = """
+IN (SELECT instance.n UNION ALL SELECT part.n FROM instance part WHERE part.root = instance.n)
+"""
+
 _COUNT: Final = f"""
 SELECT status, count(*),
-       coalesce(sum((SELECT sum(records) FROM reject r WHERE r.instance = instance.n)), 0),
-       coalesce(sum((SELECT sum(bytes) FROM reject r WHERE r.instance = instance.n)), 0)
-       + coalesce(sum((SELECT sum(bytes) FROM batch b WHERE b.instance = instance.n)), 0)
+       coalesce(sum((SELECT sum(records) FROM reject r WHERE r.instance {_WITH_PARTS})), 0),
+       coalesce(sum((SELECT sum(bytes) FROM reject r WHERE r.instance {_WITH_PARTS})), 0)
+       + coalesce(sum((SELECT sum(bytes) FROM batch b WHERE b.instance {_WITH_PARTS})), 0)
   FROM instance {_WHOLE}
  GROUP BY status
 """  # noqa: S608 our own names
@@ -161,7 +165,12 @@ class Which:
 
 
 class Prunable(NamedTuple):
-    """How many instances of a machine, rejected records in quarantine, and bytes staged."""
+    """
+    How many instances of a machine, rejected records in quarantine, and bytes staged.
+
+    What does part of an instance's work goes with it: its records and bytes are counted as that
+    one's, and it is no instance of its own here.
+    """
 
     machine: str
     status: str
