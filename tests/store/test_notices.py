@@ -300,6 +300,32 @@ def test_old_notices_go_and_those_that_wait_for_nobody_are_given_up(
     assert store.connection.total_changes == before, "nothing to do costs no commit"
 
 
+def test_who_slept_while_its_notice_was_deleted_ends_no_other_one(
+    store: Store, clock: ManualClock
+) -> None:
+    """Its number is not given again, nor the key of a summary, which is made of a number."""
+    put(store, notice("slept", at_ms=clock.now_ms()))
+    sleeper = take(store)
+    assert sleeper is not None
+    for age_ms in (KEPT_MS, KEPT_MS + 1):
+        clock.advance(age_ms + 1)
+        notices.sweep(store)
+    assert rows(store, "key, outcome") == [("slept", "given up")], "the newest stays"
+    before = store.connection.total_changes
+    notices.sweep(store)
+    assert store.connection.total_changes == before, "and costs no commit"
+
+    put(store, notice("new", at_ms=clock.now_ms()))
+    notices.sweep(store)
+    assert rows(store, "key") == [("new",)]
+    notices.sent(store, sleeper)
+    notices.give_up(store, sleeper, error="no")
+    notices.failed(store, sleeper, error="no", next_at_ms=clock.now_ms() + HOUR_MS)
+
+    assert rows(store) == [("new", 0, None, None)]
+    assert sent(store, 1) == ["new"]
+
+
 def test_the_newest_are_listed_first_and_only_those_that_wait_if_asked(store: Store) -> None:
     """What people see."""
     put(store, notice("a"), notice("b"), notice("c"))

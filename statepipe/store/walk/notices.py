@@ -130,10 +130,18 @@ UPDATE notice
    AND (next_at_ms <= :now_ms OR next_at_ms > :now_ms + :ahead_ms)
 """
 
-_FORGET = """
-DELETE FROM notice
- WHERE n IN (SELECT n FROM notice WHERE done_at_ms < :before_ms LIMIT :limit)
+# Never the highest number, which the next notice would be given again while a process that took
+# this one, and slept, still believes that it is its own to send.
+_OLD = """
+SELECT n FROM notice WHERE done_at_ms < :before_ms AND n < (SELECT max(n) FROM notice)
 """
+
+_FORGET = f"DELETE FROM notice WHERE n IN ({_OLD} LIMIT :limit)"  # noqa: S608  (our own words)
+
+_TOO_OLD = f"""
+SELECT 1 WHERE EXISTS ({_OLD})
+    OR EXISTS (SELECT 1 FROM notice WHERE done_at_ms IS NULL AND at_ms < :before_ms)
+"""  # noqa: S608  (our own words)
 
 _OUTDATED = "SELECT target, count(*) FROM notice WHERE done_at_ms IS NULL AND at_ms < ? GROUP BY 1"
 
@@ -278,12 +286,10 @@ def give_up(store: Store, taken: Taken, *, error: str) -> None:
 
 
 def sweep(store: Store) -> None:
-    """Delete notices that were done with long ago, and give up those that wait for nobody."""
+    """Delete what was done with long ago, but the newest; give up what waits for nobody."""
     now_ms = store.clock.now_ms()
     facts = {"now_ms": now_ms, "before_ms": now_ms - KEPT_MS, "limit": _SWEPT_MAX}
-    old = "SELECT 1 FROM notice WHERE done_at_ms < ?1 UNION ALL"
-    older = "SELECT 1 FROM notice WHERE done_at_ms IS NULL AND at_ms < ?1 LIMIT 1"
-    if not store.connection.execute(f"{old} {older}", (facts["before_ms"],)).fetchone():
+    if not store.connection.execute(_TOO_OLD, facts).fetchone():
         return
     with store.write() as connection:
         outdated = connection.execute(_OUTDATED, (facts["before_ms"],)).fetchall()
