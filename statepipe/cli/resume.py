@@ -130,8 +130,7 @@ def resume(  # noqa: PLR0913  (one argument an option)
     if dry_run:
         _say_first(wanted if bulk else ids, given)
         return 0
-    if bulk:
-        ids = _agreed(wanted, given, yes=yes)
+    ids = _agreed(wanted, given, yes=yes) if bulk else tuple(dict.fromkeys(ids))
     if not ids:
         return _nothing_to_resume()
     # Here, because a preview must not wait for the engine to be imported.
@@ -144,14 +143,16 @@ def resume(  # noqa: PLR0913  (one argument an option)
             reason=reason,
             definition=definition,
             params=given,
-            on_refusal=(lambda _, error: refused.append(error)) if bulk else None,
+            on_refusal=lambda _, error: refused.append(error),
         )
-        statuses = {} if canary is None else take_back(ids[:canary])
+        if not bulk:  # all of them, before the first goes on
+            drivers.engine.refuse(ids, definition=definition, params=given)
+        statuses = {} if canary is None else take_back(ids[:canary], together=not bulk)
         left = ids[canary or 0 :]
         if refused or any(status != Status.DONE for status in statuses.values()):
             drivers.out.note(f"the canary did not end well; {len(left):,} are left as they are")
         else:
-            statuses |= take_back(left)
+            statuses |= take_back(left, together=not (bulk or statuses))
         return _reported(drivers, statuses, refused)
 
 

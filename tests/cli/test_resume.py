@@ -1,9 +1,13 @@
 """resume, cancel, pause, rewind: they say what they would do, and do no more."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from statepipe.cli.shared import driving
+from statepipe.errors import Busy
+from statepipe.store.walk import resuming
 from tests.cli.project import Project
 
 
@@ -76,6 +80,50 @@ def test_a_canary_that_fails_keeps_the_rest_as_they_are(failed: Project) -> None
     assert "the canary did not end well; 1 are left as they are" in said.err
     rows = failed.call("history", "two", "-o", "json").json
     assert "resume" not in [row["kind"] for row in rows]
+
+
+@pytest.mark.parametrize("portion", [1, 200])
+@pytest.mark.parametrize("canary", [(), ("--canary", "1")])
+def test_all_that_are_named_are_looked_at_before_the_first_goes_on(
+    failed: Project, monkeypatch: pytest.MonkeyPatch, portion: int, canary: tuple[str, ...]
+) -> None:
+    """Neither a canary nor the first of many is resumed if one of them cannot be."""
+    monkeypatch.setattr(driving, "DRIVEN_AT_ONCE_MAX", portion)
+    failed.call("run", "numbers", "--id", "fine")
+    before = failed.call("history", "one", "-o", "json").json
+
+    said = failed.call("resume", "one", "two", "fine", *canary)
+
+    assert said.code == 2
+    assert "'fine' is done" in said.err
+    assert "nothing was changed" in said.err
+    assert failed.call("history", "one", "-o", "json").json == before
+
+
+@pytest.mark.parametrize("canary", [(), ("--canary", "1")])
+def test_what_others_took_meanwhile_keeps_back_none_of_those_that_are_named(
+    failed: Project, monkeypatch: pytest.MonkeyPatch, canary: tuple[str, ...]
+) -> None:
+    """Once the first is resumed the rest goes on, and the one that is left is said at the end."""
+    monkeypatch.setattr(driving, "DRIVEN_AT_ONCE_MAX", 1)
+    failed.break_it()
+    failed.call("run", "numbers", "--id", "three")
+    failed.mend_it()
+    claim = resuming.claim_resume
+
+    def claiming(*args: Any, instance_id: str, **kwargs: Any) -> Any:  # noqa: ANN401  (passed on as it is)
+        if instance_id == "two":
+            raise Busy("two is driven", meaning="nothing was changed", next_step="wait")
+        return claim(*args, instance_id=instance_id, **kwargs)
+
+    monkeypatch.setattr(resuming, "claim_resume", claiming)
+    said = failed.call("resume", "one", "one", "two", "three", *canary)
+
+    assert said.code == 75
+    assert "1 instance left as they are, for example: two is driven" in said.err
+    listed = failed.call("ls", "--all", "-o", "json").json
+    statuses = {each["id"]: each["status"] for each in listed}
+    assert statuses == {"one": "done", "two": "failed", "three": "done"}
 
 
 def test_a_changed_machine_is_refused_and_says_what_changed(failed: Project) -> None:

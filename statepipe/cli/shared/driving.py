@@ -130,16 +130,26 @@ class Drivers:
         reason: str | None,
         definition: Adopt,
         params: Mapping[str, Any] | None,
-        on_refusal: Callable[[str, StatepipeError], None] | None,
+        on_refusal: Callable[[str, StatepipeError], None],
+        together: bool,
     ) -> dict[str, str]:
-        """Resume instances, some at a time; return the statuses of those that were reached."""
+        """
+        Resume instances, some at a time; return the statuses of those that were reached.
+
+        `on_refusal` is told of one that cannot be resumed, while the others are. If they are to
+        begin `together`, a refusal before the first of them has been resumed is raised instead.
+        """
         statuses: dict[str, str] = {}
         for start in range(0, len(ids), DRIVEN_AT_ONCE_MAX):
             if self.is_stopped:
                 break
             some = ids[start : start + DRIVEN_AT_ONCE_MAX]
             statuses |= self.engine.resume(
-                some, reason=reason, definition=definition, params=params, on_refusal=on_refusal
+                some,
+                reason=reason,
+                definition=definition,
+                params=params,
+                on_refusal=None if together and not start else on_refusal,
             )
         return statuses
 

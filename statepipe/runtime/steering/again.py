@@ -2,6 +2,7 @@
 The part of an engine by which something is done once more.
 
     Again.resume    takes unfinished instances back to work, and drives them
+    Again.refuse    raises what a resume of some would
     Again.retry     the same for one task of one
     Again.rewind    puts an instance back into an earlier state; `run` or a worker drives it
     Again.replay    makes instances of what was rejected; likewise
@@ -97,8 +98,7 @@ class Again(ABC):
         """
         ids = tuple(dict.fromkeys(ids))
         if on_refusal is None:
-            for each in ids:
-                self._refuse(each, definition=definition, params=params)
+            self.refuse(ids, definition=definition, params=params)
         taken: list[Found] = []
         for each in ids:
             try:
@@ -111,6 +111,18 @@ class Again(ABC):
                 on_refusal(each, error)
         return self._drive(taken)
 
+    def refuse(
+        self,
+        ids: Sequence[str],
+        *,
+        definition: Adopt = "pinned",
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Raise what `resume` would of the first of `ids` that it refuses; change nothing."""
+        for each in ids:
+            self._ahead(each, definition=definition, params=params)
+            resuming.refuse_resume(self._store, self._driver.worker, each)
+
     def retry(self, instance_id: str, part_id: str, *, reason: str | None = None) -> dict[str, str]:
         """
         Let one that does part of an instance's work go on, and the instance, if that failed.
@@ -118,10 +130,10 @@ class Again(ABC):
         The others that do part of it stay as they are. Drives and raises as `resume`.
         """
         whole = self._same_definition(self._find(instance_id), adopt="pinned")
-        self._refuse(part_id)
+        self.refuse([part_id])
         if whole.status == Status.READY:
             return self._drive([whole, self._take_back(part_id, reason=reason)])
-        self._refuse(instance_id)
+        self.refuse([instance_id])
         taken = [self._take_back(part_id, reason=reason)]
         try:
             taken.append(self._take_back(instance_id, reason=reason, alone=True))
@@ -157,17 +169,6 @@ class Again(ABC):
         return [each.id for each in made]
 
     # Inside
-
-    def _refuse(
-        self,
-        instance_id: str,
-        *,
-        definition: Adopt = "pinned",
-        params: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Raise what `_take_back` would, and change nothing."""
-        self._ahead(instance_id, definition=definition, params=params)
-        resuming.refuse_resume(self._store, self._driver.worker, instance_id)
 
     def _take_back(
         self,
