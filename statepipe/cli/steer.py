@@ -42,7 +42,12 @@ _YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
     ],
 )
 @click.argument("instance", metavar="[ID]", required=False, callback=instance_id)
-@click.option("--group", metavar="ID", callback=instance_id, help="All partitions of this group.")
+@click.option(
+    "--group",
+    metavar="ID",
+    callback=instance_id,
+    help="All partitions of this group that have not ended; not those that failed.",
+)
 @_REASON
 @_DRY_RUN
 @_YES
@@ -106,14 +111,17 @@ def _cancel_and_clean(found: Inspection, *, reason: str | None) -> tuple[bool, s
 def _cancel_group(group: str, *, reason: str | None, dry_run: bool, yes: bool) -> None:
     with open_reader() as reader:
         found = reader.group(group)
-    unfinished = unfinished_of(found)
+    unfinished, failed = unfinished_of(found), found.standings.get(Status.FAILED, 0)
+    one_by_one = f"statepipe ls --group {shown_id(group)} --failed   # then: statepipe cancel ID"
     if not unfinished:
+        left = f"; {plural(failed, 'partition')} failed, each cancelled by its own id"
         raise Refused(
             f"no partition of group {group!r} is unfinished; it is {found.group.status}",
-            meaning="nothing was changed",
-            next_step=f"statepipe inspect {shown_id(group)}",
+            meaning=f"nothing was changed{left if failed else ''}",
+            next_step=one_by_one if failed else f"statepipe inspect {shown_id(group)}",
         )
     what = f"cancel {plural(unfinished, 'partition')} of {group}"
+    what += f", and leave {failed:,} that failed" if failed else ""
     if _only_said(what, dry_run=dry_run):
         return
     confirm(f"{what}?", yes=yes, again=f"statepipe cancel --group {shown_id(group)} --yes")
@@ -126,7 +134,8 @@ def _cancel_group(group: str, *, reason: str | None, dry_run: bool, yes: bool) -
         return
     said = f"{plural(cancelled, 'partition')} cancelled"
     said += f", the drivers of {asked:,} were asked to" if asked else ""
-    out.say(f"{said}   next: statepipe inspect {shown_id(group)}")
+    said += f"; {failed:,} that failed before left as they are" if failed else ""
+    out.say(f"{said}   next: {one_by_one if failed else f'statepipe inspect {shown_id(group)}'}")
 
 
 @command(

@@ -161,6 +161,28 @@ def test_a_group_is_cancelled_after_a_yes_and_taken_back(project: Project) -> No
     assert project.call("resume", "--group", "numbers-1..3").code == 0
 
 
+def test_a_group_is_cancelled_without_those_that_failed_and_it_says_so(project: Project) -> None:
+    """They have ended: each is cancelled by its own id, and what leads there is said."""
+    tolerating(project, "1")
+    project.call("start", "numbers", "--partition", "1..3")
+    project.break_it()
+    project.call("resume", "numbers-1..3/3")
+    leads = "statepipe ls --group numbers-1..3 --failed   # then: statepipe cancel ID"
+
+    tried = project.call("cancel", "--group", "numbers-1..3", "--dry-run")
+    sure = project.call("cancel", "--group", "numbers-1..3", "--yes")
+    again = project.call("cancel", "--group", "numbers-1..3", "--yes")
+
+    assert "would cancel 2 partitions of numbers-1..3, and leave 1 that failed" in tried.out
+    assert sure.out == (
+        f"2 partitions cancelled; 1 that failed before left as they are   next: {leads}\n"
+    )
+    assert "nothing was changed; 1 partition failed, each cancelled by its own id" in again.err
+    assert leads in again.err
+    assert project.call("inspect", "numbers-1..3/3", "-o", "json").json["status"] == "failed"
+    assert project.call("cancel", "numbers-1..3/3", "--yes").code == 0
+
+
 def test_one_at_a_time_is_one_at_a_time(project: Project) -> None:
     """In the journal each partition ends before the next one is claimed."""
     project.call("run", "numbers", "--partition", "1..4", "--max-parallel", "1", "--quiet")
