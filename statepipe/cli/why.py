@@ -13,14 +13,16 @@ from statepipe.cli.shared.places import open_reader
 from statepipe.cli.shared.render import Output, age, escape, first_line, moment, shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
-from statepipe.errors import Refused
+from statepipe.errors import NotFound, Refused
 from statepipe.model import Status
 from statepipe.runtime.reasons.reason import Reason
 from statepipe.runtime.reasons.standing import reasons
 from statepipe.runtime.reasons.states import of_state
 from statepipe.runtime.reasons.story import told
 from statepipe.runtime.steering.outlook import outlook
+from statepipe.store.lookups.triggers import listed
 from statepipe.store.questions.evidence import Evidence, Excerpt, Row, evidence
+from statepipe.store.reading import Reader
 from statepipe.units import plural
 
 #: How many moves of the story people are shown, the newest; JSON has more of them.
@@ -44,7 +46,12 @@ def why(*, instance: str, state: str | None) -> None:
     """Say why an instance is where it is, from what the store has seen; then what to type."""
     out = Session.current().out()
     with open_reader() as reader:
-        known = evidence(reader, instance, state=state)
+        try:
+            known = evidence(reader, instance, state=state)
+        except NotFound as error:
+            if (of_trigger := _of_trigger(reader, instance)) is not None:
+                raise of_trigger from error
+            raise
     now_ms = SystemClock().now_ms()
     if state is None:
         said, journal = reasons(known, now_ms=now_ms), known.journal
@@ -57,6 +64,20 @@ def why(*, instance: str, state: str | None) -> None:
     _reasons(out, said, now_ms=now_ms)
     _story(out, journal, instance=known.found.id)
     _end(out, known, said)
+
+
+def _of_trigger(reader: Reader, name: str) -> NotFound | None:
+    """Return that a name is a trigger's, whose occasions are asked for otherwise; None if not."""
+    with reader.moment() as connection:
+        machines = [e.machine for e in listed(connection) if name == f"{e.machine}.{e.name}"]
+    if not machines:
+        return None
+    return NotFound(
+        f"{name!r} is a trigger, and no instance; what is due has none until it is decided upon",
+        meaning="nothing was changed",
+        next_step=f"statepipe triggers ls {machines[0]}"
+        "   # says what is due, and what it waits for",
+    )
 
 
 def _head(out: Output, known: Evidence) -> None:

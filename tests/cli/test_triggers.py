@@ -262,3 +262,21 @@ def test_triggers_that_are_gone_are_still_listed(orders: Project) -> None:
     assert {each["stands"] for each in listed(orders).values()} == {"gone"}
     assert "gone" in orders.call("triggers", "ls").out
     assert "no machine has triggers" in orders.call("triggers", "ls", "numbers").err
+
+
+def test_why_of_a_trigger_leads_to_what_its_occasions_wait_for(orders: Project) -> None:
+    """They have no instance that could be asked about; any other name is none."""
+    path = orders.root / "machines" / "orders.toml"
+    path.write_text(f"ready_max = 1\n{MACHINE}", encoding="utf-8")
+    orders.call("worker", "--until-idle")
+    orders.call("start", "orders")
+    orders.call("emit", "order-ready", "--key", "k")
+
+    said = orders.call("why", "orders.on_order")
+    other = orders.call("why", "orders.other")
+
+    assert (said.code, other.code) == (3, 3)
+    assert "'orders.on_order' is a trigger, and no instance" in said.err
+    assert "statepipe triggers ls orders   # says what is due, and what it waits for" in said.err
+    assert "there is no instance 'orders.other'" in other.err
+    assert "waits: the queue is full" in orders.call("triggers", "ls", "orders").out
