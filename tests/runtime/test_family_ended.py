@@ -9,7 +9,10 @@ from statepipe.machine.definition import State, Transition
 from statepipe.machine.states.taskgraph import Child, Graph
 from statepipe.machine.states.tasks import Run
 from statepipe.machine.states.waits import Wait
-from statepipe.model import Task
+from statepipe.model import Change, Task
+from statepipe.runtime.driving import cancelling
+from statepipe.runtime.driving.drive import Drive
+from statepipe.store.file.connection import Store
 from tests.runtime.families import THREAD, Scene, acting, machine_of, task, working
 
 SOON_S = 30
@@ -171,4 +174,44 @@ def test_a_failed_child_is_cleaned_alone_after_its_parent_went_on(tmp_path: Path
     assert scene.children() == {"i/work": "cancelled"}
     assert scene.ask("SELECT state FROM instance WHERE id = 'i'") == [("after",)]
     assert told.said == ["cleaned a"]
+    assert scene.sound()
+
+
+def test_a_kill_reaches_those_that_clean_up_if_their_parent_was_just_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever drives the parent asks them, as a kill does that finds it at rest."""
+    killed = threading.Event()
+
+    def broken(_: Task) -> None:
+        raise ValueError("broken")
+
+    def cleanup(_: Task) -> None:
+        assert killed.wait(SOON_S)
+
+    on_cancel = State(name="cancelling", task=Run(function=cleanup), settings=THREAD)
+    child = machine_of(acting("a", broken), name="child", on_cancel=on_cancel)
+    parent = machine_of(working(Child(machine="child")), on_cancel=Told().on_cancel)
+    scene = Scene(tmp_path, parent, child)
+    assert scene.run() == "failed"
+    turn = cancelling.turn
+
+    def kill_then_turn(drive: Drive, store: Store) -> Change | None:
+        if drive.id == "i" and drive.wish is None:
+            with scene.engine() as other:
+                assert not other.kill("i"), "it is driven"
+        return turn(drive, store)
+
+    def leave(drive: Drive, change: Change) -> None:
+        if (drive.id, change.event) == ("i", "kill"):
+            killed.set()
+
+    monkeypatch.setattr(cancelling, "turn", kill_then_turn)
+    scene.also = leave
+    with scene.engine() as engine:
+        assert engine.cancel("i", reason="enough")
+        engine.work(until_idle=True)
+
+    ends = "SELECT id, event FROM history WHERE kind = 'cancel' AND target = 'cancelled' ORDER BY 1"
+    assert scene.ask(ends) == [("i", "kill"), ("i/work", "kill")]
     assert scene.sound()

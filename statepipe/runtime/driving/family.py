@@ -46,6 +46,10 @@ from statepipe.terms import Terms
 from statepipe.units import format_duration
 from statepipe.wishes import KILL, Wish
 
+#: States in which others may work for an instance: one of several tasks, and `cancelling`, in
+#: which they clean up before it does.
+OTHERS_WORK: Final = frozenset({"children", "cancel"})
+
 #: Without a timeout the instance looks at its children so often, whatever wakes it.
 _LOOK_MS: Final = 24 * 3_600_000
 
@@ -104,6 +108,8 @@ def leaving(drive: Drive, change: Change, attachment: Attachment | None) -> Atta
     """Return what goes with `change`; if it leaves the state, the children are asked to stop."""
     if change.status == Status.READY and change.state == change.source:
         return attachment
+    if drive.part.work == "cancel" and change.event != KILL:
+        return attachment  # its on_cancel has run, and they had ended before that
     ends: Wish = "kill" if change.event == KILL else "cancel"
     stops: Wish = "pause" if change.status == Status.PAUSED else ends
     attachment = attachment or Attachment(drive.stay, drive.state)

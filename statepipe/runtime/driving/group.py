@@ -15,7 +15,7 @@ from statepipe.clock import Clock
 from statepipe.errors import StatepipeError
 from statepipe.model import Attachment, Change
 from statepipe.runtime.driving.drive import Drive
-from statepipe.runtime.driving.family import leaving
+from statepipe.runtime.driving.family import OTHERS_WORK, leaving
 from statepipe.runtime.driving.inbox import Finished, Question
 from statepipe.runtime.driving.permits import Permits
 from statepipe.runtime.output.capture import Outbox
@@ -71,7 +71,7 @@ class Group:
         """Let a change wait for the next commit."""
         assert not entry.drive.pending, "one change an instance: the second is decided after"
         entry.drive.pending = True
-        if entry.drive.part.work == "children":
+        if entry.drive.part.work in OTHERS_WORK:
             attachment = leaving(entry.drive, entry.change, attachment)
         if not self._entries:
             self._since_ms = self._clock.boot_ms()

@@ -340,7 +340,7 @@ class Loop:
     def _acknowledge(self, entry: Entry) -> None:
         drive, change, message = entry.drive, entry.change, entry.message
         detail, attempt = change.detail, drive.attempt + 1
-        if drive.part.work == "children":
+        if drive.part.work in family.OTHERS_WORK:
             self._asked = True
             self._agenda.look_again()
         drive.committed(change)
