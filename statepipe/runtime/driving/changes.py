@@ -310,13 +310,19 @@ def _given_up(drive: Drive, ended: Ended, *, kind: str) -> Detail:
     assert ended.failure is not None
     picture = sizing.after(drive, ended.failure)
     learned = None if picture is drive.picture else picture.write()
-    return _unchanged(drive, kind=kind)._replace(
+    return with_failure(_unchanged(drive, kind=kind), drive, ended, ended.failure)._replace(
         picture=drive.picture_bytes if learned is None else learned,
         learned=learned,
         attempt=drive.attempt + 1,
-        error_class=ended.failure.names[0],
-        error=ended.failure.message[:ERROR_CHARS_MAX],
-        error_kind=_kind_of(drive, ended.failure),
+    )
+
+
+def with_failure(detail: Detail, drive: Drive, ended: Ended, failure: Failure) -> Detail:
+    """Return `detail` with how the attempt failed."""
+    return detail._replace(
+        error_class=failure.names[0],
+        error=failure.message[:ERROR_CHARS_MAX],
+        error_kind=_kind_of(drive, failure),
         task=drive.state,
         tried=drive.attempt + 1,
         records=ended.records,

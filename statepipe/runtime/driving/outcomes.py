@@ -26,6 +26,7 @@ from statepipe.runtime.driving.changes import (
     released,
     retry_later,
     steered,
+    with_failure,
 )
 from statepipe.runtime.driving.delivering import delivered
 from statepipe.runtime.driving.drive import Drive
@@ -66,12 +67,21 @@ def _obeyed(
 ) -> tuple[Change, None] | None:
     """Return the change by which a wish is honoured, however the attempt ended; None without."""
     if drive.must_end:
-        return steered(drive, at_ms=at_ms), None
+        return _with_failure(steered(drive, at_ms=at_ms), drive, ended, took_ms=took_ms), None
     if ended is CANCELLED_ATTEMPT and drive.wish is not None:
         return farewell(drive, reason="asked to stop", at_ms=at_ms), None
     if drive.wish == "pause" and ended.failure is not None:
         return paused(drive, ended, at_ms=at_ms, took_ms=took_ms), None
     return None
+
+
+def _with_failure(change: Change, drive: Drive, ended: Ended, *, took_ms: int | None) -> Change:
+    """Return a change that honours a cancel, with how the attempt failed that it ends, if so."""
+    if ended.failure is None or change.detail is None:
+        return change
+    # No figure counts it: it may well have failed because it was asked to stop.
+    detail = with_failure(change.detail, drive, ended, ended.failure)._replace(error_kind=None)
+    return change._replace(took_ms=took_ms, policy=drive.part.policy_digest, detail=detail)
 
 
 def _ended(

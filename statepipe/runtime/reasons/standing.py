@@ -195,15 +195,17 @@ def _paused(known: Evidence) -> list[Reason]:
 
 def _cancelled(known: Evidence) -> list[Reason]:
     ended, where = _last(known, "cancel"), known.found.failed_state
+    failed = [] if ended is None or ended.error_class is None else [_error("error", ended)]
     if ended is not None and ended.event == KILL:
-        return [_wish(known, "cancel", f"somebody killed it in {where}")._replace(code=KILL)]
+        said = _wish(known, "cancel", f"somebody killed it in {where}")._replace(code=KILL)
+        return [said, *failed]
     said = _wish(known, "cancel", f"somebody cancelled it in {where}")
     row = _last(known, "move")
     if row is None or row.source != CANCELLING_STATE or row.error_class is None:
-        return [said]
+        return [said, *failed]
     text = f"its on_cancel failed: {error_text(row.error_class, row.error)}"
     facts = {"attempt": row.attempt, "error_class": row.error_class, "error": row.error}
-    return [said, because("on_cancel", text, at_ms=row.at_ms, **facts)]
+    return [said, because("on_cancel", text, at_ms=row.at_ms, **facts), *failed]
 
 
 def _done(known: Evidence) -> list[Reason]:

@@ -4,10 +4,15 @@ One row of the journal as a sentence.
     told    what happened then
 """
 
+from typing import Final
+
 from statepipe.runtime.reasons.drivers import named
 from statepipe.runtime.reasons.reason import error_text
 from statepipe.store.questions.evidence import Row
 from statepipe.units import format_duration, plural
+
+#: What became of an instance whose attempt failed while that was asked for.
+_HONOURED: Final = {"pause": "paused", "cancel": "cancelled"}
 
 
 def told(row: Row) -> str:
@@ -70,8 +75,9 @@ def _steered(row: Row) -> str:
         return f"somebody sent it {row.note}"
     if row.event == "emit" and row.kind == "request":
         return f"somebody emitted {row.note}"
-    if row.kind == "pause" and row.error_class is not None:
-        return f"{_attempt(row)} failed, and it was paused as somebody had asked{_error(row)}"
+    if row.kind in _HONOURED and row.error_class is not None:
+        ended = _HONOURED[row.kind]
+        return f"{_attempt(row)} failed, and it was {ended} as somebody had asked{_error(row)}"
     said = {
         "create": f"it was created, in {row.target}",
         "interrupt": f"its driver let it go in {row.target}",

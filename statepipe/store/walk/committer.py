@@ -103,6 +103,8 @@ UPDATE instance
  WHERE n = :n AND epoch = :epoch AND seq = :seq
 """
 
+# An attempt that failed while a cancel was pending is told by the journal alone: no failure is what
+# the instance ends by, or its `on_cancel` begins with.
 _RELEASE = """
 UPDATE instance
    SET seq            = :seq + 1,
@@ -118,8 +120,8 @@ UPDATE instance
        wake_boot_ms   = :wake_boot_ms,
        wake_boot_id   = :wake_boot_id,
        failed_state   = :failed_state,
-       error_class    = :error_class,
-       error          = :error,
+       error_class    = CASE :kind WHEN 'cancel' THEN NULL ELSE :error_class END,
+       error          = CASE :kind WHEN 'cancel' THEN NULL ELSE :error END,
        request        = NULL,
        entered_at_ms  = :entered_at_ms,
        updated_at_ms  = :at_ms,
