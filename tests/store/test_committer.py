@@ -116,6 +116,17 @@ def test_what_a_constraint_refuses_is_isolated(scene: Scene) -> None:
     assert violations(scene.store.path) == []
 
 
+def test_what_sqlite_cannot_have_is_isolated_as_well(scene: Scene) -> None:
+    """It raises no constraint's error, and is about one member all the same."""
+    a, b, c = scene.at
+    broken = stores.plain(b, "s1")._replace(event="\udcff")
+
+    assert scene.commit(stores.plain(a, "s1"), broken, stores.plain(c, "s1")) == [
+        *(COMMITTED, REFUSED, COMMITTED)
+    ]
+    assert violations(scene.store.path) == []
+
+
 def test_a_finished_instance_is_moved_by_no_change(scene: Scene) -> None:
     """Terminal is terminal: the trigger holds even against the right epoch and seq."""
     done = stores.plain(scene.at[0], "done", status="done")

@@ -4,7 +4,6 @@ The changes on their way to the store, until they share one commit.
     Entry       one change, and the message of an attempt that waits for it
     Group       collects entries, says when it is time, and commits them, and with them
                 what attempts have said meanwhile
-    refused     what to raise if the schema would not have one
 """
 
 from collections.abc import Mapping
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from statepipe.clock import Clock
-from statepipe.errors import StatepipeError
 from statepipe.model import Attachment, Change
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.family import OTHERS_WORK, leaving
@@ -34,11 +32,20 @@ LINGER_MS: Final = 1
 
 @dataclass(slots=True)
 class Entry:
-    """A change on its way to the store; `message` is what it answers, if anything."""
+    """
+    A change on its way to the store.
+
+    Attributes:
+        message: What it answers, if anything.
+        instead: True if it is there because the store refused another one.
+        refusal: What refused it; None until the store has.
+    """
 
     drive: Drive
     change: Change
     message: Question | Finished | None
+    instead: bool = False
+    refusal: Exception | None = None
 
 
 class Group:
@@ -103,8 +110,9 @@ class Group:
             return []
         verdicts = self._commit([entry.change for entry in entries], attached)
         self._entries, self._attached = [], {}
-        for entry in entries:
+        for index, entry in enumerate(entries):
             entry.drive.pending = False
+            entry.refusal = self._committer.refusals.get(index)
         return list(zip(entries, verdicts, strict=True))
 
     def commit_output(self) -> None:
@@ -125,12 +133,3 @@ class Group:
             for (capture, _), stored in zip(said, output.stored, strict=True):
                 capture.was_stored(stored)
         return verdicts
-
-
-def refused(entry: Entry) -> StatepipeError:
-    """Return the error that says that a constraint refused `entry`: a defect of ours."""
-    return StatepipeError(
-        f"the store refused to move {entry.drive.id!r}: {entry.change}",
-        meaning="nothing of it was committed; this is a defect of statepipe",
-        next_step=f"statepipe inspect {entry.drive.id}   # and report it",
-    )

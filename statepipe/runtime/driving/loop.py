@@ -16,7 +16,7 @@ from typing import Any
 
 from statepipe.errors import StatepipeError, TaskCancelled
 from statepipe.model import Change, Checkpoint, Status
-from statepipe.runtime.driving import cancelling, family, waits
+from statepipe.runtime.driving import cancelling, family, refusing, waits
 from statepipe.runtime.driving.agenda import Agenda
 from statepipe.runtime.driving.announcing import with_notices
 from statepipe.runtime.driving.attempt import commit_of, mark_of
@@ -25,7 +25,7 @@ from statepipe.runtime.driving.changes import batched
 from statepipe.runtime.driving.claiming import OTHER_QUEUE, Claiming
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.endings import Ended
-from statepipe.runtime.driving.group import GROUP_MAX, LINGER_MS, Entry, Group, refused
+from statepipe.runtime.driving.group import GROUP_MAX, LINGER_MS, Entry, Group
 from statepipe.runtime.driving.inbox import Finished, Inbox, Question
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.driving.outcomes import farewell, outcome
@@ -328,7 +328,7 @@ class Loop:
             if verdict is Verdict.COMMITTED:
                 self._acknowledge(entry)
             elif verdict is Verdict.REFUSED:
-                raise refused(entry)
+                refusing.settle(entry, self._group, worker=self._worker.n, clock=self._clock)
             elif self._reread(entry.drive):
                 self._again(entry)
             elif isinstance(entry.message, Question):

@@ -3,6 +3,8 @@ From how an attempt ended to the change it brings: move on, try again, give up, 
 
     outcome     the one place where success, failure, retries and wishes meet
     arrival     the move that an end without retries brings
+    failed_by   the one of an instance whose change was refused by the store
+    farewell    the change by which a process lets one go
 """
 
 import random
@@ -31,7 +33,7 @@ from statepipe.runtime.driving.changes import (
 from statepipe.runtime.driving.delivering import delivered
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.endings import Ended, Failure
-from statepipe.runtime.failure import names_of
+from statepipe.runtime.failure import MESSAGE_CHARS_MAX, clean, message_of, names_of
 
 
 def outcome(
@@ -123,6 +125,19 @@ def arrival(
     return change, with_notices(drive, change, delivered(drive, change, attachment))
 
 
+def failed_by(
+    drive: Drive, error: StatepipeError, *, worker: int, at_ms: int, took_ms: int | None
+) -> tuple[Change, Attachment | None]:
+    """Return the change by which an instance fails that could not make another one."""
+    ended = _failed(Failure(tuple(names_of(error)), message_of(error)))
+    if drive.part.work == "cancel":
+        return cleaned(drive, ended, at_ms=at_ms, took_ms=took_ms), None
+    change, attachment = moved(
+        drive, ended, worker=worker, at_ms=at_ms, took_ms=took_ms, target=FAILED_STATE
+    )
+    return change, with_notices(drive, change, attachment)
+
+
 def farewell(drive: Drive, *, reason: str, at_ms: int) -> Change:
     """Return the change by which this process lets the instance go, as it was asked to."""
     if drive.wish == "stop":
@@ -165,7 +180,8 @@ def _failing(
 def _refusal(error: StatepipeError, first: Failure | None) -> Failure:
     """Return `error` as a failure that does not hide the one it was met on."""
     cause = "" if first is None else f"; it came upon {first.names[0]}: {first.message}"
-    return Failure(tuple(names_of(error)), redact.redacted(error.message) + cause)
+    said = clean(redact.redacted(error.message), chars_max=MESSAGE_CHARS_MAX)
+    return Failure(tuple(names_of(error)), said + cause)
 
 
 def _failed(failure: Failure) -> Ended:

@@ -23,6 +23,7 @@ from statepipe.store.file.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.stage.rows import give_back, insert_plan
 from statepipe.store.walk import datasets, emissions, families, jobs, notices, shapes
+from statepipe.store.walk.refusals import REFUSALS, raise_if_of_all
 
 # A plain move, in 8 values: ?1 n, ?2 epoch, ?3 seq, ?4 state, ?5 at_ms, ?6 event,
 # ?7 took_ms, ?8 policy. The journal takes the rest from the row, before it is updated.
@@ -171,13 +172,19 @@ class Verdict(Enum):
     COMMITTED = "committed"
     FENCED = "fenced"  # another process has taken the instance over
     STALE = "stale"  # the row moved on since the change was decided: read it again
-    REFUSED = "refused"  # the change breaks a constraint of the schema: a bug of ours
+    REFUSED = "refused"  # the store does not take this one: `Committer.refusals` has the reason
 
 
 class Committer:
-    """The only writer of moves. Belongs to the thread that owns the store."""
+    """
+    The only writer of moves. Belongs to the thread that owns the store.
+
+    Attributes:
+        refusals: What refused a change of the last group, by its index.
+    """
 
     def __init__(self, store: Store) -> None:
+        self.refusals: dict[int, Exception] = {}
         self._store = store
         self._policies_known: set[str] = set()
 
@@ -203,10 +210,15 @@ class Committer:
             Busy, StoreFull, StoreUnusable: None of them was applied.
             StoreInDoubt: Nobody can say; the process must end.
         """
+        self.refusals.clear()
         try:
             with self._store.write() as connection:
                 self._keep_policies(connection, policies)
-                _apply_all(connection, changes, attached)
+                try:
+                    _apply_all(connection, changes, attached)
+                except REFUSALS as error:
+                    raise_if_of_all(error, connection)
+                    raise _SomeoneFencedError from error
                 if changes:
                     self._count(connection, changes)
                 for each in besides:
@@ -226,10 +238,12 @@ class Committer:
     ) -> list[Verdict]:
         with self._store.write() as connection:
             self._keep_policies(connection, policies)
-            verdicts = [
-                _apply_one(connection, change, attached.get(index))
-                for index, change in enumerate(changes)
-            ]
+            verdicts = []
+            for index, change in enumerate(changes):
+                verdict, refusal = _apply_one(connection, change, attached.get(index))
+                verdicts.append(verdict)
+                if refusal is not None:
+                    self.refusals[index] = refusal
             landed = [verdict is Verdict.COMMITTED for verdict in verdicts]
             fenced = [verdict is Verdict.FENCED for verdict in verdicts]
             self._count(
@@ -305,26 +319,29 @@ def _apply_detailed(connection: sqlite3.Connection, change: Change, detail: Deta
 
 def _apply_one(
     connection: sqlite3.Connection, change: Change, attachment: Attachment | None
-) -> Verdict:
-    """Write one member in a savepoint of its own."""
+) -> tuple[Verdict, Exception | None]:
+    """Write one member in a savepoint of its own; return also what refused it, if so."""
     found = connection.execute(_FENCE, (change.n,)).fetchone()
     if found is None or found[0] != change.epoch:
-        return Verdict.FENCED
+        return Verdict.FENCED, None
     if found[1] != change.seq:
-        return Verdict.STALE
+        return Verdict.STALE, None
     connection.execute("SAVEPOINT member")
     try:
         alone = {0: attachment} if attachment else {}
         _apply_all(connection, [change], alone)
-    except (sqlite3.IntegrityError, _SomeoneFencedError) as error:
+    except (*REFUSALS, _SomeoneFencedError) as error:
         # After FULL or IOERR the savepoint is gone with the transaction (F3), and
-        # the next member would run in autocommit; those errors are not caught
-        # here. A constraint leaves the transaction open: this member alone is out.
+        # the next member would run in autocommit; those errors are not taken for one
+        # of a member. What is leaves the transaction open: this member alone is out.
+        raise_if_of_all(error, connection)
         connection.execute("ROLLBACK TO member")
         connection.execute("RELEASE member")
-        return Verdict.STALE if isinstance(error, _SomeoneFencedError) else Verdict.REFUSED
+        if isinstance(error, _SomeoneFencedError):
+            return Verdict.STALE, None
+        return Verdict.REFUSED, error
     connection.execute("RELEASE member")
-    return Verdict.COMMITTED
+    return Verdict.COMMITTED, None
 
 
 def _attach(connection: sqlite3.Connection, change: Change, attachment: Attachment) -> None:
