@@ -11,6 +11,7 @@ from statepipe.errors import NotFound, Refused, Throttled
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
+from statepipe.machine.states.taskgraph import Child
 from statepipe.machine.states.tasks import Run
 from statepipe.model import Task
 from statepipe.runtime.reasons.standing import reasons
@@ -133,6 +134,40 @@ def test_one_that_is_pruned_while_it_is_looked_at_is_refused(
             engine.resume(["i"], params=params)
         with pytest.raises(NotFound, match="there is no instance 'i' in this store"):
             refuse_late(engine._store, found, deadline_ms=HOUR_MS)
+    assert violations(late.config.store) == []
+
+
+def test_a_parent_is_resumed_once_its_child_has_time(tmp_path: Path) -> None:
+    """It would fail by its child at once; a rewind begins another child, whose time is its own."""
+    late = Late(tmp_path, machine())
+    on = (Transition(event="ok", target="done"),)
+    work = State(name="work", task=Child(machine="m"), on=on)
+    end = State(name="done", final="success")
+    parent = Machine(name="p", initial="work", states=(work, end))
+
+    def engine(deadline_ms: int | None = HOUR_MS) -> Engine:
+        machines = [replace(late.machine, deadline_ms=deadline_ms), parent]
+        return Engine(late.config, machines=machines, clock=late.clock)
+
+    broken.add("all")
+    with engine() as first:
+        for each in ("i", "j"):
+            first.create("p", instance_id=each)
+            assert first.run([each]) == {each: "failed"}
+    broken.clear()
+    late.clock.advance(HOUR_MS)
+    before = late.journal()
+    with engine() as second, pytest.raises(Refused, match="the time of 'i/work' is over") as caught:
+        second.resume(["i"])
+    assert late.journal() == before
+    assert "raise `deadline` of m" in caught.value.next_step
+    assert "statepipe rewind i --to work" in caught.value.next_step
+
+    with engine(HOUR_MS + 1) as third:
+        assert third.resume(["i"]) == {"i": "done"}
+    with engine() as fourth:
+        fourth.rewind("j", to="work")
+        assert fourth.run(["j"]) == {"j": "done"}
     assert violations(late.config.store) == []
 
 

@@ -25,7 +25,7 @@ from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driver import Driver
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.program import Program
-from statepipe.runtime.steering.lateness import refuse_late
+from statepipe.runtime.steering.lateness import refuse_late, refuse_late_parts
 from statepipe.runtime.steering.replaying import Choice, replay
 from statepipe.runtime.steering.rewinding import put_back
 from statepipe.runtime.steering.setting import Setting, setting
@@ -92,7 +92,8 @@ class Again(ABC):
 
         Raises:
             NotFound, DefinitionChanged: As `run`.
-            Refused: One is done, or its machine's deadline has passed.
+            Refused: One is done, or its machine's deadline has passed, or that of a child machine
+                which would go on with it.
             BadParameter: One of `params` is unknown, or of the wrong type.
             Busy: A live process drives one; the message names it.
         """
@@ -207,6 +208,7 @@ class Again(ABC):
             changed = setting(self._store, self.catalog, found, params, sharing=sharing)
         if found.status != Status.DONE:  # that is refused for what it is
             refuse_late(self._store, found, deadline_ms=program.deadline_ms)
+            refuse_late_parts(self._store, found, self.catalog.machine)
         return found, changed
 
     def _left(self, taken: Sequence[Found], error: StatepipeError) -> StatepipeError:

@@ -19,7 +19,7 @@ from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.steering.callbacks import allowed
 from statepipe.runtime.steering.judging import judged
-from statepipe.runtime.steering.lateness import deadline_of, refuse_late
+from statepipe.runtime.steering.lateness import deadline_of, refuse_late, refuse_late_parts
 from statepipe.runtime.steering.unpausing import refuse_unpaused, unpause
 from statepipe.runtime.triggers.listening import Listening
 from statepipe.store.file.connection import Store
@@ -154,6 +154,7 @@ class Sender(ABC):
         refuse_unpaused(instance_id, found.status)
         deadline_ms = deadline_of(self.catalog.machine, found.machine)
         refuse_late(self._store, found, deadline_ms=deadline_ms)
+        refuse_late_parts(self._store, found, self.catalog.machine)
         taken = unpause(self._store, found, reason=reason)
         self._observers.journaled(self._store, taken.n, taken.seq)
 

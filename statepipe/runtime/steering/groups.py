@@ -25,7 +25,7 @@ from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.program import Program
 from statepipe.runtime.steering.creating import new_instance
-from statepipe.runtime.steering.lateness import refuse_late
+from statepipe.runtime.steering.lateness import refuse_late, refuse_late_parts
 from statepipe.runtime.steering.slicing import partition_of, sliced
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
@@ -183,6 +183,7 @@ class Groups:
         for each in wanted:
             deadline_ms = self._program_of(each.machine).deadline_ms
             refuse_late(store, each, deadline_ms=deadline_ms)
+            refuse_late_parts(store, each, self._catalog.machine)
         taken = regrouping.take_back(store, wanted, reason=reason, definition=number)
         for each in taken:
             self._observers.journaled(store, each.n, each.seq)

@@ -1,9 +1,10 @@
 """
 An instance whose machine's deadline has passed: whatever took it back to work, nothing would begin.
 
-    lateness        the refusal of that; None if it has time
-    refuse_late     raise it
-    deadline_of     how long an instance of a machine may take, as its file says now
+    lateness            the refusal of that; None if it has time
+    refuse_late         raise it
+    refuse_late_parts   raise it for a child machine that would be taken back with its parent
+    deadline_of         how long an instance of a machine may take, as its file says now
 
 The deadline is a policy, and what an instance began with does not keep it: raised, it is there
 for all that have not ended.
@@ -17,6 +18,8 @@ from statepipe.machine.definition import Machine
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups import lookup
 from statepipe.store.lookups.lookup import Found
+from statepipe.store.walk import children
+from statepipe.tasknames import task_of
 from statepipe.units import format_duration
 
 
@@ -55,6 +58,33 @@ def refuse_late(store: Store, found: Found, *, deadline_ms: int | None) -> None:
     )
     if refusal is not None:
         raise refusal
+
+
+def refuse_late_parts(store: Store, found: Found, load: Callable[[str], Machine]) -> None:
+    """
+    Refuse an instance whose child machine has had its time: it would fail by that at once.
+
+    Raises:
+        Refused: As `lateness` says of the child.
+    """
+    if found.is_being_cancelled:
+        return
+    for part in children.going_on(store.connection, found.n):
+        refusal = lateness(
+            part.id,
+            part.machine,
+            deadline_ms=None if task_of(part.machine) else deadline_of(load, part.machine),
+            created_at_ms=part.created_at_ms,
+            now_ms=store.clock.now_ms(),
+        )
+        if refusal is not None:
+            raise Refused(
+                f"{refusal.message}; it does part of the work of {found.id!r}",
+                meaning=refusal.meaning,
+                next_step=f"raise `deadline` of {part.machine}, which may change at any time; then"
+                f" statepipe resume {found.id}. Or begin another {part.machine}:"
+                f" statepipe rewind {found.id} --to {found.failed_state or found.state}",
+            )
 
 
 def deadline_of(load: Callable[[str], Machine], machine: str) -> int | None:

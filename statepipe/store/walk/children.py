@@ -6,6 +6,7 @@ Instances that do part of another one's work: the tasks of a graph, elements of 
     unfinished      the children that have not ended, whatever stay they are of
     failed          those of the stay in which their parent failed that have something to clean
     to_take_back    those of the newest stay that have not done their work
+    going_on        those that a resume takes back with their parent, and theirs
     let_go_on       those of it that have yet to pause, or to end, need not
     parent_of       whose child an instance is
     above           the instances of whose work one does part, and the key of each
@@ -15,6 +16,7 @@ Instances that do part of another one's work: the tasks of a graph, elements of 
 How they come to be, and what becomes of them when their parent moves, is `families.py`.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from statepipe.errors import Busy, Refused
@@ -70,6 +72,15 @@ _ASKED = f"""{_NEWEST}
    AND i.status = 'ready'
    AND (i.request = 'pause' OR i.request = 'cancel' AND i.worker IS NULL)
  ORDER BY i.n
+"""
+
+_PLACE = "SELECT generation, coalesce(failed_state, state) FROM instance WHERE n = ?"
+
+_NAMED = """
+SELECT i.n, i.id, d.machine, i.created_at_ms
+  FROM instance i
+  JOIN definition d ON d.n = i.definition
+ WHERE i.n = ?
 """
 
 _ABOVE = """
@@ -158,6 +169,25 @@ def to_take_back(
     rows: list[tuple[int, str, str, str | None, int]]
     rows = connection.execute(_RESTING, facts).fetchall()
     return rows
+
+
+class GoingOn(NamedTuple):
+    """A child that a resume takes back with its parent."""
+
+    n: int
+    id: str
+    machine: str
+    created_at_ms: int
+
+
+def going_on(connection: sqlite3.Connection, parent: int) -> Iterator[GoingOn]:
+    """Yield the children that a resume takes back with instance number `parent`, and theirs."""
+    place = connection.execute(_PLACE, (parent,)).fetchone()
+    if place is None:  # pruned since it was found, and its children with it
+        return
+    for n, *_ in to_take_back(connection, parent, *place):
+        yield GoingOn(*connection.execute(_NAMED, (n,)).fetchone())
+        yield from going_on(connection, n)
 
 
 def let_go_on(
