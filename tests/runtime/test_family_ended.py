@@ -1,10 +1,13 @@
 """A state with several tasks whose instance is cancelled or killed: what ends, and when."""
 
+import random
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from statepipe.batch import Batch
 from statepipe.machine.definition import State, Transition
 from statepipe.machine.states.taskgraph import Child, Graph
 from statepipe.machine.states.tasks import Run
@@ -214,4 +217,40 @@ def test_a_kill_reaches_those_that_clean_up_if_their_parent_was_just_claimed(
 
     ends = "SELECT id, event FROM history WHERE kind = 'cancel' AND target = 'cancelled' ORDER BY 1"
     assert scene.ask(ends) == [("i", "kill"), ("i/work", "kill")]
+    assert scene.sound()
+
+
+def test_what_tasks_of_a_failed_machine_have_staged_goes_when_their_parent_is_done(
+    tmp_path: Path,
+) -> None:
+    """Rows and files: nobody can take that machine back, and nobody reads them any more."""
+
+    def read(_: Task) -> Iterator[Batch]:
+        yield Batch([{"text": random.Random(1).randbytes(100_000)}])
+
+    def broken(_: Task) -> None:
+        raise ValueError("broken")
+
+    graph = Graph(tasks=(task("read", read), task("broken", broken, "read")))
+    child = machine_of(working(graph), name="child")
+    on = (Transition(event="ok", target="done"), Transition(event="error", target="done"))
+    parent = machine_of(State(name="part", task=Child(machine="child"), on=on))
+    scene = Scene(tmp_path, parent, child)
+    staged: list[int] = []
+
+    def files() -> int:
+        return sum(each.is_file() for each in (tmp_path / "checkpoints" / "stage").rglob("*"))
+
+    def look(drive: Drive, _: Change) -> None:
+        if drive.id == "i/part":
+            staged.append(files())
+
+    scene.also = look
+    assert scene.run() == "done"
+    assert max(staged) == 1, "it lay there meanwhile"
+    assert scene.ask("SELECT status FROM instance ORDER BY id") == [
+        *(("done",), ("failed",), ("failed",), ("done",))
+    ]
+    assert scene.ask("SELECT instance FROM batch") == []
+    assert files() == 0
     assert scene.sound()

@@ -77,24 +77,34 @@ SELECT file FROM batch  WHERE instance = :n AND file IS NOT NULL
 SELECT file FROM reject WHERE instance = :n AND file IS NOT NULL
 """
 
-_ENDED_CHILDREN = """
-SELECT i.n, i.id, i.epoch
-  FROM child c
-  JOIN instance i ON i.n = c.instance
- WHERE c.parent = ? AND i.finished_at_ms IS NOT NULL
+# What does part of the work of an instance, and what does part of theirs, as far as it has ended.
+_ENDED = """
+WITH RECURSIVE ended (n) AS (
+  SELECT i.n
+    FROM child c
+    JOIN instance i ON i.n = c.instance
+   WHERE c.parent = ? AND i.finished_at_ms IS NOT NULL
+   UNION ALL
+  SELECT i.n
+    FROM ended e
+    JOIN child c ON c.parent = e.n
+    JOIN instance i ON i.n = c.instance
+   WHERE i.finished_at_ms IS NOT NULL
+)
 """
 
+_ENDED_CHILDREN = f"{_ENDED} SELECT n, id, epoch FROM instance WHERE n IN ended"  # noqa: S608  (made of constants)
+
 # What another machine has kept when it was done, it keeps; a task keeps all for its parent.
-_GIVE_BACK_CHILDREN = """
+_GIVE_BACK_CHILDREN = f"""
+{_ENDED}
 DELETE FROM batch
  WHERE instance IN (SELECT i.n
-                      FROM child c
-                      JOIN instance i ON i.n = c.instance
+                      FROM ended e
+                      JOIN instance i ON i.n = e.n
                       JOIN definition d ON d.n = i.definition
-                     WHERE c.parent = ?
-                       AND i.finished_at_ms IS NOT NULL
-                       AND (i.status <> 'done' OR instr(d.machine, '/') > 0))
-"""
+                     WHERE i.status <> 'done' OR instr(d.machine, '/') > 0)
+"""  # noqa: S608  (made of constants)
 
 _ALL_FILES = """
 SELECT file FROM batch  WHERE file IS NOT NULL
@@ -172,8 +182,8 @@ def give_back(connection: sqlite3.Connection, instance: int, *, keeps: Sequence[
     Remove the staged batches of an instance that is done, inside the caller's transaction.
 
     What the states `keeps` have staged stays: of the newest generation each was in, as in
-    quarantine, since what a rewind has undone was read again. Its children's goes with it, but
-    for what another machine did not give back when it was done itself.
+    quarantine, since what a rewind has undone was read again. Its children's goes with it, and
+    that of their own, but for what another machine did not give back when it was done itself.
     """
     connection.execute(_GIVE_BACK_CHILDREN, (instance,))
     sql = "DELETE FROM batch WHERE instance = ?"
@@ -198,7 +208,7 @@ def has_batches(connection: sqlite3.Connection, instance: int, stay: Stay) -> bo
 
 
 def ended_children(connection: sqlite3.Connection, instance: int) -> list[tuple[int, str, int]]:
-    """Return number, id and epoch of the children of an instance that have ended."""
+    """Return number, id and epoch of the children of an instance that have ended, and theirs."""
     rows: list[tuple[int, str, int]]
     rows = connection.execute(_ENDED_CHILDREN, (instance,)).fetchall()
     return rows
