@@ -124,3 +124,27 @@ def test_why_names_the_task_that_failed(failed: Project) -> None:
     """The cause of the whole is the cause of its part."""
     said = failed.call("why", "one").out
     assert "bad is failed: the supplier is down" in said
+
+
+def test_a_resume_whose_child_machine_has_had_its_time_is_refused_in_every_text(
+    failed: Project,
+) -> None:
+    """They say which deadline to raise, and what begins another child; nothing is changed."""
+    machines = failed.root / "machines"
+    outer = 'machine = "outer"\ninitial = "part"\n[states.part]\nmachine = "pair"\non.ok = "done"\n'
+    (machines / "outer.toml").write_text(f'{outer}[states.done]\nfinal = "success"\n')
+    assert failed.call("run", "outer", "--id", "two").code == 1
+    (machines / "pair.toml").write_text(f'deadline = "1ms"\n{MACHINE}', encoding="utf-8")
+
+    said = failed.call("resume", "two")
+    assert said.code == 2
+    raises = "raise `deadline` of pair, which may change at any time; then statepipe resume two"
+    assert raises in said.err
+    shown = [failed.call(*each).out for each in (("why", "two"), ("inspect", "two"))]
+    for told in (*shown, failed.call("resume", "two", "--dry-run").out):
+        assert raises in told
+        assert "statepipe rewind two --to part" in told
+
+    (machines / "pair.toml").write_text(MACHINE, encoding="utf-8")
+    (machines / "mended").touch()
+    assert failed.call("resume", "two").code == 0

@@ -3,14 +3,15 @@ An instance whose machine's deadline has passed: whatever took it back to work, 
 
     lateness            the refusal of that; None if it has time
     refuse_late         raise it
-    refuse_late_parts   raise it for a child machine that would be taken back with its parent
+    lateness_of_parts   the same of what would be taken back with an instance: child machines
+    refuse_late_parts   raise that
     deadline_of         how long an instance of a machine may take, as its file says now
 
 The deadline is a policy, and what an instance began with does not keep it: raised, it is there
 for all that have not ended.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from statepipe.errors import DefinitionError, NotFound, Refused
@@ -19,6 +20,7 @@ from statepipe.store.file.connection import Store
 from statepipe.store.lookups import lookup
 from statepipe.store.lookups.lookup import Found
 from statepipe.store.walk import children
+from statepipe.store.walk.children import GoingOn
 from statepipe.tasknames import task_of
 from statepipe.units import format_duration
 
@@ -62,29 +64,47 @@ def refuse_late(store: Store, found: Found, *, deadline_ms: int | None) -> None:
 
 def refuse_late_parts(store: Store, found: Found, load: Callable[[str], Machine]) -> None:
     """
-    Refuse an instance whose child machine has had its time: it would fail by that at once.
+    Refuse an instance whose child machine has had its time; likewise.
 
     Raises:
-        Refused: As `lateness` says of the child.
+        Refused: As `lateness_of_parts` says.
     """
     if found.is_being_cancelled:
         return
-    for part in children.going_on(store.connection, found.n):
+    parts = children.going_on(store.connection, found.n)
+    state = found.failed_state or found.state
+    now_ms = store.clock.now_ms()
+    refusal = lateness_of_parts(found.id, parts, state=state, load=load, now_ms=now_ms)
+    if refusal is not None:
+        raise refusal
+
+
+def lateness_of_parts(
+    instance_id: str,
+    parts: Iterable[GoingOn],
+    *,
+    state: str,
+    load: Callable[[str], Machine],
+    now_ms: int,
+) -> Refused | None:
+    """Return why an instance would fail at once by what a resume takes back with it, or None."""
+    for part in parts:
         refusal = lateness(
             part.id,
             part.machine,
             deadline_ms=None if task_of(part.machine) else deadline_of(load, part.machine),
             created_at_ms=part.created_at_ms,
-            now_ms=store.clock.now_ms(),
+            now_ms=now_ms,
         )
         if refusal is not None:
-            raise Refused(
-                f"{refusal.message}; it does part of the work of {found.id!r}",
+            return Refused(
+                f"{refusal.message}; it does part of the work of {instance_id!r}",
                 meaning=refusal.meaning,
                 next_step=f"raise `deadline` of {part.machine}, which may change at any time; then"
-                f" statepipe resume {found.id}. Or begin another {part.machine}:"
-                f" statepipe rewind {found.id} --to {found.failed_state or found.state}",
+                f" statepipe resume {instance_id}. Or begin another {part.machine}:"
+                f" statepipe rewind {instance_id} --to {state}",
             )
+    return None
 
 
 def deadline_of(load: Callable[[str], Machine], machine: str) -> int | None:

@@ -26,6 +26,7 @@ from statepipe.store.lookups.elsewhere import Elsewhere, elsewhere
 from statepipe.store.lookups.parts import Part
 from statepipe.store.stage import rows as staged
 from statepipe.store.walk import children, datasets, emissions, signals
+from statepipe.store.walk.children import GoingOn
 from statepipe.store.walk.claims import not_found
 from statepipe.store.walk.replays import Replay, of_origin, origin_of
 from statepipe.store.walk.signals import Late
@@ -180,6 +181,7 @@ class Inspection:
         key: The key of the events that it rests for, or rested for last; None without one.
         part_of: The instance of which it does part of the work; None if it is one of its own.
         parts: What does part of its work, of the state it is in or was in last.
+        going_on: Of these, and of theirs, what a resume takes back with it.
         late: The events that came too late to be kept, the oldest first.
         job: The last job that it had elsewhere; None if it had none.
     """
@@ -226,6 +228,7 @@ class Inspection:
     key: str | None
     part_of: str | None
     parts: tuple[Part, ...]
+    going_on: tuple[GoingOn, ...]
     late: tuple[Late, ...]
     job: Elsewhere | None
 
@@ -321,6 +324,7 @@ def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -
         key=emissions.key_of(connection, n),
         part_of=children.parent_of(connection, n),
         parts=tuple(parts.of(connection, n)),
+        going_on=tuple(children.going_on(connection, n)),
         late=signals.late_ones(connection, n),
         job=elsewhere(connection, n, status=facts["status"]),
     )
