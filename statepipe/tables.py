@@ -1,11 +1,11 @@
 """
-Tables of `statepipe.toml`, read key by key: what is no table, or unknown, is named.
+Tables of TOML files, read key by key: what is no table, or unknown, is named.
 
     read        what a TOML file says
     there       whether there is anything at a path
     table       the table under a key; the empty one if there is none
     known       refuses a key that is none of those there are
-    refusal     the error for settings that are wrong
+    refusal     the error for settings, or a definition, that are wrong
 """
 
 import codecs
@@ -90,9 +90,9 @@ def table(values: Mapping[str, Any], key: str, *, where: str) -> Mapping[str, An
     return found
 
 
-def known(values: Mapping[str, Any], keys: Collection[str], *, where: str) -> None:
+def known(values: Mapping[str, Any], keys: Collection[str], *, where: str = "") -> None:
     """
-    Refuse a key that is none of `keys`.
+    Refuse a key that is none of `keys`; `where` is put in front of the message.
 
     Raises:
         DefinitionError: With the nearest of them, and all of them.
@@ -100,11 +100,11 @@ def known(values: Mapping[str, Any], keys: Collection[str], *, where: str) -> No
     for key in values:
         if key not in keys:
             raise refusal(
-                f'{where}: unknown key "{key}"{did_you_mean(key, keys)}',
+                f'{where and f"{where}: "}unknown key "{key}"{did_you_mean(key, keys)}',
                 next_step=f"the keys here are {', '.join(keys)}",
             )
 
 
 def refusal(message: str, *, next_step: str) -> DefinitionError:
-    """Return the error for settings that are wrong: what is, and what to write instead."""
+    """Return the error for what somebody wrote: what is wrong, and what to write instead."""
     return DefinitionError(message, meaning="nothing was run", next_step=next_step)

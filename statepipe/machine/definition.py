@@ -28,7 +28,6 @@ from statepipe.machine.names import (
     check_once,
     check_policy,
     check_text,
-    refusal,
 )
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
@@ -42,6 +41,7 @@ from statepipe.model import CANCEL, CANCELLED_STATE, ERROR, INVALID, TIMEOUT
 from statepipe.policy import DURATION_MS_MAX
 from statepipe.sharing import Sharing, queue_name
 from statepipe.suggest import did_you_mean
+from statepipe.tables import refusal
 
 FinalKind = Literal["success", "failure"]
 

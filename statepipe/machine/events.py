@@ -12,9 +12,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-from statepipe.machine.names import check_contract, check_name, check_one_of, refusal
-from statepipe.machine.reading import at, known, table_of, text_of
+from statepipe.machine.names import check_contract, check_name, check_one_of
+from statepipe.machine.reading import at, table_of, text_of
 from statepipe.suggest import did_you_mean
+from statepipe.tables import known, refusal
 
 Late = Literal["accept", "quarantine", "drop"]
 

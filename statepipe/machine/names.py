@@ -1,5 +1,5 @@
 """
-Checks that the parts of a definition share: names, texts, and how a refusal is worded.
+Checks that the parts of a definition share: of names, texts, limits, and addresses.
 """
 
 import re
@@ -8,9 +8,9 @@ from typing import Any, Final
 from urllib.parse import parse_qs, unquote
 from zoneinfo import ZoneInfo, available_timezones
 
-from statepipe.errors import DefinitionError
 from statepipe.policy import STATE_KEYS, policy_fields
 from statepipe.suggest import did_you_mean
+from statepipe.tables import refusal
 from statepipe.tasknames import task_of
 from statepipe.units import parse_share
 
@@ -296,8 +296,3 @@ def _passwords(address: str) -> Iterator[str]:
     for name, values in parse_qs(rest.partition("?")[2]).items():
         if name.endswith(("password", "secret", "token", "api_key", "apikey")):
             yield from values
-
-
-def refusal(message: str, *, next_step: str) -> DefinitionError:
-    """Return the error for a definition that is wrong: what is, and what to write instead."""
-    return DefinitionError(message, meaning="nothing was run", next_step=next_step)

@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
-from statepipe.machine.names import refusal
 from statepipe.machine.scalars import ParamType, convert
 from statepipe.suggest import did_you_mean
+from statepipe.tables import refusal
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 

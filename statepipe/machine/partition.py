@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from statepipe.errors import BadParameter, DefinitionError
-from statepipe.machine.names import check_limit, check_one_of, is_function_name, refusal
+from statepipe.machine.names import check_limit, check_one_of, is_function_name
 from statepipe.machine.parameter import Param
 from statepipe.machine.scalars import convert
+from statepipe.tables import refusal
 from statepipe.units import parse_share
 
 By = Literal["date", "int", "list"]

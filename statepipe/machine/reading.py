@@ -1,9 +1,9 @@
 """
-Values of a machine file, read one by one: what is no table, no text, unknown or missing is named.
+Values of a machine file, read one by one: what is no table, no text, or missing is named.
 
     parsed          a TOML file as a table
     at              puts a place in front of what is refused inside
-    known, needed   the keys of a table
+    needed          the keys that a table must have
     table_of, text_of, duration_of, names_of, retry_of    a value of that kind
 """
 
@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from statepipe.errors import DefinitionError, NotFound
-from statepipe.machine.names import refusal
-from statepipe.suggest import did_you_mean
-from statepipe.tables import read
+from statepipe.tables import read, refusal
 from statepipe.units import parse_duration_ms
 
 
@@ -48,22 +46,6 @@ def at(place: str) -> Iterator[None]:
         raise DefinitionError(
             f"{place}: {error.message}", meaning=error.meaning, next_step=error.next_step
         ) from None
-
-
-def known(table: Mapping[str, Any], keys: Collection[str]) -> None:
-    """
-    Refuse a key that is none of `keys`.
-
-    Raises:
-        DefinitionError: With the nearest of them.
-    """
-    for key in table:
-        if key in keys:
-            continue
-        raise refusal(
-            f'unknown key "{key}"{did_you_mean(key, keys)}',
-            next_step=f"the keys here are {', '.join(keys)}",
-        )
 
 
 def needed(table: Mapping[str, Any], keys: Collection[str]) -> None:

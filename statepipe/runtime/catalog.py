@@ -29,7 +29,7 @@ from statepipe.machine.checks.childchecks import check_children
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.digest import canonical, describe_changes, digest
 from statepipe.machine.loading.loader import find_machine, list_machines, load_machine
-from statepipe.machine.names import check_name, refusal
+from statepipe.machine.names import check_name
 from statepipe.machine.params import bind_params
 from statepipe.machine.states.jobs import Job
 from statepipe.machine.states.judging import Validate
@@ -53,6 +53,7 @@ from statepipe.store.stage.directory import INLINE_BYTES_MAX
 from statepipe.store.steering.instances import define
 from statepipe.store.walk.resources import declare
 from statepipe.store.walk.routes import route
+from statepipe.tables import refusal
 from statepipe.tasknames import task_of
 
 

@@ -7,10 +7,10 @@ What a state's `tasks` say, as a Graph.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from statepipe.machine.names import refusal
-from statepipe.machine.reading import at, known, names_of, needed, retry_of, table_of, text_of
+from statepipe.machine.reading import at, names_of, needed, retry_of, table_of, text_of
 from statepipe.machine.states.taskgraph import Graph, GraphTask
 from statepipe.policy import STATE_KEYS
+from statepipe.tables import known, refusal
 
 #: Keys whose values a GraphTask looks at itself.
 _CHECKED: Final = ("on_error", "when_skipped", "foreach", "max_parallel")

@@ -26,13 +26,12 @@ from statepipe.machine.loading.template import (
     template_of,
     templates,
 )
-from statepipe.machine.names import check_name, refusal
+from statepipe.machine.names import check_name
 from statepipe.machine.parameter import Param
 from statepipe.machine.partition import Partition
 from statepipe.machine.reading import (
     at,
     duration_of,
-    known,
     names_of,
     needed,
     parsed,
@@ -46,7 +45,7 @@ from statepipe.model import INVALID, OK
 from statepipe.policy import STATE_KEYS
 from statepipe.sharing import SHARING_KEYS, Sharing, sharing_fields
 from statepipe.suggest import did_you_mean
-from statepipe.tables import there
+from statepipe.tables import known, refusal, there
 from statepipe.wishes import CANCELLING_STATE
 
 _COMMON: Final = (

@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from statepipe.machine.loading.graphtables import graph_of
-from statepipe.machine.names import refusal
-from statepipe.machine.reading import at, duration_of, known, needed, table_of, text_of
+from statepipe.machine.reading import at, duration_of, needed, table_of, text_of
 from statepipe.machine.states.datasets import dataset_of
 from statepipe.machine.states.jobs import JOB_KEYS, Job
 from statepipe.machine.states.judging import Validate
@@ -21,6 +20,7 @@ from statepipe.machine.states.tasks import AnyTask, Load, Run
 from statepipe.machine.states.until import Until
 from statepipe.machine.states.waits import CALLBACK, Wait
 from statepipe.machine.states.watermark import Incremental
+from statepipe.tables import known, refusal
 
 #: What a load says.
 LOAD: Final = ("to", "table", "key", "mode", "contract", "columns", "effect", "body", "auth")

@@ -25,10 +25,10 @@ from typing import Any, Final
 
 from statepipe.errors import DefinitionError
 from statepipe.filling import value_of, whole
-from statepipe.machine.names import check_name, refusal
-from statepipe.machine.reading import at, known, needed, parsed, table_of, text_of
+from statepipe.machine.names import check_name
+from statepipe.machine.reading import at, needed, parsed, table_of, text_of
 from statepipe.suggest import did_you_mean
-from statepipe.tables import there
+from statepipe.tables import known, refusal, there
 
 _SUFFIX: Final = ".template.toml"
 _PARAM_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")

@@ -12,8 +12,8 @@ other's. In Python: `Machine(…, on_cancel=State(name="cancelling", task=Run(fu
 from collections.abc import Collection
 from typing import Final
 
-from statepipe.machine.names import refusal
 from statepipe.machine.states.tasks import AnyTask, Run
+from statepipe.tables import refusal
 from statepipe.wishes import CANCELLING_STATE
 
 CLEANUP_KEYS: Final = ("timeout", "grace", "heartbeat", "executor")

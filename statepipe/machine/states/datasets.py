@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 from statepipe.filling import said
-from statepipe.machine.names import check_name, check_one_of, refusal
+from statepipe.machine.names import check_name, check_one_of
 from statepipe.machine.partition import Partition, key_of
-from statepipe.machine.reading import known, needed, table_of, text_of
+from statepipe.machine.reading import needed, table_of, text_of
+from statepipe.tables import known, refusal
 
 Kind = Literal["partition", "group", "watermark"]
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from statepipe.machine.names import refusal
+from statepipe.tables import refusal
 
 ELEMENTS_MAX: Final = 10_000
 

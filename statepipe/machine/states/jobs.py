@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from statepipe.machine.names import is_function_name, refusal
+from statepipe.machine.names import is_function_name
 from statepipe.policy import DURATION_MS_MAX
+from statepipe.tables import refusal
 
 #: By how it is written; the keys of a machine file.
 JOB_KEYS: Final = ("submit", "poll", "cancel", "every", "timeout")

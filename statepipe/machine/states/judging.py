@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from statepipe.machine.names import check_contract, check_limit, is_function_name, refusal
+from statepipe.machine.names import check_contract, check_limit, is_function_name
+from statepipe.tables import refusal
 from statepipe.units import parse_share
 
 VERSIONS_MAX: Final = 100

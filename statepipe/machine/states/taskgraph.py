@@ -24,12 +24,12 @@ from statepipe.machine.names import (
     check_once,
     check_one_of,
     check_policy,
-    refusal,
 )
 from statepipe.machine.parameter import Param
 from statepipe.machine.states.foreach import ELEMENTS_MAX, Foreach
 from statepipe.model import CANCELLED_STATE, ERROR, OK, SKIPPED, TIMEOUT
 from statepipe.suggest import did_you_mean
+from statepipe.tables import refusal
 
 TASKS_MAX: Final = 100
 

@@ -25,13 +25,13 @@ from statepipe.machine.names import (
     check_one_of,
     is_reference,
     reference_of,
-    refusal,
 )
 from statepipe.machine.states.jobs import Job
 from statepipe.machine.states.judging import Validate
 from statepipe.machine.states.taskgraph import Child, Graph
 from statepipe.machine.states.waits import Wait
 from statepipe.machine.states.watermark import Incremental
+from statepipe.tables import refusal
 
 _COLUMNS: Final = ("add", "refuse")
 

@@ -16,8 +16,9 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from statepipe.filling import filled, has_braces, params_in
-from statepipe.machine.names import check_text, check_zone, refusal
+from statepipe.machine.names import check_text, check_zone
 from statepipe.policy import DURATION_MS_MAX
+from statepipe.tables import refusal
 
 _TIME: Final = re.compile(r"\d\d:\d\d(?::\d\d)?", re.ASCII)
 _DAY: Final = dt.timedelta(days=1)

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from statepipe.filling import filled, has_braces, params_in, said
-from statepipe.machine.names import check_names, check_once, check_text, refusal
+from statepipe.machine.names import check_names, check_once, check_text
 from statepipe.machine.states.datasets import Dataset, in_utc
 from statepipe.machine.states.until import Until
 from statepipe.model import CANCEL, ERROR, OK, TIMEOUT
 from statepipe.policy import DURATION_MS_MAX
 from statepipe.suggest import did_you_mean
+from statepipe.tables import refusal
 
 #: Events that no one can send: the engine raises them itself.
 OURS: Final = (OK, ERROR, TIMEOUT, CANCEL)

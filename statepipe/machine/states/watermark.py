@@ -7,8 +7,9 @@ Incremental sources: which column says how far a machine has loaded.
 from dataclasses import dataclass
 from typing import Any
 
-from statepipe.machine.names import check_text, refusal
+from statepipe.machine.names import check_text
 from statepipe.policy import DURATION_MS_MAX
+from statepipe.tables import refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

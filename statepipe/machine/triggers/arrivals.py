@@ -8,10 +8,11 @@ A trigger that listens to a folder: files that arrive there.
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
-from statepipe.machine.names import check_text, refusal
+from statepipe.machine.names import check_text
 from statepipe.machine.triggers.trigger import Trigger
 from statepipe.policy import DURATION_MS_MAX
 from statepipe.suggest import did_you_mean
+from statepipe.tables import refusal
 
 EVERY_MS: Final = 10_000
 STABLE_MS: Final = 30_000

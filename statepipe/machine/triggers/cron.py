@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from statepipe.machine.names import refusal
+from statepipe.tables import refusal
 
 _FIELDS: Final = 5
 _CHARS_MAX: Final = 200

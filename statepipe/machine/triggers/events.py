@@ -8,9 +8,10 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from statepipe.machine.names import check_name, refusal
+from statepipe.machine.names import check_name
 from statepipe.machine.states.waits import OURS
 from statepipe.suggest import did_you_mean
+from statepipe.tables import refusal
 
 #: What a text of a parameter may name besides the event's own parameters.
 PLACES: Final = ("event.name", "event.key", "event.at")

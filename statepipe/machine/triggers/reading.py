@@ -7,14 +7,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from statepipe.machine.names import refusal
-from statepipe.machine.reading import at, duration_of, known, needed, table_of, text_of
+from statepipe.machine.reading import at, duration_of, needed, table_of, text_of
 from statepipe.machine.triggers.arrivals import Arriving
 from statepipe.machine.triggers.events import Emitted
 from statepipe.machine.triggers.listening import Listens
 from statepipe.machine.triggers.schedules import Schedule
 from statepipe.machine.triggers.trigger import Trigger
 from statepipe.machine.triggers.upstreams import FORMS, After
+from statepipe.tables import known, refusal
 
 
 class _Kind(NamedTuple):

@@ -7,9 +7,10 @@ A trigger that listens to the clock.
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal, get_args
 
-from statepipe.machine.names import check_one_of, check_text, check_zone, refusal
+from statepipe.machine.names import check_one_of, check_text, check_zone
 from statepipe.machine.triggers.cron import refuse_bad_cron
 from statepipe.suggest import did_you_mean
+from statepipe.tables import refusal
 
 Catchup = Literal["all", "last", "none"]
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from statepipe.machine.names import check_name, check_once, refusal
+from statepipe.machine.names import check_name, check_once
 from statepipe.machine.parameter import Param
 from statepipe.machine.scalars import convert
 from statepipe.machine.triggers.listening import Listens
 from statepipe.machine.triggers.places import MISSING, filled, places_of
 from statepipe.suggest import did_you_mean
+from statepipe.tables import refusal
 
 TRIGGERS_MAX: Final = 100
 

@@ -8,9 +8,10 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal, get_args
 
-from statepipe.machine.names import check_name, check_one_of, refusal
+from statepipe.machine.names import check_name, check_one_of
 from statepipe.machine.triggers.periods import Coarser, Period
 from statepipe.suggest import did_you_mean
+from statepipe.tables import refusal
 
 Which = Literal["each", "latest"]
 
