@@ -28,7 +28,7 @@ from statepipe.machine.checks import upstreams
 from statepipe.machine.checks.checker import check as findings_of
 from statepipe.machine.checks.findings import Finding
 from statepipe.machine.definition import Machine
-from statepipe.machine.loading.loader import find_machine, list_machines, load_machine
+from statepipe.machine.loading.loader import list_machines, machine_named
 from statepipe.machine.states.tasks import Load
 from statepipe.runtime.agreement import disagreements
 from statepipe.runtime.tasks.functions import kind_of, resolve
@@ -74,7 +74,7 @@ def findings(name: str, config: Config) -> list[Finding]:
         NotFound, UsageError: There is no such machine.
     """
     try:
-        machine = load_machine(find_machine(name, config.machines_dir))
+        machine = machine_named(name, config.machines_dir)
     except DefinitionError as error:
         return [_error(error)]
     found = findings_of(
@@ -91,7 +91,7 @@ def findings(name: str, config: Config) -> list[Finding]:
             settings=state.settings,
             retry=state.retry,
         ),
-        machines=lambda other: load_machine(find_machine(other, config.machines_dir)),
+        machines=lambda other: machine_named(other, config.machines_dir),
     )
     dependent = upstreams.check(machine, _all(config)) if upstreams.needs(machine) else []
     unknown = [_error(error) for error in disagreements(config, machine)]
@@ -104,7 +104,7 @@ def _all(config: Config) -> dict[str, Machine | None]:
     for name in list_machines(config.machines_dir):
         loaded[name] = None
         with suppress(DefinitionError):
-            loaded[name] = load_machine(find_machine(name, config.machines_dir))
+            loaded[name] = machine_named(name, config.machines_dir)
     return loaded
 
 
@@ -129,7 +129,7 @@ def _strangers(config: Config, *, known: list[str]) -> dict[str, list[Finding]]:
     named: set[str] = set()
     for name in known:
         with suppress(DefinitionError):  # it is told with the machine
-            named.update(named_targets(load_machine(find_machine(name, config.machines_dir))))
+            named.update(named_targets(machine_named(name, config.machines_dir)))
     deaf = [
         Finding(
             severity="warning",

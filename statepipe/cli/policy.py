@@ -15,7 +15,7 @@ from statepipe.config import FILE_NAME, Config, Resolved, resolve_policy, resolv
 from statepipe.errors import Refused, UsageError
 from statepipe.machine.alerts import hearers
 from statepipe.machine.definition import Machine, State
-from statepipe.machine.loading.loader import find_machine, load_machine
+from statepipe.machine.loading.loader import machine_named
 from statepipe.machine.states.taskgraph import Child, Graph
 from statepipe.machine.states.waits import Wait
 from statepipe.machine.taskmachine import graph_task, task_machine
@@ -51,7 +51,7 @@ def explain(*, target: str) -> None:
         )
     out = Session.current().out()
     config = config_here()
-    machine = load_machine(find_machine(name, config.machines_dir))
+    machine = machine_named(name, config.machines_dir)
     told = machine
     acting = (each for each in machine.acting if each.name == state_name)
     state = next(acting, None) or machine.state(state_name)

@@ -22,7 +22,7 @@ from statepipe.cli.shared.session import Session
 from statepipe.errors import BadParameter, NotFound
 from statepipe.io.marks import is_nan
 from statepipe.io.plainjson import jsonable
-from statepipe.machine.loading.loader import find_machine, load_machine
+from statepipe.machine.loading.loader import machine_named
 from statepipe.machine.states.tasks import Run
 from statepipe.store.walk import watermarks
 from statepipe.store.walk.watermarks import Move
@@ -164,7 +164,7 @@ def _put(machine: str, state: str, value: Any, *, now: Any, reason: str, yes: bo
 
 def _source(machine: str, state: str | None) -> str:
     """Return the state whose watermark is meant."""
-    definition = load_machine(find_machine(machine, config_here().machines_dir))
+    definition = machine_named(machine, config_here().machines_dir)
     sources = [
         each.name
         for each in definition.states

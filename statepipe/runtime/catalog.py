@@ -28,7 +28,7 @@ from statepipe.machine.callbacks import calls_back
 from statepipe.machine.checks.childchecks import check_children
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.digest import canonical, describe_changes, digest
-from statepipe.machine.loading.loader import find_machine, list_machines, load_machine
+from statepipe.machine.loading.loader import list_machines, machine_named
 from statepipe.machine.names import check_name
 from statepipe.machine.params import bind_params
 from statepipe.machine.states.jobs import Job
@@ -99,7 +99,7 @@ class Catalog:
             parent = self.machine(named.machine)
             return task_machine(parent, named.state, graph_task(parent, named))
         else:
-            machine = load_machine(find_machine(name, self._config.machines_dir))
+            machine = machine_named(name, self._config.machines_dir)
         triggers = below(machine.triggers, str(self._config.root))
         return machine if triggers is machine.triggers else replace(machine, triggers=triggers)
 

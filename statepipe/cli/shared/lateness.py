@@ -18,7 +18,7 @@ def late_of(found: Inspection) -> Refused | None:
     if found.status == Status.DONE or found.is_being_cancelled or found.standing == "running":
         return None
     # Only what has not ended needs its machine to be read.
-    from statepipe.machine.loading.loader import find_machine, load_machine  # noqa: PLC0415  (imported when used)
+    from statepipe.machine.loading.loader import machine_named  # noqa: PLC0415  (imported when used)
     from statepipe.runtime.steering.lateness import (  # noqa: PLC0415  (likewise)
         deadline_of,
         lateness,
@@ -26,7 +26,7 @@ def late_of(found: Inspection) -> Refused | None:
     )
 
     def load(name: str) -> Machine:
-        return load_machine(find_machine(name, config_here().machines_dir))
+        return machine_named(name, config_here().machines_dir)
 
     now_ms = SystemClock().now_ms()
     late = lateness(

@@ -2,6 +2,7 @@
 A machine file as a Machine: TOML in, frozen values out, every mistake named by file and key.
 
     load_machine    one file; the short form (extract, validate, transform, load) or the long one
+    machine_named   the same, by the name of the machine
     find_machine    the file of a machine, by name
     list_machines   the names of all machines in a folder
 
@@ -93,6 +94,16 @@ def load_machine(path: Path) -> Machine:
                 next_step=f'machine = "{path.stem}", or call the file {machine.name}.toml',
             )
         return machine
+
+
+def machine_named(name: str, machines_dir: Path) -> Machine:
+    """
+    Return the machine `name` as its file in `machines_dir` defines it.
+
+    Raises:
+        UsageError, NotFound, DefinitionError: As `find_machine` and `load_machine`.
+    """
+    return load_machine(find_machine(name, machines_dir))
 
 
 def find_machine(name: str, machines_dir: Path) -> Path:
