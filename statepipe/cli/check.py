@@ -5,6 +5,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import click
@@ -17,7 +18,6 @@ from statepipe.config import (
     FILE_NAME,
     Config,
     refuse_unknown_machines,
-    resolve_policy,
 )
 from statepipe.errors import DefinitionError, NotFound
 from statepipe.io.contract import Contract
@@ -31,6 +31,7 @@ from statepipe.machine.definition import Machine
 from statepipe.machine.loading.loader import list_machines, machine_named
 from statepipe.machine.states.tasks import Load
 from statepipe.runtime.agreement import disagreements
+from statepipe.runtime.policies import policy_of
 from statepipe.runtime.tasks.functions import kind_of, resolve
 from statepipe.units import plural
 
@@ -84,13 +85,7 @@ def findings(name: str, config: Config) -> list[Finding]:
         tables=lambda load: read_declared(
             config.machines_dir / load.contracts[0], key=load.key, adds=load.columns == "add"
         ),
-        policies=lambda whose, state: resolve_policy(
-            config,
-            machine=whose.name,
-            state=state.name,
-            settings=state.settings,
-            retry=state.retry,
-        ),
+        policies=partial(policy_of, config),
         machines=lambda other: machine_named(other, config.machines_dir),
     )
     dependent = upstreams.check(machine, _all(config)) if upstreams.needs(machine) else []

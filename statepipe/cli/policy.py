@@ -11,7 +11,7 @@ from statepipe.cli.shared.options import command
 from statepipe.cli.shared.places import config_here
 from statepipe.cli.shared.render import Output
 from statepipe.cli.shared.session import Session
-from statepipe.config import FILE_NAME, Config, Resolved, resolve_policy, resolve_timeout
+from statepipe.config import FILE_NAME, Config
 from statepipe.errors import Refused, UsageError
 from statepipe.machine.alerts import hearers
 from statepipe.machine.definition import Machine, State
@@ -21,6 +21,7 @@ from statepipe.machine.states.waits import Wait
 from statepipe.machine.taskmachine import graph_task, task_machine
 from statepipe.machine.uses import refuse_undeclared
 from statepipe.overrides import described
+from statepipe.runtime.policies import policy_of, timeout_of
 from statepipe.tasknames import TaskName
 from statepipe.units import format_duration, format_size
 
@@ -72,7 +73,7 @@ def explain(*, target: str) -> None:
     elif isinstance(state.task, Wait):
         out.note("nothing runs while it waits, so no policy governs it")
     elif state.task is not None:
-        digest = _resolved(machine, state, config).policy.digest
+        digest = policy_of(config, machine, state).policy.digest
         out.note(f"digest {digest}, stored with each attempt this policy governs")
 
 
@@ -84,12 +85,10 @@ def _limits(machine: Machine, state: State, config: Config) -> Iterator[dict[str
         yield _waited(machine, state, state.task)
         return
     if isinstance(state.task, Graph | Child):
-        value, origin = resolve_timeout(
-            config, machine=machine.name, state=state.name, settings=state.settings
-        )
+        value, origin = timeout_of(config, machine, state)
         yield _row("timeout", value, origin, shown=_shown("timeout_ms", value))
         return
-    resolved = _resolved(machine, state, config)
+    resolved = policy_of(config, machine, state)
     for field, value in resolved.policy.to_dict().items():
         origin = resolved.origins[field]
         yield _row(field.removesuffix("_ms"), value, origin, shown=_shown(field, value))
@@ -104,16 +103,6 @@ def _waited(machine: Machine, state: State, wait: Wait) -> dict[str, Any]:
         return _row("until", wait.until.text, here, shown=said)
     setting = "timeout" if wait.events or wait.dataset else "for"
     return _row(setting, wait.ms, here, shown=format_duration(wait.ms))
-
-
-def _resolved(machine: Machine, state: State, config: Config) -> Resolved:
-    return resolve_policy(
-        config,
-        machine=machine.name,
-        state=state.name,
-        settings=state.settings,
-        retry=state.retry,
-    )
 
 
 def _used(machine: Machine, state: State, config: Config) -> Iterator[dict[str, Any]]:

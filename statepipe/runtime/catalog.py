@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from statepipe.config import Config, resolve_policy, resolve_timeout
+from statepipe.config import Config
 from statepipe.errors import DefinitionChanged, DefinitionError, NotFound, UsageError
 from statepipe.machine.alerts import Alerts, alerts_of, alerts_of_task
 from statepipe.machine.callbacks import calls_back
@@ -42,6 +42,7 @@ from statepipe.machine.triggers.arrivals import below
 from statepipe.policy import Policy
 from statepipe.runtime.agreement import disagreements
 from statepipe.runtime.brood import ChildKind, brood_of, children_of
+from statepipe.runtime.policies import policy_of, timeout_of
 from statepipe.runtime.program import Part, Program
 from statepipe.runtime.sharing import queues_of, sharing_of
 from statepipe.runtime.tasks.functions import Kind, importable, kind_of, refuse_missing, resolve
@@ -133,7 +134,7 @@ class Catalog:
             raise error
         for each in (machine, *task_machines(machine)):
             for state in each.acting:
-                self._policy(each, state)
+                policy_of(self._config, each, state)
         for wrong in check_children(machine, self.machine):
             raise refusal(
                 f"machine {name}, state {wrong.state}: {wrong.message}", next_step=wrong.fix
@@ -224,7 +225,7 @@ class Catalog:
 
     def batch_size(self, machine: Machine, state: str) -> int:
         """Return how many records a batch of a state should hold."""
-        return self._policy(machine, machine.state(state)).batch_size
+        return policy_of(self._config, machine, machine.state(state)).policy.batch_size
 
     def refuse_changed(
         self, found: Found, program_of: Callable[[str], Program], *, store: Store, adopts: bool
@@ -255,7 +256,7 @@ class Catalog:
         raise _changed(found, changes, adoptable=adoptable)
 
     def _part(self, machine: Machine, state: State, *, store: Store, stage_dir: Path) -> Part:
-        policy = self._policy(machine, state)
+        policy = policy_of(self._config, machine, state).policy
         call: dict[str, Any] = {
             "machine": machine.name,
             "state": state.name,
@@ -278,9 +279,7 @@ class Catalog:
             case Load() as load:
                 call |= {"work": "load", "load": self._destination(load, store=store)}
             case Graph() | Child():
-                within_ms, _ = resolve_timeout(
-                    self._config, machine=machine.name, state=state.name, settings=state.settings
-                )
+                within_ms, _ = timeout_of(self._config, machine, state)
                 kinds = partial(self._kind, store=store, stage_dir=stage_dir)
                 brood = brood_of(machine, state, kinds, self.bound, timeout_ms=within_ms)
                 call = {"work": "children", "brood": brood}
@@ -341,15 +340,6 @@ class Catalog:
             ],
             "max_rejects": judge.max_rejects,
         }
-
-    def _policy(self, machine: Machine, state: State) -> Policy:
-        return resolve_policy(
-            self._config,
-            machine=machine.name,
-            state=state.name,
-            settings=state.settings,
-            retry=state.retry,
-        ).policy
 
     def _destination(self, load: Load, *, store: Store) -> dict[str, Any]:
         return {

@@ -18,9 +18,9 @@ from statepipe import __version__
 from statepipe.cli.shared.render import Output
 from statepipe.cli.shared.session import here
 from statepipe.clock import SystemClock
-from statepipe.config import Config, resolve_policy
+from statepipe.config import Config
 from statepipe.errors import StatepipeError, UsageError
-from statepipe.machine.definition import Machine, State
+from statepipe.machine.definition import Machine
 from statepipe.machine.digest import canonical
 from statepipe.machine.loading.loader import find_machine, list_machines, load_machine
 from statepipe.machine.loading.template import files_of
@@ -31,6 +31,7 @@ from statepipe.observe.exposition import negotiated, render
 from statepipe.observe.listening import address_of, tls_of
 from statepipe.observe.server import Endpoint
 from statepipe.observe.shape import Shape, shape_of
+from statepipe.runtime.policies import policy_of
 from statepipe.store.file.stamp import Environment
 from statepipe.store.snapshot import file_sizes, read_snapshot
 
@@ -156,19 +157,13 @@ class ProjectMachines:
             return [error]
 
     def _shape(self, machine: Machine) -> Shape:
-        declared = {state.name: self._declared(machine, state) for state in machine.acting}
+        declared = {
+            state.name: policy_of(self._config, machine, state).policy.errors
+            for state in machine.acting
+        }
         # No series depends on what a contract says, so none is read.
         form = canonical(machine, contract_digests=defaultdict(str))
         return shape_of(form, declared=declared)
-
-    def _declared(self, machine: Machine, state: State) -> tuple[str, ...]:
-        return resolve_policy(
-            self._config,
-            machine=machine.name,
-            state=state.name,
-            settings=state.settings,
-            retry=state.retry,
-        ).policy.errors
 
 
 def _named(stores: Sequence[str]) -> dict[str, Path]:
