@@ -24,33 +24,27 @@ from typing import Any
 from statepipe.config import Config
 from statepipe.errors import DefinitionChanged, DefinitionError, NotFound, UsageError
 from statepipe.machine.alerts import Alerts, alerts_of, alerts_of_task
-from statepipe.machine.callbacks import calls_back
 from statepipe.machine.checks.childchecks import check_children
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.digest import canonical, describe_changes, digest
 from statepipe.machine.loading.loader import list_machines, machine_named
 from statepipe.machine.names import check_name
 from statepipe.machine.params import bind_params
-from statepipe.machine.states.jobs import Job
 from statepipe.machine.states.judging import Validate
-from statepipe.machine.states.taskgraph import Child, Graph
 from statepipe.machine.states.tasks import Load, Run
-from statepipe.machine.states.waits import Wait
 from statepipe.machine.table import Table
 from statepipe.machine.taskmachine import graph_task, task_machine, task_machines
 from statepipe.machine.triggers.arrivals import below
-from statepipe.policy import Policy
 from statepipe.runtime.agreement import disagreements
-from statepipe.runtime.brood import ChildKind, brood_of, children_of
+from statepipe.runtime.brood import Brood, ChildKind, brood_of, children_of
+from statepipe.runtime.parts import part_of
 from statepipe.runtime.policies import policy_of, timeout_of
-from statepipe.runtime.program import Part, Program
+from statepipe.runtime.program import Program
 from statepipe.runtime.sharing import queues_of, sharing_of
-from statepipe.runtime.tasks.functions import Kind, importable, kind_of, refuse_missing, resolve
-from statepipe.runtime.tasks.jobcalls import job_call
+from statepipe.runtime.tasks.functions import Kind, kind_of, resolve
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups.lookup import Found, definition_body
-from statepipe.store.stage.directory import INLINE_BYTES_MAX
 from statepipe.store.steering.instances import define
 from statepipe.store.walk.resources import declare
 from statepipe.store.walk.routes import route
@@ -182,7 +176,14 @@ class Catalog:
     def _program(self, name: str, store: Store, *, stage_dir: Path) -> Program:
         machine = self.sound(name)
         parts = {
-            state.name: self._part(machine, state, store=store, stage_dir=stage_dir)
+            state.name: part_of(
+                self._config,
+                machine,
+                state,
+                store_id=store.store_id,
+                stage_dir=stage_dir,
+                brood=partial(self._brood, store=store, stage_dir=stage_dir),
+            )
             for state in machine.acting
         }
         declare(store, {each for part in parts.values() for each in part.uses})
@@ -255,49 +256,11 @@ class Catalog:
         changes = describe_changes(json.loads(body), self.form(program.table.machine))
         raise _changed(found, changes, adoptable=adoptable)
 
-    def _part(self, machine: Machine, state: State, *, store: Store, stage_dir: Path) -> Part:
-        policy = policy_of(self._config, machine, state).policy
-        call: dict[str, Any] = {
-            "machine": machine.name,
-            "state": state.name,
-            "task": state.name,
-            "shares": policy.parallel > 1 and policy.executor != "inline",
-            "stage_dir": str(stage_dir),
-            "inline_bytes_max": INLINE_BYTES_MAX,
-            "machines_dir": str(self._config.machines_dir),
-        }
-        match state.task:
-            case Run() as run:
-                function = self._named(run, policy=policy, machine=machine, state=state)
-                is_cleanup = state is machine.on_cancel
-                call |= {"task": "on_cancel"} if is_cleanup else {}
-                call |= {"work": "cancel" if is_cleanup else "run", "function": function}
-                call |= {"drift": run.actions}
-                call |= {"incremental": run.watermark and run.watermark.to_dict()}
-            case Validate() as judge:
-                call |= {"work": "validate", **self._contract(judge)}
-            case Load() as load:
-                call |= {"work": "load", "load": self._destination(load, store=store)}
-            case Graph() | Child():
-                within_ms, _ = timeout_of(self._config, machine, state)
-                kinds = partial(self._kind, store=store, stage_dir=stage_dir)
-                brood = brood_of(machine, state, kinds, self.bound, timeout_ms=within_ms)
-                call = {"work": "children", "brood": brood}
-            case Job() as job:
-                named = partial(self._named, policy=policy, machine=machine, state=state)
-                call |= {"work": "job", **job_call(job, named)}
-            case Wait() as wait:
-                call = {"work": "wait", "events": wait.events, "wait_ms": wait.ms}
-                call |= {"key_of": wait.key_of if wait.key else None, "until": wait.until}
-                call |= {"dataset": wait.dataset and wait.dataset.name}
-        return Part(
-            work=call["work"],
-            policy=policy,
-            policy_digest=policy.digest,
-            call=call,
-            uses=tuple(self._config.resources[each] for each in sorted(state.uses)),
-            calls_back=calls_back(machine, state),
-        )
+    def _brood(self, machine: Machine, state: State, *, store: Store, stage_dir: Path) -> Brood:
+        """Return what the children of a state are; their definitions are in the store by then."""
+        within_ms, _ = timeout_of(self._config, machine, state)
+        kinds = partial(self._kind, store=store, stage_dir=stage_dir)
+        return brood_of(machine, state, kinds, self.bound, timeout_ms=within_ms)
 
     def _kind(self, name: str, *, store: Store, stage_dir: Path) -> ChildKind:
         """Return what an instance of a machine is; its definition is in the store by then."""
@@ -312,49 +275,6 @@ class Catalog:
         parent = self.machine(named.machine)
         task = graph_task(parent, named)
         return alerts_of_task(task, parent, targets, store=store.store_id, env=env)
-
-    def _named(
-        self, run: Run, *, policy: Policy, machine: Machine, state: State
-    ) -> str | Callable[..., Any]:
-        """Return a function as its executor needs it; refuse one that is not there."""
-        function = run.function
-        if policy.executor == "process" and not isinstance(function, str):
-            function = importable(run.reference, of=f"{machine.name}.{state.name}")
-        if isinstance(function, str):
-            refuse_missing(function, self._config.machines_dir)
-        return function
-
-    def _contract(self, judge: Validate) -> dict[str, Any]:
-        folder = self._config.machines_dir
-        for function in judge.upcast.values():
-            refuse_missing(function, folder)
-        return {
-            "contract": str(folder / judge.contract),
-            "older": [
-                {
-                    "version": each.version,
-                    "contract": str(folder / each.contract),
-                    "upcast": list(each.upcast),
-                }
-                for each in judge.older
-            ],
-            "max_rejects": judge.max_rejects,
-        }
-
-    def _destination(self, load: Load, *, store: Store) -> dict[str, Any]:
-        return {
-            "to": load.to,
-            "table": load.table,
-            "key": list(load.key),
-            "replace": load.mode == "replace",
-            "effect": load.effect,
-            "body": load.body,
-            "auth": dict(load.auth) if isinstance(load.auth, Mapping) else load.auth,
-            "contract": load.contract and str(self._config.machines_dir / load.contract),
-            "adds": load.columns == "add",
-            "base_dir": str(self._config.root),
-            "store_id": store.store_id,
-        }
 
     def _contract_digest(self, contract: str) -> str:
         path = self._config.machines_dir / contract
