@@ -281,6 +281,3 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str, Any], Any]]]] = {
     "stalled_after": ("stalled_after_ms", _read_duration),
     "repeat_after": ("repeat_after_ms", _read_duration),
 }
-
-#: Everything the table of a target may say.
-TARGET_KEYS: Final = tuple(_KEYS)

@@ -3,7 +3,6 @@ How a task is retried, timed out and limited: one frozen value, and its parsing.
 
     Policy          the merged result that governs an attempt; in milliseconds
     policy_fields   what people write (`timeout = "90s"`) as fields of a Policy
-    policy_from     the same, as a whole Policy on top of the defaults
 
 Where the parts of a policy come from, and which wins, is the subject of `statepipe.config`.
 """
@@ -175,9 +174,9 @@ class Policy:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def policy_from(values: Mapping[str, Any], *, where: str = "policy") -> Policy:
+def policy_fields(values: Mapping[str, Any], *, where: str = "policy") -> dict[str, Any]:
     """
-    Return the policy that people's `values` describe, defaults where they are silent.
+    Return people's `values` as fields of a Policy, by field name; only what they say.
 
     Args:
         values: People's keys, as in a table of `statepipe.toml`.
@@ -185,16 +184,6 @@ def policy_from(values: Mapping[str, Any], *, where: str = "policy") -> Policy:
 
     Raises:
         DefinitionError: If a key is unknown, or a value of the wrong kind or range.
-    """
-    return Policy(**policy_fields(values, where=where))
-
-
-def policy_fields(values: Mapping[str, Any], *, where: str = "policy") -> dict[str, Any]:
-    """
-    Return people's `values` as fields of a Policy, by field name; only what they say.
-
-    Raises:
-        DefinitionError: As `policy_from`.
     """
     fields: dict[str, Any] = {}
     known(values, _KEYS, where=where)
@@ -316,6 +305,3 @@ STATE_KEYS: Final = (
     "batch_size_min",
     "parallel",
 )
-
-#: Everything a policy table may say.
-POLICY_KEYS: Final = tuple(_KEYS)

@@ -38,11 +38,6 @@ class Metric:
     unit: Literal["", "seconds", "bytes"] = ""
 
 
-def named(name: str) -> Metric:
-    """Return the metric called `name`; KeyError if there is none."""
-    return _BY_NAME[name]
-
-
 _COUNTERS: Final = (
     Metric(
         name="statepipe_transitions_total",
@@ -303,5 +298,3 @@ _GAUGES: Final = (
 
 #: What the exporter serves.
 CATALOGUE: Final = (*_COUNTERS, *_HISTOGRAMS, *_GAUGES)
-
-_BY_NAME: Final = {metric.name: metric for metric in CATALOGUE}

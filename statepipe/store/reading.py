@@ -3,7 +3,6 @@ What people ask of a store: lists, inspections, histories; looked up, never chan
 
     Reader          a read-only connection and the questions
     Entry           one row of a journal
-    Transitions     one counter of moves
 
 Lists are made by `listing.py`, what one instance shows by `inspection.py`, rejected
 records by `quarantine.py`, what takes more than a look by `questions/`; the store's own
@@ -76,16 +75,6 @@ class Entry(NamedTuple):
     epoch: int
     generation: int
     policy: str | None
-
-
-class Transitions(NamedTuple):
-    """How often all instances of a machine together took one move; a counter, it never falls."""
-
-    machine: str
-    source: str
-    event: str
-    target: str
-    taken: int
 
 
 class Reader:
@@ -328,13 +317,6 @@ class Reader:
             loaded: int = connection.execute(_LOADED, {"n": n}).fetchone()[0]
             rejected = sum(row.rejects.records for row in quarantine.rows(connection, instance_id))
         return loaded, rejected
-
-    def transitions(self, *, machine: str | None = None) -> list[Transitions]:
-        """Return the counters of moves, by machine, source, event and target."""
-        sql = "SELECT machine, source, event, target, taken FROM transition_count"
-        with self.moment() as connection:
-            rows = [Transitions(*row) for row in connection.execute(sql)]
-        return [row for row in rows if machine in (None, row.machine)]
 
     def miscounted(self) -> list[Difference]:
         """Return every figure that is not what the journal says; reads the whole journal."""

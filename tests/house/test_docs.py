@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from statepipe import notify, policy
 from statepipe.cli import COMMANDS
 from statepipe.machine.partition import PARTITIONS_MAX, Partition
-from statepipe.notify import EVENTS, EVENTS_DEFAULT, PLACEHOLDERS, TARGET_KEYS, Target
+from statepipe.notify import EVENTS, EVENTS_DEFAULT, PLACEHOLDERS, Target
 from statepipe.observe.notices.body import Occasion, body_of, read
-from statepipe.policy import POLICY_KEYS, Policy, policy_from
+from statepipe.policy import Policy, policy_fields
 from statepipe.units import parse_duration_ms
 from tests.house.commands import missing
 from tests.house.pages import blocks, play
@@ -88,8 +89,9 @@ def test_every_setting_is_in_the_guide_with_its_default() -> None:
     said = {key.strip("`"): _value(key.strip("`"), default) for key, _, default in rows}
     retries = said.pop("retries")
 
-    assert {"retries", *said} == set(POLICY_KEYS)
-    assert policy_from({key: value for key, value in said.items() if value}) == Policy()
+    assert {"retries", *said} == set(policy._KEYS)
+    given = {key: value for key, value in said.items() if value}
+    assert Policy(**policy_fields(given)) == Policy()
     silent = ["max_elapsed", "heartbeat", "batch_size_min"]
     assert [key for key, value in said.items() if value is None] == silent
     assert retries == Policy().max_attempts - 1
@@ -102,7 +104,7 @@ def test_every_setting_of_a_target_is_in_the_guide_with_its_default() -> None:
     events = "".join(row[0] for row in _cells(section) if len(row) == 2)
     default = Target(name="x", url="env:X")
 
-    assert tuple(said) == TARGET_KEYS
+    assert tuple(said) == tuple(notify._KEYS)
     assert set(re.findall(r"`(\w+)`", events)) == set(EVENTS)
     for key in ("timeout", "stalled_after"):
         assert parse_duration_ms(said[key]) == getattr(default, f"{key}_ms")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statepipe.errors import DefinitionError
-from statepipe.policy import DURATION_MS_MAX, Policy, policy_from
+from statepipe.policy import DURATION_MS_MAX, Policy, policy_fields
 
 ACHES = ["TaskTimeout", "TaskError", "TimeoutError", "OSError", "Exception"]
 
@@ -64,7 +64,7 @@ def test_what_the_server_asked_for_wins() -> None:
 
 def test_people_write_durations_and_retries() -> None:
     """Every key, in the form people use."""
-    policy = policy_from(
+    fields = policy_fields(
         {
             "errors": ["ConnectionError", "Throttled"],
             "retries": 4,
@@ -82,7 +82,7 @@ def test_people_write_durations_and_retries() -> None:
         }
     )
 
-    assert policy == Policy(
+    assert Policy(**fields) == Policy(
         errors=("ConnectionError", "Throttled"),
         max_attempts=5,
         interval_ms=500,
@@ -129,7 +129,7 @@ def test_people_write_durations_and_retries() -> None:
 def test_what_governs_nothing_is_refused(values: dict[str, object], said: str) -> None:
     """Each mistake by place and key, with a way out."""
     with pytest.raises(DefinitionError) as refusal:
-        policy_from(values, where="statepipe.toml: policies.p")
+        policy_fields(values, where="statepipe.toml: policies.p")
 
     assert refusal.value.message.startswith("statepipe.toml: policies.p: ")
     assert said in refusal.value.message
@@ -138,6 +138,6 @@ def test_what_governs_nothing_is_refused(values: dict[str, object], said: str) -
 
 def test_a_digest_names_one_policy() -> None:
     """Equal policies share it, any other field gives another."""
-    assert Policy().digest == Policy().digest == policy_from({}).digest
+    assert Policy().digest == Policy().digest == Policy(**policy_fields({})).digest
     assert len(Policy().digest) == 16
     assert Policy().digest != Policy(max_attempts=4).digest

@@ -3,21 +3,13 @@ Instances that do part of another one's work, as people see them.
 
     Part        one of them
     of          those of the stay that an instance is in, or was in last; the first thousand
-    counts      how many there are by standing
 """
 
-from collections import Counter
 from typing import Final, NamedTuple
 
 from statepipe.sqlite import sqlite3
 
 PARTS_MAX: Final = 1_000
-
-_NEWEST = """
-   c.parent = :n
-   AND (c.generation, c.state, c.visit) = (SELECT generation, state, visit FROM child
-                                            WHERE parent = :n ORDER BY instance DESC LIMIT 1)
-"""
 
 _OF = f"""
 SELECT i.id, c.task || coalesce('[' || c.element || ']', ''), c.state,
@@ -28,15 +20,11 @@ SELECT i.id, c.task || coalesce('[' || c.element || ']', ''), c.state,
        i.attempt, i.error_class, i.error, c.generation, c.visit
   FROM child c
   JOIN instance i ON i.n = c.instance
- WHERE {_NEWEST}
+ WHERE c.parent = :n
+   AND (c.generation, c.state, c.visit) = (SELECT generation, state, visit FROM child
+                                            WHERE parent = :n ORDER BY instance DESC LIMIT 1)
  ORDER BY c.instance
  LIMIT {PARTS_MAX}
-"""  # noqa: S608  (made of constants)
-
-_COUNTS = f"""
-SELECT i.status, count(*) FROM child c JOIN instance i ON i.n = c.instance
- WHERE {_NEWEST}
- GROUP BY i.status
 """  # noqa: S608  (made of constants)
 
 
@@ -57,8 +45,3 @@ class Part(NamedTuple):
 def of(connection: sqlite3.Connection, n: int) -> list[Part]:
     """Return what does part of the work of an instance, in the order in which it began."""
     return [Part(*row) for row in connection.execute(_OF, {"n": n})]
-
-
-def counts(connection: sqlite3.Connection, n: int) -> Counter[str]:
-    """Return how many of them there are, by status."""
-    return Counter(dict(connection.execute(_COUNTS, {"n": n}).fetchall()))
