@@ -23,24 +23,26 @@ from statepipe.store import liveness
 from statepipe.store.codec import decode
 from statepipe.store.lookups import copies, output, parts, triggers
 from statepipe.store.lookups.elsewhere import Elsewhere, elsewhere
+from statepipe.store.lookups.lookup import steps_of
 from statepipe.store.lookups.parts import Part
 from statepipe.store.stage import rows as staged
 from statepipe.store.walk import children, datasets, emissions, signals
 from statepipe.store.walk.children import GoingOn
 from statepipe.store.walk.claims import not_found
+from statepipe.store.walk.interventions import ASKED_FOR
 from statepipe.store.walk.replays import Replay, of_origin, origin_of
 from statepipe.store.walk.signals import Late
 
-_INSTANCE = """
+_INSTANCE = f"""
 SELECT i.n, i.id, d.machine, d.version, d.digest, d.body, i.params, i.created_at_ms, i.epoch, i.seq,
        i.generation, i.status, i.state, i.attempt, i.lost, i.batches, i.picture, i.worker,
        i.wake_at_ms, i.failed_state, i.error_class, i.error, i.entered_at_ms, i.updated_at_ms,
        i.finished_at_ms,
-       iif(i.forced AND i.request = 'cancel', 'kill', i.request) AS request
+       {ASKED_FOR} AS request
   FROM instance i
   JOIN definition d ON d.n = i.definition
  WHERE i.id = ?
-"""
+"""  # noqa: S608  (made of constants)
 
 _LAST_FAILURE = """
 SELECT seq, at_ms, source, attempt, error_class, error, policy
@@ -69,13 +71,6 @@ SELECT generation, source,
   FROM journal
  WHERE instance = ? AND source <> ''
  GROUP BY generation, source
-"""
-
-_STEPS = """
-SELECT seq, generation, kind, source, target, picture
-  FROM journal
- WHERE instance = ? AND kind IN ('create', 'move', 'resume', 'rewind', 'cancel')
- ORDER BY seq
 """
 
 _PLANNED = """
@@ -305,7 +300,7 @@ def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -
         holder=_holder(connection, worker, clock=clock),
         failure=_failure(connection, n),
         good=_good(connection, n),
-        steps=tuple(connection.execute(_STEPS, (n,)).fetchall()),
+        steps=tuple(steps_of(connection, n)),
         tallies={
             (generation, state): Tally(*rest)
             for generation, state, *rest in connection.execute(_TALLIES, (n,))

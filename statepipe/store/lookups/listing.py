@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 from statepipe.model import Status
 from statepipe.sqlite import sqlite3
 from statepipe.store.lookups.inspection import successes
+from statepipe.store.walk.interventions import ASKED_FOR
 
 #: What an instance is doing: its status, and for a ready one who drives it or what it waits for.
 Standing = Literal[
@@ -70,9 +71,9 @@ SELECT c.instance
  LIMIT :limit
 """
 
-_LISTED = """
+_LISTED = f"""
 SELECT i.n, i.id, d.machine, i.state, i.status, i.worker, i.attempt, i.batches, i.wake_at_ms,
-       iif(i.forced AND i.request = 'cancel', 'kill', i.request), i.failed_state, i.error_class,
+       {ASKED_FOR}, i.failed_state, i.error_class,
        i.error, i.created_at_ms, i.updated_at_ms, i.finished_at_ms, g.id, i.partition,
        iif(i.wake_at_ms IS NULL, NULL,
            coalesce('["' || json_extract(d.body, '$.states."' || i.state || '".task.dataset')
@@ -81,9 +82,9 @@ SELECT i.n, i.id, d.machine, i.state, i.status, i.worker, i.attempt, i.batches, 
   FROM instance i
   JOIN definition d ON d.n = i.definition
   LEFT JOIN instance_group g ON g.n = i.member_of
- WHERE i.n IN ({numbers})
- ORDER BY i.n {order}
-"""
+ WHERE i.n IN ({{numbers}})
+ ORDER BY i.n {{order}}
+"""  # noqa: S608  (made of constants)
 
 # What a bulk resume takes: not what is done, what a person cancelled or paused, a replay that
 # was replaced by another, or what goes on with the instance that it works for.

@@ -29,17 +29,16 @@ from statepipe.store.walk.claims import (
     load_checkpoint,
     not_found,
 )
-from statepipe.store.walk.interventions import ASK, JOURNAL_OF_STEERING, TAKE_OVER
+from statepipe.store.walk.interventions import ASK, ASKED_FOR, JOURNAL_OF_STEERING, TAKE_OVER
 from statepipe.wishes import CANCELLING_STATE, KILL, Wish
 
 #: What `Asked` is made of.
-ASKED = """
+ASKED = f"""
 SELECT i.n, i.id, i.status, i.state, i.failed_state, i.worker,
-       CASE WHEN i.forced AND i.request = 'cancel' THEN 'kill' ELSE i.request END,
-       json_extract(d.body, '$.on_cancel') IS NOT NULL
+       {ASKED_FOR}, json_extract(d.body, '$.on_cancel') IS NOT NULL
   FROM instance i
   JOIN definition d ON d.n = i.definition
-"""
+"""  # noqa: S608  (made of constants)
 
 _CANCEL = f"""
 UPDATE instance

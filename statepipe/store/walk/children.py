@@ -22,7 +22,7 @@ from typing import NamedTuple
 from statepipe.errors import Busy, Refused
 from statepipe.model import Stay
 from statepipe.sqlite import sqlite3
-from statepipe.store.walk.interventions import JOURNAL_OF_STEERING
+from statepipe.store.walk.interventions import ASKED_FOR, JOURNAL_OF_STEERING
 
 _OF_STAY = """
 SELECT i.n, c.task, c.element, i.status, i.definition, i.worker
@@ -32,14 +32,14 @@ SELECT i.n, c.task, c.element, i.status, i.definition, i.worker
  ORDER BY i.n
 """
 
-_UNFINISHED = """
-SELECT i.n, i.id, i.status, i.state, iif(i.forced AND i.request = 'cancel', 'kill', i.request),
+_UNFINISHED = f"""
+SELECT i.n, i.id, i.status, i.state, {ASKED_FOR},
        i.status = 'ready' AND i.failed_state IS NOT NULL, i.awaits_turn
   FROM child c
   JOIN instance i ON i.n = c.instance
  WHERE c.parent = ? AND i.status IN ('ready', 'paused')
  ORDER BY i.n
-"""
+"""  # noqa: S608  (made of constants)
 
 _LEFT = """
 SELECT p.id, c.state

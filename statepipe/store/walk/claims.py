@@ -24,21 +24,21 @@ from statepipe.store.file.connection import Store
 from statepipe.store.liveness import Worker
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.walk import workers
+from statepipe.store.walk.interventions import ASKED_FOR
 from statepipe.store.walk.ready import Ready, Scope, find_ready
 
 #: Of each definition nothing is driven yet.
 NOTHING: Final[Mapping[int, int]] = MappingProxyType({})
 
-_SELECT = """
+_SELECT = f"""
 SELECT i.n, i.id, d.machine, i.definition, i.params, i.created_at_ms, i.epoch, i.seq,
        i.generation, i.status, i.state, i.attempt, i.lost, i.batches, i.picture, i.failed_state,
        i.error_class, i.error, i.entered_at_ms,
-       CASE WHEN i.forced AND i.request = 'cancel' THEN 'kill' ELSE i.request END,
-       i.priority
+       {ASKED_FOR}, i.priority
   FROM instance i
   JOIN definition d ON d.n = i.definition
  WHERE i.n = ?
-"""
+"""  # noqa: S608  (made of constants)
 
 _TAKE = """
 UPDATE instance

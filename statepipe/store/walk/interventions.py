@@ -2,6 +2,7 @@
 SQL that interventions share, whoever makes them: a person, a parent, an event.
 
     ASK                     a wish is written down, for whoever drives the instance or claims it
+    ASKED_FOR               of a SELECT from `instance i`: what is asked of it and not yet done
     TAKE_OVER               of an UPDATE: what its driver began ends, and so does what was asked
     JOURNAL_OF_STEERING     the row of what was done, after that
 """
@@ -22,6 +23,8 @@ UPDATE instance
        change        = 'request'
  WHERE n = :n
 """
+
+ASKED_FOR: Final = "CASE WHEN i.forced AND i.request = 'cancel' THEN 'kill' ELSE i.request END"
 
 TAKE_OVER: Final = """
        seq            = seq + 1,
