@@ -6,6 +6,7 @@ The driver's side: one loop that claims, dispatches, decides, commits and acknow
     waiting, permits, waits         whose turn it is, and what it needs before it begins
     calls, attempt, inbox           what executors are given, ask, and tell
     readying        what worker processes import before they are needed
-    endings, outcomes, changes      how an attempt ended, and the change that this becomes
+    endings, outcomes               how an attempt ended, and what that becomes:
+    moves, changes                  a move to another state, or one of the other changes
     group, observers                the commit, and who is told of it
 """

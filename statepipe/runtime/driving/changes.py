@@ -1,7 +1,6 @@
 """
 What each thing that can happen to an instance becomes: one `Change`, ready to commit.
 
-    moved         an event took it to another state
     retry_later   the attempt failed and will be tried again
     paused        the attempt failed while a pause was asked for
     batched       a batch was staged, or loaded
@@ -11,6 +10,7 @@ What each thing that can happen to an instance becomes: one `Change`, ready to c
     steered       a cancel, a kill or a pause that was asked for is honoured
     cleaned       the machine's `on_cancel` has ended, and with it the cancelled instance
 
+What an event makes of it is the subject of `moves.py`; `move_detail` and `since` serve both.
 All are pure: they read a `Drive` and return values. Nothing of the drive changes
 before the commit was acknowledged.
 """
@@ -18,7 +18,7 @@ before the commit was acknowledged.
 from typing import Final, NamedTuple
 
 from statepipe.drift import told
-from statepipe.errors import ENGINE_ERRORS, DataError
+from statepipe.errors import ENGINE_ERRORS
 from statepipe.figures import OTHER
 from statepipe.model import (
     CANCEL,
@@ -27,27 +27,18 @@ from statepipe.model import (
     Change,
     Detail,
     Loaded,
-    Plan,
     Staged,
     Status,
-    Stay,
 )
-from statepipe.runtime.driving import learning, sizing
+from statepipe.runtime.driving import sizing
 from statepipe.runtime.driving.drive import Drive
-from statepipe.runtime.driving.endings import Ended, Facts, Failure
+from statepipe.runtime.driving.endings import Ended, Failure
 from statepipe.runtime.picture import Mark, Picture
-from statepipe.runtime.program import PlainMove
 from statepipe.wishes import CANCELLING_STATE, KILL
 
 ERROR_CHARS_MAX: Final = 4_000
 #: In the note of a batch; all of them are in the table `drift`.
 DRIFTS_TOLD_MAX: Final = 5
-
-_STATUS_OF_END: Final = {
-    "success": Status.DONE,
-    "failure": Status.FAILED,
-    "cancelled": Status.CANCELLED,
-}
 
 
 class Pause(NamedTuple):
@@ -59,91 +50,7 @@ class Pause(NamedTuple):
     boot_id: str
 
 
-def moved(
-    drive: Drive,
-    ended: Ended,
-    *,
-    worker: int,
-    at_ms: int,
-    took_ms: int | None,
-    target: str | None = None,
-) -> tuple[Change, Attachment | None]:
-    """
-    Return the move that `ended` brings about: to `target`, or as the machine's rules decide it.
-
-    Raises:
-        NoTransition: The rules accept no such event here, or no guard held.
-        ValueRefused: The results are too large for a checkpoint.
-    """
-    source = drive.state
-    is_plain = ended.is_plain and drive.picture.input is None and not drive.waited_ms
-    if target is None and is_plain:
-        plain = drive.program.plain.get((source, ended.event))
-        if plain is not None:
-            return _plain_change(drive, ended.event, plain, at_ms=at_ms, took_ms=took_ms), None
-    table = drive.program.table
-    if target is None:
-        target = table.decide(source, ended.event, Facts(drive, ended))
-    learned = learning.learned(drive, ended, target)
-    final = table.final_kind(target)
-    attachment = None
-    if final is None and drive.program.parts[target].work == "load":
-        attachment = _planned(drive, learned, target)
-    status = Status.READY if final is None else _STATUS_OF_END[final]
-    if status == Status.DONE and (learned.input is not None or drive.program.children):
-        reached, keeps = learned.reached(), drive.program.keeps
-        attachment = Attachment(drive.stay, source, releases=True, keeps=keeps, reached=reached)
-    detail = None
-    if (
-        learned is not drive.picture
-        or ended.failure is not None
-        or ended.records is not None
-        or ended.note is not None
-        or status == Status.FAILED
-        or drive.waited_ms
-    ):
-        detail = _move_detail(drive, ended, learned, worker=worker, at_ms=at_ms, status=status)
-    change = Change(
-        drive.n,
-        drive.epoch,
-        drive.seq,
-        target,
-        at_ms,
-        ended.event,
-        took_ms,
-        drive.part.policy_digest,
-        status,
-        source,
-        drive.program.name,
-        _since(drive.entered_at_ms, at_ms),
-        _since(drive.created_at_ms, at_ms),
-        detail,
-    )
-    return change, attachment
-
-
-def _plain_change(
-    drive: Drive, event: str, plain: PlainMove, *, at_ms: int, took_ms: int | None
-) -> Change:
-    return Change(
-        drive.n,
-        drive.epoch,
-        drive.seq,
-        plain.target,
-        at_ms,
-        event,
-        took_ms,
-        drive.part.policy_digest,
-        plain.status,
-        drive.state,
-        drive.program.name,
-        _since(drive.entered_at_ms, at_ms),
-        _since(drive.created_at_ms, at_ms),
-        None,
-    )
-
-
-def _since(then_ms: int, now_ms: int) -> int:
+def since(then_ms: int, now_ms: int) -> int:
     """Return how long ago that was; the wall clock may have been set back meanwhile."""
     return now_ms - then_ms if now_ms > then_ms else 0
 
@@ -253,7 +160,7 @@ def steered(drive: Drive, *, at_ms: int) -> Change:
 def cleaned(drive: Drive, ended: Ended, *, at_ms: int, took_ms: int | None) -> Change:
     """Return the change that ends an instance whose `on_cancel` has ended, however it did."""
     status = Status.CANCELLED
-    detail = _move_detail(drive, ended, drive.picture, worker=0, at_ms=at_ms, status=status)
+    detail = move_detail(drive, ended, drive.picture, worker=0, at_ms=at_ms, status=status)
     detail = detail._replace(failed_state=drive.failed_state, batches=drive.batches)
     change = _resting(drive, event=ended.event, at_ms=at_ms, detail=detail)
     return change._replace(
@@ -261,13 +168,14 @@ def cleaned(drive: Drive, ended: Ended, *, at_ms: int, took_ms: int | None) -> C
         state=CANCELLED_STATE,
         took_ms=took_ms,
         policy=drive.part.policy_digest,
-        stayed_ms=_since(drive.entered_at_ms, at_ms),
+        stayed_ms=since(drive.entered_at_ms, at_ms),
     )
 
 
-def _move_detail(
+def move_detail(
     drive: Drive, ended: Ended, learned: Picture, *, worker: int, at_ms: int, status: str
 ) -> Detail:
+    """Return the detail of a change that ends what was tried in its state."""
     picture = drive.picture_bytes if learned is drive.picture else learned.write()
     failed = status == Status.FAILED
     failure = ended.failure
@@ -337,17 +245,6 @@ def _kind_of(drive: Drive, failure: Failure) -> str:
     return next((name for name in failure.names if name in declared), OTHER)
 
 
-def _planned(drive: Drive, picture: Picture, target: str) -> Attachment:
-    if picture.input is None:
-        raise DataError(
-            f"{drive.id!r} enters {target!r} with nothing to load: no state before it made batches",
-            meaning="nothing was loaded; the instance rests where it was",
-            next_step=f"statepipe check {drive.program.name}",
-        )
-    stay = Stay(drive.generation, target, picture.visit(target))
-    return Attachment(stay, target, plan=Plan(stay, picture.input))
-
-
 def _resting(drive: Drive, *, event: str, at_ms: int, detail: Detail) -> Change:
     """Return a change that leaves the instance in its state."""
     return Change(
@@ -363,7 +260,7 @@ def _resting(drive: Drive, *, event: str, at_ms: int, detail: Detail) -> Change:
         source=drive.state,
         machine=drive.program.name,
         stayed_ms=0,
-        lived_ms=_since(drive.created_at_ms, at_ms),
+        lived_ms=since(drive.created_at_ms, at_ms),
         detail=detail,
     )
 

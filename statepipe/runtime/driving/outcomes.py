@@ -23,7 +23,6 @@ from statepipe.runtime.driving.attempt import CANCELLED_ATTEMPT
 from statepipe.runtime.driving.changes import (
     Pause,
     cleaned,
-    moved,
     paused,
     released,
     retry_later,
@@ -33,6 +32,7 @@ from statepipe.runtime.driving.changes import (
 from statepipe.runtime.driving.delivering import delivered
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.endings import Ended, Failure
+from statepipe.runtime.driving.moves import moved
 from statepipe.runtime.failure import MESSAGE_CHARS_MAX, clean, message_of, names_of
 
 
