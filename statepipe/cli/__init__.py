@@ -5,9 +5,12 @@ The command line: `statepipe COMMAND`, also `python -m statepipe`.
     Commands    the group; it imports a command's module only when that command is used
     COMMANDS    name, module, one line of help; `--help` needs no more
 
+Each command has a module of its name, or shares one; what they share is in `shared/`:
+
     options     options that every command has, parameters, confirmation
     session     the common options as given         places  configuration and store
-    render      tables, JSON, progress; what comes from a store is escaped
+    render      tables, JSON; what comes from a store is escaped
+    progress    what a person sees of instances that are driven
     driving     signals, progress and exit codes of commands that drive instances
     exporting   the stores that metrics are collected from, and the endpoint
 

@@ -8,7 +8,9 @@ Watching: what tells people, and their Prometheus and Grafana, how the machines 
     series      from what stores say to series
     exposition  the series as text, and for prometheus-client
     exporter    one collection of all stores
+    listening   connections, and who answers them
     server      the endpoint that is scraped        access      who may scrape
+    callbacks   the one that outside systems call back at
     textfile    for node_exporter                   gateway     for a Pushgateway
     redact      secrets, replaced before anything is stored, written or shown
     lines       log lines, one for each fact; log_schema.json describes them

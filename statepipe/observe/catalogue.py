@@ -3,7 +3,6 @@ Every metric: the one place for names, kinds, labels, help texts and units.
 
     CATALOGUE   what the exporter serves
     STORE       the label in front of all others when several stores are served
-    named       a metric by its name
 
 The exporter takes its texts from here, dashboards and rules are compared with it, and
 docs/metrics.md says of each what a rise means. Label values come from definitions alone:

@@ -1,27 +1,19 @@
 """
 The walk: what takes an instance from one commit to the next.
 
-    loop        claim, dispatch, drain, commit, acknowledge: the wheel
-    drive       one claimed instance in memory      picture    what it has learned
-    outcomes    how an attempt ended -> a change    changes    the changes there are
-    endings     how an attempt ended
-    group       changes that share a commit         deadlines  attempts that take too long
-    calls       the calls of an attempt             inbox      what attempts ask
-    attempt     what they are told
-    attempts    the worker's side: perform          functions  names to the author's functions
-    executors/  where perform runs                  pools      how many at once
-    catalog     the machines known here             program    one of them, ready to be driven
-    rewinding   where an instance can go back to    renewal    the lease's heartbeat
-    copies      instances made of another one       creating   of a machine
-    replaying   rejected records, once more         repairs    those a person has edited
-    way         where an instance went              outlook    what a resume would do
-    reasons/    why an instance is where it is      trends     percentiles by week, their slope
-    builtin     tasks of ours: contract and load    staging    batches, on the worker's side
-    upcasting   records of older versions           watching   a source's shape, and its drift
-    failure     an exception as plain data          waiting    whose turn to be called is next
-    permits     what must be had before that        permission     what must be had meanwhile
-    acquiring   how that is waited for              sizing     how large a batch should be now
-    groups      partitions that belong together     slicing    which partitions a range names
-    asynchronous    `async def` tasks
-    beside      threads beside the loop
+    driving/    the loop: claim, dispatch, drain, commit, acknowledge
+    tasks/      the worker's side of an attempt     executors/  where it runs
+    steering/   what people do to instances         reasons/    why one is where it is
+    triggers/   what starts instances by itself     notices/    who is told, and by whom
+    output/     what tasks print and log
+
+    catalog     the machines known here             program     one of them, ready to be driven
+    parts       what runs in each of its states     policies    what governs that
+    brood       what their children are             sharing     how its instances share workers
+    agreement   what it and `statepipe.toml` say of each other
+    picture     what an instance has learned        failure     an exception as plain data
+    driver      what a process drives with: worker row, executors, loop
+    attendants  the threads beside its loop         beside      what all of them are
+    renewal     the lease's heartbeat, in one       stopping    jobs that nobody waits for, in one
+    trends      percentiles by week, their slope    criticalpath    what a run spends its time on
 """

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,9 @@ from tests.house.repository import ROOT, modules, texts
 
 FUNCTION_LINES_MAX = 60
 MODULE_LINES_MAX = 400
+
+#: Packages whose docstring is about something else: the public names, and the commands.
+LISTED_ELSEWHERE = (Path("statepipe/__init__.py"), Path("statepipe/cli/__init__.py"))
 
 #: Put together here, so that this file does not contain what it looks for.
 MARKERS = re.compile(r"\b(?:" + "|".join(["TO" + "DO", "FIX" + "ME", "X" + "XX"]) + r")\b")
@@ -25,6 +29,13 @@ def _function_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     if ast.get_docstring(function) is not None:
         lines -= (first.end_lineno or first.lineno) - first.lineno + 1
     return lines
+
+
+def _names_in(folder: Path) -> set[str]:
+    """Return the names of the modules and packages in a package."""
+    paths = [module.path for module in modules()]
+    below = [path.relative_to(folder) for path in paths if folder in path.parents]
+    return {path.parts[0].removesuffix(".py") for path in below} - {"__init__"}
 
 
 def test_no_function_is_longer_than_a_screen() -> None:
@@ -49,6 +60,19 @@ def test_no_module_is_longer_than_one_subject() -> None:
     ]
 
     assert not long, f"over {MODULE_LINES_MAX} lines:\n" + "\n".join(long)
+
+
+def test_a_package_lists_what_is_in_it() -> None:
+    """Its docstring is where one looks first."""
+    missing = [
+        f"{package.path} does not name {name}"
+        for package in modules()
+        if package.path.name == "__init__.py" and package.path not in LISTED_ELSEWHERE
+        for name in _names_in(package.path.parent)
+        if not re.search(rf"\b{name}\b", ast.get_docstring(package.tree) or "")
+    ]
+
+    assert not missing, "\n".join(missing)
 
 
 def test_nothing_is_left_for_later_in_the_text() -> None:

@@ -1,3 +1,14 @@
 """
 What commands share: options, where things are, what is printed, how instances are driven.
+
+    options, session    the options that every command has, and as they were given
+    places              where configuration and store are
+    render, progress    what is printed, and how far instances are that are driven
+    driving             signals, progress and exit codes of commands that drive instances
+    intervening         an engine for those that drive nothing
+    live                a page that is drawn again and again
+    groups, longest     how groups, and what bounds a run, are shown
+    lateness            whether an instance has had its time
+    exporting, callbacks    what is served meanwhile
+    loglines, systemd   where log lines go; what systemd is told
 """

@@ -6,6 +6,8 @@ Reading files, so that it can be killed anywhere and goes on behind its last bat
     walk        from file to file, and where in which one a cursor is
     trail       the files that were read before, known again
     lines       the lines of one file, with an exact position
+    meaning     what the cells of a column of text mean
+    quick, bulk many lines at once, where nothing in them needs care; bulk by Arrow
     unpacking   compressed files; one that is cut is an error
     places      which files a path means, here or elsewhere
     globs       globs that leave nothing out

@@ -11,6 +11,7 @@ The PostgreSQL destination; the only package that knows psycopg, imported when i
     drafts        a table like another one, and putting it in that one's place
     values        what a record's value becomes in a column
     arrowcells    columns of Arrow that prove what becomes of their values
+    unreadable    values that Python has none for
     inference     the columns of a new table
     writer        rows into the table, refused one by one
 """

@@ -6,6 +6,7 @@ A REST API as a source and as a destination, so that either can be killed anywhe
     pages        the ways of paging: by number, offset, cursor, link
     position     where a read stands, and whether it goes in circles
     http         asking one host; the only module that knows httpx2
+    credentials  those of a connection, out of sight
     answers      what a status and its headers mean
     limits       how long and how much
     paths        where something is in a JSON document

@@ -3,8 +3,14 @@ What people and programs do to instances, as far as it takes knowing their machi
 
     creating, copies        a new instance; one made of another
     groups, slicing         partitions
+    again                   what is done once more: resume, retry, rewind, replay
     rewinding, replaying    back to an earlier state; rejected records once more
+    repairs                 those that a person has edited
     asking, setting         an end, a pause; other parameters for what is resumed
-    events                  signals and emitted events
+    unpausing               what was paused goes on
+    lateness                what cannot go on: its machine's deadline has passed
+    events, judging         signals and emitted events, and whether they may come
+    callbacks               the same of an outside system, by a token
     way, outlook            which way an instance went, and what a resume would do
+    roster                  whose instances a worker can drive
 """
