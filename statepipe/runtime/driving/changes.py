@@ -45,9 +45,9 @@ class Pause(NamedTuple):
     """When an instance that rests is looked at again, by both clocks; see `clock.WALL`."""
 
     wake_at_ms: int
-    delay_ms: int | None
+    wake_delay_ms: int | None
     wake_boot_ms: int
-    boot_id: str
+    wake_boot_id: str
 
 
 def since(then_ms: int, now_ms: int) -> int:
@@ -59,12 +59,7 @@ def retry_later(
     drive: Drive, ended: Ended, pause: Pause, *, at_ms: int, took_ms: int | None
 ) -> Change:
     """Return the change that parks the instance until its next attempt."""
-    detail = _given_up(drive, ended, kind="retry")._replace(
-        wake_at_ms=pause.wake_at_ms,
-        wake_delay_ms=pause.delay_ms,
-        wake_boot_ms=pause.wake_boot_ms,
-        wake_boot_id=pause.boot_id,
-    )
+    detail = _given_up(drive, ended, kind="retry")._replace(**pause._asdict())
     change = _resting(drive, event=ended.event, at_ms=at_ms, detail=detail)
     return change._replace(took_ms=took_ms, policy=drive.part.policy_digest)
 
@@ -118,11 +113,8 @@ def rested(drive: Drive, pause: Pause, *, note: str | None, at_ms: int) -> Chang
     """Return the change that puts an instance to rest in a state that waits."""
     detail = _unchanged(drive, kind="interrupt")._replace(
         lost=0,  # whoever drove it has come as far as there is to go
-        wake_at_ms=pause.wake_at_ms,
-        wake_delay_ms=pause.delay_ms,
-        wake_boot_ms=pause.wake_boot_ms,
-        wake_boot_id=pause.boot_id,
         note=note,
+        **pause._asdict(),
     )
     return _resting(drive, event="wait", at_ms=at_ms, detail=detail)
 
