@@ -2,11 +2,11 @@
 `statepipe inspect ID`: where an instance stands, why, what a resume would do, what to type.
 """
 
-import shlex
 from typing import Any
 
 import click
 
+from statepipe.cli.shared.ahead import next_command, resume_plan, shown_cursor
 from statepipe.cli.shared.groups import show_group
 from statepipe.cli.shared.lateness import late_of
 from statepipe.cli.shared.options import command, instance_id
@@ -14,18 +14,16 @@ from statepipe.cli.shared.places import open_reader
 from statepipe.cli.shared.render import Output, age, escape, first_line, moment, shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
-from statepipe.errors import NotFound, Refused
+from statepipe.errors import NotFound
 from statepipe.io.plainjson import jsonable
 from statepipe.model import Status
 from statepipe.runtime.picture import Picture
-from statepipe.runtime.steering.outlook import Leg, Outlook, at_hand, outlook
+from statepipe.runtime.steering.outlook import Leg, Outlook, outlook
 from statepipe.store.lookups.inspection import Inspection
-from statepipe.store.walk.datasets import is_name
 from statepipe.store.walk.emissions import told
 from statepipe.store.walk.signals import Late
 from statepipe.units import format_duration, plural
 
-_CURSOR_CHARS_MAX = 120
 _ERROR_LINES_MAX = 12
 _PARTS_SHOWN = 50
 
@@ -54,47 +52,6 @@ def inspect(*, instance: str) -> None:
     _progress(out, ahead, found)
     _parts(out, found)
     _tail(out, found, ahead, now_ms=now_ms)
-
-
-def next_command(found: Inspection, late: Refused | None) -> str:
-    """Return the command that leads on from where the instance stands; `late` as `late_of` says."""
-    name = shown_id(found.id)
-    if late is not None:
-        return late.next_step
-    if found.awaits is not None and all(map(is_name, found.awaits)):  # nobody can send that
-        return f"statepipe worker   # or: statepipe resume {name}"
-    if found.awaits:
-        event = found.awaits[0]
-        if found.key is not None and event not in [each.event for each in found.missed]:
-            return f"statepipe emit {event} --key {shlex.quote(found.key)}"
-        return f"statepipe signal {name} {event}"
-    return {
-        "running": f"statepipe history {name} --follow",
-        "done": f"statepipe history {name}",
-        "ready": f"statepipe resume {name}   # or: statepipe worker",
-        "waiting": f"statepipe resume {name}   # at once; or: statepipe worker",
-    }.get(found.standing, f"statepipe resume {name}")
-
-
-def resume_plan(found: Inspection, ahead: Outlook) -> tuple[str, str]:
-    """Return what a resume would skip, and what it would run, a sentence each."""
-    if ahead.runs is None:
-        return "everything: it is done", "nothing"
-    skips = [leg.state for leg in ahead.legs if leg.place == "behind"]
-    if found.is_being_cancelled:
-        return "all else", f"on_cancel ({found.form['on_cancel']}), and it is cancelled"
-    if any(part.status == Status.DONE for part in at_hand(found)):
-        skips.append(f"the tasks of {ahead.runs} that are done")
-    if ahead.batch:
-        of = f" of {ahead.total:,}" if ahead.total is not None else ""
-        skips.append(f"{plural(ahead.batch, 'batch')}{of} in {ahead.runs}")
-    here = ahead.runs
-    if ahead.batch:
-        here += f" from batch {ahead.batch}"
-    if found.cursor is not None:
-        here += f" (cursor {_cursor(found.cursor)})"
-    runs = [here, *(leg.state for leg in ahead.legs if leg.place == "ahead" and leg.work)]
-    return ", ".join(skips) or "nothing", ", then ".join(runs)
 
 
 def _head(out: Output, found: Inspection, *, now_ms: int) -> None:
@@ -172,7 +129,7 @@ def _job(found: Inspection, *, now_ms: int) -> str:
     job = found.job
     if job is None:
         return ""
-    said = [f"{_cursor(job.handle)} of {job.state}, {job.standing}"]
+    said = [f"{shown_cursor(job.handle)} of {job.state}, {job.standing}"]
     said.append(f"submitted {age(job.submitted_at_ms, now_ms=now_ms)}")
     if job.polled_at_ms is not None:
         said.append(f"{plural(job.polls, 'poll')}, the last {age(job.polled_at_ms, now_ms=now_ms)}")
@@ -292,11 +249,6 @@ def _bounded(text: str) -> str:
     if len(lines) > _ERROR_LINES_MAX:
         lines = [*lines[:_ERROR_LINES_MAX], f"… {len(lines) - _ERROR_LINES_MAX} more lines"]
     return "\n              ".join(lines)
-
-
-def _cursor(cursor: object) -> str:
-    text = str(jsonable(cursor))
-    return text if len(text) <= _CURSOR_CHARS_MAX else text[: _CURSOR_CHARS_MAX - 1] + "…"
 
 
 def _facts(found: Inspection, ahead: Outlook) -> dict[str, Any]:

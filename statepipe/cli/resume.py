@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import click
 
-from statepipe.cli.inspect import resume_plan
+from statepipe.cli.shared.ahead import resume_plan
 from statepipe.cli.shared.groups import preview_group
 from statepipe.cli.shared.lateness import late_of
 from statepipe.cli.shared.options import (

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from statepipe.cli.inspect import next_command, resume_plan
+from statepipe.cli.shared.ahead import next_command, resume_plan
 from statepipe.cli.shared.lateness import late_of
 from statepipe.cli.shared.options import command, instance_id
 from statepipe.cli.shared.places import open_reader

@@ -8,7 +8,7 @@ What commands share: options, where things are, what is printed, how instances a
     intervening         an engine for those that drive nothing
     live                a page that is drawn again and again
     groups, longest     how groups, and what bounds a run, are shown
-    lateness            whether an instance has had its time
+    ahead, lateness     what lies ahead of an instance; whether it has had its time
     exporting, callbacks    what is served meanwhile
     loglines, systemd   where log lines go; what systemd is told
 """

@@ -1,0 +1,67 @@
+"""
+What lies ahead of an instance, for people.
+
+    next_command    what to type next
+    resume_plan     what a resume would skip, and what it would run
+    shown_cursor    where it goes on, not all of a long one
+"""
+
+import shlex
+
+from statepipe.cli.shared.render import shown_id
+from statepipe.errors import Refused
+from statepipe.io.plainjson import jsonable
+from statepipe.model import Status
+from statepipe.runtime.steering.outlook import Outlook, at_hand
+from statepipe.store.lookups.inspection import Inspection
+from statepipe.store.walk.datasets import is_name
+from statepipe.units import plural
+
+_CURSOR_CHARS_MAX = 120
+
+
+def next_command(found: Inspection, late: Refused | None) -> str:
+    """Return the command that leads on from where the instance stands; `late` as `late_of` says."""
+    name = shown_id(found.id)
+    if late is not None:
+        return late.next_step
+    if found.awaits is not None and all(map(is_name, found.awaits)):  # nobody can send that
+        return f"statepipe worker   # or: statepipe resume {name}"
+    if found.awaits:
+        event = found.awaits[0]
+        if found.key is not None and event not in [each.event for each in found.missed]:
+            return f"statepipe emit {event} --key {shlex.quote(found.key)}"
+        return f"statepipe signal {name} {event}"
+    return {
+        "running": f"statepipe history {name} --follow",
+        "done": f"statepipe history {name}",
+        "ready": f"statepipe resume {name}   # or: statepipe worker",
+        "waiting": f"statepipe resume {name}   # at once; or: statepipe worker",
+    }.get(found.standing, f"statepipe resume {name}")
+
+
+def resume_plan(found: Inspection, ahead: Outlook) -> tuple[str, str]:
+    """Return what a resume would skip, and what it would run, a sentence each."""
+    if ahead.runs is None:
+        return "everything: it is done", "nothing"
+    skips = [leg.state for leg in ahead.legs if leg.place == "behind"]
+    if found.is_being_cancelled:
+        return "all else", f"on_cancel ({found.form['on_cancel']}), and it is cancelled"
+    if any(part.status == Status.DONE for part in at_hand(found)):
+        skips.append(f"the tasks of {ahead.runs} that are done")
+    if ahead.batch:
+        of = f" of {ahead.total:,}" if ahead.total is not None else ""
+        skips.append(f"{plural(ahead.batch, 'batch')}{of} in {ahead.runs}")
+    here = ahead.runs
+    if ahead.batch:
+        here += f" from batch {ahead.batch}"
+    if found.cursor is not None:
+        here += f" (cursor {shown_cursor(found.cursor)})"
+    runs = [here, *(leg.state for leg in ahead.legs if leg.place == "ahead" and leg.work)]
+    return ", ".join(skips) or "nothing", ", then ".join(runs)
+
+
+def shown_cursor(cursor: object) -> str:
+    """Return a cursor, or the handle of a job, as people see it: not all of a long one."""
+    text = str(jsonable(cursor))
+    return text if len(text) <= _CURSOR_CHARS_MAX else text[: _CURSOR_CHARS_MAX - 1] + "…"
