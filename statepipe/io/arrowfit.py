@@ -196,8 +196,8 @@ def _fit_column(
         raise DataError(
             f"column {name!a} is of type {column.sql}, which cannot be loaded into",
             meaning="nothing of this batch was loaded",
-            next_step="make it text or JSON, or leave the field out in the task that makes"
-            " the batch; then resume",
+            next_step="make it text or JSON, then resume; or leave the field out in the task that"
+            " makes the batch, then rewind to it",
         )
     if set(map(type, values)) <= {how.plain, _NULL} and how.all_fine(values, column):
         with suppress(pa.ArrowException, OverflowError, ValueError, TypeError):

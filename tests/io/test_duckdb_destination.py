@@ -149,8 +149,9 @@ def test_a_columnar_column_of_another_type_is_judged_by_value(warehouse: DuckdbW
     assert warehouse.query("SELECT n, f FROM t") == [(1, 1.0)]
     refused = target.load(batch(pa.table({"s": ["1"]}), number=1))
     assert [rule for _, rule, _ in rejects_of(refused)] == ["type"]
-    with pytest.raises(DataError, match=r"column 'l' is of type INTEGER\[\]"):
+    with pytest.raises(DataError, match=r"column 'l' is of type INTEGER\[\]") as refusal:
         target.load(batch([{"l": [1]}], number=2))
+    assert "task that makes the batch, then rewind to it" in refusal.value.next_step
 
 
 def test_unique_rows_are_judged_in_the_order_of_the_batch(warehouse: DuckdbWarehouse) -> None:

@@ -138,8 +138,11 @@ def test_the_first_file_says_the_columns_of_parquet(parquet: FolderWarehouse) ->
     answer = target.load(batch([{"n": 2, "j": [1]}, {"n": "3"}, {"s": "y"}], number=1))
 
     assert list(rejects_of(answer)) == [(1, "type", "/n")]
-    with pytest.raises(DataError, match=r"have no column 'nn', which record 0 .* did you mean"):
+    with pytest.raises(
+        DataError, match=r"have no column 'nn', which record 0 .* did you mean"
+    ) as refusal:
         target.load(batch([{"nn": 1}], number=2))
+    assert "task that makes the batch, then rewind to it" in refusal.value.next_step
     assert pq.read_table(parquet.root / "t").to_pylist() == [
         {"n": 1, "s": "x", "j": '{"a":1}'},
         {"n": 2, "s": None, "j": "[1]"},

@@ -114,8 +114,8 @@ def _check_fields(run: Run, columns: Collection[str]) -> None:
                 f"the files of the table have no column {name!a}, which record"
                 f" {run.positions[0]} of the batch has{did_you_mean(name, columns)}",
                 meaning="nothing of this batch was loaded",
-                next_step="leave the field out in the task that makes the batch, or load into"
-                " another table; then resume",
+                next_step="leave the field out in the task that makes the batch, then rewind to"
+                " it; or load into another table, then resume",
             )
 
 

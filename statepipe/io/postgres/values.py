@@ -122,8 +122,8 @@ def _values_of(name: str, values: Any, column: Column) -> tuple[Sequence[Value],
         raise DataError(
             f"column {name!a} is of type {column.sql}, which cannot be loaded into",
             meaning="nothing of this batch was loaded",
-            next_step="make it text or jsonb, or leave the field out in the task that makes"
-            " the batch; then resume",
+            next_step="make it text or jsonb, then resume; or leave the field out in the task that"
+            " makes the batch, then rewind to it",
         )
     if not hasattr(values, "to_pylist"):
         return values, False
