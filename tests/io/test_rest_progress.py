@@ -122,7 +122,9 @@ def test_what_fails_behind_a_batch_of_whole_size_commits_no_second_one() -> None
             next(reading)
 
 
-@pytest.mark.parametrize("pages", [ByPage(more="$.more"), ByPage(last="$.last")], ids=str)
+@pytest.mark.parametrize(
+    "pages", [ByPage(more="$.more"), ByPage(more="$.more", last="$.last")], ids=str
+)
 @pytest.mark.parametrize("rows", [0, 3])
 def test_page_numbers_that_never_end_are_noticed(pages: Pages, rows: int) -> None:
     """The API says that there is more, and gives nothing: another number would change nothing."""
@@ -163,7 +165,27 @@ def test_page_numbers_that_end_after_empty_pages_are_read() -> None:
     assert found == [1, ALIKE_MAX + 1, ALIKE_MAX + 2]
 
 
-@pytest.mark.parametrize("pages", [ByCursor(), ByLink("$.next")], ids=["cursor", "link"])
+def test_page_numbers_are_read_up_to_the_last_however_many_are_empty() -> None:
+    """The API says where the pages end, so a filter behind them may find nothing for long."""
+    last = ALIKE_MAX + 50
+
+    def answer(request: Request) -> Reply:
+        page = int(request.query["page"])
+        return as_json({"items": [{"n": page}] if page in (1, last) else [], "last": last})
+
+    with serving(answer) as web:
+        reading = read_rest(task(), web.url, records="$.items", pages=ByPage(last="$.last"))
+        found = [record["n"] for batch in reading for record in batch.records]
+
+    assert found == [1, last]
+    assert len(web.requests) == last
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [ByCursor(), ByLink("$.next"), ByPage(last="$.last")],
+    ids=["cursor", "link", "last page"],
+)
 def test_empty_pages_that_each_lead_on_are_followed_for_long(pages: Pages) -> None:
     """A filter behind a cursor may find nothing for long; for ever is too long, over any crash."""
 

@@ -37,9 +37,9 @@ _START: Final = ""
 #: with them but that there is more; where it always says so, they would go on for ever.
 _EMPTY_OF_OURS_MAX: Final = 100
 
-#: The same where each page names the next. Who filters behind a cursor (as DynamoDB and many
-#: searches do) gives a page for what was looked through, not for what was found: a long run of
-#: empty ones is legal, and ends.
+#: The same where each page names the next, or the last one. Who filters behind a cursor (as
+#: DynamoDB and many searches do) gives a page for what was looked through, not for what was
+#: found: a long run of empty ones is legal, and ends.
 _EMPTY_OF_THEIRS_MAX: Final = 10_000
 
 
@@ -60,14 +60,11 @@ class Page(NamedTuple):
 
 
 class Pages(Protocol):
-    """
-    A way of paging.
+    """A way of paging."""
 
-    Attributes:
-        empty_max: Pages without records that may follow one in a row, if there is more.
-    """
-
-    empty_max: ClassVar[int]
+    @property
+    def empty_max(self) -> int:
+        """Pages without records that may follow one in a row, if there is more."""
 
     def first(self) -> Token:
         """Return the token of the first request."""
@@ -117,8 +114,6 @@ class ByPage:
         DefinitionError: If a path is none.
     """
 
-    empty_max: ClassVar[int] = _EMPTY_OF_OURS_MAX
-
     param: str = "page"
     start: int = 1
     last: str | None = None
@@ -127,6 +122,12 @@ class ByPage:
     def __post_init__(self) -> None:
         """Refuse what is no path."""
         _check(self.last, self.more)
+
+    @property
+    def empty_max(self) -> int:
+        """Few, if all that the API says is that there is more; many up to a last page."""
+        ends_at_last = self.last is not None and self.more is None
+        return _EMPTY_OF_THEIRS_MAX if ends_at_last else _EMPTY_OF_OURS_MAX
 
     def first(self) -> Token:
         """Return the number of the first page."""
