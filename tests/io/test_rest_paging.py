@@ -18,7 +18,6 @@ from statepipe.io.rest.pages import (
     Pages,
     with_params,
 )
-from statepipe.io.rest.position import ALIKE_MAX
 from statepipe.io.rest.source import read_rest
 from statepipe.model import Record, Task
 from statepipe.store.codec import decode, encode
@@ -206,17 +205,6 @@ def test_a_link_that_leads_to_itself_is_noticed() -> None:
         list(read_rest(task(), f"{web.url}/rows", pages=ByLink()))
 
     assert len(web.requests) == 2
-
-
-def test_an_api_that_does_not_look_at_the_page_number_is_noticed() -> None:
-    """The same page for every number would be read for ever."""
-    with (
-        serving(lambda _: as_json(ROWS)) as web,
-        pytest.raises(Fatal, match=f"the last {ALIKE_MAX + 1} pages are the same"),
-    ):
-        list(read_rest(task(batch_size=1000), web.url, pages=ByPage()))
-
-    assert len(web.requests) == ALIKE_MAX + 1
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,8 @@ def test_page_numbers_that_never_end_are_noticed(pages: Pages, rows: int) -> Non
     """The API says that there is more, and gives nothing: another number would change nothing."""
 
     def answer(request: Request) -> Reply:
-        items = [{"n": 1}] if int(request.query["page"]) <= rows else []
+        page = int(request.query["page"])
+        items = [{"n": page}] if page <= rows else []
         return as_json({"items": items, "more": True, "last": 10**9})
 
     def rest(cursor: object = None) -> list[Batch]:
@@ -188,21 +189,27 @@ def test_page_numbers_are_read_up_to_the_last_however_many_are_empty() -> None:
 )
 def test_empty_pages_that_each_lead_on_are_followed_for_long(pages: Pages) -> None:
     """A filter behind a cursor may find nothing for long; for ever is too long, over any crash."""
+    empty: dict[str, Any] = {
+        "items": [],
+        "total": None,
+        "empty_max": pages.empty_max,
+        "repeats": False,
+    }
 
     def read_empty(number: int) -> Position:
         at = Position.start(of="", first="")
         for each in range(number):
             at = Position.resumed(decode(encode(at.cursor())), of="").after(
-                token=str(each), records=0, content=None, total=None, empty_max=pages.empty_max
+                token=str(each), **empty
             )
         return at
 
     at = read_empty(10_000)
 
-    last = at.after(token=None, records=0, content=None, total=None, empty_max=pages.empty_max)
+    last = at.after(token=None, **empty)
     assert last.next is None
     with pytest.raises(LoopError, match="the last 10001 pages have no records"):
-        at.after(token="x", records=0, content=None, total=None, empty_max=pages.empty_max)
+        at.after(token="x", **empty)
 
 
 def machine(url: str) -> Machine:

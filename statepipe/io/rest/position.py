@@ -10,11 +10,17 @@ case before three times as many pages as the way into the circle and once around
 besides is the token of every page whose number is a power of two, the newest only, which
 the circle must meet (Brent). So a cursor is of one size, however many pages there are.
 
+Tokens that differ may still get the same page: an API that does not know our parameter gives
+its first one for ever, or as often as it says that it has pages. So a second page that is the
+same as the first, record for record, is refused at once, and later the third in a row: one
+page that comes twice is what some APIs do. Whoever reads may say that pages may be the same.
+
 Pages without records whose tokens differ are no circle, but must end, too: how many of them in
 a row may be legal is for the way of paging to say.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
@@ -22,8 +28,12 @@ from statepipe.errors import Fatal
 from statepipe.io.changed import changed
 from statepipe.io.rest.pages import Token, UnusableError
 
-#: Pages in a row that look the same: the API does not look at what it is asked.
+#: So many pages in a row may be the same as the one before them where records have no id:
+#: with more of them, the API does not look at what it is asked.
 ALIKE_MAX: Final = 100
+
+#: The same where they have: an API that gives a page twice may go on behind it.
+_TWICE_MAX: Final = 2
 
 _RECENT: Final = 16
 _DIGEST_BYTES: Final = 8
@@ -84,39 +94,39 @@ class Position:
         self,
         *,
         token: Token | None,
-        records: int,
-        content: object,
+        items: Sequence[object],
         total: int | None,
         empty_max: int,
+        repeats: bool,
     ) -> Self:
         """
         Return the position after a page.
 
         Args:
             token: What to ask for next; None if the page was the last.
-            records: Records in the page.
-            content: What pages are compared by: their first record and their last.
+            items: The page's records.
             total: How many there are in all, if the API says.
             empty_max: Most pages without records in a row, besides the first of them.
+            repeats: Whether pages with records may be the same.
 
         Raises:
-            LoopError: If the pages go in circles, or are empty for ever.
+            LoopError: If the pages go in circles, are the same, or are empty for ever.
             UnusableError: If the pages end before there were as many records as the API
                 says there are, or `token` is too long to be kept.
         """
-        seen = _digest(content)
-        alike = self._alike + 1 if seen == self._content else 0
-        if records and alike >= ALIKE_MAX:
-            raise LoopError(f"the last {alike + 1} pages are the same")
-        if not records and token is not None and alike >= empty_max:
-            raise LoopError(f"the last {alike + 1} pages have no records, and say there are more")
-        so_far = self.records + records
-        least = min((each for each in (self.least, total) if each is not None), default=None)
-        if token is None and least is not None and so_far < least:
-            raise UnusableError(f"the pages end after {so_far} of {least} records")
         recent, mark = self._recent, self._mark
         if token is not None:
             recent, mark = self._marks(token)
+        seen = _digest_of_all(items)
+        alike = self._alike + 1 if seen == self._content else 0
+        if items and alike:
+            self._refuse_alike(alike, repeats=repeats)
+        if not items and token is not None and alike >= empty_max:
+            raise LoopError(f"the last {alike + 1} pages have no records, and say there are more")
+        so_far = self.records + len(items)
+        least = min((each for each in (self.least, total) if each is not None), default=None)
+        if token is None and least is not None and so_far < least:
+            raise UnusableError(f"the pages end after {so_far} of {least} records")
         return replace(
             self,
             next=token,
@@ -128,6 +138,18 @@ class Position:
             _content=seen,
             _alike=alike,
         )
+
+    def _refuse_alike(self, alike: int, *, repeats: bool) -> None:
+        """Refuse a page with which `alike` pages in a row are the same as the one before them."""
+        same = f"the last {alike + 1} pages are the same, record for record"
+        if not repeats and (self.pages == 1 or alike >= _TWICE_MAX):
+            raise LoopError(
+                f"{same}: does the API know the parameter that asks for the next page, and where"
+                " the pages end? If records have no id, so that pages may be the same, read with"
+                " repeats=True and resume"
+            )
+        if alike >= ALIKE_MAX:
+            raise LoopError(same)
 
     def _marks(self, token: Token) -> tuple[bytes, bytes]:
         """Return the marks to keep once `token` is the next, which none of them may be."""
@@ -161,7 +183,22 @@ _KEPT: Final = {
 
 
 def _digest(value: object) -> bytes:
-    return hashlib.blake2b(repr(value).encode(errors="replace"), digest_size=_DIGEST_BYTES).digest()
+    return _digest_of_all((value,))
+
+
+def _digest_of_all(values: Sequence[object]) -> bytes:
+    """Return a digest of `values`, which are written one by one: a page may be large."""
+    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    for value in values:
+        digest.update(_written(value).encode(errors="replace"))
+    return digest.digest()
+
+
+def _written(value: object) -> str:
+    try:
+        return repr(value)
+    except RecursionError:
+        return "(nested too deep to be written)"
 
 
 def _foreign(reason: str) -> Fatal:

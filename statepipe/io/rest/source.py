@@ -60,6 +60,7 @@ class _Read(NamedTuple):
     records: Path
     total: str | None
     decimals: bool
+    repeats: bool
 
 
 class _Taken(NamedTuple):
@@ -81,6 +82,7 @@ def read_rest(  # noqa: PLR0913  (an API differs in all of these, and each has i
     headers: Mapping[str, str] | None = None,
     auth: Auth = None,
     decimals: bool = False,
+    repeats: bool = False,
     limits: HttpLimits = _LIMITS,
     resource: str | None = None,
 ) -> Iterator[Batch]:
@@ -106,6 +108,9 @@ def read_rest(  # noqa: PLR0913  (an API differs in all of these, and each has i
             bearer token, ("user", reference) for a password, {"X-Api-Key": reference} for a
             header, {"?key": reference} for a parameter of the query.
         decimals: Numbers with a point become Decimal, every digit kept, instead of float.
+        repeats: Pages may be the same, because records have no id. Otherwise the second is not
+            taken if it is the same as the first, nor a third in a row: so answers an API that
+            does not know the parameter of `pages`.
         limits: Timeouts, and the largest body.
         resource: A resource that the state uses; each request waits for a permit of it.
 
@@ -115,11 +120,12 @@ def read_rest(  # noqa: PLR0913  (an API differs in all of these, and each has i
         ConnectionError: If it cannot be reached or hangs up.
         TimeoutError: If it is silent, or too slow.
         Fatal: If no retry can mend it: another 4xx, a credential that is missing, pages in a
-            circle, a link to another host, or a cursor of another read.
+            circle or always the same, a link to another host, or a cursor of another read.
         DataError: If httpx2 is not installed.
     """
     http = _http()
-    read = _Read(with_params(url, params or {}), pages, Path.parse(records), total, decimals)
+    address = with_params(url, params or {})
+    read = _Read(address, pages, Path.parse(records), total, decimals, repeats)
     of = _identity(read, records)
     at = Position.start(of=of, first=pages.first())
     if task.cursor is not None:
@@ -188,13 +194,12 @@ def _take(connection: Any, read: _Read, at: Position) -> _Taken:  # noqa: ANN401
             lambda link: str(connection.follow(answer.url, link)),
         )
         token = read.pages.following(at.next, page)
-        ends = (items[0], items[-1]) if items else None
         ahead = at.after(
             token=token,
-            records=len(items),
-            content=ends,
+            items=items,
             total=total,
             empty_max=read.pages.empty_max,
+            repeats=read.repeats,
         )
     except (MalformedError, UnusableError) as error:
         said = quoted(connection.masked(answer.text[:_QUOTED_FROM_CHARS]))
