@@ -35,6 +35,7 @@ from statepipe.io.rest.answers import (
 from statepipe.io.rest.credentials import Added, Credentials
 from statepipe.io.rest.limits import HttpLimits
 from statepipe.io.rest.pages import with_params, without_params
+from statepipe.io.rest.pausing import keep
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MAX: Final = 5
@@ -149,7 +150,7 @@ class Connection:
         Return the page at `url`.
 
         Raises:
-            Throttled: If the API asks for a pause.
+            Throttled: If the API asks for a pause, except for a short one before a redirect.
             BadAnswer: If the answer is a 5xx, is cut, or is no text.
             ConnectionError: If the host cannot be reached or hangs up.
             TimeoutError: If it is silent, or too slow.
@@ -162,7 +163,10 @@ class Connection:
             with self._translated(f"GET {url}"), self._client.stream("GET", url) as response:
                 if response.status_code not in _REDIRECTS or "location" not in response.headers:
                     return self._page(response, url, ends_ms=ends_ms)
-                url = self.follow(url, response.headers["location"])
+                pause_s = retry_after_s(response.headers, now_ms=self._clock.now_ms())
+                what, url = f"GET {url}", self.follow(url, response.headers["location"])
+            if pause_s is not None:
+                keep(pause_s, what=what, ends_ms=ends_ms, clock=self._clock, stop=self._stop)
         raise Fatal(f"GET {url}: it was redirected more than {_REDIRECTS_MAX} times")
 
     def _wait(self) -> int:

@@ -17,7 +17,8 @@ class HttpLimits:
     Attributes:
         connect_ms: Milliseconds until there is a connection.
         read_ms: Milliseconds of silence; a body that stalls ends here.
-        total_ms: Milliseconds from asking until the body is whole, redirects included.
+        total_ms: Milliseconds from asking until the body is whole, redirects and the pauses that
+            they ask for included.
         body_bytes_max: Bytes of one body, decompressed; it is in memory as a whole.
 
     Raises:
