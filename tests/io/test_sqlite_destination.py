@@ -2,6 +2,7 @@
 What only the SQLite destination does; what all do is in `conformance`.
 """
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from statepipe.io.sqlite.connection import open_connection
 from statepipe.io.sqlite.destination import SqliteDestination
 from statepipe.io.table import Column
 from statepipe.sqlite import sqlite3
-from tests.io.sqlite_warehouse import destination, query, script
+from tests.io.sqlite_warehouse import SqliteWarehouse, destination, query, script
 from tests.io.warehouse import batch
 
 
@@ -215,3 +216,25 @@ def test_a_batch_fitted_while_another_one_made_the_table_is_fitted_again_only_if
     assert sum(records is second for records in fitted) == times
     assert [entry["position"] for entry in answer.rejects] == rejected
     assert query(path, "SELECT x FROM t") == [(first,), ("5",)][: 2 - len(rejected)]
+
+
+@pytest.mark.parametrize("table", ["t", "T"])
+def test_numbers_that_were_given_do_not_come_again_after_a_replacement(
+    tmp_path: Path, table: str
+) -> None:
+    """AUTOINCREMENT promises that: who kept a number would find another row under it."""
+    warehouse = SqliteWarehouse(tmp_path / "w.db")
+    warehouse.script(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT)")
+    warehouse.script("INSERT INTO t (name) VALUES ('a'), ('b'), ('c')")
+    warehouse.script("DELETE FROM t WHERE name = 'c'")
+
+    for instance, ids in (("i-1", [4, 5]), ("i-2", [6, 7])):
+        with closing(warehouse.destination(replace=True)) as target:
+            target.load(batch([{"name": "x"}], instance=instance))
+            target.load(batch([{"name": "y"}], number=1, digest=b"1", instance=instance))
+            target.publish(batch([], number=2, digest=b"2", instance=instance))
+        assert warehouse.query("SELECT id FROM t ORDER BY id") == [(each,) for each in ids]
+
+    warehouse.script("INSERT INTO t (name) VALUES ('an application''s')")
+    assert warehouse.query("SELECT max(id) FROM t") == [(8,)]
+    assert warehouse.query("SELECT name, seq FROM sqlite_sequence") == [(table, 8)]

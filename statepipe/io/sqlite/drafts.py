@@ -1,7 +1,8 @@
 """
 Drafts in SQLite: a table like another one.
 
-    make_like      a draft with the columns, constraints and unique indexes of a table
+    make_like      a draft with the columns, constraints and unique indexes of a table, and
+                   with its numbers: those of AUTOINCREMENT go on behind the table's
     drop_drafts    those that nobody goes on with
 
 SQLite has no way to make a table like another but to say its CREATE TABLE again, under
@@ -30,6 +31,14 @@ _REFERS_TO_ITSELF: Final = (
     'SELECT 1 FROM pragma_foreign_key_list(?) WHERE "table" = ? COLLATE NOCASE'
 )
 
+_HAS_NUMBERS: Final = "SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"
+
+# The draft has no row of its own yet: SQLite writes one with the first number it gives.
+_GO_ON: Final = """
+INSERT INTO sqlite_sequence (name, seq)
+SELECT ?, seq FROM sqlite_sequence WHERE name = ? COLLATE NOCASE
+"""
+
 _ONLY_TABLE: Final = (
     "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name <> 'sqlite_sequence'"
 )
@@ -48,6 +57,8 @@ def make_like(execute: Execute, table: str, *, draft: str) -> None:
         if refers and number == 0:  # the table is the first
             again = _renamed(sql, draft)
         execute(again, ())
+    if execute(_HAS_NUMBERS, ()).fetchone():
+        execute(_GO_ON, (draft, table))
 
 
 def drop_drafts(execute: Execute, *, prefix: str) -> None:
