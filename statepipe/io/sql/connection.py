@@ -84,6 +84,10 @@ class Database:
         """Begin a transaction, or go on with the one that was begun, and return its connection."""
         if self._connection is None:
             self._connection = self._connect()
+            if self._engine.driver == "psycopg":
+                from statepipe.io.postgres.unreadable import refuse_misread  # noqa: PLC0415  (needs psycopg)
+
+                refuse_misread(self._connection.connection.dbapi_connection)
         if not self._connection.in_transaction():
             self._connection.begin()
             if self._is_postgres:

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+import psycopg
 import pytest
+from psycopg.adapt import Transformer
+from psycopg.pq import Format
 
 from statepipe.errors import Fatal
+from statepipe.io.postgres.unreadable import refuse_misread
 from statepipe.store.codec import decode, encode
 from tests.io.postgres.server import Cluster
 from tests.io.postgres.warehouse import PostgresWarehouse
@@ -40,6 +44,9 @@ POSTGRES: Final[list[tuple[str, str, Any]]] = [
     ("time", "23:59:59.999999", time(23, 59, 59, 999999)),
     ("timetz", "05:30:00+05:30", time(5, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))),
     ("interval", "-1 day 00:00:00.000001", timedelta(days=-1, microseconds=1)),
+    ("interval", "1 year -2 mons 3 days -04:05:06", timedelta(days=303, hours=-4, seconds=-306)),
+    ("interval", "2739726 years 9 days", timedelta(days=999_999_999)),
+    ("interval", "-2562047788:00:54.775807", timedelta(hours=-2562047788, microseconds=-54775807)),
     ("timestamptz", "2024-03-31 02:30:00.000001+02", datetime(2024, 3, 31, 0, 30, 0, 1, UTC)),
     ("jsonb", '{"a": [1, 2.5, null, "x", {"b": true}]}', {"a": [1, 2.5, None, "x", {"b": True}]}),
     ("json", "12345678901234567890123", 12345678901234567890123),
@@ -97,6 +104,10 @@ def test_nan_is_a_value(cluster: Cluster) -> None:
         ("date", "0044-03-15 BC", "column 'bad' has '0044-03-15 BC', .* in the row with id = 3;"),
         ("time", "24:00:00", "column 'bad' has '24:00:00', .* in the row with id = 3;"),
         ("timestamp[]", "{-infinity}", "column 'bad' has '-infinity', .* in the row with id = 3;"),
+        ("interval", "178000000 years", "column 'bad' has '178000000 years', .* with id = 3;"),
+        ("interval", "-11767034 years -1 mon", "'bad' has '-11767034 years -1 mons', .* id = 3;"),
+        ("interval", "2739727 years", "column 'bad' has '2739727 years', .* with id = 3;"),
+        ("interval[]", "{178000000 years}", "column 'bad' has '178000000 years', .* id = 3;"),
     ],
 )
 def test_what_no_checkpoint_holds_is_refused_with_its_column(
@@ -115,6 +126,19 @@ def test_what_no_checkpoint_holds_is_refused_with_its_column(
         with pytest.raises(Fatal, match=said):
             collect()
         assert rows_of(warehouse, query="SELECT id, bad::text FROM t")[2]["id"] == 3
+
+
+@pytest.mark.parametrize("text", [b"infinity", b"-infinity", b"1 fortnight"])
+def test_what_is_no_finite_interval_is_not_taken_for_none(cluster: Cluster, text: bytes) -> None:
+    """PostgreSQL has infinite ones from version 17 on; psycopg reads nothing in them: zero."""
+    with psycopg.connect(cluster.socket()) as connection:
+        refuse_misread(connection)
+        oid = connection.adapters.types["interval"].oid
+        loader = Transformer(connection).get_loader(oid, Format.TEXT)
+
+        with pytest.raises(psycopg.DataError, match="can't parse interval"):
+            loader.load(text)
+        assert loader.load(b"00:00:00") == timedelta(0)
 
 
 @pytest.mark.parametrize(
