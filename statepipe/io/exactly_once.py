@@ -7,7 +7,8 @@ One batch into one table, exactly once: step 4 of the protocol in docs/reliabili
         begin                  a bounded wait, then Busy
         the fence row          our epoch, where the stored one is not higher; else Fenced
         the ledger row         there already: the same batch is answered from it, another
-                               one is a LedgerMismatch
+                               one is a LedgerMismatch; so is one that appends where an
+                               earlier generation of the stay has
         put, swap              what a constraint of the table refuses is rejected
         commit                 in doubt: a new connection, the same again, and the ledger
                                says whether it had landed
@@ -116,7 +117,8 @@ def load(database: Database, batch: LoadBatch) -> Landed:
 
     Raises:
         Fenced: If the database has seen a higher epoch of this instance.
-        LedgerMismatch: If the ledger has another batch under this identity.
+        LedgerMismatch: If the ledger has another batch under this identity, or this one would
+            append again what an earlier generation has.
         DataError: If the batch cannot be loaded as a whole; nothing of it was.
     """
 
@@ -191,6 +193,8 @@ def _inside(
     count = ledger.count_records(batch.records)
     if not ledger.enter(execute, batch, table=table, records=count):
         return ledger.find(execute, batch, table=table)
+    if batch.appends and batch.generation > 1:
+        ledger.refuse_appended(execute, batch, table=table)
     if fitted is None:
         raise ChangedError
     write(fitted)

@@ -110,6 +110,13 @@ SELECT store, instance, state
  WHERE generation = ? AND visit = ? AND batch = ? AND table_name = ? AND records > 0
 """
 
+_EARLIER: Final = """
+SELECT max(generation), sum(records)
+  FROM _statepipe_ledger
+ WHERE store = ? AND instance = ? AND generation < ? AND state = ? AND visit = ?
+   AND table_name = ? AND records > 0
+"""
+
 _LIST: Final = f"""
 SELECT batch, records, rejected, digest, epoch
   FROM _statepipe_ledger
@@ -180,6 +187,29 @@ def find(execute: Execute, batch: LoadBatch, *, table: str) -> Landed | None:
     entries = json.loads(verdict)
     rejects = {position: (rule, path, message) for position, rule, path, message in entries}
     return Landed(records, entries_of(batch.records, rejects), already=True)
+
+
+def refuse_appended(execute: Execute, batch: LoadBatch, *, table: str) -> None:
+    """
+    Refuse a batch of a stay that has appended already, in a generation before this one.
+
+    A rewind is refused once the store knows of batches that were appended. But one may land
+    without an answer, because the process or the connection dies; then only the ledger knows.
+
+    Raises:
+        LedgerMismatch: If there are such rows.
+    """
+    earlier = (batch.store_id, batch.instance, batch.generation, batch.state, batch.visit, table)
+    ((generation, records),) = execute(_EARLIER, earlier).fetchall()
+    if generation is not None:
+        raise LedgerMismatch(
+            f"{records} records of instance {batch.instance!r} were appended to table {table!r} in"
+            f" generation {generation}, and nobody had heard of it when it was rewound: loading"
+            " again would double them",
+            meaning="nothing was loaded; the rows stay as they are",
+            next_step=f"delete these rows by hand, and those of the instance's generation"
+            f" {generation} in _statepipe_ledger; then resume",
+        )
 
 
 def drop(execute: Execute, batch: LoadBatch, *, table: str) -> None:

@@ -34,6 +34,8 @@ class LoadBatch:
         epoch: The right to drive the instance that this load is done under, from 1.
         digest: sha256 of the staged batch, as planned.
         records: Its records: a list of dicts, or a columnar table.
+        appends: True if records are added whatever is there, so that who loads them twice has
+            them twice.
         turn: Returns when all batches before it are loaded. Call it before anything is
             locked or written: what later batches say of a row must win.
         beat: Says that the load is alive. Call it between the parts of a long one; it raises
@@ -49,6 +51,7 @@ class LoadBatch:
     epoch: int
     digest: bytes
     records: Records
+    appends: bool = False
     turn: Callable[[], None] = field(default=at_once, compare=False)
     beat: Callable[[], None] = field(default=at_once, compare=False)
 
@@ -95,7 +98,8 @@ class Destination(Protocol):
 
         Raises:
             Fenced: If the destination has seen a higher epoch of this instance.
-            LedgerMismatch: If the ledger has another batch under this identity.
+            LedgerMismatch: If the ledger has another batch under this identity; or if it
+                appends, and the same stay has appended already, before a rewind.
             Busy: If somebody else kept the destination locked for too long.
             Unreachable: If its server is down, or was lost on the way.
             DataError: If the batch cannot be loaded as a whole; nothing of it was.

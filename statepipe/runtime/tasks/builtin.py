@@ -187,6 +187,7 @@ def _batch(
         epoch=call["epoch"],
         digest=digest,
         records=records,
+        appends=not call["load"]["key"] and not call["load"]["replace"],
         turn=turn,
         beat=beat,
     )
