@@ -8,6 +8,7 @@ A REST API as a source and as a destination, so that either can be killed anywhe
     http         asking one host; the only module that knows httpx2
     credentials  those of a connection, out of sight
     answers      what a status and its headers mean
+    pausing      a pause that a redirect asks for, before it is followed
     limits       how long and how much
     paths        where something is in a JSON document
 """
