@@ -38,7 +38,7 @@ Write = Callable[[Fitted[Any]], None]
 
 
 class InDoubtError(Exception):
-    """COMMIT failed in a way that tells neither yes nor no."""
+    """COMMIT failed in a way that tells neither yes nor no; raised from what it said."""
 
 
 class ChangedError(Exception):
@@ -147,18 +147,22 @@ def publish(database: Database, batch: LoadBatch) -> None:
 
 
 def _certainly(database: Database, batch: LoadBatch, write: Write) -> Landed:
+    cause: BaseException | None = None
     for _ in range(TRIES_MAX):
         try:
             return _once(database, batch, write)
         except ChangedError:
             database.forget()
-        except InDoubtError:
+        except InDoubtError as doubt:
+            cause = doubt.__cause__
             database.close()
+    # What a full or failing disk says at COMMIT is said nowhere else.
+    said = f": {' '.join(str(cause).split())}" if cause else ""
     raise DataError(
-        f"batch {batch.number} could not be loaded into {database.name} in {TRIES_MAX} tries",
+        f"batch {batch.number} could not be loaded into {database.name} in {TRIES_MAX} tries{said}",
         meaning="nobody can say yet whether it landed; the ledger will, when it is tried again",
         next_step=f"statepipe resume {batch.instance}   # when the destination works again",
-    )
+    ) from cause
 
 
 def _once(database: Database, batch: LoadBatch, write: Write) -> Landed:

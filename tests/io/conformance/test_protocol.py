@@ -89,7 +89,7 @@ def test_an_error_at_commit_is_settled_by_the_ledger(warehouse: Warehouse, *, la
 
 
 def test_a_commit_that_stays_in_doubt_ends_with_a_clear_error(warehouse: Warehouse) -> None:
-    """The number of tries is bounded, and the error says who will know."""
+    """The number of tries is bounded; the error says what COMMIT said, and who will know."""
     lost = warehouse.lost()
 
     class NoCommit(Faults):
@@ -103,6 +103,8 @@ def test_a_commit_that_stays_in_doubt_ends_with_a_clear_error(warehouse: Warehou
     with pytest.raises(DataError) as refusal:
         warehouse.destination(faults=faults).load(batch())
 
+    assert refusal.value.message.endswith(f" in 5 tries: {lost}")
+    assert refusal.value.__cause__ is lost
     assert "the ledger will" in refusal.value.meaning
     assert len(faults.opened) == 5
     assert warehouse.destination().load(batch()) == Landed(3, [], already=False)
