@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from statepipe.cli.shared.ahead import next_command, resume_plan
+from statepipe.cli.shared.ahead import maker_of_damaged, next_command, resume_plan
 from statepipe.cli.shared.lateness import late_of
 from statepipe.cli.shared.options import command, instance_id
 from statepipe.cli.shared.places import open_reader
@@ -138,9 +138,11 @@ def _next(known: Evidence, late: Refused | None) -> str:
     """Return the command that leads on, also if the machine has changed since."""
     found = known.found
     is_same = found.standing in ("done", "running") or known.newest.digest == found.digest
+    leads = next_command(found, late)
     if late is not None or is_same:
-        return next_command(found, late)
-    return f"statepipe resume {shown_id(found.id)} --definition latest"
+        return leads
+    verb = f"statepipe resume {shown_id(found.id)}" if maker_of_damaged(found) is None else leads
+    return f"{verb} --definition latest"
 
 
 def _facts(

@@ -1,7 +1,10 @@
 """inspect and ls: where things stand, why, and what to type; golden texts."""
 
 import re
+import shlex
+from contextlib import closing
 
+from statepipe.sqlite import sqlite3
 from statepipe.store.reading import Reader
 from tests.cli.project import Project
 
@@ -174,3 +177,45 @@ def test_a_reader_holds_no_snapshot_between_two_answers(project: Project) -> Non
 
 def _ids(project: Project, *argv: str) -> list[str]:
     return [each["id"] for each in project.call("ls", *argv, "-o", "json").json]
+
+
+def test_after_damaged_data_the_next_command_makes_them_anew(project: Project) -> None:
+    """A resume would read the same batch and fail as before; what staged it can do so again."""
+    project.break_it()
+    project.call("run", "numbers", "--id", "one")
+    project.mend_it()
+    with closing(sqlite3.connect("statepipe.db")) as store, store:
+        store.execute("UPDATE batch SET body = zeroblob(bytes) WHERE state = 'validating'")
+    resumed = project.call("resume", "one")
+
+    facts = project.call("inspect", "one", "-o", "json").json
+    why = project.call("why", "one", "-o", "json").json
+
+    assert (resumed.code, facts["cause"]["error_class"]) == (1, "StagedDataDamaged")
+    typed = "statepipe rewind one --to validating --reason 'a staged batch is damaged'"
+    assert facts["next"] == why["next"] == typed
+    assert project.call("inspect", "one").out.endswith(f"  next        {typed}\n")
+    assert project.call(*shlex.split(typed)[1:], "--yes").code == 0
+    assert project.call("resume", "one").code == 0
+
+
+def test_damaged_data_of_a_machine_that_changed_are_made_anew_by_the_new_one(
+    project: Project,
+) -> None:
+    """One command for both, or the rewind would be refused."""
+    project.break_it()
+    project.call("run", "numbers", "--id", "one")
+    project.mend_it()
+    with closing(sqlite3.connect("statepipe.db")) as store, store:
+        store.execute("UPDATE batch SET body = zeroblob(bytes) WHERE state = 'validating'")
+    project.call("resume", "one")
+    machine = project.root / "machines" / "numbers.toml"
+    text = machine.read_text(encoding="utf-8")
+    machine.write_text(text.replace("version = 1", "version = 2"), encoding="utf-8")
+    project.call("start", "numbers", "--id", "two")
+
+    typed = project.call("why", "one", "-o", "json").json["next"]
+
+    assert typed.endswith("--reason 'a staged batch is damaged' --definition latest")
+    assert project.call(*shlex.split(typed)[1:], "--yes").code == 0
+    assert project.call("resume", "one").code == 0

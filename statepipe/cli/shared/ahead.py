@@ -1,17 +1,19 @@
 """
 What lies ahead of an instance, for people.
 
-    next_command    what to type next
-    resume_plan     what a resume would skip, and what it would run
-    shown_cursor    where it goes on, not all of a long one
+    next_command        what to type next
+    maker_of_damaged    the state that staged what it failed to read
+    resume_plan         what a resume would skip, and what it would run
+    shown_cursor        where it goes on, not all of a long one
 """
 
 import shlex
 
 from statepipe.cli.shared.render import shown_id
-from statepipe.errors import Refused
+from statepipe.errors import Refused, StagedDataDamaged
 from statepipe.io.plainjson import jsonable
 from statepipe.model import Status
+from statepipe.runtime.picture import Picture
 from statepipe.runtime.steering.outlook import Outlook, at_hand
 from statepipe.store.lookups.inspection import Inspection
 from statepipe.store.walk.datasets import is_name
@@ -32,12 +34,25 @@ def next_command(found: Inspection, late: Refused | None) -> str:
         if found.key is not None and event not in [each.event for each in found.missed]:
             return f"statepipe emit {event} --key {shlex.quote(found.key)}"
         return f"statepipe signal {name} {event}"
+    if (maker := maker_of_damaged(found)) is not None:  # a resume would read the same again
+        return f"statepipe rewind {name} --to {maker} --reason 'a staged batch is damaged'"
     return {
         "running": f"statepipe history {name} --follow",
         "done": f"statepipe history {name}",
         "ready": f"statepipe resume {name}   # or: statepipe worker",
         "waiting": f"statepipe resume {name}   # at once; or: statepipe worker",
     }.get(found.standing, f"statepipe resume {name}")
+
+
+def maker_of_damaged(found: Inspection) -> str | None:
+    """Return the state that staged what an instance failed to read; None if it did not."""
+    failure = found.failure
+    if found.standing != Status.FAILED or failure is None or found.part_of is not None:
+        return None
+    if failure.error_class != StagedDataDamaged.__name__:
+        return None
+    staged = Picture.read(found.picture).input
+    return found.resume_state if staged is None else staged.state
 
 
 def resume_plan(found: Inspection, ahead: Outlook) -> tuple[str, str]:
