@@ -213,7 +213,9 @@ def _tail(out: Output, found: Inspection, ahead: Outlook, *, now_ms: int) -> Non
         out.say(f"  cause       the process that drove it ({found.holder.pid}) died")
     good = found.good
     if good is not None:
-        what = f"{good.note} of {good.state}" if good.note else _reached(good.kind, good.state)
+        # A batch's note says which it is; another's is the reason that somebody gave.
+        is_batch = good.note is not None and good.kind == "batch"
+        what = f"{good.note} of {good.state}" if is_batch else _reached(good.kind, good.state)
         when = f"{moment(good.at_ms)} ({age(good.at_ms, now_ms=now_ms)})"
         out.say(f"  checkpoint  seq {good.seq}: {what}, {when}")
     if found.status != Status.DONE:

@@ -219,3 +219,12 @@ def test_damaged_data_of_a_machine_that_changed_are_made_anew_by_the_new_one(
     assert typed.endswith("--reason 'a staged batch is damaged' --definition latest")
     assert project.call(*shlex.split(typed)[1:], "--yes").code == 0
     assert project.call("resume", "one").code == 0
+
+
+def test_a_reason_for_creating_is_no_name_of_a_batch(project: Project) -> None:
+    """Only a batch's note says which it is; that of a person is not what was achieved."""
+    project.call("start", "numbers", "--id", "one", "--reason", "the auditors asked")
+
+    said = project.call("inspect", "one").out
+
+    assert re.search(r"checkpoint  seq 1: created in extracting, ", said)
