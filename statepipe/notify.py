@@ -13,6 +13,7 @@ How a target is reached is `observe.notices`' part, whether something is to be t
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -40,6 +41,9 @@ TIMEOUT_MS_MAX: Final = 300_000
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/[^\0\n]+")
 _BRACES = re.compile(r"\{(\w+)\}")
+_SHELLS: Final = frozenset({"sh", "bash", "dash", "ksh", "zsh", "ash"})
+#: An option that has a shell read the next argument, alone or among others: -c, -euc.
+_READS: Final = re.compile(r"-[A-Za-z]*c")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +84,22 @@ class Target:
     def hears_by_itself(self) -> bool:
         """True if it is told of anything without being named by a machine."""
         return self.on is not None if self.machines is None else bool(self.machines)
+
+    @property
+    def for_a_shell(self) -> tuple[str, ...]:
+        """The words in braces of its command that a shell would read as a part of its program."""
+        arguments = self.command or ()
+        for at, each in enumerate(arguments):
+            if each.rpartition("/")[2] in _SHELLS:
+                # Only the first after its options is a program; the others are its $0, $1, …
+                before = ""
+                for option, program in pairwise(arguments[at + 1 :]):
+                    if not option.startswith(("-", "+")) and before[-1:] not in ("o", "O"):
+                        break
+                    if _READS.fullmatch(option):
+                        return tuple(dict.fromkeys(_BRACES.findall(program)))
+                    before = option
+        return ()
 
     def hears(self, event: str, *, machine: str, named: bool) -> bool:
         """

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, Final
 
 import click
@@ -22,14 +23,15 @@ from statepipe.config import (
 from statepipe.errors import DefinitionError, NotFound
 from statepipe.io.contract import Contract
 from statepipe.io.declared import read_declared
-from statepipe.io.destinations import check_address
+from statepipe.io.destinations import check_address, lacking
 from statepipe.machine.alerts import named_targets
 from statepipe.machine.checks import upstreams
 from statepipe.machine.checks.checker import check as findings_of
-from statepipe.machine.checks.findings import Finding
+from statepipe.machine.checks.findings import Finding, warning
 from statepipe.machine.definition import Machine
 from statepipe.machine.loading.loader import list_machines, machine_named
 from statepipe.machine.states.tasks import Load
+from statepipe.notify import Target
 from statepipe.runtime.agreement import disagreements
 from statepipe.runtime.policies import policy_of
 from statepipe.runtime.tasks.functions import kind_of, resolve
@@ -104,7 +106,7 @@ def _all(config: Config) -> dict[str, Machine | None]:
 
 
 def _addresses(machine: Machine) -> Iterator[Finding]:
-    """Destinations that nothing speaks, or that cannot do what is asked of them."""
+    """Destinations that nothing speaks, here or at all, or that cannot do what is asked of them."""
     for state in machine.states:
         if isinstance(state.task, Load):
             load = state.task
@@ -113,10 +115,17 @@ def _addresses(machine: Machine) -> Iterator[Finding]:
                 check_address(load.to, key=load.key, adds=adds)
             except DefinitionError as error:
                 yield replace(_error(error), state=state.name)
+            if (missing := lacking(load.to)) is not None:
+                library, extra = missing
+                yield warning(
+                    state.name,
+                    f"{load.to} needs {library}, which is not installed here",
+                    f'pip install "statepipe[{extra}]"',
+                )
 
 
 def _strangers(config: Config, *, known: list[str]) -> dict[str, list[Finding]]:
-    """What `statepipe.toml` says in vain: of machines that are not there, to nobody."""
+    """What `statepipe.toml` says of machines that are not there, to nobody, or at a risk."""
     try:
         refuse_unknown_machines(config, machines=known)
     except DefinitionError as error:
@@ -125,18 +134,32 @@ def _strangers(config: Config, *, known: list[str]) -> dict[str, list[Finding]]:
     for name in known:
         with suppress(DefinitionError):  # it is told with the machine
             named.update(named_targets(machine_named(name, config.machines_dir)))
-    deaf = [
-        Finding(
-            severity="warning",
-            state=None,
-            message=f"notify.{name} is told of nothing: it has neither on nor machines,"
+    found = [each for target in config.targets.values() for each in _of_target(target, named)]
+    return {FILE_NAME: found} if found else {}
+
+
+def _of_target(target: Target, named: set[str]) -> Iterator[Finding]:
+    """What keeps a target from being told, or tells a shell more than is meant."""
+    if target.name not in named and not target.hears_by_itself:
+        yield warning(
+            None,
+            f"notify.{target.name} is told of nothing: it has neither on nor machines,"
             " and no machine names it",
-            fix='on = ["failed", "stalled"], or notify = "' + name + '" in a machine',
+            f'on = ["failed", "stalled"], or notify = "{target.name}" in a machine',
         )
-        for name, target in config.targets.items()
-        if name not in named and not target.hears_by_itself
-    ]
-    return {FILE_NAME: deaf} if deaf else {}
+    if target.way == "url" and find_spec("apprise") is None:
+        yield warning(
+            None,
+            f"notify.{target.name} needs apprise, which is not installed here",
+            "pip install 'statepipe[notify]', or use webhook or command",
+        )
+    for word in target.for_a_shell:
+        yield warning(
+            None,
+            f"notify.{target.name}: a shell reads {{{word}}} as a part of its program:"
+            " what stands in an id or an error would be run",
+            f'"$STATEPIPE_NOTICE_{word.upper()}" in its place, in no other quotes',
+        )
 
 
 def _error(error: DefinitionError) -> Finding:

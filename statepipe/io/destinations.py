@@ -3,6 +3,7 @@ Where records are loaded, by the scheme of an address.
 
     open_destination     an address and a table, to a Destination
     check_address        what can be told of an address without opening or importing anything
+    lacking              a library that it needs and that is not installed here
     import_library       what opening it will import
 
     sqlite:///name.db    beside the machine: relative to `base_dir`
@@ -18,6 +19,7 @@ Where records are loaded, by the scheme of an address.
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
@@ -37,6 +39,7 @@ __all__ = [
     "LoadBatch",
     "check_address",
     "import_library",
+    "lacking",
     "open_destination",
 ]
 
@@ -57,6 +60,14 @@ _SPEAKERS: Final = {
     **dict.fromkeys(_FOLDERS, "statepipe.io.folders.destination"),
     **dict.fromkeys(_POSTGRES, "statepipe.io.postgres.destination"),
     **dict.fromkeys(_HTTP, "statepipe.io.rest.destination"),
+}
+
+#: What they need besides, and the extra that installs it.
+_LIBRARIES: Final = {
+    "duckdb": (("duckdb", "pyarrow"), "duckdb"),
+    "parquet": (("pyarrow",), "arrow"),
+    **dict.fromkeys(_POSTGRES, (("psycopg",), "postgres")),
+    **dict.fromkeys(_HTTP, (("httpx2",), "http")),
 }
 
 
@@ -146,6 +157,13 @@ def check_address(to: str, *, key: tuple[str, ...] = (), adds: bool | None = Non
         _check_files(scheme, key=key, adds=adds)
     elif scheme not in {*_POSTGRES, *_HTTP}:
         _path(scheme, rest, name=to)
+
+
+def lacking(to: str) -> tuple[str, str] | None:
+    """Return a library that `to` needs and that is not here, and its extra; imports nothing."""
+    libraries, extra = _LIBRARIES.get(to.partition("://")[0], ((), ""))
+    missing = (each for each in libraries if find_spec(each) is None)
+    return next(((library, extra) for library in missing), None)
 
 
 def import_library(to: str) -> None:

@@ -1,6 +1,7 @@
 """check, graph, policy, init, doctor: definitions and the store looked at."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,93 @@ def test_a_destination_that_cannot_be_loaded_is_found_without_its_library(
     subprocess.run(
         [sys.executable, "-c", f"import sys; from statepipe import cli; {look}"], check=True
     )
+
+
+@pytest.mark.parametrize(
+    ("to", "library", "extra"),
+    [
+        ("duckdb:///w", "duckdb", "duckdb"),
+        ("duckdb:///w", "pyarrow", "duckdb"),
+        ("parquet:///lake", "pyarrow", "arrow"),
+        ("postgresql:///w", "psycopg", "postgres"),
+        ("https://example.org/orders", "httpx2", "http"),
+    ],
+)
+def test_a_destination_whose_library_is_not_installed_here_is_a_warning(
+    project: Project, monkeypatch: pytest.MonkeyPatch, to: str, library: str, extra: str
+) -> None:
+    """It may be installed where the machine runs; nothing is imported to find that out."""
+    machine = Path("machines/numbers.toml")
+    text = machine.read_text(encoding="utf-8")
+    what = 'effect = "at_least_once"' if to.startswith("https") else 'table = "numbers"'
+    load = f'load = {{ to = "{to}", {what} }}'
+    machine.write_text(re.sub(r"load +=.*", load, text), encoding="utf-8")
+    sound = project.call("check", "-o", "json").json
+    monkeypatch.setitem(sys.modules, library, None)
+
+    said = project.call("check", "-o", "json")
+
+    (found,) = [each for each in said.json if each not in sound]
+    assert said.code == 0
+    assert (found["state"], found["severity"]) == ("loading", "warning")
+    assert found["message"] == f"{to} needs {library}, which is not installed here"
+    assert found["fix"] == f'pip install "statepipe[{extra}]"'
+
+
+def test_files_of_lines_need_no_library(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a database in SQLite: nothing is said of either."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    machine = Path("machines/numbers.toml")
+    text = machine.read_text(encoding="utf-8")
+    assert project.call("check").out == "numbers: ok\n"
+
+    load = 'load = { to = "jsonl:///lake", table = "numbers" }'
+    machine.write_text(re.sub(r"load +=.*", load, text), encoding="utf-8")
+
+    assert project.call("check").out == "numbers: ok\n"
+
+
+def test_a_target_whose_library_is_not_installed_here_is_a_warning(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the first who learns of it is the one who was not told."""
+    target = '[notify.oncall]\nurl = "env:ONCALL_URL"\non = ["failed"]\n'
+    Path("statepipe.toml").write_text(CONFIG + target, encoding="utf-8")
+    assert project.call("check").out == "numbers: ok\n"
+    monkeypatch.setitem(sys.modules, "apprise", None)
+
+    said = project.call("check")
+
+    assert said.code == 0
+    assert "warning: notify.oncall needs apprise, which is not installed here" in said.out
+    assert "pip install 'statepipe[notify]', or use webhook or command" in said.out
+
+
+@pytest.mark.parametrize(
+    ("command", "is_read_by_a_shell"),
+    [
+        (["sh", "-c", "echo '{summary}' >> told"], True),
+        (["/bin/bash", "-euc", "echo {instance}"], True),
+        (["bash", "-o", "pipefail", "-c", "echo {state}"], True),
+        (["sudo", "-u", "x", "dash", "-e", "-c", "echo {key}"], True),
+        (["sh", "-c", 'echo "$1" >> told', "sh", "{summary}"], False),
+        (["sh", "-c", 'echo "$STATEPIPE_NOTICE_SUMMARY"'], False),
+        (["mail", "-c", "{summary}"], False),
+        (["sh", "notify.sh", "{summary}"], False),
+    ],
+)
+def test_words_in_braces_that_a_shell_would_read_are_a_warning(
+    project: Project, command: list[str], *, is_read_by_a_shell: bool
+) -> None:
+    """An id may have a quote in it: what follows it would be run."""
+    target = f'[notify.oncall]\ncommand = {json.dumps(command)}\non = ["failed"]\n'
+    Path("statepipe.toml").write_text(CONFIG + target, encoding="utf-8")
+
+    found = project.call("check", "-o", "json").json
+
+    assert [each["severity"] for each in found] == ["warning"] * is_read_by_a_shell
+    assert all("a shell reads" in each["message"] for each in found)
+    assert all('"$STATEPIPE_NOTICE_' in each["fix"] for each in found)
 
 
 def test_an_override_of_a_machine_that_is_not_there_is_found(project: Project) -> None:
