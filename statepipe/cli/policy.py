@@ -12,7 +12,7 @@ from statepipe.cli.shared.places import config_here
 from statepipe.cli.shared.render import Output
 from statepipe.cli.shared.session import Session
 from statepipe.config import FILE_NAME, Config
-from statepipe.errors import Refused, UsageError
+from statepipe.errors import UsageError
 from statepipe.machine.alerts import hearers
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.loading.loader import machine_named
@@ -62,11 +62,8 @@ def explain(*, target: str) -> None:
         state = machine.state(machine.initial)
     rows = [*_limits(machine, state, config), *_told(told, state, config)]
     if not rows:
-        raise Refused(
-            f"state {state_name!r} is final: nothing runs there, and no policy applies",
-            meaning="nothing was changed",
-            next_step="name a state that has a task",
-        )
+        assert state.final is not None, "whatever acts has limits"
+        rows = [_row(f"notify {_told_of(state)}", None, "default", shown="nobody")]
     _print(out, rows)
     if isinstance(state.task, Graph | Child):
         out.note("others do its work, under policies of their own: name a task, or their machine")
@@ -118,7 +115,7 @@ def _used(machine: Machine, state: State, config: Config) -> Iterator[dict[str, 
 
 def _told(machine: Machine, state: State, config: Config) -> Iterator[dict[str, Any]]:
     """Who is told of an end in a final state; of another one, of retries that were of no use."""
-    event = {"success": "done", "failure": "failed", None: "retries_exhausted"}[state.final]
+    event = _told_of(state)
     here = f"machine {machine.name}"
     for target in state.notify:
         yield _row(f"notify {event}", target, f"{here}, state {state.name}")
@@ -126,6 +123,11 @@ def _told(machine: Machine, state: State, config: Config) -> Iterator[dict[str, 
         if target not in state.notify:
             where = f"{config.path or FILE_NAME} [notify.{target}]"
             yield _row(f"notify {event}", target, here if target in machine.notify else where)
+
+
+def _told_of(state: State) -> str:
+    """Return the event that a state can bring about."""
+    return {"success": "done", "failure": "failed", None: "retries_exhausted"}[state.final]
 
 
 def _row(setting: str, value: Any, origin: str, *, shown: str = "") -> dict[str, Any]:  # noqa: ANN401  (a setting of any type)

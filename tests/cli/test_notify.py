@@ -210,7 +210,7 @@ def test_check_proves_that_whoever_is_named_is_there(told: Project) -> None:
 
 
 def test_a_policy_says_who_is_told_and_where_that_was_said(told: Project) -> None:
-    """Of an end, and of retries that were of no use."""
+    """Of an end, also if it is nobody, and of retries that were of no use."""
     Path("machines/numbers.toml").write_text('notify = "team"\n' + MACHINE, encoding="utf-8")
     Path("statepipe.toml").write_text(
         CONFIG + TELL + '[notify.team]\nurl = "env:X"\n', encoding="utf-8"
@@ -228,7 +228,9 @@ def test_a_policy_says_who_is_told_and_where_that_was_said(told: Project) -> Non
         {"setting": "notify failed", "value": "team", "from": "machine numbers"},
     ]
     assert "notify retries_exhausted  team " in acting
-    assert told.call("policy", "explain", "numbers.done").code == 2
+    unheard = {"setting": "notify done", "value": None, "from": "default"}
+    assert told.call("policy", "explain", "numbers.done", "-o", "json").json == [unheard]
+    assert "notify done  nobody  default" in told.call("policy", "explain", "numbers.done").out
     Path("machines/ends.toml").write_text(ENDS, encoding="utf-8")
     (end,) = told.call("policy", "explain", "ends.failed", "-o", "json").json
     assert (end["value"], end["from"]) == ("oncall", "machine ends, state failed")
