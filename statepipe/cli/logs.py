@@ -53,12 +53,12 @@ def logs(
     schema: bool,
 ) -> None:
     """Print what the tasks of an instance printed and logged: kept for each attempt, bounded."""
+    out = Session.current().out()
     if schema:
-        _schema()
+        _schema(out)
         return
     if instance is None:
         raise click.UsageError("missing argument 'ID'")
-    out = Session.current().out()
     wanted = {"attempt": attempt, "state": state, "level": level}
     seen = 0
     everything: list[Said] = []
@@ -77,10 +77,10 @@ def logs(
         out.note(f"{instance}: nothing {'of that ' if any(wanted.values()) else ''}was said")
 
 
-def _schema() -> None:
+def _schema(out: Output) -> None:
     from statepipe.observe.lines import schema  # noqa: PLC0415  (only this option needs it)
 
-    Output(form="json").value(schema())
+    (out if out.is_json else Output(form="json")).value(schema())
 
 
 def _pages(

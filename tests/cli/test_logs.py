@@ -220,3 +220,6 @@ def test_the_schema_of_log_lines_is_printed_for_other_validators(project: Projec
 
     jsonschema_rs.meta.validate(schema)
     assert schema["$id"] == "urn:statepipe:log:1"
+    assert project.call("logs", "--schema", "-o", "json").json == schema
+    (line,) = project.call("logs", "--schema", "-o", "jsonl").out.splitlines()
+    assert json.loads(line) == schema
