@@ -123,7 +123,7 @@ class Commands(click.Group):
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     params=common_options(),
-    epilog="\b\nExamples:\n  statepipe init demo\n  statepipe run flights\n"
+    epilog="\b\nExamples:\n  statepipe init demo && cd demo\n  statepipe run orders\n"
     "  statepipe ls --failed\n  statepipe resume --failed",
 )
 @click.version_option(__version__, prog_name="statepipe")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -169,6 +170,21 @@ def test_every_command_shows_examples(project: Project, name: str) -> None:
 
     assert said.code == 0
     assert f"statepipe {name}" in said.out.partition("Examples:")[2]
+
+
+def test_the_first_examples_work_one_after_the_other(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is new types them as they stand."""
+    examples = project.call("--help").out.partition("Examples:\n")[2]
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+
+    ran = subprocess.run(
+        ["sh", "-ec", examples], cwd=project.root, check=False, capture_output=True, text=True
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert "10 records loaded" in ran.stdout
 
 
 def test_show_is_inspect(project: Project) -> None:
