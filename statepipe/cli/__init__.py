@@ -158,21 +158,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _flushed(code: int) -> int:
     """Write out what is left of the answer; return `code`, unless that was success and is lost."""
     try:
-        try:
-            sys.stdout.flush()
-        except OSError as error:
-            broken("stdout", error)
-    except Unwritten as error:
-        return code or _ended(error)
+        sys.stdout.flush()
+    except OSError as error:
+        if not code:
+            return _lost(error)
+        silence("stdout")
     return code
+
+
+def _lost(error: OSError) -> int:
+    """Let nothing more go to standard output, and return what its `error` makes of success."""
+    try:
+        broken("stdout", error)
+    except Unwritten as unwritten:
+        return _ended(unwritten)
+    return 0
 
 
 def _run(args: list[str]) -> int:
     try:
         _refuse_undecodable(args)
-        # Not click's main(): it turns a closed pipe into exit 1 before we can see it.
-        with statepipe.make_context("statepipe", args) as context:
-            result = statepipe.invoke(context)
+        result = _called(args)
     except click.exceptions.Exit as ending:  # --help, --version
         return ending.exit_code
     except (StatepipeError, Told) as error:
@@ -186,6 +192,13 @@ def _run(args: list[str]) -> int:
     except Exception as error:  # noqa: BLE001  (the last door: whatever it is, say what it means)
         return _defect(error, wants_trace="--debug" in args)
     return result if isinstance(result, int) else 0
+
+
+def _called(args: list[str]) -> object:
+    """Return what the command returned."""
+    # Not click's main(): it turns a closed pipe into exit 1 before we can see it.
+    with statepipe.make_context("statepipe", args) as context:
+        return statepipe.invoke(context)
 
 
 def _refuse_undecodable(args: list[str]) -> None:
@@ -229,6 +242,8 @@ def _refuse(error: click.UsageError) -> int:
 
 
 def _defect(error: Exception, *, wants_trace: bool) -> int:
+    if isinstance(error, OSError) and _is_of_stdout(error):  # --help, --version
+        return _lost(error)
     _tell(
         f"a defect of statepipe: {type(error).__name__}: {error}",
         meaning="everything committed is safe; an instance that was under way can be resumed",
@@ -238,6 +253,12 @@ def _defect(error: Exception, *, wants_trace: bool) -> int:
         with suppress(OSError):
             traceback.print_exception(error)
     return EXIT_DEFECT
+
+
+def _is_of_stdout(error: OSError) -> bool:
+    """Return True if standard output is what click could not write its text to."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(frame.f_code is click.echo.__code__ for frame in frames)
 
 
 def _tell(message: str, *, meaning: str, next_step: str) -> None:

@@ -186,6 +186,17 @@ def test_an_answer_that_is_lost_is_no_success(project: Project, rows: int) -> No
     assert err.count("standard output cannot be written to: No space left on device") == 1
 
 
+@pytest.mark.parametrize("argv", ["--help", "--version", "ls --help", "metrics verify --help"])
+def test_a_help_that_is_lost_is_no_defect(project: Project, argv: str) -> None:
+    """The parser writes these itself."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        process = project.spawn(*argv.split(), stdout=full)
+        _, err = process.communicate(timeout=20)
+
+    assert (process.returncode, err.count("\n")) == (74, 3)
+    assert err.startswith("statepipe: standard output cannot be written to: No space left")
+
+
 @pytest.mark.parametrize(
     ("closed", "argv", "code"),
     [
