@@ -31,6 +31,7 @@ from importlib import import_module
 from typing import Final
 
 import click
+from click.shell_completion import CompletionItem, shell_complete
 
 from statepipe import __version__
 from statepipe.cli.shared.options import common_options
@@ -40,6 +41,9 @@ from statepipe.errors import StatepipeError, StoreInDoubt, Unwritten, UsageError
 from statepipe.suggest import did_you_mean
 
 EXIT_DEFECT: Final = 70
+
+#: What a shell asks for with it, completing a line.
+_COMPLETE: Final = "_STATEPIPE_COMPLETE"
 
 COMMANDS: Final = {
     "cancel": ("steer", "End an unfinished instance; it can be resumed."),
@@ -107,10 +111,20 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command of `args`; an unknown one gets the nearest name offered."""
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+        known = not args or args[0].startswith("-") or self.get_command(ctx, args[0]) is not None
+        if not known and not ctx.resilient_parsing:  # a shell that completes wants no errors
             hint = did_you_mean(args[0], [*COMMANDS, *_ALIASES])
             ctx.fail(f"there is no command {args[0]!r}{hint}")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin so, without importing any, and the options."""
+        commands = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in sorted(COMMANDS.items())
+            if name.startswith(incomplete)
+        ]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click's signature)
         """Write the list of commands without importing any."""
@@ -195,7 +209,9 @@ def _run(args: list[str]) -> int:
 
 
 def _called(args: list[str]) -> object:
-    """Return what the command returned."""
+    """Return what the command returned, or the exit code of what a shell has asked."""
+    if asked := os.environ.get(_COMPLETE):
+        return shell_complete(statepipe, {}, "statepipe", _COMPLETE, asked)
     # Not click's main(): it turns a closed pipe into exit 1 before we can see it.
     with statepipe.make_context("statepipe", args) as context:
         return statepipe.invoke(context)
