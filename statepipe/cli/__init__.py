@@ -25,7 +25,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import Final
@@ -36,7 +36,7 @@ from click.shell_completion import CompletionItem, shell_complete
 from statepipe import __version__
 from statepipe.cli.shared.options import common_options
 from statepipe.cli.shared.render import broken, escape, open_closed_streams, silence
-from statepipe.cli.shared.session import Told
+from statepipe.cli.shared.session import LOG_FORMATS, LOG_LEVELS, Session, Told
 from statepipe.errors import StatepipeError, StoreInDoubt, Unwritten, UsageError
 from statepipe.suggest import did_you_mean
 
@@ -190,15 +190,16 @@ def _lost(error: OSError) -> int:
 
 
 def _run(args: list[str]) -> int:
+    session = Session()
     try:
         _refuse_undecodable(args)
-        result = _called(args)
+        result = _called(args, session)
     except click.exceptions.Exit as ending:  # --help, --version
         return ending.exit_code
     except (StatepipeError, Told) as error:
-        return _ended(error)
+        return _ended(_as_line(error, args, session))
     except click.UsageError as error:
-        return _refuse(error)
+        return _refuse(error, args, session)
     except (KeyboardInterrupt, click.Abort):
         return 128 + signal.SIGINT
     except BrokenPipeError:
@@ -208,12 +209,12 @@ def _run(args: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _called(args: list[str]) -> object:
+def _called(args: list[str], session: Session) -> object:
     """Return what the command returned, or the exit code of what a shell has asked."""
     if asked := os.environ.get(_COMPLETE):
         return shell_complete(statepipe, {}, "statepipe", _COMPLETE, asked)
     # Not click's main(): it turns a closed pipe into exit 1 before we can see it.
-    with statepipe.make_context("statepipe", args) as context:
+    with statepipe.make_context("statepipe", args, obj=session) as context:
         return statepipe.invoke(context)
 
 
@@ -242,19 +243,55 @@ def _ended(error: StatepipeError | Told) -> int:
     return error.exit_code
 
 
-def _refuse(error: click.UsageError) -> int:
+def _refuse(error: click.UsageError, args: list[str], session: Session) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):  # a bare group: help is the answer
         with suppress(OSError):
             error.show()
         return error.exit_code
     text = error.format_message().rstrip(".")
     asked = error.ctx.command_path if error.ctx else "statepipe"
-    _tell(
+    refusal = UsageError(
         text[:1].lower() + text[1:],
         meaning="nothing was read or changed",
         next_step=f"{asked} --help",
     )
-    return error.exit_code
+    return _ended(_as_line(refusal, args, session))
+
+
+def _as_line(
+    error: StatepipeError | Told, args: list[str], session: Session
+) -> StatepipeError | Told:
+    """Log what a command that changes something refuses, unless it has; Told if that is all."""
+    if not session.changes or session.is_logged or isinstance(error, Told):
+        return error
+    # What cannot be parsed leaves its options unread.
+    session.log_format = session.log_format or _given(args, "--log-format", LOG_FORMATS)
+    session.log_level = session.log_level or _given(args, "--log-level", LOG_LEVELS)
+    session.log_file = session.log_file or _given(args, "--log-file")
+    # 50 ms that only refusals need pay.
+    from statepipe.cli.shared.loglines import log_lines  # noqa: PLC0415  (as said)
+    from statepipe.cli.shared.places import config_of  # noqa: PLC0415  (as said)
+
+    try:
+        with log_lines(config_of(session), session):
+            raise error
+    except Told as told:
+        return told
+    except StatepipeError:  # it is in a file, or nobody logs, or nobody can say who does
+        return error
+
+
+def _given(args: list[str], option: str, choices: Collection[str] = ()) -> str | None:
+    """Return the value of an option as it was typed, None if it is none of the choices."""
+    pairs = zip(args, [*args[1:], ""], strict=True)
+    typed = [
+        then if each == option else each.partition("=")[2]
+        for each, then in pairs
+        if each == option or each.startswith(f"{option}=")
+    ]
+    return next(
+        (each for each in reversed(typed) if each and (not choices or each in choices)), None
+    )
 
 
 def _defect(error: Exception, *, wants_trace: bool) -> int:

@@ -27,6 +27,7 @@ _DETAILED = click.option("--detailed", is_flag=True, help="Say every batch.")
 
 @command(
     "restart",
+    changes=True,
     logs=True,
     examples=[
         "statepipe restart ID",
@@ -62,6 +63,7 @@ def restart(
 
 @command(
     "fork",
+    changes=True,
     logs=True,
     examples=[
         "statepipe fork ID --at transforming --reason 'with the new rates'",

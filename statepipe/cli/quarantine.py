@@ -73,6 +73,7 @@ def show(*, instance: str, limit: int) -> None:
 
 @command(
     "replay",
+    changes=True,
     logs=True,
     examples=[
         "statepipe quarantine replay ID --dry-run",

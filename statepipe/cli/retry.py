@@ -16,6 +16,7 @@ from statepipe.suggest import did_you_mean
 
 @command(
     "retry",
+    changes=True,
     examples=[
         "statepipe retry orders-7 --task enrich",
         'statepipe retry orders-7 --task "read[3]" --reason "the file is there now"',

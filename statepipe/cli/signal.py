@@ -28,6 +28,7 @@ _REASON = click.option("--reason", metavar="TEXT", help="Why, for the journal.")
 
 @command(
     "signal",
+    changes=True,
     examples=[
         "statepipe signal ID approved",
         "statepipe signal ID approved -p by=ada -p limit:=10",
@@ -62,6 +63,7 @@ def signal(*, instance: str, event: str, params: tuple[str, ...], reason: str | 
 
 @command(
     "emit",
+    changes=True,
     examples=[
         "statepipe emit prices-ready --key 2013-02-08",
         "statepipe emit prices-ready --key 2013-02-08 -p rows:=1200 --reason 'all there'",
@@ -97,6 +99,7 @@ def emit(*, event: str, key: str, params: tuple[str, ...], reason: str | None) -
 
 @command(
     "callback",
+    changes=True,
     examples=[
         "statepipe callback TOKEN",
         "statepipe callback TOKEN approved -p by=ada",

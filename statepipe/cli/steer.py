@@ -35,6 +35,7 @@ _YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 @command(
     "cancel",
+    changes=True,
     examples=[
         "statepipe cancel ID --reason 'wrong day'",
         "statepipe cancel ID --dry-run",
@@ -140,6 +141,7 @@ def _cancel_group(group: str, *, reason: str | None, dry_run: bool, yes: bool) -
 
 @command(
     "kill",
+    changes=True,
     examples=["statepipe kill ID --reason 'it hangs'", "statepipe kill ID --dry-run"],
 )
 @_ID
@@ -166,7 +168,7 @@ def kill(*, instance: str, reason: str | None, dry_run: bool, yes: bool) -> None
     )
 
 
-@command("pause", examples=["statepipe pause ID --reason 'the source is down'"])
+@command("pause", examples=["statepipe pause ID --reason 'the source is down'"], changes=True)
 @_ID
 @_REASON
 @_DRY_RUN
@@ -190,6 +192,7 @@ def pause(*, instance: str, reason: str | None, dry_run: bool) -> None:
 
 @command(
     "rewind",
+    changes=True,
     examples=[
         "statepipe rewind ID --to transforming --dry-run",
         "statepipe rewind ID --to transforming --reason 'rates were wrong' --yes",

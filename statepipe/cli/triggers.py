@@ -115,7 +115,11 @@ def test(*, name: str, at: str | None, count: int) -> int:
     return EXIT_REFUSED if any(each.refusal for each in found) else 0
 
 
-@command("pause", examples=["statepipe triggers pause orders.nightly --reason 'the source moves'"])
+@command(
+    "pause",
+    examples=["statepipe triggers pause orders.nightly --reason 'the source moves'"],
+    changes=True,
+)
 @_NAME
 @_REASON
 def pause(*, name: str, reason: str) -> None:
@@ -128,7 +132,11 @@ def pause(*, name: str, reason: str) -> None:
     )
 
 
-@command("unpause", examples=["statepipe triggers unpause orders.nightly --reason 'it is there'"])
+@command(
+    "unpause",
+    examples=["statepipe triggers unpause orders.nightly --reason 'it is there'"],
+    changes=True,
+)
 @_NAME
 @_REASON
 def unpause(*, name: str, reason: str) -> None:
@@ -140,6 +148,7 @@ def unpause(*, name: str, reason: str) -> None:
 
 @command(
     "backfill",
+    changes=True,
     examples=[
         "statepipe triggers backfill orders.nightly --from 2026-01-01 --to 2026-01-31 --dry-run",
         "statepipe triggers backfill orders.nightly --from 2026-01-01 --to 2026-01-31 --yes",

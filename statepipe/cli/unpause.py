@@ -14,7 +14,7 @@ from statepipe.engine import Engine
 from statepipe.runtime.steering.unpausing import refuse_unpaused
 
 
-@command("unpause", examples=["statepipe unpause ID --reason 'the source is back'"])
+@command("unpause", examples=["statepipe unpause ID --reason 'the source is back'"], changes=True)
 @click.argument("instance", metavar="ID", callback=instance_id)
 @click.option("--reason", metavar="TEXT", help="Why, for the journal.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")

@@ -73,6 +73,7 @@ def log_lines(config: Config, session: Session) -> Generator[LogLines]:
         yield LogLines(log=log_fact, on_stderr=file is None)
     except StatepipeError as error:
         # Not its traceback: the three parts of an error of ours say more.
+        session.is_logged = True
         logger.error("%s", error.message, extra=_facts_of(error))  # noqa: TRY400  (its text is for people, not its traceback)
         if file is None and form == "json":
             raise Told(error) from error

@@ -75,8 +75,24 @@ def log_options() -> list[click.Parameter]:
     ]
 
 
+class Changing(click.Command):
+    """A command that changes something; it says so before its options are read."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401  (click's signature)
+    ) -> click.Context:
+        """Return the context of one call."""
+        if parent is not None:
+            parent.find_root().ensure_object(Session).changes = True
+        return super().make_context(info_name, args, parent, **extra)
+
+
 def command(
-    name: str, *, examples: Iterable[str], logs: bool = False
+    name: str, *, examples: Iterable[str], logs: bool = False, changes: bool = False
 ) -> Callable[[Callable[..., int | None]], click.Command]:
     """
     Make a function a command that has the common options, and examples in its help.
@@ -86,12 +102,14 @@ def command(
     Args:
         name: Its name.
         examples: Calls of it.
-        logs: True if it has the options of log lines as well.
+        logs: True if it has the options of log lines as well; then it changes something.
+        changes: True if it changes something, and its refusals are log lines where one logs.
     """
     epilog = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
 
     def made(function: Callable[..., int | None]) -> click.Command:
-        wrapped = click.command(name, epilog=epilog)(function)
+        kind = Changing if logs or changes else click.Command
+        wrapped = click.command(name, cls=kind, epilog=epilog)(function)
         for param in wrapped.params:
             param.callback = partial(_not_empty, param.callback)
         own = {name for param in wrapped.params for name in param.opts}

@@ -22,7 +22,11 @@ def config_here() -> Config:
     Raises:
         DefinitionError: As `config.load_config`.
     """
-    session = Session.current()
+    return config_of(Session.current())
+
+
+def config_of(session: Session) -> Config:
+    """Return the configuration that applies to a call with these options. Raises as above."""
     return load_config(
         start=here(),
         environ=os.environ,

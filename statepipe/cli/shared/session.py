@@ -38,6 +38,8 @@ class Session:
         log_format: "text", "json" or "none", or None.
         log_file: Where log lines are appended to, or None.
         log_level: The least important level of log lines, or None.
+        changes: True if the command changes something, and its refusals are log lines, too.
+        is_logged: True once an error of the command was written as a log line.
     """
 
     store: str | None = None
@@ -50,6 +52,8 @@ class Session:
     log_format: str | None = None
     log_file: str | None = None
     log_level: str | None = None
+    changes: bool = False
+    is_logged: bool = False
 
     @classmethod
     def current(cls) -> "Session":
