@@ -8,7 +8,7 @@ import click
 
 from statepipe.cli.shared.groups import group_sentence, list_groups
 from statepipe.cli.shared.options import command, duration_ms
-from statepipe.cli.shared.places import open_reader
+from statepipe.cli.shared.places import open_reader, refuse_unknown
 from statepipe.cli.shared.render import age, first_line, moment
 from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
@@ -68,7 +68,10 @@ def ls(  # noqa: PLR0913  (one argument an option)
         parts_of=parts_of,
     )
     with open_reader() as reader:
+        refuse_unknown(reader, machine)
         summary = reader.group(group) if group is not None else None
+        if parts_of is not None:
+            reader.history(parts_of, limit=1)  # an id that is none is said so
         found = reader.instances(wanted, limit=limit + 1)
     shown = found[:limit]
     if summary is not None and not out.is_json:

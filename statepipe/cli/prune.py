@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from statepipe.cli.shared.options import command, confirm, duration_ms
-from statepipe.cli.shared.places import open_reader, open_store
+from statepipe.cli.shared.places import open_reader, open_store, refuse_unknown
 from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
 from statepipe.model import Status
@@ -70,8 +70,10 @@ def prune(
         keep_last=keep_last,
         raw_only=raw,
     )
-    with open_reader() as reader, reader.moment() as connection:
-        found = prunable(connection, which, clock=clock)
+    with open_reader() as reader:
+        refuse_unknown(reader, machine)
+        with reader.moment() as connection:
+            found = prunable(connection, which, clock=clock)
     total = sum(each.instances for each in found)
     if dry_run:
         out.rows(

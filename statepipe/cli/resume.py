@@ -20,7 +20,7 @@ from statepipe.cli.shared.options import (
     instance_id,
     parsed_params,
 )
-from statepipe.cli.shared.places import config_here, open_reader
+from statepipe.cli.shared.places import config_here, open_reader, refuse_unknown
 from statepipe.cli.shared.render import Output, shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
@@ -167,6 +167,7 @@ def _nothing_to_resume() -> int:
 def _agreed(wanted: Filter, given: Mapping[str, Any], *, yes: bool) -> tuple[str, ...]:
     """Return what a bulk resume takes, if a person agrees to it."""
     with open_reader() as reader:
+        refuse_unknown(reader, wanted.machine)
         found = reader.resumable(wanted)
         _changed_in_each(reader, found, given)  # refuses what no machine of them takes
     if found:
@@ -181,6 +182,7 @@ def _say_first(chosen: Filter | Sequence[str], given: Mapping[str, Any]) -> None
     out = Session.current().out()
     with open_reader() as reader:
         if isinstance(chosen, Filter):
+            refuse_unknown(reader, chosen.machine)
             _preview_bulk(out, reader, chosen, given)
         else:
             _preview(out, reader, chosen, given)

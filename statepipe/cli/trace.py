@@ -11,7 +11,7 @@ import click
 
 from statepipe import __version__
 from statepipe.cli.shared.options import command, duration_ms, instance_id
-from statepipe.cli.shared.places import open_reader
+from statepipe.cli.shared.places import open_reader, refuse_unknown
 from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
 from statepipe.errors import UsageError
@@ -58,6 +58,7 @@ def export(
         raise click.UsageError("--machine goes with --since")
     out = Session.current().out()
     with open_reader() as reader:
+        refuse_unknown(reader, machine)
         names = list(ids)
         if since is not None:
             now_ms = SystemClock().now_ms()

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from statepipe.cli.shared.options import command, confirm
-from statepipe.cli.shared.places import config_here, open_reader, open_store
+from statepipe.cli.shared.places import config_here, open_reader, open_store, refuse_unknown
 from statepipe.cli.shared.render import moment
 from statepipe.cli.shared.session import Session
 from statepipe.errors import BadParameter, NotFound
@@ -87,8 +87,10 @@ def watermark() -> None:
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=_LIMIT, show_default=True)
 def show(*, machine: str | None, limit: int) -> None:
     """Show the last moves of watermarks, newest first: the first one of a source counts."""
-    with open_reader() as reader, reader.moment() as connection:
-        moves = watermarks.moves(connection, machine=machine, limit=limit)
+    with open_reader() as reader:
+        refuse_unknown(reader, machine)
+        with reader.moment() as connection:
+            moves = watermarks.moves(connection, machine=machine, limit=limit)
     Session.current().out().rows(
         ("N", "MACHINE", "STATE", "WATERMARK", "AT", "BY"),
         [_row(move) for move in moves],

@@ -12,7 +12,7 @@ Groups as the commands show them: `run --partition`, `ls`, `inspect`, `resume`, 
 from collections.abc import Iterator
 from typing import Any, Final
 
-from statepipe.cli.shared.places import open_reader
+from statepipe.cli.shared.places import open_reader, refuse_unknown
 from statepipe.cli.shared.render import Output, age, escape, first_line, moment, shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.errors import NotFound
@@ -86,6 +86,7 @@ def show_group(out: Output, reader: Reader, group_id: str) -> bool:
 def list_groups(out: Output, *, machine: str | None, limit: int, now_ms: int) -> None:
     """Print the newest groups, one line each."""
     with open_reader() as reader:
+        refuse_unknown(reader, machine)
         found = reader.groups(machine=machine, limit=limit + 1)
     shown = found[:limit]
     if not shown and not out.is_json:

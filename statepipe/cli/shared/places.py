@@ -9,10 +9,14 @@ import os
 from statepipe.cli.shared.session import Session, here
 from statepipe.clock import SystemClock
 from statepipe.config import Config, load_config
+from statepipe.errors import NotFound
 from statepipe.store.file import opening
 from statepipe.store.file.connection import Store
 from statepipe.store.file.stamp import Environment
+from statepipe.store.lookups.listing import machines
 from statepipe.store.reading import Reader
+from statepipe.suggest import did_you_mean
+from statepipe.tasknames import task_of
 
 
 def config_here() -> Config:
@@ -65,4 +69,36 @@ def open_store() -> Store:
     environment = environment_of(config)
     return opening.open_store(
         config.store, create=False, clock=SystemClock(), environment=environment
+    )
+
+
+def refuse_unknown(reader: Reader, machine: str | None) -> None:
+    """
+    Refuse a name that is no machine's, before its instances are looked for; None is all of them.
+
+    A machine whose file is gone is known by its instances, and one that never ran by its file.
+
+    Raises:
+        NotFound: It is neither in the store nor in the folder of the machines.
+        DefinitionError: As `config_here`.
+    """
+    if machine is None:
+        return
+    with reader.moment() as connection:
+        known = machines(connection)
+    if machine in known:
+        return
+    # Only a name that the store has not seen needs the files.
+    from statepipe.machine.loading.loader import list_machines  # noqa: PLC0415  (imported when used)
+
+    folder = config_here().machines_dir
+    known |= set(list_machines(folder))
+    task = task_of(machine)
+    if machine in known or (task is not None and task.machine in known):
+        return
+    raise NotFound(
+        f"there is no machine {machine!r}, in this store or in {folder}"
+        + did_you_mean(machine, known),
+        meaning="nothing was changed",
+        next_step="statepipe check   # names the machines; --store names another store",
     )

@@ -3,6 +3,7 @@ Lists: which instances there are, and what a bulk resume would take.
 
     Filter, Listed      which instances a list shows, and one line of it
     instances           the newest that match
+    machines            the names of all that ever ran
     Resumable           one instance that a bulk resume would take
     resumable, resumable_counts
 """
@@ -191,6 +192,11 @@ def instances(
     return [_listed(row, dead) for row in rows]
 
 
+def machines(connection: sqlite3.Connection) -> set[str]:
+    """Return the names of the machines that the store has instances, or had some, of."""
+    return {name for (name,) in connection.execute("SELECT machine FROM definition")}
+
+
 def resumable(
     connection: sqlite3.Connection, wanted: Filter, *, dead: Collection[int]
 ) -> list[Resumable]:
@@ -232,6 +238,8 @@ def _newest(
     if wanted.stalled and (wanted.failed or not dead):
         return []  # nothing is both: what is stalled has not ended
     definitions = _definitions(connection, wanted.machine)
+    if wanted.machine is not None and not definitions:
+        return []  # it never ran; and an index that is asked for nothing cannot be used
     of_machine = f" AND definition IN ({_numbers([n for n, _, _ in definitions])})"
     if wanted.machine is not None and (wanted.group or wanted.failed or wanted.stalled):
         more += of_machine
