@@ -8,6 +8,7 @@ It looks and changes nothing. Nothing is wrong with an orphan: a file that no ro
 is what a crash between two steps leaves, and costs room only.
 """
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -263,7 +264,9 @@ def _disk(path: Path) -> Iterator[Check]:
         took_us = disk.fsync_us(path.parent)
     except OSError as error:
         said = f"no file can be made in {path.parent}: {error.strerror}"
-        yield Check("fsync", "unusable", said, f"ls -ld {path.parent}   # who may write here?")
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        fix = "df -h {}   # free some space" if is_full else "ls -ld {}   # who may write here?"
+        yield Check("fsync", "unusable", said, fix.format(path.parent))
         return
     if file_system(path) == "tmpfs":
         said = "the store is in memory: it does not outlive the machine"
