@@ -94,6 +94,8 @@ def serve(
 def dump(*, stores: tuple[str, ...], path: str | None) -> None:
     """Write the metrics down once, for node_exporter's textfile collector or to look at."""
     out = Session.current().out()
+    if path == "-":
+        raise click.UsageError("--file takes a name; without it the text goes to standard output")
     exporter = make_exporter(config_here(), stores, out=out)
     text = render(exporter.collect(exemplars=False, strict=True), openmetrics=False)
     if path is not None:

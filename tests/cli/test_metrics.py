@@ -163,6 +163,18 @@ def test_a_file_is_replaced_whole_or_not_at_all(project: Project) -> None:
     assert (project.root / "statepipe.prom").read_bytes() == first
 
 
+@pytest.mark.parametrize("name", ["statepipe.db", "-"])
+def test_a_dump_takes_the_place_of_its_own_files_only(project: Project, name: str) -> None:
+    """Not of the store; and a file called "-" is what nobody wants."""
+    project.call("run", "numbers", "--id", "one")
+
+    said = project.call("metrics", "dump", "--file", name)
+
+    assert said.code == 2
+    assert not (project.root / "-").exists()
+    assert [each["id"] for each in project.call("ls", "--all", "-o", "json").json] == ["one"]
+
+
 def test_a_dump_as_json_is_json(project: Project) -> None:
     """Only JSON goes to standard output where JSON was asked for."""
     project.call("run", "numbers")
