@@ -122,6 +122,19 @@ def test_pieces_make_the_same_whole(scene: Scene) -> None:
     assert sum(len(week.took["m", "a"].well) for week in whole if week.took) == 9
 
 
+def test_a_clock_that_was_set_back_by_weeks_hides_nothing_of_this_one(scene: Scene) -> None:
+    """What was written in the time to come is in front of it, however much that is."""
+    scene.clock.set_wall(scene.clock.now_ms() + 3 * WEEK_MS)
+    for number in range(9):
+        run(scene, f"early{number}", lasting(scene, 10))
+    scene.clock.set_wall(scene.clock.now_ms() - 3 * WEEK_MS)
+    run(scene, "now", lasting(scene, 20))
+
+    found = weeks(scene, back_ms=WEEK_MS)
+
+    assert [list(week.took["m", WHOLE].well) for week in found if week.took] == [[20]]
+
+
 def test_a_clock_that_was_set_back_a_little_loses_nothing(scene: Scene) -> None:
     """Rows are numbered in the order of commits; their times may be some seconds off."""
     scene.clock.set_wall(monday_of(scene.clock.now_ms()) + WEEK_MS - 2_000)

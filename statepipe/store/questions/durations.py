@@ -80,7 +80,8 @@ def weeks(
     """
     Return every week from that of `since_ms` until now, one by one, empty ones as well.
 
-    It begins with the week of the first row of the journal, if that is later.
+    It begins with the week of the first row of the journal, if that is later; with this one, if
+    that row is of a time to come, because a clock was set back since.
 
     Costs about 1.5 us for each row of the journal in that time.
 
@@ -98,9 +99,9 @@ def weeks(
     with reader.moment() as connection:
         begun_ms = moments.begin(connection)
     now_ms = reader.clock.now_ms()
-    since_ms = max(since_ms, now_ms if begun_ms is None else begun_ms)
+    since_ms = max(since_ms, now_ms if begun_ms is None else min(begun_ms, now_ms))
     return (
-        Week(monday_ms, _took(reader, monday_ms, machine=machine, measure=measure))
+        Week(monday_ms, _took(reader, monday_ms, now_ms=now_ms, machine=machine, measure=measure))
         for monday_ms in range(monday_of(since_ms), now_ms + 1, WEEK_MS)
     )
 
@@ -117,12 +118,18 @@ def _refuse_unknown(reader: Reader, machine: str) -> None:
 
 
 def _took(
-    reader: Reader, from_ms: int, *, machine: str | None, measure: Measure
+    reader: Reader, from_ms: int, *, now_ms: int, machine: str | None, measure: Measure
 ) -> dict[tuple[str, str], Took]:
     until_ms = from_ms + WEEK_MS
     with reader.moment() as connection:
         first = moments.row_at(connection, from_ms - moments.SLACK_MS)
-        end = moments.row_at(connection, until_ms + moments.SLACK_MS)
+        # Rows of a time to come, from before a clock was set back, may lie in front of this
+        # week's: looking for its end among them would find it too early.
+        end = (
+            moments.end(connection)
+            if until_ms > now_ms
+            else moments.row_at(connection, until_ms + moments.SLACK_MS)
+        )
         names = dict(connection.execute("SELECT n, machine FROM definition").fetchall())
     wanted = {n: name for n, name in names.items() if machine in (None, name)}
     sql = _MOVES.format(took=_COLUMNS[measure])
