@@ -134,7 +134,9 @@ def test_a_failing_operation_leaves_no_file_and_says_which_kind(
     assert type(refusal.value) is (StoreFull if full else StoreUnusable)
     assert str(stage.directory) in refusal.value.message
     assert ("bytes free" in refusal.value.message) == full
-    assert refusal.value.meaning.startswith("nothing was committed")
+    assert refusal.value.meaning == "this batch was not committed; those before it are"
+    assert refusal.value.next_step.startswith(f"df -h {tmp_path}") == full
+    assert refusal.value.next_step.endswith("resume nightly-7") == full
     assert files_below(tmp_path) == []
     assert open_descriptors(tmp_path) == before
     assert stage.read(staged_of(stage.put(LARGE, **WHERE), LARGE)) == LARGE

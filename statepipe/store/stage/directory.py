@@ -24,6 +24,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 from typing import Final, Literal, NamedTuple
 
 from statepipe.errors import StagedDataDamaged, StoreFull, StoreUnusable
@@ -116,7 +117,7 @@ class Stage:
             finally:
                 self._files.close(at)
         except OSError as error:
-            raise self._failed(error) from error
+            raise self._not_staged(error, instance_key) from error
         return Put(f"{folder}/{name}", None, digest)
 
     def read(self, staged: Staged | Rejects) -> bytes:
@@ -263,17 +264,24 @@ class Stage:
         except OSError as error:
             raise _damaged(name, f"it cannot be read ({error.strerror})") from error
 
-    def _failed(self, error: OSError) -> StoreUnusable:
+    def _not_staged(self, error: OSError, instance_id: str) -> StoreUnusable:
+        meaning = "this batch was not committed; those before it are"
         if error.errno in _FULL:
             return StoreFull(
                 f"no room to stage a batch on the file system of {self.directory}"
                 f" ({_free_bytes(self.directory)}): {error.strerror}",
-                meaning="nothing was committed; the instance stays where it was",
-                next_step="free some space there, then statepipe resume ID",
+                meaning=meaning,
+                next_step=f"df -h {_there(self.directory)}   # free some space there, then:"
+                f" statepipe resume {quote(instance_id)}",
             )
+        failed = self._failed(error)
+        failed.meaning = meaning
+        return failed
+
+    def _failed(self, error: OSError) -> StoreUnusable:
         return StoreUnusable(
             f"the stage directory {self.directory} fails: {error.strerror or error}",
-            meaning="nothing was committed; the instance stays where it was",
+            meaning="nothing that was committed is lost; files that no row names cost room only",
             next_step="statepipe doctor",
         )
 
@@ -320,11 +328,14 @@ def _read_regular(descriptor: int, name: str, bytes_expected: int) -> bytes:
         return opened.read(bytes_expected)
 
 
+def _there(directory: Path) -> Path:
+    """Return `directory`, or the nearest folder above: there may have been no room to make it."""
+    return next(folder for folder in (directory, *directory.parents) if os.path.lexists(folder))
+
+
 def _free_bytes(directory: Path) -> str:
-    # The directory itself may be what there was no room to make.
-    there = next(folder for folder in (directory, *directory.parents) if folder.exists())
     try:
-        free = os.statvfs(there)
+        free = os.statvfs(_there(directory))
     except OSError as error:
         return f"free bytes unknown: {error.strerror}"
     return f"{free.f_bavail * free.f_frsize:,} bytes free"

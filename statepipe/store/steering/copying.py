@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
-from statepipe.errors import Refused, StagedDataDamaged, StatepipeError
+from statepipe.errors import Refused, StagedDataDamaged, StatepipeError, StoreUnusable
 from statepipe.model import Plan, Staged, Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
@@ -182,16 +182,21 @@ def _copied(
             if look(store, origin_id).staged.get(given.stay) != given.batches:
                 raise _gone(origin_id) from None
             raise
-        put = stage.put(
-            payload,
-            instance_key=instance_id,
-            **given.as_given._asdict(),
-            task=given.stay.state,
-            number=number,
-            epoch=0,
-            format=format_,
-            inline_bytes_max=0,
-        )
+        try:
+            put = stage.put(
+                payload,
+                instance_key=instance_id,
+                **given.as_given._asdict(),
+                task=given.stay.state,
+                number=number,
+                epoch=0,
+                format=format_,
+                inline_bytes_max=0,
+            )
+        except StoreUnusable as error:
+            error.meaning = "nothing was made"  # there is no instance yet that could be resumed
+            error.next_step = f"df -h {stage.directory.parent.parent}   # then repeat the command"
+            raise
         assert put.file is not None, "a batch that had a file has one"
         yield number, file, put.file
 
