@@ -45,7 +45,7 @@ from statepipe.store.file.opening import open_store
 from statepipe.store.file.stamp import Environment
 from statepipe.store.lookups import lookup
 from statepipe.store.lookups.lookup import Found
-from statepipe.store.stage.directory import Stage, stage_directory
+from statepipe.store.stage.directory import Stage, make_for_owner, stage_directory
 from statepipe.store.stage.sweep import sweep_finished
 from statepipe.store.walk import workers
 from statepipe.store.walk.ready import Scope
@@ -275,7 +275,9 @@ class Engine(Sender, Asker, Again, Roster):
 
     @cached_property
     def _stage(self) -> Stage:
-        return Stage(stage_directory(self._config.store, store_id=self._store.store_id))
+        directory = stage_directory(self._config.store, store_id=self._store.store_id)
+        make_for_owner(directory, store=self._config.store)
+        return Stage(directory)
 
     def _drive(self, found: Sequence[Found]) -> dict[str, str]:
         numbers = frozenset(each.n for each in found)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from statepipe.errors import BadToken, StoreUnusable
+from statepipe.store.file.files import hand_over, owner_of
 
 SUFFIX: Final = ".callbacks"
 _MARK: Final = "cb1"
@@ -90,7 +91,7 @@ def signer_of(store: Path) -> Signer:
     try:
         secret = _read(path)
         if secret is None:
-            _make(path)
+            _make(path, owner=owner_of(store))
             secret = _read(path)
     except OSError as error:
         raise _refusal(f"{path} cannot be used: {error.strerror}", f"ls -l {path}") from error
@@ -109,7 +110,7 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _make(path: Path) -> None:
+def _make(path: Path, *, owner: os.stat_result) -> None:
     """Make the secret; if somebody else does at the same time, one of the two is kept."""
     drawn = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(drawn, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -117,6 +118,7 @@ def _make(path: Path) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_bytes(_SECRET_BYTES))
             file.flush()
+            hand_over(file.fileno(), owner=owner)
             os.fsync(file.fileno())
         with suppress(FileExistsError):
             os.link(drawn, path)

@@ -1,5 +1,12 @@
 """prune: it says what would go, asks, and deletes that and no more."""
 
+from unittest.mock import Mock
+
+import pytest
+
+from statepipe.errors import StoreUnusable
+from statepipe.store.reading import Reader
+from statepipe.store.stage.directory import Stage, stage_directory
 from tests.cli.project import Project
 
 
@@ -43,3 +50,24 @@ def test_an_age_that_is_none_is_refused(project: Project) -> None:
 
     assert said.code == 2
     assert "--older-than: 'long ago' is not a duration" in said.err
+
+
+def test_files_that_cannot_be_removed_keep_no_command_from_its_end(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they did is committed by then: to say that it was not would be wrong."""
+    denied = StoreUnusable("the stage fails: Permission denied", next_step="statepipe doctor")
+    for name in ("names", "all_names"):
+        monkeypatch.setattr(Stage, name, Mock(side_effect=denied))
+
+    ran = project.call("run", "numbers", "--id", "one", "-o", "json", "--log-format", "text")
+    with Reader(store := project.root / "statepipe.db") as reader:
+        stage_directory(store, store_id=reader.store_id()).mkdir(parents=True)
+    worked = project.call("worker", "--until-idle", "--log-format", "text")
+    pruned = project.call("prune", "--older-than", "0s", "--yes")
+
+    assert (ran.code, ran.json[0]["status"]) == (0, "done")
+    assert "WARNING  staged files of 'one'" in ran.err
+    assert worked.code == 0
+    assert "WARNING  staged files of instances that are done" in worked.err
+    assert (pruned.code, pruned.out) == (0, "1 instance deleted\n")

@@ -49,10 +49,10 @@ class OwnedFiles(Files):
         if len(self.done) - 1 == self.fails_at:
             raise self.failure
 
-    def make_folder(self, path: Path) -> None:
+    def make_folder(self, path: Path, *, owner: os.stat_result | None = None) -> None:
         """Write down, then make the folder."""
         self._do(f"make {path.name}")
-        super().make_folder(path)
+        super().make_folder(path, owner=owner)
 
     def fsync_folder(self, path: Path) -> None:
         """Write down, then sync the folder."""

@@ -1,12 +1,29 @@
 """Staged files that no row names go, and no others."""
 
+import errno
 from pathlib import Path
 
-from statepipe.store.stage.directory import Stage, stage_directory
+import pytest
+
+from statepipe.store.file.files import Files
+from statepipe.store.stage.directory import Stage, folder_of, stage_directory
 from statepipe.store.stage.sweep import sweep, sweep_finished
 from statepipe.store.walk.committer import Committer, Verdict
 from tests.store import stores
 from tests.store.staging import LARGE, WHERE
+
+
+class Stuck(Files):
+    """Files that cannot be removed: all, or those in the folder of one instance."""
+
+    def __init__(self, instance: str | None = None) -> None:
+        self._folder = None if instance is None else folder_of(instance)
+
+    def unlink(self, name: str, *, at: int) -> None:
+        """Refuse, as in a folder of another user."""
+        if self._folder in (None, Path(f"/proc/self/fd/{at}").readlink().name):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        super().unlink(name, at=at)
 
 
 def put(stage: Stage, instance: str) -> str:
@@ -69,3 +86,35 @@ def test_a_sweep_where_nothing_was_ever_staged_finds_nothing(tmp_path: Path) -> 
     sweep_finished(stage, store.connection)
 
     assert not stage.directory.exists()
+
+
+def test_what_cannot_be_removed_is_logged_and_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes after a commit, and costs room only; the next sweep finds it."""
+    store = stores.opened(tmp_path)
+    stage = Stage(stage_directory(store.path, store_id=store.store_id), files=Stuck())
+    stores.created(store, "one")
+    left = [put(stage, "one"), put(stage, "pruned")]
+
+    sweep(stage, store.connection, n=1, instance_id="one", epoch=WHERE["epoch"])
+    sweep_finished(stage, store.connection)
+
+    assert stage.all_names() == sorted(left)
+    said = [record.getMessage() for record in caplog.records]
+    assert [text.partition(" that nobody")[0] for text in said] == [
+        "staged files of 'one'",
+        "staged files of instances that are done",
+    ]
+    assert all("Permission denied   next: statepipe doctor" in text for text in said)
+
+
+def test_one_folder_that_cannot_be_emptied_keeps_no_other(tmp_path: Path) -> None:
+    """One instance was driven by another user, for example."""
+    store = stores.opened(tmp_path)
+    stage = Stage(stage_directory(store.path, store_id=store.store_id), files=Stuck("one"))
+    names = [put(stage, "one"), put(stage, "two")]
+
+    sweep_finished(stage, store.connection)
+
+    assert stage.all_names() == names[:1]

@@ -20,6 +20,7 @@ from statepipe.sharing import DEFAULT_QUEUE
 from statepipe.sqlite import WAL_RESET_FIXED, sqlite3
 from statepipe.store import liveness
 from statepipe.store.care.checks import violations
+from statepipe.store.care.owners import locked_away, name_of, whose
 from statepipe.store.file import disk
 from statepipe.store.file.connection import translated
 from statepipe.store.file.opening import open_reader
@@ -91,7 +92,8 @@ def examine(path: Path, *, clock: Clock, env: str | None = None) -> Iterator[Che
         yield _environment(stamp_of(connection), env)
         yield from _content(connection)
         store_id = connection.execute("SELECT store_id FROM store").fetchone()[0]
-        yield from _stage(connection, Stage(stage_directory(path, store_id=store_id)))
+        stage = Stage(stage_directory(path, store_id=store_id))
+        yield from _usable_stage(connection, stage, store=path)
         yield _raw(connection)
         yield from _drivers(connection, clock=clock)
         yield _outbox(connection)
@@ -172,6 +174,24 @@ def _outbox(connection: sqlite3.Connection) -> Check:
         fix = "statepipe notify ls   # says why; statepipe notify test TARGET tries one"
         return Check("notices", "warning", found, fix)
     return Check("notices", "ok", found)
+
+
+def _usable_stage(connection: sqlite3.Connection, stage: Stage, *, store: Path) -> Iterator[Check]:
+    folder = stage.directory.parent
+    owner = name_of(store.stat().st_uid)
+    try:
+        locked = list(locked_away(stage.directory, store=store))
+        if locked:
+            first = f"{locked[0]} {whose(locked[0])}"
+            left = f", and {len(locked) - 1:,} more below {folder}" if len(locked) > 1 else ""
+            said = f"{first}{left}: {owner}, whose the store is, cannot stage or read there"
+            yield Check("stage", "error", said, f"chown -R {owner}: {folder}   # as root")
+        else:
+            yield from _stage(connection, stage)
+    except (OSError, StoreUnusable) as error:
+        reason = error.message if isinstance(error, StoreUnusable) else error.strerror
+        said = f"{folder} cannot be looked into: {reason}; it {whose(folder)}"
+        yield Check("stage", "error", said, f"sudo -u {owner} statepipe doctor")
 
 
 def _stage(connection: sqlite3.Connection, stage: Stage) -> Iterator[Check]:

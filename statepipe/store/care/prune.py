@@ -13,22 +13,27 @@ either, because a process may sleep that believes it has the right to it.
 """
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from statepipe.clock import Clock
+from statepipe.errors import StoreUnusable
 from statepipe.sqlite import sqlite3
 from statepipe.store import liveness
 from statepipe.store.file.connection import Store
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.metrics.recount import fold_pruned
 from statepipe.store.stage.directory import Stage
-from statepipe.store.stage.sweep import sweep
+from statepipe.store.stage.sweep import tidy
 from statepipe.store.walk import jobs, replays
 from statepipe.store.walk.presence import RollCall
 from statepipe.tasknames import task_of
+from statepipe.units import plural
+
+_log: Final = logging.getLogger(__name__)
 
 #: Instances in one transaction: others can write between two of them.
 GROUP: Final = 200
@@ -201,11 +206,13 @@ def prune(store: Store, stage: Stage, which: Which) -> Iterator[int]:
     """
     Let instances go, or their raw data, a transaction each some hundred; yield how many.
 
-    Ended in the middle, it has let go of whole instances only; the rest is found again.
+    Ended in the middle, it has let go of whole instances only; the rest is found again. Files
+    that cannot be removed are logged, in one line.
 
     Raises:
         Busy, StoreFull, StoreUnusable, StoreInDoubt: As `Store.write`.
     """
+    failures: list[StoreUnusable] = []
     for machine, facts in _machines(store.connection, which, clock=store.clock):
         after = 0
         while gone := (
@@ -214,10 +221,20 @@ def prune(store: Store, stage: Stage, which: Which) -> Iterator[int]:
             else _prune_some(store, machine, {**facts, "after": after})
         ):
             for each in gone:  # row first, file after: a file that is left hurts nobody
-                sweep(stage, store.connection, n=each.n, instance_id=each.id, epoch=each.epoch)
+                try:
+                    tidy(stage, store.connection, n=each.n, instance_id=each.id, epoch=each.epoch)
+                except StoreUnusable as error:
+                    failures.append(error)
             store.checkpoint_wal()
             after = gone[-1].n
             yield len(gone)
+    if failures:
+        _log.warning(
+            "staged files of %s may be left, which cost room only: %s   next: %s",
+            plural(len(failures), "instance"),
+            failures[0].message,
+            failures[0].next_step,
+        )
 
 
 def _machines(

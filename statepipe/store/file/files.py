@@ -3,10 +3,14 @@ The few file operations that durability hangs on, in one class, so that a test c
 
 A test that subclasses `Files` sees every one of them in order, and can let any
 fail, or end the process's work there. Reading is not here: it makes nothing durable.
+
+What root makes in another user's folder is that user's, as SQLite does it with a WAL: one
+command as root must not lock out the service that goes on with the store.
 """
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -38,9 +42,26 @@ class Files:
             self.make_folder(here)
             self.fsync_folder(parent)
 
-    def make_folder(self, path: Path) -> None:
-        """Make the folder `path`, for its owner only, unless it is there."""
-        path.mkdir(mode=0o700, exist_ok=True)
+    def make_folder(self, path: Path, *, owner: os.stat_result | None = None) -> None:
+        """
+        Make the folder `path`, for its owner only, unless it is there.
+
+        Args:
+            path: Where.
+            owner: Of what; made by root, it belongs to the same user. None: of the folder above.
+        """
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            if not path.is_dir():
+                raise
+            return
+        if os.geteuid() == 0:
+            at = os.open(path, _FOLDER)
+            try:
+                hand_over(at, owner=owner or path.parent.stat())
+            finally:
+                os.close(at)
 
     def fsync_folder(self, path: Path) -> None:
         """Make the entries of the folder `path` durable."""
@@ -68,7 +89,9 @@ class Files:
 
     def create(self, name: str, *, at: int) -> int:
         """Return a descriptor of the new file `name`, readable by its owner only."""
-        return os.open(name, _CREATE, 0o600, dir_fd=at)
+        file = os.open(name, _CREATE, 0o600, dir_fd=at)
+        hand_over(file, owner=os.fstat(at))
+        return file
 
     def write(self, file: int, data: memoryview) -> int:
         """Write some of `data` and return how many bytes it was."""
@@ -89,3 +112,25 @@ class Files:
     def unlink(self, name: str, *, at: int) -> None:
         """Delete the file `name`."""
         os.unlink(name, dir_fd=at)
+
+
+def hand_over(made: int, *, owner: os.stat_result) -> None:
+    """
+    Give what root has just made to the owner of something else; do nothing as anybody else.
+
+    Args:
+        made: Its descriptor, not its name: under that another user may have put something.
+        owner: Of what.
+    """
+    if os.geteuid() != 0 or os.fstat(made).st_uid == owner.st_uid:
+        return
+    with suppress(OSError):  # a file system without owners, a root without the right: as it is
+        os.fchown(made, owner.st_uid, owner.st_gid)
+
+
+def owner_of(store: Path) -> os.stat_result:
+    """Return the facts of a store, or of its folder as long as it is not made."""
+    try:
+        return store.stat()
+    except FileNotFoundError:
+        return store.parent.stat()

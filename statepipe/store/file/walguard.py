@@ -18,6 +18,7 @@ from threading import Event
 
 from statepipe.clock import Clock
 from statepipe.errors import Busy
+from statepipe.store.file.files import hand_over, owner_of
 
 _POLL_S = 0.002
 
@@ -27,7 +28,7 @@ class WalGuard:
 
     def __init__(self, store: Path, *, clock: Clock, wait_ms: int) -> None:
         self._path = store.with_name(store.name + "-guard")
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = _opened(self._path, store=store)
         self._clock = clock
         self._wait_ms = wait_ms
 
@@ -77,3 +78,12 @@ class WalGuard:
                 Event().wait(_POLL_S)
             else:
                 return
+
+
+def _opened(path: Path, *, store: Path) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    hand_over(descriptor, owner=owner_of(store))
+    return descriptor

@@ -56,6 +56,21 @@ def stage_directory(store: Path, *, store_id: str) -> Path:
     return store.parent / "stage" / store_id
 
 
+def make_for_owner(directory: Path, *, store: Path) -> None:
+    """
+    Make the stage `directory` of a store whose owner is neither root nor that of its folder.
+
+    Done by root, before it stages anything: what is then made in it belongs to that owner too.
+    """
+    try:
+        owner = store.stat()
+        if os.geteuid() == 0 and owner.st_uid not in {0, store.parent.stat().st_uid}:
+            for folder in (directory.parent, directory):
+                Files().make_folder(folder, owner=owner)
+    except OSError:
+        return  # whoever stages something will say what is wrong
+
+
 class Put(NamedTuple):
     """Where a payload went; exactly one of `file` and `body` is set."""
 
@@ -184,19 +199,22 @@ class Stage:
 
         Raises:
             StagedDataDamaged: If a name is not of our pattern; nothing was deleted.
-            StoreUnusable: If the disk fails.
+            StoreUnusable: If the disk fails, in one of the folders; the others are done.
         """
         by_folder = defaultdict(list)
         for name in names:
             folder, file = _parts(name)
             by_folder[folder].append(file)
+        failure: OSError | None = None
         for folder, files in by_folder.items():
             try:
                 self._remove_in(folder, files)
             except FileNotFoundError:
                 continue
             except OSError as error:
-                raise self._failed(error) from error
+                failure = failure or error
+        if failure is not None:
+            raise self._failed(failure) from failure
 
     # ---- writing ------------------------------------------------------------------
 

@@ -2,20 +2,40 @@
 Staged files that no row names: what a death between staging and committing leaves behind.
 
     sweep             of one instance, which the caller drives
+    tidy              the same; it is for the caller to say what could not be removed
     sweep_family      of one that is done, and of its children
     sweep_finished    of instances that are done, and of which nothing is driven any more
 
 A file is listed before the rows are read, or a batch that is just being committed would
 be taken for an orphan.
+
+What cannot be removed costs room only, and whatever the sweep comes after is committed: so a
+disk that fails here is logged, and stops nothing.
 """
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from statepipe.errors import StoreUnusable
 from statepipe.sqlite import sqlite3
 from statepipe.store.stage import rows as staged
 from statepipe.store.stage.directory import Stage, epoch_of, folder_of
 from statepipe.store.stage.lock import sweeping
 
+_log: Final = logging.getLogger(__name__)
+
 
 def sweep(
+    stage: Stage, connection: sqlite3.Connection, *, n: int, instance_id: str, epoch: int
+) -> None:
+    """Do as `tidy`, and log it if the disk fails."""
+    with _going_on(f"of {instance_id!r}"):
+        tidy(stage, connection, n=n, instance_id=instance_id, epoch=epoch)
+
+
+def tidy(
     stage: Stage, connection: sqlite3.Connection, *, n: int, instance_id: str, epoch: int
 ) -> None:
     """
@@ -49,11 +69,8 @@ def sweep_finished(stage: Stage, connection: sqlite3.Connection) -> None:
 
     Such a file is left if a process dies after it has committed `done` and before it has
     tidied up; nobody drives the instance again, so nobody else would find it.
-
-    Raises:
-        StoreUnusable: If the disk fails.
     """
-    with sweeping(stage.directory) as alone:
+    with _going_on("of instances that are done"), sweeping(stage.directory) as alone:
         if alone:  # else a copy is being made, whose files come before its row
             _sweep_finished(stage, connection)
 
@@ -68,3 +85,16 @@ def _sweep_finished(stage: Stage, connection: sqlite3.Connection) -> None:
     stage.remove(
         [name for name in listed if name.partition("/")[0] not in open_folders and name not in kept]
     )
+
+
+@contextmanager
+def _going_on(whose: str) -> Iterator[None]:
+    try:
+        yield
+    except StoreUnusable as error:
+        _log.warning(
+            "staged files %s that nobody needs any more may be left: %s   next: %s",
+            whose,
+            error.message,
+            error.next_step,
+        )
