@@ -12,6 +12,7 @@ parameter is a question mark.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from shlex import quote
 from typing import Any, Final, NamedTuple
 
 from statepipe.errors import Fenced, LedgerMismatch
@@ -140,12 +141,15 @@ def fence(execute: Execute, batch: LoadBatch) -> None:
     """
     if execute(_FENCE, (batch.store_id, batch.instance, batch.epoch)).rowcount == 1:
         return
+    instance = quote(batch.instance)
     (highest,) = execute(_HIGHEST_EPOCH, (batch.store_id, batch.instance)).fetchone()
     raise Fenced(
         f"instance {batch.instance!r} was taken over: this load has epoch {batch.epoch},"
         f" the destination has seen {highest}",
-        meaning=f"batch {batch.number} was not loaded by this process; its successor loads it",
-        next_step=f"statepipe inspect {batch.instance}",
+        meaning=f"batch {batch.number} was not loaded by this process: whoever took the instance"
+        " over loads it, or nobody did, and a backup of the store was restored",
+        next_step=f"statepipe inspect {instance}   # if nobody drives it: statepipe resume"
+        f" {instance}, again until its epoch is past {highest}",
     )
 
 

@@ -157,8 +157,11 @@ def test_a_zombie_is_fenced_and_its_successor_is_not(warehouse: Warehouse) -> No
     zombie.load(batch(number=0, epoch=4))
     successor.load(batch(ROWS, number=1, epoch=5))
 
-    with pytest.raises(Fenced, match="has epoch 4, the destination has seen 5"):
+    with pytest.raises(Fenced, match="has epoch 4, the destination has seen 5") as refusal:
         zombie.load(batch(number=2, epoch=4))
+    # Nobody can tell it from a store that was restored: there is no successor then.
+    assert "or nobody did, and a backup of the store was restored" in refusal.value.meaning
+    assert "statepipe resume i-1, again until its epoch is past 5" in refusal.value.next_step
     with pytest.raises(Fenced):
         zombie.load(batch(number=1, epoch=4))
     successor.load(batch(number=2, epoch=5))
