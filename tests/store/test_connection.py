@@ -5,8 +5,6 @@ import os
 import stat
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -158,24 +156,6 @@ def test_a_network_file_system_is_refused(
 
     assert kind in refusal(tmp_path / "net" / "statepipe.db").message
     stores.opened(tmp_path / "network").close()
-
-
-@pytest.fixture
-def nobody(tmp_path: Path) -> Iterator[Path]:
-    """Be somebody whom permissions bind, with a folder to work in; the superuser ignores them."""
-    stores.opened(tmp_path).close()  # imports what nobody may not be allowed to read
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        superuser = os.geteuid() == 0
-        if superuser:
-            os.chown(folder, 65_534, -1)
-            os.seteuid(65_534)
-        try:
-            yield folder
-        finally:
-            if superuser:
-                os.seteuid(0)
-            folder.chmod(0o700)
 
 
 def test_a_store_that_may_not_be_written_is_refused_to_writers_only(nobody: Path) -> None:

@@ -20,10 +20,11 @@ from statepipe.sharing import DEFAULT_QUEUE
 from statepipe.sqlite import WAL_RESET_FIXED, sqlite3
 from statepipe.store import liveness
 from statepipe.store.care.checks import violations
-from statepipe.store.care.owners import locked_away, name_of, whose
+from statepipe.store.care.owners import locked_away
 from statepipe.store.file import disk
 from statepipe.store.file.connection import translated
 from statepipe.store.file.opening import open_reader
+from statepipe.store.file.owner import name_of, whose
 from statepipe.store.file.place import file_system
 from statepipe.store.file.stamp import stamp_of
 from statepipe.store.questions.roster import serves_of

@@ -7,5 +7,5 @@ The store's file: where it may lie, how it is opened, made, raised and kept smal
     stamp               whose it is: its environment
     connection          the open store, and the one way to write to it
     wal, walguard       the log beside it
-    files               the file operations that durability hangs on
+    files, owner        the file operations that durability hangs on; whose a file is
 """

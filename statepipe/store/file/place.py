@@ -5,11 +5,13 @@ Only `stat` is asked of a file that may be open already; opening and closing it 
 SQLite's locks (F4 of docs/reliability.md).
 """
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 from statepipe.errors import StoreUnusable
+from statepipe.store.file.owner import whose
 
 # WAL needs memory that all openers share; these file systems cannot promise it.
 _NETWORK_FILE_SYSTEMS = frozenset(
@@ -36,14 +38,14 @@ def refuse_bad_place(path: Path, *, create: bool, write: bool = False) -> None:
             next_step="statepipe run MACHINE   # makes it; or name another with --store",
         ) from None
     except OSError as error:
-        raise unusable(path, f"cannot be reached: {error.strerror}") from error
+        raise _unreachable(path, "reached", error) from error
     if not stat.S_ISREG(found.st_mode):
         raise unusable(path, "is not a file")
     if found.st_size == 0 and not create:
         raise unusable(path, "is empty: its creation was cut short, or it is no store")
     # SQLite would open it for reading only, and say so at the first commit.
     if write and not os.access(path, os.W_OK, effective_ids=True):
-        raise unusable(path, "may not be written by this user, or its file system is read-only")
+        raise _unwritable(path)
     kind = file_system(path)
     if kind in _NETWORK_FILE_SYSTEMS:
         raise unusable(path, f"is on a network file system ({kind}), where WAL is not safe")
@@ -56,6 +58,24 @@ def unusable(path: Path, what: str) -> StoreUnusable:
         meaning="nothing was read or changed",
         next_step="statepipe --store PATH …   # name the store, on a local disk",
     )
+
+
+def _unwritable(path: Path) -> StoreUnusable:
+    error = unusable(path, "is on a file system that is read-only")
+    error.next_step = f"findmnt -T {path}   # how it is mounted"
+    if not os.statvfs(path).f_flag & os.ST_RDONLY:
+        error = unusable(path, f"may not be written by this user: it {whose(path)}")
+        error.next_step = f"ls -l {path}   # run statepipe as the user whose it is"
+    return error
+
+
+def _unreachable(path: Path, how: str, cause: OSError) -> StoreUnusable:
+    error = unusable(path, f"cannot be {how}: {cause.strerror}")
+    if isinstance(cause, PermissionError):
+        error.next_step = f"ls -ld {path.parent}   # run statepipe as the user whose it is"
+    elif cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        error.next_step = f"df -h {path.parent}   # free some space there"
+    return error
 
 
 def file_system(path: Path) -> str:
@@ -90,4 +110,4 @@ def make_empty(path: Path) -> None:
             finally:
                 os.close(descriptor)
     except OSError as error:
-        raise unusable(path, f"cannot be made: {error.strerror}") from error
+        raise _unreachable(path, "made", error) from error
