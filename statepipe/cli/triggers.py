@@ -31,6 +31,7 @@ from statepipe.machine.triggers.trigger import Trigger
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.sharing import sharing_of
 from statepipe.runtime.triggers.asking import Preview, Stands, missing, named, previewed, standings
+from statepipe.runtime.triggers.known import broken
 from statepipe.runtime.triggers.schedules import begin_of_key
 from statepipe.store.lookups.triggers import Listed
 from statepipe.units import plural
@@ -64,7 +65,13 @@ def ls(*, machine: str | None) -> None:
             catalog, connection, now_ms=now_ms, sharing_of=partial(sharing_of, config)
         )
     shown = [each for each in found if machine in (None, each.machine)]
+    unread = broken(catalog) if machine is None else {}
+    for name, error in unread.items():
+        said = f"{name} is left out, and with it its triggers: {error.message}"
+        out.note(f"{said}   next: statepipe check {name}")
     if not shown and not out.is_json:
+        if unread:
+            return
         out.note("no machine has triggers   next: statepipe check   # if one should")
         return
     out.rows(

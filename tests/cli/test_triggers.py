@@ -264,6 +264,24 @@ def test_triggers_that_are_gone_are_still_listed(orders: Project) -> None:
     assert "no machine has triggers" in orders.call("triggers", "ls", "numbers").err
 
 
+def test_a_machine_whose_file_is_broken_is_named_where_triggers_are_listed(
+    orders: Project,
+) -> None:
+    """Or a slip in its file looks as if nothing had ever been meant to start."""
+    path = orders.root / "machines" / "orders.toml"
+    path.write_text(f"nonsense = 1\n{MACHINE}", encoding="utf-8")
+
+    said = orders.call("triggers", "ls")
+    as_json = orders.call("triggers", "ls", "-o", "json")
+
+    for each in (said, as_json):
+        assert "orders is left out, and with it its triggers:" in each.err
+        assert "nonsense" in each.err
+    assert "no machine has triggers" not in said.err
+    assert "statepipe check orders" in said.err
+    assert as_json.json == []
+
+
 def test_why_of_a_trigger_leads_to_what_its_occasions_wait_for(orders: Project) -> None:
     """They have no instance that could be asked about; any other name is none."""
     path = orders.root / "machines" / "orders.toml"

@@ -3,6 +3,7 @@ The kinds of triggers there are.
 
     KINDS       by name
     declared    the triggers of all machines that this process knows
+    broken      the machines whose file is broken, whose triggers nobody knows
     register    write a trigger of a machine down, if the store does not know it so yet
 """
 
@@ -32,6 +33,17 @@ def declared(catalog: Catalog) -> Iterator[tuple[str, Trigger]]:
         with suppress(StatepipeError):
             for trigger in catalog.machine(name).triggers:
                 yield name, trigger
+
+
+def broken(catalog: Catalog) -> dict[str, StatepipeError]:
+    """Return by machine what is wrong with its file; those that can be read are not in it."""
+    found = {}
+    for name in catalog.names():
+        try:
+            catalog.machine(name)
+        except StatepipeError as error:
+            found[name] = error
+    return found
 
 
 def register(store: Store, machine: str, trigger: Trigger) -> int:
