@@ -61,6 +61,23 @@ def test_what_root_stages_belongs_to_the_owner_of_the_store(store: Path) -> None
     assert owners(store.parent) == {NOBODY}
 
 
+def test_a_store_that_root_makes_belongs_to_the_owner_of_the_folder(store: Path) -> None:
+    """The first run of a project may be root's; the folders that it makes on the way, too."""
+    new = stores.opened(store.parent / "checkpoints" / "of_it")
+    Stage(stage_directory(new.path, store_id=new.store_id)).put(LARGE, **WHERE)
+    stores.created(new, "one")
+
+    assert owners(store.parent) == {NOBODY}
+
+
+def test_the_doctor_lets_root_have_a_store_in_a_folder_of_another_user(store: Path) -> None:
+    """What root may use is nobody's trouble."""
+    stage_of(store).put(LARGE, **WHERE)
+    os.chown(store, 0, 0)
+
+    assert stage_check(store).severity == "ok"
+
+
 def test_in_a_folder_of_roots_it_belongs_to_the_owner_of_the_store_too(store: Path) -> None:
     """A folder that a group shares, for example."""
     os.chown(store.parent, 0, 0)

@@ -9,9 +9,13 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import Final
 
 from statepipe.errors import StoreUnusable
+from statepipe.store.file.files import hand_over
 from statepipe.store.file.owner import whose
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 # WAL needs memory that all openers share; these file systems cannot promise it.
 _NETWORK_FILE_SYSTEMS = frozenset(
@@ -98,16 +102,27 @@ def make_empty(path: Path) -> None:
     """Create the file for its owner only, and make the name durable."""
     try:
         made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
-        path.parent.mkdir(parents=True, exist_ok=True)
+        for folder in reversed(made):
+            folder.mkdir(exist_ok=True)
+            _hand_over(os.open(folder, _FOLDER), folder.parent)
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except FileExistsError:
             return  # another process is making it right now
+        _hand_over(file, path.parent)
         for folder in (path.parent, *(folder.parent for folder in made)):
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            descriptor = os.open(folder, _FOLDER)
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
     except OSError as error:
         raise _unreachable(path, "made", error) from error
+
+
+def _hand_over(made: int, folder: Path) -> None:
+    """Give what root has just made to the owner of the folder that it is in; close it."""
+    try:
+        hand_over(made, owner=folder.stat())
+    finally:
+        os.close(made)
