@@ -9,7 +9,7 @@ The ends: the only floor that touches data outside the store and the stage.
     changed        what a source says when a cursor is not one of what it reads now
     jsontext       JSON without what Python's parser would take in silence
     plainjson      plain data as JSON, and back once somebody has edited it
-    arrow          columnar batches
+    arrow          columnar batches; nanoseconds: columns of what Python counts in microseconds
     blocks, coded  staged records by columns, and a column of few different values
     contract       the shape records must have; what breaks it is rejected with a reason
     provable       what of a schema can be proved column by column; columnar, distinct do it

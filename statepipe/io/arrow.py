@@ -21,6 +21,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from statepipe.errors import DataError, StagedDataDamaged, ValueRefused
+from statepipe.io import rows
 from statepipe.model import Record
 
 
@@ -186,6 +187,10 @@ def _of(pa: Any, kind: Any, value: Any) -> Any:  # noqa: ANN401  (pyarrow; a val
     if isinstance(value, list) and "list" in str(kind):
         return [_of(pa, kind.value_type, item) for item in value]
     if isinstance(value, str):
+        from statepipe.io.nanoseconds import read as exactly  # noqa: PLC0415  (pyarrow is here)
+
+        if (exact := exactly(value, kind)) is not None:
+            return exact
         for is_kind, read in (
             (pa.types.is_timestamp, dt.datetime.fromisoformat),
             (pa.types.is_date, dt.date.fromisoformat),
@@ -232,8 +237,7 @@ def column_values(records: Any, column: str) -> list[Any]:  # noqa: ANN401  (any
         DataError: If pyarrow is not installed.
         KeyError: It has no such column.
     """
-    values: list[Any] = _pyarrow().table(records).column(column).to_pylist()
-    return values
+    return rows.column_values(_pyarrow().table(records).column(column))
 
 
 def interleaved(table: Any, records: Collection[Record], is_record: Sequence[bool]) -> Any:  # noqa: ANN401  (pyarrow.Table)

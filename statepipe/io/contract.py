@@ -47,7 +47,7 @@ from statepipe.errors import DefinitionError
 from statepipe.io.blocks import Blocks, Columns
 from statepipe.io.distinct import IsValid, Prover
 from statepipe.io.provable import plans_of
-from statepipe.io.rejects import RejectEntry, pointer, rejected
+from statepipe.io.rejects import RejectEntry, TooFine, pointer, rejected
 from statepipe.io.rows import Records, Value, check_column_names, is_table, iter_rows, keep
 from statepipe.model import Record
 
@@ -273,7 +273,8 @@ def _view(value: Value, path: tuple[str | int, ...]) -> Value:
         return sorted((_view(item, path) for item in value), key=str)
     if kind in _TEXT:
         return _TEXT[kind](value)
-    raise _NotJsonError(path, "type", f"a contract cannot see a {kind.__qualname__}")
+    why = value.why() if kind is TooFine else f"a contract cannot see a {kind.__qualname__}"
+    raise _NotJsonError(path, "type", why)
 
 
 _TEXT: dict[type, Any] = {

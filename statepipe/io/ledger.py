@@ -19,7 +19,7 @@ from statepipe.errors import Fenced, LedgerMismatch
 from statepipe.io.fitting import Why
 from statepipe.io.loads import Landed, LedgerRow, LoadBatch
 from statepipe.io.rejects import RejectEntry, rejected
-from statepipe.io.rows import Records, is_table
+from statepipe.io.rows import Records, is_table, record_at
 
 #: `Connection.execute`, typed here because only the destination may know the library.
 Execute = Callable[[str, Sequence[Any]], Any]
@@ -242,7 +242,7 @@ def entries_of(records: Records, rejects: Mapping[int, Why]) -> list[RejectEntry
     """Return the entries of the records at the rejected positions, by position."""
     return [
         rejected(
-            records.slice(position, 1).to_pylist()[0] if is_table(records) else records[position],
+            record_at(records, position),
             position=position,
             rule=rule,
             path=path,

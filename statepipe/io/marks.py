@@ -13,6 +13,7 @@ from typing import Any, Final
 from statepipe.errors import Fatal
 from statepipe.io import arrow
 from statepipe.io.blocks import Blocks
+from statepipe.io.rejects import TooFine
 
 _ORDERED: Final = (int, float, str, Decimal, dt.date, dt.datetime)
 
@@ -43,6 +44,9 @@ def highest(records: Any, column: str, *, above: Any) -> Any:  # noqa: ANN401 di
     if not values:
         return None
     kinds = {type(value) for value in values}
+    if TooFine in kinds:
+        too_fine = next(value for value in values if type(value) is TooFine)
+        raise _unusable(column, too_fine.why())
     if not (kinds <= {int, float} or len(kinds) == 1) or not kinds <= set(_ORDERED):
         names = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise _unusable(column, f"its values are of type {names}")

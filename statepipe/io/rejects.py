@@ -3,6 +3,7 @@ One rejected record and why: the entry that every boundary puts into quarantine.
 
     rejected    make an entry
     pointer     where in a record, as a JSON Pointer
+    TooFine     a moment of a table that no record can hold
 """
 
 from collections.abc import Iterable
@@ -14,8 +15,23 @@ MESSAGE_CHARS_MAX = 1_000
 
 RejectEntry = dict[str, Any]
 
-#: Types of values that are, or may hold, a datetime without offset.
-_MAY_HOLD_ONE: Final = frozenset({datetime, dict, list, tuple})
+
+class TooFine(str):
+    """
+    A moment, time or duration of a table that is finer than microseconds, in ISO 8601.
+
+    No record can hold it, so each end rejects it; quarantine keeps it as this text.
+    """
+
+    __slots__ = ()
+
+    def why(self) -> str:
+        """Return why it is rejected, for people."""
+        return f"{str(self)!r} is finer than microseconds, the finest that a record can hold"
+
+
+#: Types of values that are, or may hold, what the stage cannot.
+_MAY_HOLD_ONE: Final = frozenset({datetime, TooFine, dict, list, tuple})
 
 
 def rejected(record: object, *, position: int, rule: str, path: str, message: str) -> RejectEntry:
@@ -23,8 +39,9 @@ def rejected(record: object, *, position: int, rule: str, path: str, message: st
     Return the entry of one rejected record.
 
     Args:
-        record: The record as it came. Only a datetime without offset, which a table can
-            hold and the stage cannot, is kept as its ISO 8601 text.
+        record: The record as it came. Only a datetime without offset, and what is finer
+            than microseconds, which a table can hold and the stage cannot, is kept as its
+            ISO 8601 text.
         position: Its place in its input batch, from 0.
         rule: One word for what it broke, for counting: "required", "range".
         path: JSON Pointer to the value, "" for the record itself.
@@ -46,9 +63,11 @@ def pointer(parts: Iterable[str | int]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
-def _keepable(value: object) -> object:
+def _keepable(value: object) -> object:  # noqa: PLR0911  (one for each type)
     if type(value) is datetime and value.tzinfo is None:
         return value.isoformat()
+    if type(value) is TooFine:
+        return str(value)
     if type(value) is dict:
         if _MAY_HOLD_ONE.isdisjoint(map(type, value.values())):
             return value

@@ -4,6 +4,7 @@ Records as rows, for ends that must look at every value: contracts and destinati
     iter_rows   lists of dicts, a slice at a time, from dicts or from an Arrow table
     is_table    is it columnar?
     check_column_names   can its rows be records?
+    record_at   one of the records
     column_values   one of its columns as Python's values
     keep        filter either kind by position
 
@@ -36,6 +37,9 @@ _MOMENTS: Final = {
     for zone, epoch in (("", _EPOCH.replace(tzinfo=None)), (", tz=UTC", _EPOCH))
 }
 
+#: What the name of a type has in it that counts them, or is made of such.
+_NANOSECONDS: Final = "[ns"
+
 #: Rows of a table that exist as dicts at one time.
 SLICE_ROWS = 4_096
 
@@ -60,7 +64,15 @@ def iter_rows(records: Records) -> Iterator[Sequence[Record]]:
         return
     check_column_names(records)
     for start in range(0, records.num_rows, SLICE_ROWS):
-        yield records.slice(start, SLICE_ROWS).to_pylist()
+        yield _rows_of(records.slice(start, SLICE_ROWS))
+
+
+def record_at(records: Records, place: int) -> Record:
+    """Return the record at a place, from 0, as `iter_rows` has it."""
+    if not is_table(records):
+        found: Record = records[place]
+        return found
+    return _rows_of(records.slice(place, 1))[0]
 
 
 def check_column_names(table: Records) -> None:
@@ -81,7 +93,19 @@ def check_column_names(table: Records) -> None:
 
 
 def column_values(column: Value) -> list[Value]:
-    """Return the values of one column of a table, as its `to_pylist` would, but sooner."""
+    """
+    Return the values of one column of a table, as its `to_pylist` would, but sooner.
+
+    Nanoseconds are microseconds, whether pandas is installed or not; what is finer is TooFine.
+    """
+    if _NANOSECONDS in str(column.type):
+        from statepipe.io.nanoseconds import apart  # noqa: PLC0415  (pyarrow, only for tables)
+
+        whole, others = apart(column)
+        found = column_values(whole)
+        for place, value in others.items():
+            found[place] = value
+        return found
     epoch_and_unit = _MOMENTS.get(str(column.type))
     if epoch_and_unit is not None:
         epoch, microseconds = epoch_and_unit
@@ -102,3 +126,14 @@ def keep(records: Records, wanted: Sequence[bool]) -> Records:
     if isinstance(records, Blocks):
         return records.kept(wanted)
     return [record for record, want in zip(records, wanted, strict=True) if want]
+
+
+def _rows_of(table: Records) -> list[Record]:
+    """Return the rows of a table as dicts."""
+    rows: list[Record]
+    if _NANOSECONDS not in str(table.schema.types):
+        rows = table.to_pylist()
+        return rows
+    columns = map(column_values, table.columns)
+    names = table.column_names
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -54,7 +54,7 @@ from statepipe.io.fitting import (
     kept,
     split,
 )
-from statepipe.io.rejects import pointer
+from statepipe.io.rejects import TooFine, pointer
 from statepipe.io.rows import Records, Value, column_values
 from statepipe.io.table import Column, Kind, Table, table_for
 
@@ -117,9 +117,8 @@ def adapt(value: Value) -> SqlValue:
         writer = _WRITERS[type(value)]
     except KeyError:
         kind = type(value)
-        raise UnstorableError(
-            "type", f"a {kind.__module__}.{kind.__qualname__} cannot be stored"
-        ) from None
+        why = f"a {kind.__module__}.{kind.__qualname__} cannot be stored"
+        raise UnstorableError("type", value.why() if kind is TooFine else why) from None
     stored: SqlValue = writer(value)
     return stored
 

@@ -179,6 +179,20 @@ def test_a_rejected_row_of_a_table_can_be_kept(tmp_path: Path) -> None:
     assert judged.rejects[0]["record"] == {"id": "x", "at": "2013-02-04T00:00:00"}
 
 
+def test_what_is_finer_than_microseconds_is_rejected_alone(tmp_path: Path) -> None:
+    """A table that counts nanoseconds is judged like any other, and quarantine says which."""
+    kind = pa.timestamp("ns", "UTC")
+    table = pa.table({"at": pa.array([1_000, 1_001, None], pa.int64()).cast(kind)})
+
+    judged = contract(tmp_path / "c.json", {"properties": {"at": {}}}).judge(table)
+
+    assert judged.clean == table.take([0, 2])
+    (entry,) = judged.rejects
+    assert (entry["position"], entry["rule"], entry["path"]) == (1, "type", "/at")
+    assert entry["record"] == {"at": "1970-01-01T00:00:00.000001001+00:00"}
+    assert "finer than microseconds" in entry["message"]
+
+
 def test_a_clean_batch_is_handed_back_untouched(tmp_path: Path) -> None:
     """No copy is made where nothing is wrong."""
     records = [{"id": 1}]

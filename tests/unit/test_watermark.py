@@ -125,6 +125,7 @@ def test_a_machine_built_in_python_has_the_same() -> None:
         (pa.table({"at": [1, 3, None]}), 2, 3),
         (Blocks([Columns(("at",), [Coded([1, 3, None], b"\0\2\1\0")]), [{"at": 2}]]), 2, 3),
         (pa.table({"at": [FIVE]}), None, FIVE),
+        (pa.table({"at": pa.array([FIVE], pa.timestamp("ns", "UTC"))}), None, FIVE),
     ],
 )
 def test_the_highest_value_of_a_column(records: Any, above: Any, found: Any) -> None:  # noqa: ANN401 any values
@@ -145,6 +146,14 @@ def test_a_moment_without_an_offset_is_refused() -> None:
     """Nobody knows when it was."""
     with pytest.raises(Fatal, match="no offset"):
         highest([{"at": dt.datetime(2013, 2, 4)}], "at", above=None)  # noqa: DTZ001 that is the point
+
+
+def test_a_moment_finer_than_microseconds_is_refused() -> None:
+    """Cut down it would be lower than what was read, and Python holds no more of it."""
+    moments = pa.array([1_000, 1_001], pa.int64()).cast(pa.timestamp("ns", "UTC"))
+
+    with pytest.raises(Fatal, match="finer than microseconds"):
+        highest(pa.table({"at": moments}), "at", above=None)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from statepipe.errors import Fatal, Reject, StatepipeError, TaskError
 from statepipe.io.contract import Contract, Judged
 from statepipe.io.rejects import RejectEntry, rejected
-from statepipe.io.rows import Records, is_table, iter_rows, keep
+from statepipe.io.rows import Records, is_table, iter_rows, keep, record_at
 from statepipe.model import Record
 from statepipe.runtime.failure import message_of, names_of
 from statepipe.runtime.tasks.functions import resolve
@@ -166,7 +166,7 @@ def _merged(
 
 def _as_read(entry: RejectEntry, at: int, records: Records, fate: _Fate | None) -> RejectEntry:
     """Return an entry about a newer record as one about the record that it was."""
-    record = records.slice(at, 1).to_pylist()[0] if is_table(records) else records[at]
+    record = record_at(records, at)
     said = entry["message"]
     if fate is not None:
         functions = ", ".join(step.name for step in fate.older.steps)

@@ -5,6 +5,7 @@ One without is held to it together with a receiver that honours idempotency keys
 effect, too, is exactly once.
 """
 
+import datetime as dt
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -138,6 +139,45 @@ def test_a_columnar_table_arrives_as_records(end: End) -> None:
 
     assert end.destination().load(batch(table)) == Landed(3, [], already=False)
     assert end.rows() == LOADED
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        dt.datetime(2013, 2, 4, 10),  # noqa: DTZ001  (without an offset is one of them)
+        dt.datetime(2013, 2, 4, 10, tzinfo=dt.UTC),
+        dt.time(10),
+        dt.timedelta(hours=10),
+    ],
+    ids=["timestamp", "timestamptz", "time", "interval"],
+)
+def test_what_is_finer_than_microseconds_costs_its_record_only(
+    end: End,
+    whole: Any,  # noqa: ANN401  (of any of the types)
+) -> None:
+    """Of a table that counts nanoseconds all else arrives, as microseconds."""
+    target = end.destination()
+    target.load(batch([{"id": 1, "name": "a", "at": whole}]))
+    us = pa.array([whole, whole, None])
+    kinds = {
+        "timestamp": pa.timestamp("ns", getattr(us.type, "tz", None)),
+        "time64": pa.time64("ns"),
+    }
+    kind = kinds.get(str(us.type).partition("[")[0], pa.duration("ns"))
+    counts = us.cast(kind).cast("int64").to_pylist()
+    table = pa.table(
+        {
+            "id": [2, 3, 4],
+            "name": ["b", "c", "d"],
+            "at": pa.array([counts[0], counts[1] + 1, None], pa.int64()).cast(kind),
+        }
+    )
+
+    answer = target.load(batch(table, number=1))
+
+    (entry,) = answer.rejects
+    assert (entry["position"], entry["rule"], entry["path"]) == (1, "type", "/at")
+    assert end.rows() == [(1, "a"), (2, "b"), (4, "d")]
 
 
 @pytest.mark.parametrize("key", [(), ("id",)])
