@@ -3,14 +3,21 @@
 """
 
 import json
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
 
 import click
 
 from statepipe.cli.shared.options import command, instance_id
 from statepipe.cli.shared.places import open_reader
-from statepipe.cli.shared.render import shown_id
+from statepipe.cli.shared.render import Output, shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.io.plainjson import jsonable
+from statepipe.store.lookups.quarantine import Rejected
+
+#: How many rejects people see if they do not say.
+_SHOWN: Final = 20
 
 
 @click.group("quarantine")
@@ -46,29 +53,43 @@ def ls(*, subject: str | None) -> None:
 
 @command(
     "show",
-    examples=["statepipe quarantine show ID", "statepipe quarantine show ID --limit 1000 -o jsonl"],
+    examples=[
+        "statepipe quarantine show ID --limit 100",
+        "statepipe quarantine show ID -o jsonl > rejected.jsonl",
+    ],
 )
 @click.argument("instance", metavar="ID", callback=instance_id)
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True)
-def show(*, instance: str, limit: int) -> None:
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1_000_000),
+    help=f"How many; default {_SHOWN}, with -o jsonl or -o json all of them.",
+)
+def show(*, instance: str, limit: int | None) -> None:
     """Print rejected records, each with the rule it broke; -o jsonl can be edited and replayed."""
     out = Session.current().out()
+    if limit is None and not out.is_json:
+        limit = _SHOWN
     with open_reader() as reader:
-        found = reader.rejected(instance, limit=limit + 1)
-    shown = found[:limit]
-    if out.is_json:
-        out.values([each._asdict() for each in shown])
-    elif not shown:
-        out.note("nothing was rejected")
-    for each in [] if out.is_json else shown:
+        found = reader.each_rejected(instance)
+        if out.is_json:
+            out.stream(each._asdict() for each in islice(found, limit))
+        else:
+            _show(out, islice(found, limit))
+        if next(found, None) is not None:
+            out.note(f"the first {limit:,} are shown; --limit shows more")
+
+
+def _show(out: Output, found: Iterable[Rejected]) -> None:
+    each = None
+    for each in found:
         where = f"{each.state}, batch {each.batch}, record {each.position}"
         if each.replayed_by:
             where += f"; replayed by {each.replayed_by}"
         out.say(f"{each.path or '/'}: {each.rule}  ({where})")
         out.say(f"  {each.message}")
         out.say(f"  {json.dumps(jsonable(each.record), ensure_ascii=False)}")
-    if len(found) > limit:
-        out.note(f"the first {limit:,} are shown; --limit shows more")
+    if each is None:
+        out.note("nothing was rejected")
 
 
 @command(

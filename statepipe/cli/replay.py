@@ -21,9 +21,6 @@ from statepipe.runtime.steering.replaying import Choice, Prepared, prepare
 from statepipe.store.reading import Reader
 from statepipe.units import plural
 
-#: More rejects than any quarantine has.
-_ALL = 2**62
-
 
 def replay(
     instance: str, choice: Choice, *, file: str | None, reason: str, dry_run: bool, yes: bool
@@ -59,7 +56,7 @@ def replay(
 
 
 def _repaired(reader: Reader, instance: str, file: str) -> dict[str, Record]:
-    rejects = reader.rejected(instance, limit=_ALL)
+    rejects = reader.each_rejected(instance)
     try:
         with click.open_file(file, encoding="utf-8") as lines:
             return repaired(lines, rejects, name=file)

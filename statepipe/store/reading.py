@@ -11,8 +11,9 @@ holds a snapshot, and with it the WAL, while it is printed.
 """
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -267,8 +268,14 @@ class Reader:
             return quarantine.reasons(connection, subject)
 
     def rejected(self, instance_id: str, *, limit: int = 20) -> list[Rejected]:
+        """Return the first `limit` of what `each_rejected` yields; raises as it does."""
+        return list(islice(self.each_rejected(instance_id), limit))
+
+    def each_rejected(self, instance_id: str) -> Iterator[Rejected]:
         """
-        Return up to `limit` rejected records of an instance, in the order they were met.
+        Yield the rejected records of an instance, in the order they were met.
+
+        Which there are is known when this returns; each batch is read when it is come to.
 
         Raises:
             NotFound: There is no such instance.
@@ -276,8 +283,7 @@ class Reader:
         """
         with self.moment() as connection:
             rows = quarantine.rows(connection, instance_id)
-        stage = self.stage()
-        return quarantine.read(rows, stage=stage, limit=limit)
+        return quarantine.read(rows, stage=self.stage())
 
     def staged(self, subject: str | None = None) -> list[Held]:
         """

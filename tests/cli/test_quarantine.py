@@ -74,6 +74,36 @@ def test_a_repaired_record_goes_in_the_place_of_its_reject(
         assert warehouse.execute("SELECT max(n) FROM numbers").fetchone() == (30,)
 
 
+def test_as_json_all_rejects_are_shown_unless_fewer_are_asked_for(project: Project) -> None:
+    """A file to be repaired must have them all; people are shown 20, and told so."""
+    (project.root / "machines" / "contracts" / "number.json").write_text('{"not": {}}')
+    project.call("run", "numbers", "--id", "many", "-p", "count=30")
+
+    lines = project.call("quarantine", "show", "many", "-o", "jsonl")
+    array = project.call("quarantine", "show", "many", "-o", "json")
+    fewer = project.call("quarantine", "show", "many", "-o", "json", "--limit", "2")
+    people = project.call("quarantine", "show", "many")
+
+    shown = [json.loads(line) for line in lines.out.splitlines()]
+    assert [each["record"]["n"] for each in shown] == list(range(30))
+    assert array.json == shown
+    assert array.out == json.dumps(shown, indent=2) + "\n"
+    assert (lines.err, array.err) == ("", "")
+    assert fewer.json == shown[:2]
+    assert "the first 2 are shown" in fewer.err
+    assert people.out.count("(validating") == 20
+    assert "the first 20 are shown" in people.err
+
+
+def test_nothing_in_quarantine_is_an_empty_answer(project: Project) -> None:
+    """And for people a note beside it."""
+    project.call("run", "numbers", "--id", "few", "-p", "count=3")
+
+    assert project.call("quarantine", "show", "few", "-o", "json").json == []
+    assert project.call("quarantine", "show", "few", "-o", "jsonl").out == ""
+    assert project.call("quarantine", "show", "few").err == "nothing was rejected\n"
+
+
 @pytest.mark.parametrize(
     ("terms", "code", "told", "other"),
     [

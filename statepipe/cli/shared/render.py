@@ -141,6 +141,19 @@ class Output:
                 return
             self.raw(_json(value))
 
+    def stream(self, values: Iterable[Any]) -> None:
+        """Print as `values` does, one at a time as they come, as long as somebody reads them."""
+        if self.form == "jsonl":
+            self.lines(values)
+            return
+        before = None
+        for value in values:
+            if not self.is_read:
+                return
+            self.raw("[" if before is None else f"{before},")
+            before = "  " + _json(value, indent=2).replace("\n", "\n  ")
+        self.raw("[]" if before is None else f"{before}\n]")
+
     def value(self, value: Any) -> None:  # noqa: ANN401  (plain data)
         """Print one thing as JSON."""
         self.raw(_json(value, indent=2 if self.form == "json" else None))

@@ -8,7 +8,7 @@ by which instance: `replays.py`.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from statepipe.io.rejects import RejectEntry
@@ -140,19 +140,16 @@ def rows(connection: sqlite3.Connection, instance_id: str) -> list[Row]:
     return found
 
 
-def read(rows: Iterable[Row], *, stage: Stage, limit: int) -> list[Rejected]:
+def read(rows: Iterable[Row], *, stage: Stage) -> Iterator[Rejected]:
     """
-    Return the first `limit` of the records that `rows` refer to.
+    Yield the records that `rows` refer to; those of one batch are held at a time.
 
     Raises:
         StagedDataDamaged: A quarantine file is missing or not what was committed.
     """
-    found: list[Rejected] = []
     for row in rows:
-        if len(found) >= limit:
-            break
-        found += [
-            Rejected(
+        for at, entry in enumerate(entries_of(row, stage=stage)):
+            yield Rejected(
                 name_of(row, at),
                 row.state,
                 row.batch,
@@ -163,9 +160,6 @@ def read(rows: Iterable[Row], *, stage: Stage, limit: int) -> list[Rejected]:
                 entry["record"],
                 row.replayed.get(at),
             )
-            for at, entry in enumerate(entries_of(row, stage=stage))
-        ]
-    return found[:limit]
 
 
 def entries_of(row: Row, *, stage: Stage) -> list[RejectEntry]:
