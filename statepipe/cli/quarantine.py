@@ -15,6 +15,7 @@ from statepipe.cli.shared.render import Output, shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.io.plainjson import jsonable
 from statepipe.store.lookups.quarantine import Rejected
+from statepipe.units import plural
 
 #: How many rejects people see if they do not say.
 _SHOWN: Final = 20
@@ -39,6 +40,7 @@ def ls(*, subject: str | None) -> None:
     out = Session.current().out()
     with open_reader() as reader:
         found = reader.quarantine(subject)
+        again = reader.rejected_again(subject) if subject is not None else []
     if not found and not out.is_json:
         out.note("nothing was rejected")
         return
@@ -47,7 +49,11 @@ def ls(*, subject: str | None) -> None:
         heads.insert(1, "REPLAYED")
     rows = [each._asdict() for each in found]
     out.rows(heads, rows, cells=[head.lower() for head in heads])
-    if found:
+    if again:
+        records = plural(sum(count for _, count in again), "record")
+        out.note(f"{records} rejected once more in a replay: {', '.join(id_ for id_, _ in again)}")
+        out.note(f"next: statepipe quarantine ls {shown_id(again[-1][0])}")
+    elif found:
         out.note(f"next: statepipe quarantine show {shown_id(found[0].newest)}")
 
 

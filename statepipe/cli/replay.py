@@ -59,7 +59,7 @@ def _repaired(reader: Reader, instance: str, file: str) -> dict[str, Record]:
     rejects = reader.each_rejected(instance)
     try:
         with click.open_file(file, encoding="utf-8") as lines:
-            return repaired(lines, rejects, name=file)
+            return repaired(lines, rejects, name=file, instance_id=shown_id(instance))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"{file} cannot be read: {error}",

@@ -267,6 +267,11 @@ class Reader:
         with self.moment() as connection:
             return quarantine.reasons(connection, subject)
 
+    def rejected_again(self, origin_id: str) -> list[tuple[str, int]]:
+        """Return the replays of an instance that rejected some once more, and how many."""
+        with self.moment() as connection:
+            return quarantine.again(connection, origin_id)
+
     def rejected(self, instance_id: str, *, limit: int = 20) -> list[Rejected]:
         """Return the first `limit` of what `each_rejected` yields; raises as it does."""
         return list(islice(self.each_rejected(instance_id), limit))

@@ -74,6 +74,22 @@ def test_a_repaired_record_goes_in_the_place_of_its_reject(
         assert warehouse.execute("SELECT max(n) FROM numbers").fetchone() == (30,)
 
 
+def test_what_a_replay_rejects_again_is_led_to(project: Project, lines: list[str]) -> None:
+    """REPLAYED 1 looks like success; the records are in the quarantine of the replay."""
+    assert "one-replay-1" not in project.call("quarantine", "ls", "one").err
+
+    replayed(project, "--yes")
+    listed = project.call("quarantine", "ls", "one")
+    led = project.call(*listed.err.splitlines()[-1].removeprefix("next: statepipe ").split())
+
+    assert listed.err.splitlines() == [
+        "1 record rejected once more in a replay: one-replay-1",
+        "next: statepipe quarantine ls one-replay-1",
+    ]
+    assert led.out.startswith("RECORDS  REASON")
+    assert lines
+
+
 def test_as_json_all_rejects_are_shown_unless_fewer_are_asked_for(project: Project) -> None:
     """A file to be repaired must have them all; people are shown 20, and told so."""
     (project.root / "machines" / "contracts" / "number.json").write_text('{"not": {}}')
@@ -163,6 +179,7 @@ def test_a_file_that_does_not_fit_is_refused_with_its_line(
     assert code == 2
     assert message.format(file=file) in said
     assert len(project.call("ls", "--all", "-o", "json").json) == 1
+    assert "statepipe quarantine show one -o jsonl" in said
 
 
 def test_what_lies_in_the_stage_is_counted_and_shown(project: Project) -> None:

@@ -172,6 +172,9 @@ def test_what_never_was_a_record_goes_only_where_somebody_says(project: Project)
         project.replay(state="extracting", to="extracting")
     with pytest.raises(Refused, match="it is final"):
         project.replay(state="extracting", to="done")
+    project.replay()
+    with pytest.raises(Refused, match="all else is replayed already, by 'a-replay-1', 'a-rep"):
+        project.replay()
 
 
 @pytest.mark.parametrize(

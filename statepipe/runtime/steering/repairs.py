@@ -20,7 +20,13 @@ from statepipe.store.lookups.quarantine import Rejected
 _FIXED: Final = ("state", "batch", "position")
 
 
-def repaired(lines: Iterable[str], rejects: Iterable[Rejected], *, name: str) -> dict[str, Record]:
+class _UnfitError(ValueError):
+    """A line, or the file, does not fit the rejects; says which and why."""
+
+
+def repaired(
+    lines: Iterable[str], rejects: Iterable[Rejected], *, name: str, instance_id: str
+) -> dict[str, Record]:
     """
     Return by reject the record that a file has for it, with the types that JSON lacks.
 
@@ -28,12 +34,24 @@ def repaired(lines: Iterable[str], rejects: Iterable[Rejected], *, name: str) ->
         lines: The file; blank lines are skipped.
         rejects: What was rejected.
         name: What the file is called, for errors.
+        instance_id: Whose rejects they are, for errors.
 
     Raises:
         UsageError: A line is no object, names no reject or one twice, has other than what
             was printed, or a value that cannot be of the type it had.
     """
-    known = {each.id: each for each in rejects}
+    try:
+        return _read(lines, {each.id: each for each in rejects}, name=name)
+    except _UnfitError as error:
+        raise UsageError(
+            str(error),
+            meaning="nothing was changed",
+            next_step=f"statepipe quarantine show {instance_id} -o jsonl   # as it was; edit what"
+            " is in `record`",
+        ) from error
+
+
+def _read(lines: Iterable[str], known: Mapping[str, Rejected], *, name: str) -> dict[str, Record]:
     found: dict[str, Record] = {}
     for number, text in enumerate(lines, start=1):
         if not text.strip():
@@ -71,8 +89,4 @@ def _refuse_edited(line: Mapping[str, Any], reject: Rejected, *, where: str) -> 
 
 
 def _refuse(message: str) -> NoReturn:
-    raise UsageError(
-        message,
-        meaning="nothing was changed",
-        next_step="statepipe quarantine show ID -o jsonl   # as it was; edit what is in `record`",
-    )
+    raise _UnfitError(message)

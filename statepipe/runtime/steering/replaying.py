@@ -170,7 +170,7 @@ def prepare(
             _refuse_visits(picked, choice)
             entry = choice.to or _entry(machine, state, kind_of)
             by_entry.setdefault(entry, []).extend(picked)
-    _refuse_unknown(choice, by_entry)
+    _refuse_unknown(choice, by_entry, id_=looked.found.id)
     if not by_entry:
         raise _nothing(looked, rows, choice, left=left)
     return [
@@ -276,7 +276,7 @@ def _refuse_visits(picked: list[_Picked], choice: Choice) -> None:
         )
 
 
-def _refuse_unknown(choice: Choice, by_entry: Mapping[str, list[_Picked]]) -> None:
+def _refuse_unknown(choice: Choice, by_entry: Mapping[str, list[_Picked]], *, id_: str) -> None:
     if choice.repaired is None:
         return
     known = {quarantine.name_of(e.row, e.at) for some in by_entry.values() for e in some}
@@ -285,23 +285,25 @@ def _refuse_unknown(choice: Choice, by_entry: Mapping[str, list[_Picked]]) -> No
         raise NotFound(
             f"{unknown[0]!r}, {len(unknown):,} in all, names no reject that is asked for",
             meaning="nothing was changed",
-            next_step="statepipe quarantine show ID -o jsonl   # names them, as they are now",
+            next_step=f"statepipe quarantine show {id_} -o jsonl   # names them, as they are now",
         )
 
 
 def _nothing(looked: Looked, rows: list[Row], choice: Choice, *, left: Counter[str]) -> Refused:
     id_ = looked.found.id
+    by = sorted({id_ for row in rows for id_ in row.replayed.values()})
+    replayed = f"replayed already, by {', '.join(map(repr, by))}"
     if left:
+        others = f"; all else is {replayed}" if by else ""
         return Refused(
             f"what {' and '.join(sorted(left))} rejected ({left.total():,} in all) never was a"
-            " record that a state was given",
+            f" record that a state was given{others}",
             meaning=_UNCHANGED,
             next_step=f"statepipe quarantine show {id_} -o jsonl   # make records of them, then"
             " --from; or --to STATE",
         )
-    by = sorted({id_ for row in rows for id_ in row.replayed.values()})
     if by:
-        said = f"all that is asked for is replayed already, by {', '.join(map(repr, by))}"
+        said = f"all that is asked for is {replayed}"
         return Refused(said, meaning=_UNCHANGED, next_step=f"statepipe inspect {by[-1]}")
     asked = "" if choice == Choice() else " that is asked for"
     return Refused(

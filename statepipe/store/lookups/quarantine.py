@@ -54,6 +54,18 @@ SELECT p.reject, p.id, p.entries
 """
 
 
+_AGAIN = f"""
+SELECT i.id, sum(r.records)
+  FROM replay p
+  JOIN instance i ON i.n = p.instance
+  JOIN reject r ON r.instance = i.n
+ WHERE p.origin = ?
+{NEWEST}
+ GROUP BY i.n
+ ORDER BY i.n
+"""  # noqa: S608  (constants of ours)
+
+
 class Reason(NamedTuple):
     """How many records were rejected for one reason."""
 
@@ -117,6 +129,11 @@ def reasons(connection: sqlite3.Connection, subject: str | None) -> list[Reason]
         for key, count in records.items()
     ]
     return sorted(found, key=lambda each: (-each.records, each[:3]))
+
+
+def again(connection: sqlite3.Connection, origin_id: str) -> list[tuple[str, int]]:
+    """Return the replays of an instance that rejected some once more, and how many."""
+    return [*map(tuple, connection.execute(_AGAIN, (origin_id,)))]
 
 
 def rows(connection: sqlite3.Connection, instance_id: str) -> list[Row]:
