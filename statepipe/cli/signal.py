@@ -41,7 +41,7 @@ _REASON = click.option("--reason", metavar="TEXT", help="Why, for the journal.")
 @_REASON
 def signal(*, instance: str, event: str, params: tuple[str, ...], reason: str | None) -> None:
     """Send an event to an instance; if it does not wait for it yet, it is kept until then."""
-    given = parsed_params(params)
+    given = parsed_params(params, declared=False)
     with _engine() as engine:
         sent = engine.send(instance, event, given, reason=reason)
     out, name = Session.current().out(), shown_id(instance)
@@ -75,7 +75,7 @@ def signal(*, instance: str, event: str, params: tuple[str, ...], reason: str | 
 @_REASON
 def emit(*, event: str, key: str, params: tuple[str, ...], reason: str | None) -> None:
     """Send an event to all who wait for it with a key, or are started by it; the first counts."""
-    given = parsed_params(params)
+    given = parsed_params(params, declared=False)
     with _engine(emits=event) as engine:
         emitted = engine.emit(event, key, given, reason=reason)
     out, woken = Session.current().out(), len(emitted.woken)
@@ -112,7 +112,7 @@ def emit(*, event: str, key: str, params: tuple[str, ...], reason: str | None) -
 @_REASON
 def callback(*, token: str, event: str | None, params: tuple[str, ...], reason: str | None) -> None:
     """Tell the state that waits behind a task what its task.callback_token stands for; once."""
-    given = parsed_params(params)
+    given = parsed_params(params, declared=False)
     if token == "-":  # noqa: S105  (standard input)
         token = sys.stdin.read()
     with _engine() as engine:

@@ -25,7 +25,8 @@ def bind_params(
 
     Args:
         machine: Whose parameters.
-        given: Text (`-p key=value`) or typed values (`-p key:=json`, Python).
+        given: Text, `Unread` if it was typed (`-p key=value`), or typed values
+            (`-p key:=json`, Python).
         today: The day that the default "today" stands for.
         without: Parameters that get their values from elsewhere.
 

@@ -1,7 +1,8 @@
 """
 The types a parameter may have, and how a value becomes one of them.
 
-Text (`-p day=2013-02-04`) is read as the declared type; a value that already has a
+Text is read as the declared type, wherever it comes from; JSON only if it is `Unread`
+(`-p day=2013-02-04`), because any other text is a JSON value already. A value that has a
 type (`-p day:=…`, Python, TOML) is checked, never silently changed. An int is taken
 for a float, since nobody writes 3.0; nothing else is converted.
 """
@@ -21,6 +22,12 @@ TODAY: Final = "today"
 _DEPTH_MAX: Final = 50
 _TRUE: Final = frozenset({"true", "yes", "1"})
 _FALSE: Final = frozenset({"false", "no", "0"})
+
+
+class Unread(str):
+    """Text that a person typed for a value; what it means depends on the declared type."""
+
+    __slots__ = ()
 
 
 def convert(kind: ParamType, value: object, *, today: dt.date) -> Any:  # noqa: ANN401 - any plain value
@@ -47,7 +54,7 @@ def _text(value: object) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise ValueError("is not valid Unicode (a lone surrogate)") from None
-    return value
+    return str(value)
 
 
 def _int(value: object) -> int:
@@ -105,7 +112,7 @@ def _datetime(value: object) -> dt.datetime:
 
 
 def _json(value: object) -> Any:  # noqa: ANN401 - any JSON value
-    if isinstance(value, str):
+    if isinstance(value, Unread):
         try:
             value = json.loads(value, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:

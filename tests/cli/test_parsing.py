@@ -42,6 +42,34 @@ def test_an_option_after_the_command_wins(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
+    ("typed", "value"),
+    [
+        ('box:="5"', "5"),
+        ('box:="env:X"', "env:X"),
+        ('box="5"', "5"),
+        ("box=5", 5),
+        ('box={"a": 1}', {"a": 1}),
+        ("box:=[1]", [1]),
+    ],
+)
+def test_a_json_parameter_is_decoded_once(project: Project, typed: str, value: object) -> None:
+    """Text after `:=` is the value; a copy and a resume keep it."""
+    machine = project.root / "machines" / "numbers.toml"
+    machine.write_text(f'{machine.read_text()}box = {{ type = "json", default = "1" }}\n')
+
+    project.call("start", "numbers", "--id", "one", "-p", typed)
+    project.call("start", "numbers", "--id", "two")
+    project.call("restart", "two", "--set", typed, "--id", "three", "--reason", "again")
+
+    found = {
+        id_: project.call("inspect", id_, "-o", "json").json for id_ in ("one", "two", "three")
+    }
+    assert found["one"]["params"]["box"] == value
+    assert found["two"]["params"]["box"] == "1"
+    assert found["three"]["params"]["box"] == value
+
+
+@pytest.mark.parametrize(
     "argv",
     [
         ["-e", "", "ls"],

@@ -9,7 +9,7 @@ from statepipe.errors import BadParameter, DefinitionError
 from statepipe.machine.definition import Machine, State
 from statepipe.machine.parameter import Param
 from statepipe.machine.params import bind_params
-from statepipe.machine.scalars import ParamType
+from statepipe.machine.scalars import ParamType, Unread
 from tests.unit.building import acting, to
 
 TODAY = dt.date(2026, 11, 22)
@@ -39,9 +39,14 @@ def machine(*params: Param) -> Machine:
         ("date", "today", TODAY),
         ("date", dt.date(2013, 2, 4), dt.date(2013, 2, 4)),
         ("datetime", "2013-02-04T10:00:00Z", dt.datetime(2013, 2, 4, 10, tzinfo=dt.UTC)),
-        ("json", '{"a": [1, 2.5, null, true, "x"]}', {"a": [1, 2.5, None, True, "x"]}),
+        ("json", Unread('{"a": [1, 2.5, null, true, "x"]}'), {"a": [1, 2.5, None, True, "x"]}),
         ("json", {"a": []}, {"a": []}),
         ("json", 7, 7),
+        ("json", Unread('"5"'), "5"),
+        ("json", "5", "5"),
+        ("json", "env:X", "env:X"),
+        ("text", Unread("18"), "18"),
+        ("int", Unread("18"), 18),
     ],
 )
 def test_a_value_is_bound_as_its_declared_type(kind: ParamType, given: object, bound: Any) -> None:  # noqa: ANN401 - any plain value
@@ -74,14 +79,15 @@ def test_a_value_is_bound_as_its_declared_type(kind: ParamType, given: object, b
         ("datetime", "2013-02-04T10:00:00"),
         ("datetime", "2013-02-04"),
         ("datetime", dt.date(2013, 2, 4)),
-        ("json", "{"),
-        ("json", "NaN"),
+        ("json", Unread("{")),
+        ("json", Unread("NaN")),
         ("json", {"a": float("nan")}),
         ("json", {1: 2}),
         ("json", {"a": {1, 2}}),
-        ("json", "[" * 100_000),
-        ("json", "[" * 60 + "]" * 60),
-        ("json", '"\\ud800"'),
+        ("json", Unread("[" * 100_000)),
+        ("json", Unread("[" * 60 + "]" * 60)),
+        ("json", Unread('"\\ud800"')),
+        ("json", "\ud800"),
         ("int", None),
     ],
 )

@@ -25,6 +25,7 @@ import click
 from statepipe.cli.shared.render import escape
 from statepipe.cli.shared.session import FORMATS, LOG_FORMATS, LOG_LEVELS, Session
 from statepipe.errors import BadParameter, Refused, UsageError
+from statepipe.machine.scalars import Unread
 from statepipe.units import parse_duration_ms
 
 ID_CHARS_MAX: Final = 200
@@ -142,9 +143,16 @@ def is_id(text: str) -> bool:
     return 0 < len(text) <= ID_CHARS_MAX and text.isprintable() and not text.startswith("-")
 
 
-def parsed_params(given: Sequence[str], *, option: str = "-p") -> dict[str, Any]:
+def parsed_params(
+    given: Sequence[str], *, option: str = "-p", declared: bool = True
+) -> dict[str, Any]:
     """
     Return parameters as given with `option`: text after `=`, a JSON value after `:=`.
+
+    Args:
+        given: As they were typed.
+        option: Which option they are of, for errors.
+        declared: True if each has a declared type, so that its text is Unread.
 
     Raises:
         BadParameter: One has no `=`, is given twice, or its JSON is none.
@@ -159,7 +167,7 @@ def parsed_params(given: Sequence[str], *, option: str = "-p") -> dict[str, Any]
         if name in params:
             raise _bad(f"parameter {name!r} is given twice", option)
         if not typed:
-            params[name] = text
+            params[name] = Unread(text) if declared else text
             continue
         try:
             params[name] = json.loads(text)
