@@ -6,6 +6,7 @@ A batch on its way into a table: parted into runs, its rejects set aside.
     check_apart     so do two of which the database would make one
     alike           a name that differs from another in case only
     check_key       a record without a whole key is rejected
+    no_index        what to do about a table that cannot be upserted by the key
     kept            a run as the destination takes it, without what was rejected
     Rows            columns looked at as rows
     merged          runs of the same fields as one, where order does not matter
@@ -256,6 +257,18 @@ def check_key(
             for position, value in zip(run.positions, values, strict=True):
                 if value is None:
                     rejects.setdefault(position, ("key", pointer([name]), "the key is null"))
+
+
+def no_index(table: str, key: Sequence[str], columns: Collection[str]) -> str:
+    """Return what to do about a table with these columns that has no unique index on `key`."""
+    index = f"CREATE UNIQUE INDEX … ON {table} ({', '.join(key)}), then resume"
+    if missing := [name for name in key if name not in columns]:
+        return (
+            f"correct `key` in the machine{did_you_mean(missing[0], columns)}, then resume with"
+            f" --definition latest; or ALTER TABLE {table} ADD COLUMN {quote(missing[0])} …,"
+            f" fill it, {index}"
+        )
+    return index
 
 
 def kept(run: Run, columns: Sequence[Sequence[Value]], rejects: Mapping[int, Why]) -> Run:

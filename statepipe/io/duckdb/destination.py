@@ -40,7 +40,7 @@ from statepipe.io.duckdb.connection import (
 )
 from statepipe.io.duckdb.putting import ROWS, put
 from statepipe.io.exactly_once import ChangedError, InDoubtError
-from statepipe.io.fitting import Fitted, Why, check_apart
+from statepipe.io.fitting import Fitted, Why, check_apart, no_index
 from statepipe.io.loads import Landed, LedgerRow, LoadBatch
 from statepipe.io.rows import Records, is_table
 from statepipe.io.table import check_name, check_table_name, quote
@@ -178,10 +178,8 @@ class DuckdbDestination:
         if self.key and columns and known != self._known:
             keyed = known.target if known.facts.sql else self.table
             if problem := catalog.key_problem(self.execute, keyed, columns, self.key):
-                self._fail(
-                    f"table {self.table!r} {problem}",
-                    f"CREATE UNIQUE INDEX … ON {self.table} ({', '.join(self.key)}), then resume",
-                )
+                remedy = no_index(self.table, self.key, columns)
+                self._fail(f"table {self.table!r} {problem}", remedy)
         is_to_be_copied = self._replace and known.like.sql and not known.facts.sql
         if is_to_be_copied and catalog.constraints(self.execute, self.table).refers_to(self.table):
             self._fail(

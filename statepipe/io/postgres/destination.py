@@ -13,7 +13,7 @@ A process that is stopped in the middle of its transaction keeps the fence row l
 session carries the instance and the epoch in its name, and whoever has taken over ends it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, NoReturn, Self, TypeVar
 
@@ -26,7 +26,7 @@ from statepipe.errors import DataError
 from statepipe.io import drafts, exactly_once, ledger
 from statepipe.io.declared import Declared
 from statepipe.io.exactly_once import ChangedError, InDoubtError
-from statepipe.io.fitting import Fitted, LastFitted
+from statepipe.io.fitting import Fitted, LastFitted, no_index
 from statepipe.io.loads import Landed, LedgerRow, LoadBatch
 from statepipe.io.postgres import catalog, sessions
 from statepipe.io.postgres import table as tables
@@ -167,7 +167,7 @@ class PostgresDestination:
             keyed = place if is_there else Place(facts.schema, self._place.name)
             asked = (keyed, facts.columns, self.key)
             if problem := catalog.key_problem(self._open(), *asked, busy_ms=self._busy_ms):
-                self._fail_key(problem)
+                self._fail_key(problem, facts.columns)
         has_ledger = catalog.has_ledger(self._open(), facts.schema)
         table, lacks = facts.columns, dict[str, Column]()
         if self._declared is not None:
@@ -247,7 +247,9 @@ class PostgresDestination:
             raise ChangedError from None  # the unique index of the key is gone
         except errors.ObjectNotInPrerequisiteState:
             # A deferrable one is no help, which only a row finds out.
-            self._fail_key(f"has no unique index on {', '.join(self.key)} that is not deferrable")
+            self._fail_key(
+                f"has no unique index on {', '.join(self.key)} that is not deferrable", self.key
+            )
         self._all_new = writer.all_new
 
     def swap(self, batch: LoadBatch) -> None:
@@ -333,12 +335,8 @@ class PostgresDestination:
         self._made = True
         self._open().execute("SELECT pg_advisory_xact_lock(%s)", (_MAKING,))
 
-    def _fail_key(self, problem: str) -> NoReturn:
-        columns = ", ".join(self.key)
-        self._fail(
-            f"table {self.table!r} {problem}",
-            f"CREATE UNIQUE INDEX ON {self.table} ({columns}), then resume",
-        )
+    def _fail_key(self, problem: str, columns: Collection[str]) -> NoReturn:
+        self._fail(f"table {self.table!r} {problem}", no_index(self.table, self.key, columns))
 
     def _try_twice(self, step: Callable[[Self, LoadBatch], Result], batch: LoadBatch) -> Result:
         """Do `step`, and again on a new connection if that may do better."""

@@ -15,7 +15,7 @@ from statepipe.io import drafts, exactly_once, ledger
 from statepipe.io.dbfile import identity, replaced, why_not
 from statepipe.io.declared import Declared
 from statepipe.io.exactly_once import ChangedError, InDoubtError
-from statepipe.io.fitting import Fitted, LastFitted, Run, Why
+from statepipe.io.fitting import Fitted, LastFitted, Run, Why, no_index
 from statepipe.io.loads import Landed, LedgerRow, LoadBatch
 from statepipe.io.rows import Records
 from statepipe.io.sqlite.connection import (
@@ -372,11 +372,7 @@ class SqliteDestination:
                     raise
                 reason = f"has no unique index on {', '.join(self.key)}"
         if reason:
-            columns = ", ".join(self.key)
-            self._fail(
-                f"table {self.table!r} {reason}",
-                f"CREATE UNIQUE INDEX … ON {self.table} ({columns}), then resume",
-            )
+            self._fail(f"table {self.table!r} {reason}", no_index(self.table, self.key, table))
 
     def _fail(self, reason: str, next_step: str) -> NoReturn:
         raise DataError(

@@ -122,8 +122,12 @@ def test_a_table_without_the_key_is_refused_by_name(database: Warehouse) -> None
     """The machine and the table contradict each other; the error says in what."""
     database.script("CREATE TABLE t (name TEXT)")
 
-    with pytest.raises(DataError, match="table 't' has no key column 'id'"):
+    with pytest.raises(DataError, match="table 't' has no key column 'id'") as refusal:
         database.destination(key=("id",)).load(batch())
+
+    first, then = refusal.value.next_step.split("; or ")
+    assert first == "correct `key` in the machine, then resume with --definition latest"
+    assert then.startswith('ALTER TABLE t ADD COLUMN "id" …, fill it, CREATE UNIQUE INDEX … ON t')
 
 
 def test_an_index_dropped_meanwhile_is_noticed_before_rows_are_doubled(
