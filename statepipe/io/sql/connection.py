@@ -188,11 +188,17 @@ class Database:
                 f"SQLAlchemy knows no database {address.drivername!r}; nothing was read"
             )
         except ImportError as error:
-            extra = "statepipe[postgres]" if self._is_postgres else error.name
+            # The name of a module need not be that of the package that has it.
+            remedy = (
+                'pip install "statepipe[postgres]"'
+                if self._is_postgres
+                else f"install the package that has {error.name}; it may be called otherwise:"
+                " https://docs.sqlalchemy.org/dialects/ names the drivers"
+            )
             problem = DataError(
                 f"{self.name} needs {error.name}, which is not installed",
                 meaning="nothing was read",
-                next_step=f'pip install "{extra}"',
+                next_step=remedy,
             )
         raise problem
 
