@@ -67,6 +67,14 @@ _TYPES: Final[dict[str, Callable[[str], Any]]] = {
     "date": dt.date.fromisoformat,
     "datetime": _datetime,
 }
+_EXAMPLES: Final = {
+    "text": "abc",
+    "int": "17",
+    "float": "17.5",
+    "decimal": "17.50",
+    "date": "2013-02-04",
+    "datetime": "2013-02-04T00:00:00Z",
+}
 _TYPE_OF: Final = {
     str: "text",
     int: "int",
@@ -196,7 +204,7 @@ def _typed(text: str, kind: str | None, *, now: Any) -> Any:  # noqa: ANN401 pla
         raise BadParameter(
             f"{text!r} is not of type {name}: {error}",
             meaning="nothing was changed",
-            next_step="for example 2013-02-04T00:00:00Z, 2013-02-04, or 17",
+            next_step=f"a value of type {name}, for example {_EXAMPLES[name]}",
         ) from None
 
 

@@ -89,6 +89,19 @@ def test_what_cannot_be_meant_changes_nothing(
     assert len(grows.call("watermark", "show", "-o", "json").json) == 1
 
 
+@pytest.mark.parametrize("kind", ["int", "float", "decimal", "date", "datetime"])
+def test_the_example_of_a_value_is_one_of_its_type(grows: Project, kind: str) -> None:
+    """What a refusal says next is taken."""
+    put = ("watermark", "set", "grows", "--type", kind, "--reason", "x", "--yes")
+
+    refused = grows.call(*put, "soon")
+    example = refused.err.rpartition("for example ")[2].split()[0]
+    taken = grows.call(*put, example)
+
+    assert (refused.code, taken.code) == (2, 0)
+    assert f"a value of type {kind}" in refused.err
+
+
 def test_a_first_value_needs_its_type(project: Project) -> None:
     """Nobody has said yet what the column holds."""
     machines = project.root / "machines"
