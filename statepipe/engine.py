@@ -298,8 +298,13 @@ class Engine(Sender, Asker, Again, Roster):
     def _find(self, instance_id: str) -> Found:
         return lookup.find_instance(self._store.connection, instance_id)
 
-    def _same_definition(self, found: Found, *, adopt: Adopt) -> Found:
+    def _same_definition(self, found: Found, *, adopt: Adopt, rewind_to: str = "") -> Found:
         """Return `found`, unless its machine is not what it began with."""
-        adopts = adopt == "latest"
-        self.catalog.refuse_changed(found, self._program, store=self._store, adopts=adopts)
+        self.catalog.refuse_changed(
+            found,
+            self._program,
+            store=self._store,
+            adopts=adopt == "latest",
+            rewind_to=rewind_to,
+        )
         return found

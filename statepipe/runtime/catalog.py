@@ -229,7 +229,13 @@ class Catalog:
         return policy_of(self._config, machine, machine.state(state)).policy.batch_size
 
     def refuse_changed(
-        self, found: Found, program_of: Callable[[str], Program], *, store: Store, adopts: bool
+        self,
+        found: Found,
+        program_of: Callable[[str], Program],
+        *,
+        store: Store,
+        adopts: bool,
+        rewind_to: str = "",
     ) -> None:
         """
         Refuse an instance whose machine is not what it began with.
@@ -239,6 +245,8 @@ class Catalog:
             program_of: Gives its machine, ready to be driven.
             store: Which has the definition it began with.
             adopts: True to let it go on with the machine as it is now, if that can be.
+            rewind_to: The state that a rewind puts it back into, which is what is refused then;
+                "" for a resume.
 
         Raises:
             DefinitionChanged: What changed, and what to do.
@@ -246,15 +254,15 @@ class Catalog:
         try:
             program = program_of(found.machine)
         except (NotFound, DefinitionError) as error:
-            raise _changed(found, [error.message], adoptable=False) from error
+            raise _changed(found, [error.message], rewind_to, adoptable=False) from error
         if program.definition == found.definition:
             return
-        adoptable = program.table.acting(found.failed_state or found.state)
+        adoptable = program.table.acting(rewind_to or found.failed_state or found.state)
         if adopts and adoptable:
             return
         body = definition_body(store.connection, found.definition)
         changes = describe_changes(json.loads(body), self.form(program.table.machine))
-        raise _changed(found, changes, adoptable=adoptable)
+        raise _changed(found, changes, rewind_to, adoptable=adoptable)
 
     def _brood(self, machine: Machine, state: State, *, store: Store, stage_dir: Path) -> Brood:
         """Return what the children of a state are; their definitions are in the store by then."""
@@ -294,13 +302,17 @@ def new_id(machine: str, *, at_ms: int, rng: random.Random) -> str:
     return f"{machine}-{day}-{rng.getrandbits(32):08x}"
 
 
-def _changed(found: Found, changes: Sequence[str], *, adoptable: bool) -> DefinitionChanged:
+def _changed(
+    found: Found, changes: Sequence[str], rewind_to: str, *, adoptable: bool
+) -> DefinitionChanged:
     """Return the error that says what changed; `adoptable` if the machine could go on with it."""
-    resume = f"statepipe resume {shlex.quote(found.id)}"
+    again = f"statepipe resume {shlex.quote(found.id)}"
+    if rewind_to:
+        again = f"statepipe rewind {shlex.quote(found.id)} --to {rewind_to}"
     return DefinitionChanged(
         f"machine {found.machine!r} changed since {found.id!r} began: " + "; ".join(changes),
         meaning=f"nothing was changed; the instance rests in {found.failed_state or found.state!r}",
-        next_step=f"restore the machine, or: {resume} --definition latest"
+        next_step=f"restore the machine, or: {again} --definition latest"
         if adoptable
-        else f"restore the machine as it was, then: {resume}",
+        else f"restore the machine as it was, then: {again}",
     )

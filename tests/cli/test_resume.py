@@ -169,6 +169,22 @@ def test_it_must_be_clear_what_is_to_be_resumed(project: Project, argv: list[str
     assert project.call("resume", *argv).code == 2
 
 
+def test_a_rewind_of_a_changed_machine_says_how_that_rewind_goes_on(project: Project) -> None:
+    """A resume would be refused: the instance is done."""
+    project.call("run", "numbers", "--id", "one")
+    machine = project.root / "machines" / "numbers.toml"
+    text = machine.read_text(encoding="utf-8")
+    machine.write_text(text.replace("version = 1", "version = 2"), encoding="utf-8")
+
+    refused = project.call("rewind", "one", "--to", "extracting", "--yes")
+    command = refused.err.rpartition("restore the machine, or: statepipe ")[2].split()
+    again = project.call(*command, "--yes")
+
+    assert refused.code == 5
+    assert command == ["rewind", "one", "--to", "extracting", "--definition", "latest"]
+    assert (again.code, again.out.split()[:4]) == (0, ["one", "rewound", "to", "extracting"])
+
+
 def test_a_done_instance_is_not_resumed(project: Project) -> None:
     """Its data is loaded; only a rewind does it again."""
     project.call("run", "numbers", "--id", "one")

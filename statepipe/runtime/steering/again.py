@@ -62,7 +62,7 @@ class Again(ABC):
     def _program(self, name: str) -> Program: ...
 
     @abstractmethod
-    def _same_definition(self, found: Found, *, adopt: Adopt) -> Found: ...
+    def _same_definition(self, found: Found, *, adopt: Adopt, rewind_to: str = "") -> Found: ...
 
     @abstractmethod
     def _drive(self, found: Sequence[Found]) -> dict[str, str]: ...
@@ -152,7 +152,7 @@ class Again(ABC):
         """
         found = self._find(instance_id)
         if definition == "pinned":
-            self._same_definition(found, adopt="pinned")
+            self._same_definition(found, adopt="pinned", rewind_to=to)
         put_back(self._store, found, self._program(found.machine), to=to, reason=reason)
         self._observers.journaled(self._store, found.n, found.seq + 1)
 
