@@ -30,6 +30,7 @@ KEY_CHARS_MAX: Final = 80
 
 #: Between the first and the last of a range, both of which belong to it.
 _TO: Final = ".."
+_HOW: Final = "--partition FIRST..LAST, both included"
 _KEY_TYPES: Final = ("text", "int", "date", "datetime")
 _MONTHS: Final = 12
 _HOURS: Final = 24
@@ -310,8 +311,8 @@ def _chosen_on(grid: _Grid, wanted: Sequence[str], *, today: dt.date) -> list[Sl
     for text in wanted:
         begin, is_range, end = text.partition(_TO)
         try:
-            first = grid.number(begin, today=today)
-            last = grid.number(end, today=today) if is_range else first
+            first = _number_on(grid, begin, today=today)
+            last = _number_on(grid, end, today=today) if is_range else first
             if last < first:
                 raise _unfit(
                     f"the range {text!r} goes backwards", next_step=f"--partition {end}..{begin}"
@@ -320,10 +321,16 @@ def _chosen_on(grid: _Grid, wanted: Sequence[str], *, today: dt.date) -> list[Sl
                 raise _too_many(len(slices) + last - first + 1)
             slices += map(grid.slice, range(first, last + 1))
         except (ValueError, OverflowError) as error:
-            raise _unfit(
-                f"partition {text!r}: {error}", next_step="--partition FIRST..LAST, both included"
-            ) from None
+            raise _unfit(f"partition {text!r}: {error}", next_step=_HOW) from None
     return slices
+
+
+def _number_on(grid: _Grid, key: str, *, today: dt.date) -> int:
+    try:
+        return grid.number(key, today=today)
+    except ValueError as error:
+        said = str(error).replace(f"is {key!r}, not ", "is not ", 1)
+        raise _unfit(f"partition {key!r} {said}", next_step=_HOW) from None
 
 
 def _chosen_of(listed: Sequence[Slice], wanted: Sequence[str]) -> list[Slice]:

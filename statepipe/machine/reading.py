@@ -39,12 +39,15 @@ def parsed(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def at(place: str) -> Iterator[None]:
-    """Put `place`, a file or a key path, in front of what a refusal says."""
+    """Put `place`, a file or a key path, in front of what a refusal says, unless it is there."""
     try:
         yield
     except DefinitionError as error:
+        told = error.message.startswith(f"{place}: ")  # a short form is a key of the long one, too
         raise DefinitionError(
-            f"{place}: {error.message}", meaning=error.meaning, next_step=error.next_step
+            error.message if told else f"{place}: {error.message}",
+            meaning=error.meaning,
+            next_step=error.next_step,
         ) from None
 
 

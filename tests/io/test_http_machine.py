@@ -49,7 +49,9 @@ def test_what_was_sent_without_a_key_is_not_sent_again_by_a_rewind(make: Make) -
         scene = make(Load(to=f"{web.url}/x"))
         scene.run()
 
-        with pytest.raises(Refused, match=f"appended to '{web.url}/x', which has no key"):
+        with pytest.raises(
+            Refused, match=f"^1 batch of 'i' was appended to '{web.url}/x', which has no key"
+        ):
             scene.engine.rewind("i", to="extracting", reason="again")
 
     assert receiver.taken == GOOD

@@ -32,6 +32,14 @@ def ok(target: str) -> tuple[Transition, ...]:
     return (Transition(event="ok", target=target),)
 
 
+def test_a_key_of_the_short_form_is_named_once(tmp_path: Path) -> None:
+    """It is that of the long form, which names it too."""
+    path = written(tmp_path, SHORT.replace('key = ["id"]', "key = 1"), "flights")
+
+    with pytest.raises(DefinitionError, match=r"flights\.toml: load: key is 1, not a list"):
+        load_machine(path)
+
+
 def test_the_short_form_is_the_six_states_of_the_pipeline(tmp_path: Path) -> None:
     """Seven lines of TOML are the machine one would build by hand."""
     expected = Machine(

@@ -23,6 +23,7 @@ from statepipe.store.lookups import lookup
 from statepipe.store.lookups.lookup import Found
 from statepipe.store.stage import rows as staged
 from statepipe.store.steering import instances as steering
+from statepipe.units import plural
 
 Verb = Literal["rewind", "fork"]
 
@@ -164,9 +165,11 @@ def _refuse_lost_appends(
 ) -> None:
     task = _task_in(machine, state)
     if isinstance(task, Load) and task.mode == "append" and loaded.get(state):
+        were = "was" if loaded[state] == 1 else "were"
         raise Refused(
-            f"{loaded[state]} batches of {found.id!r} were appended to {task.table or task.to!r},"
-            " which has no key to upsert by: loading again would double them",
+            f"{plural(loaded[state], 'batch')} of {found.id!r} {were} appended to"
+            f" {task.table or task.to!r}, which has no key to upsert by: loading again would"
+            " double what is there",
             meaning="nothing was changed; the rows stay as they are",
             next_step=f"delete its rows by hand, then start another instance of {machine.name}",
         )

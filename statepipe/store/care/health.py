@@ -220,8 +220,9 @@ def _stage(connection: sqlite3.Connection, stage: Stage) -> Iterator[Check]:
 
 def _raw(connection: sqlite3.Connection) -> Check:
     instances, batches, size = connection.execute(_RAW).fetchone()
-    found = f"{batches:,} batches, {size:,} bytes, kept of {instances:,} instances that are done"
-    return Check("raw", "ok", found)
+    lying = f"{plural(batches, 'batch')}, {plural(size, 'byte')}"
+    of = "instance that is" if instances == 1 else "instances that are"
+    return Check("raw", "ok", f"{lying}, kept of {instances:,} {of} done")
 
 
 def _references(connection: sqlite3.Connection) -> Iterator[tuple[str, Staged | Rejects]]:
