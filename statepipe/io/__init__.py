@@ -7,6 +7,7 @@ The ends: the only floor that touches data outside the store and the stage.
     streams        a source that returns one stream of Arrow data
     limits, marks  how much a source may take, and how far it has come
     changed        what a source says when a cursor is not one of what it reads now
+    relative       where it looked for a relative path
     jsontext       JSON without what Python's parser would take in silence
     plainjson      plain data as JSON, and back once somebody has edited it
     arrow          columnar batches; nanoseconds: columns of what Python counts in microseconds

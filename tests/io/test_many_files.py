@@ -235,6 +235,29 @@ def test_a_glob_that_matches_nothing_is_fatal(tmp_path: Path) -> None:
         rows_of(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("in/a.csv", "in/a.csv cannot be read: No such file or directory; it is relative to"),
+        ("in/*.csv", "in cannot be read: No such file or directory; it is relative to"),
+        ("*.csv", "no file matches *.csv; it is relative to"),
+    ],
+)
+def test_a_relative_path_that_is_not_there_says_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, said: str
+) -> None:
+    """From another folder of the project it is another file."""
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(Fatal) as refusal:
+        next(read_csv(task(), path))
+    with pytest.raises(Fatal) as whole:
+        next(read_csv(task(), tmp_path / path))
+
+    assert f"{said} {tmp_path}, where statepipe was started" in str(refusal.value)
+    assert "was started" not in str(whole.value)
+
+
 def test_a_name_may_look_like_a_glob(tmp_path: Path) -> None:
     """A file that is there is meant, not the pattern."""
     path = write(tmp_path / "x[1].jsonl", b'{"n": 1}\n')

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from statepipe.errors import DataError, Fatal
 from statepipe.io.files.found import BLOCK_BYTES, Found, Opened
 from statepipe.io.files.globs import Entry, fixed_part, has_magic, matching
+from statepipe.io.relative import whence
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?:://|::)")
 
@@ -39,7 +40,8 @@ def find(path: str | Path, storage_options: Mapping[str, Any] | None) -> Sequenc
     else:
         found = [_local(Path(text), Path(text).name)]
     if not found:
-        raise Fatal(f"no file matches {text}; nothing was read. Correct the path and resume")
+        where = "" if _SCHEME.match(text) else whence(text)
+        raise Fatal(f"no file matches {text}{where}; nothing was read. Correct the path and resume")
     return sorted(found, key=lambda each: each.name)
 
 
@@ -106,7 +108,8 @@ def _open(name: str, shown: str, _in_order: bool) -> Opened:  # noqa: FBT001  (d
 
 
 def _unreadable(path: Path, error: Exception) -> Fatal:
-    return Fatal(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}")
+    where = whence(path) if isinstance(error, FileNotFoundError) else ""
+    return Fatal(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}{where}")
 
 
 def _remote() -> Any:  # noqa: ANN401  (a module)

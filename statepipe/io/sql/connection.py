@@ -32,6 +32,7 @@ from sqlalchemy.pool import NullPool
 from statepipe.errors import Busy, DataError, DefinitionError, Fatal, Unreachable
 from statepipe.io import secrets
 from statepipe.io.postgres.patience import PATIENCE, is_refusal
+from statepipe.io.relative import whence
 from statepipe.io.sql.limits import SqlLimits
 from statepipe.io.sql.records import Unreadable
 from statepipe.observe import redact
@@ -225,7 +226,7 @@ class Database:
 
     def _open_file(self, path: Path) -> Any:  # noqa: ANN401  (a connection of whichever library)
         if not path.is_file():
-            raise Fatal(f"{self.name} cannot be read: there is no such file")
+            raise Fatal(f"{self.name} cannot be read: there is no such file{whence(path)}")
         uri = f"file:{quote(str(path.absolute()))}?mode=ro"
         # Whoever closes a generator may be another thread than the one that read.
         return sqlite3.connect(

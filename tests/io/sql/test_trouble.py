@@ -211,6 +211,21 @@ def test_an_address_that_is_none_is_fatal(url: str, said: str) -> None:
     assert "s3cret" not in str(refusal.value)
 
 
+def test_a_relative_file_that_is_not_there_says_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From another folder of the project it is another file."""
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(Fatal) as refusal:
+        read("sqlite:///w.db")
+    with pytest.raises(Fatal) as whole:
+        read(f"sqlite:///{tmp_path}/w.db")
+
+    assert f"no such file; it is relative to {tmp_path}, where" in str(refusal.value)
+    assert str(whole.value).endswith("there is no such file")
+
+
 def test_what_speaks_to_a_database_may_be_missing() -> None:
     """The message says what to install; a package may be called otherwise than its module."""
     with pytest.raises(DataError, match="needs MySQLdb") as refusal:
