@@ -30,6 +30,7 @@ from statepipe.runtime.driving.observers import Log, Observer, Observers
 from statepipe.runtime.driving.pools import Pools
 from statepipe.runtime.program import Program, with_children
 from statepipe.runtime.sharing import scope_of
+from statepipe.runtime.steering.adopting import adoptions, refuse_changed
 from statepipe.runtime.steering.again import Adopt, Again
 from statepipe.runtime.steering.asking import Asker
 from statepipe.runtime.steering.copies import Copies
@@ -48,6 +49,7 @@ from statepipe.store.lookups.lookup import Found
 from statepipe.store.stage.directory import Stage, make_for_owner, stage_directory
 from statepipe.store.stage.sweep import sweep_finished
 from statepipe.store.walk import workers
+from statepipe.store.walk.children import Adoption
 from statepipe.store.walk.ready import Scope
 from statepipe.store.walk.workers import Serves
 
@@ -171,10 +173,13 @@ class Engine(Sender, Asker, Again, Roster):
 
         Raises:
             NotFound: One of them does not exist.
-            DefinitionChanged: One began with another definition; nothing was changed.
+            DefinitionChanged: One began with another definition, or a child machine below it;
+                nothing was changed.
             Busy, StoreUnusable: As `Committer.commit`.
         """
         found = [self._same_definition(self._find(each), adopt="pinned") for each in ids]
+        for each in found:
+            self._below(each, adopt="pinned")
         return self._drive(found)
 
     def work(
@@ -300,11 +305,22 @@ class Engine(Sender, Asker, Again, Roster):
 
     def _same_definition(self, found: Found, *, adopt: Adopt, rewind_to: str = "") -> Found:
         """Return `found`, unless its machine is not what it began with."""
-        self.catalog.refuse_changed(
+        refuse_changed(
             found,
             self._program,
             store=self._store,
+            catalog=self.catalog,
             adopts=adopt == "latest",
             rewind_to=rewind_to,
         )
         return found
+
+    def _below(self, found: Found, *, adopt: Adopt) -> list[Adoption]:
+        return adoptions(
+            found,
+            self._program,
+            store=self._store,
+            catalog=self.catalog,
+            adopts=adopt == "latest",
+            me=self._driver.worker,
+        )

@@ -6,15 +6,13 @@ The machines this process knows: files beside `statepipe.toml`, and those built 
     Catalog.bound       the parameters of an instance of it
     Catalog.program     the same, ready to be driven, its definition written into the store
     Catalog.kind_of, Catalog.batch_size     of a function, of a state
-    Catalog.refuse_changed   an instance that began with another definition
     new_id              an id for an instance of a machine
 """
 
 import hashlib
 import json
 import random
-import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from statepipe.config import Config
-from statepipe.errors import DefinitionChanged, DefinitionError, NotFound, UsageError
+from statepipe.errors import DefinitionError, UsageError
 from statepipe.machine.alerts import Alerts, alerts_of, alerts_of_task
 from statepipe.machine.checks.childchecks import check_children
 from statepipe.machine.definition import Machine, State
-from statepipe.machine.digest import canonical, describe_changes, digest
+from statepipe.machine.digest import canonical, digest
 from statepipe.machine.loading.loader import list_machines, machine_named
 from statepipe.machine.names import check_name
 from statepipe.machine.params import bind_params
@@ -44,7 +42,6 @@ from statepipe.runtime.sharing import queues_of, sharing_of
 from statepipe.runtime.tasks.functions import Kind, kind_of, resolve
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
-from statepipe.store.lookups.lookup import Found, definition_body
 from statepipe.store.steering.instances import define
 from statepipe.store.walk.resources import declare
 from statepipe.store.walk.routes import route
@@ -202,7 +199,7 @@ class Catalog:
             table=Table.compile(machine),
             parts=parts,
             policies={
-                part.policy_digest: json.dumps(part.policy.to_dict(), sort_keys=True)
+                part.policy.digest: json.dumps(part.policy.to_dict(), sort_keys=True)
                 for part in parts.values()
             },
             deadline_ms=machine.deadline_ms,
@@ -227,42 +224,6 @@ class Catalog:
     def batch_size(self, machine: Machine, state: str) -> int:
         """Return how many records a batch of a state should hold."""
         return policy_of(self._config, machine, machine.state(state)).policy.batch_size
-
-    def refuse_changed(
-        self,
-        found: Found,
-        program_of: Callable[[str], Program],
-        *,
-        store: Store,
-        adopts: bool,
-        rewind_to: str = "",
-    ) -> None:
-        """
-        Refuse an instance whose machine is not what it began with.
-
-        Args:
-            found: Where the instance stands.
-            program_of: Gives its machine, ready to be driven.
-            store: Which has the definition it began with.
-            adopts: True to let it go on with the machine as it is now, if that can be.
-            rewind_to: The state that a rewind puts it back into, which is what is refused then;
-                "" for a resume.
-
-        Raises:
-            DefinitionChanged: What changed, and what to do.
-        """
-        try:
-            program = program_of(found.machine)
-        except (NotFound, DefinitionError) as error:
-            raise _changed(found, [error.message], rewind_to, adoptable=False) from error
-        if program.definition == found.definition:
-            return
-        adoptable = program.table.acting(rewind_to or found.failed_state or found.state)
-        if adopts and adoptable:
-            return
-        body = definition_body(store.connection, found.definition)
-        changes = describe_changes(json.loads(body), self.form(program.table.machine))
-        raise _changed(found, changes, rewind_to, adoptable=adoptable)
 
     def _brood(self, machine: Machine, state: State, *, store: Store, stage_dir: Path) -> Brood:
         """Return what the children of a state are; their definitions are in the store by then."""
@@ -300,19 +261,3 @@ def new_id(machine: str, *, at_ms: int, rng: random.Random) -> str:
     """Return an id nobody else has: machine, day, and something drawn."""
     day = datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%Y%m%d")
     return f"{machine}-{day}-{rng.getrandbits(32):08x}"
-
-
-def _changed(
-    found: Found, changes: Sequence[str], rewind_to: str, *, adoptable: bool
-) -> DefinitionChanged:
-    """Return the error that says what changed; `adoptable` if the machine could go on with it."""
-    again = f"statepipe resume {shlex.quote(found.id)}"
-    if rewind_to:
-        again = f"statepipe rewind {shlex.quote(found.id)} --to {rewind_to}"
-    return DefinitionChanged(
-        f"machine {found.machine!r} changed since {found.id!r} began: " + "; ".join(changes),
-        meaning=f"nothing was changed; the instance rests in {found.failed_state or found.state!r}",
-        next_step=f"restore the machine, or: {again} --definition latest"
-        if adoptable
-        else f"restore the machine as it was, then: {again}",
-    )

@@ -4,6 +4,8 @@ A machine made ready to be driven: rules compiled, policies merged, calls prepar
     Program         one machine, by the number of its definition in the store
     with_children   some machines, and those that do part of their work
     Part            one acting state of it: what runs there, under which policy
+    UNKNOWN         of a state that the machine does not have: nothing
+    unknown_state   that, in words
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -18,10 +20,10 @@ from statepipe.policy import Policy
 from statepipe.resources import Resource
 from statepipe.sharing import Sharing
 
-Work = Literal["run", "validate", "load", "wait", "job", "children", "cancel"]
+Work = Literal["run", "validate", "load", "wait", "job", "children", "cancel", "unknown"]
 
 #: What needs no executor: nothing is called.
-RESTING: Final = ("wait", "children")
+RESTING: Final = ("wait", "children", "unknown")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class Part:
     Attributes:
         work: What is done there.
         policy: The merged policy of the state.
-        policy_digest: Names `policy` in the journal.
+        policy_digest: Names `policy` in the journal; None if nothing is attempted under it.
         call: The part of every call to `perform` that does not change.
         uses: The resources that each attempt needs, sorted by name.
         calls_back: True if a state that waits for events may come next: its task has a token.
@@ -40,10 +42,19 @@ class Part:
 
     work: Work
     policy: Policy
-    policy_digest: str
+    policy_digest: str | None
     call: Mapping[str, Any]
     uses: tuple[Resource, ...] = ()
     calls_back: bool = False
+
+
+#: What runs in a state that the machine does not have.
+UNKNOWN: Final = Part(
+    work="unknown",
+    policy=Policy(max_attempts=1, executor="thread"),
+    policy_digest=None,
+    call={},
+)
 
 
 class PlainMove(NamedTuple):
@@ -107,6 +118,11 @@ class Program:
         """How many of its instances may have one key at a time, None for any number."""
         concurrency = self.sharing.concurrency
         return None if concurrency is None else concurrency.limit
+
+
+def unknown_state(machine: str, state: str, instance_id: str) -> str:
+    """Return, for people, that the machine of an instance does not have the state it is in."""
+    return f"machine {machine!r} has no state {state!r}, in which {instance_id!r} rests"
 
 
 def with_children(names: Iterable[str], program_of: Callable[[str], Program]) -> list[Program]:

@@ -14,6 +14,7 @@ from statepipe.errors import TaskTimeout
 from statepipe.model import ERROR, TIMEOUT
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.endings import Ended, Failure
+from statepipe.runtime.program import unknown_state
 from statepipe.units import format_duration
 
 #: How many are watched, at least, before those that are over are looked for.
@@ -70,6 +71,9 @@ class Deadlines:
 
     def refusal(self, drive: Drive) -> Ended | None:
         """Return why the instance may not begin another attempt, None if it may."""
+        if drive.part.work == "unknown":
+            message = unknown_state(drive.program.name, drive.state, drive.id)
+            return _failed(ERROR, Failure(("DefinitionChanged",), message))
         if drive.lost and drive.lost >= drive.part.policy.max_lost:
             message = f"the process that drove it died {drive.lost} times in a row without progress"
             return _failed(ERROR, Failure(("WorkerLost", "TaskError", "Exception"), message))

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 from statepipe.model import Change, Checkpoint, Stay
 from statepipe.runtime.picture import Picture
-from statepipe.runtime.program import Part, Program
+from statepipe.runtime.program import UNKNOWN, Part, Program
 from statepipe.store.codec import decode
 
 Wish = Literal["cancel", "kill", "pause", "stop"]
@@ -23,7 +23,7 @@ class Drive:
 
     Attributes:
         program: The machine it is an instance of.
-        part: What runs in the state it is in.
+        part: What runs in the state it is in; `UNKNOWN` if its machine does not have that.
         wish: What somebody asked of it and has not been honoured yet.
         leaves: Why this process lets it go, for the journal; None if it does not, or because of
             its queue.
@@ -155,5 +155,7 @@ class Drive:
     def _enter(self, state: str) -> None:
         self.state = state
         part = self.program.parts.get(state)
+        if part is None and self.program.table.final_kind(state) is None:
+            part = UNKNOWN
         if part is not None:  # in a final state nothing runs, and the drive ends
             self.part: Part = part

@@ -46,9 +46,9 @@ from statepipe.terms import Terms
 from statepipe.units import format_duration
 from statepipe.wishes import KILL, Wish
 
-#: States in which others may work for an instance: one of several tasks, and `cancelling`, in
-#: which they clean up before it does.
-OTHERS_WORK: Final = frozenset({"children", "cancel"})
+#: States in which others may work for an instance: one of several tasks, `cancelling`, in which
+#: they clean up before it does, and one that its machine does not have: nobody knows of that.
+OTHERS_WORK: Final = frozenset({"children", "cancel", "unknown"})
 
 #: Without a timeout the instance looks at its children so often, whatever wakes it.
 _LOOK_MS: Final = 24 * 3_600_000
@@ -86,7 +86,11 @@ def turn(drive: Drive, store: Store, *, worker: int) -> tuple[Change, Attachment
         family = Family(
             drive.stay,
             begins=begins,
-            adopts=tuple(
+            # Tasks are part of this machine; another one's instance goes on as it began, unless
+            # somebody says otherwise.
+            adopts=()
+            if brood.is_machine
+            else tuple(
                 (each.n, now)
                 for each in found
                 if each.status == Status.READY

@@ -117,10 +117,12 @@ def arrival(
     drive: Drive, ended: Ended, *, worker: int, at_ms: int, took_ms: int | None
 ) -> tuple[Change, Attachment | None]:
     """Return the move that `ended` brings, whatever refuses it, and who is told of it."""
+    move = partial(moved, drive, worker=worker, at_ms=at_ms, took_ms=took_ms)
+    # Of a state that the machine does not have no rule tells.
+    target = FAILED_STATE if drive.part.work == "unknown" else None
     try:
-        change, attachment = moved(drive, ended, worker=worker, at_ms=at_ms, took_ms=took_ms)
+        change, attachment = move(ended, target=target)
     except StatepipeError as error:
-        move = partial(moved, drive, worker=worker, at_ms=at_ms, took_ms=took_ms)
         change, attachment = _failing(move, ended, error)
     return change, with_notices(drive, change, delivered(drive, change, attachment))
 

@@ -33,6 +33,7 @@ from statepipe.store.file.connection import Store
 from statepipe.store.lookups.lookup import Found
 from statepipe.store.stage.directory import Stage
 from statepipe.store.walk import resuming
+from statepipe.store.walk.children import Adoption
 
 Adopt = Literal["pinned", "latest"]
 
@@ -63,6 +64,9 @@ class Again(ABC):
 
     @abstractmethod
     def _same_definition(self, found: Found, *, adopt: Adopt, rewind_to: str = "") -> Found: ...
+
+    @abstractmethod
+    def _below(self, found: Found, *, adopt: Adopt) -> list[Adoption]: ...
 
     @abstractmethod
     def _drive(self, found: Sequence[Found]) -> dict[str, str]: ...
@@ -121,7 +125,8 @@ class Again(ABC):
     ) -> None:
         """Raise what `resume` would of the first of `ids` that it refuses; change nothing."""
         for each in ids:
-            self._ahead(each, definition=definition, params=params)
+            found, _ = self._ahead(each, definition=definition, params=params)
+            self._below(found, adopt=definition)
             resuming.refuse_resume(self._store, self._driver.worker, each)
 
     def retry(self, instance_id: str, part_id: str, *, reason: str | None = None) -> dict[str, str]:
@@ -131,6 +136,7 @@ class Again(ABC):
         The others that do part of it stay as they are. Drives and raises as `resume`.
         """
         whole = self._same_definition(self._find(instance_id), adopt="pinned")
+        self._below(whole, adopt="pinned")
         self.refuse([part_id])
         if whole.status == Status.READY:
             return self._drive([whole, self._take_back(part_id, reason=reason)])
@@ -181,6 +187,7 @@ class Again(ABC):
         params: Mapping[str, Any] | None = None,
     ) -> Found:
         found, changed = self._ahead(instance_id, definition=definition, params=params)
+        adopts = self._below(found, adopt=definition)
         loop = self._driver.loop()
         assert self._driver.worker is not None
         checkpoint = resuming.claim_resume(
@@ -189,6 +196,7 @@ class Again(ABC):
             instance_id=instance_id,
             reason=changed.note(reason) if changed else reason,
             definition=(program := self._program(found.machine)).definition,
+            adopts=adopts,
             alone=alone,
             params=changed and changed[:2],
             limit=program.limit,

@@ -18,6 +18,7 @@ from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.picture import Picture
 from statepipe.runtime.program import Program
+from statepipe.runtime.steering.adopting import refuse_changed
 from statepipe.runtime.steering.creating import inherited, new_instance
 from statepipe.runtime.steering.rewinding import rewound
 from statepipe.runtime.steering.setting import changes_of
@@ -175,7 +176,9 @@ class Copies:
         if not adopts:
             store, _ = self._store_of()
             try:
-                self._catalog.refuse_changed(found, self._program_of, store=store, adopts=False)
+                refuse_changed(
+                    found, self._program_of, store=store, catalog=self._catalog, adopts=False
+                )
             except DefinitionChanged as error:
                 raise DefinitionChanged(
                     error.message,

@@ -24,6 +24,7 @@ from statepipe.model import Status
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.program import Program
+from statepipe.runtime.steering.adopting import adoptions, refuse_changed
 from statepipe.runtime.steering.creating import new_instance
 from statepipe.runtime.steering.lateness import refuse_late, refuse_late_parts
 from statepipe.runtime.steering.slicing import partition_of, sliced
@@ -35,6 +36,7 @@ from statepipe.store.lookups.lookup import Found
 from statepipe.store.steering import instances as steering
 from statepipe.store.steering import regrouping
 from statepipe.store.steering.instances import NewInstance
+from statepipe.store.walk.children import Adoption
 from statepipe.store.walk.ready import Scope
 
 
@@ -140,6 +142,7 @@ class Groups:
         group = groups.known(self._store.connection, group_id)
         for found in groups.members(self._store.connection, group.n, [Status.READY]):
             self._refuse_changed(found, adopts=False)
+            self._below(found, adopts=False)
         return self._driven(group)
 
     def resume(
@@ -172,19 +175,23 @@ class Groups:
                 meaning="nothing was changed",
                 next_step=f"statepipe ls --group {group_id}",
             )
+        below = {}
         for each in found:
             self._refuse_changed(each, adopts=adopts)
+            below[each.n] = self._below(each, adopts=adopts)
         number = self._program_of(group.machine).definition if adopts else None
         wanted = [
             each
             for each in found
-            if each.status != Status.READY or (adopts and each.definition != number)
+            if each.status != Status.READY
+            or below[each.n]
+            or (adopts and each.definition != number)
         ]
         for each in wanted:
             deadline_ms = self._program_of(each.machine).deadline_ms
             refuse_late(store, each, deadline_ms=deadline_ms)
             refuse_late_parts(store, each, self._catalog.machine)
-        taken = regrouping.take_back(store, wanted, reason=reason, definition=number)
+        taken = regrouping.take_back(store, wanted, reason=reason, definition=number, adopts=below)
         for each in taken:
             self._observers.journaled(store, each.n, each.seq)
         return len(taken), self._driven(group)
@@ -254,7 +261,19 @@ class Groups:
         return groups.known(connection, group.id).status
 
     def _refuse_changed(self, found: Found, *, adopts: bool) -> None:
-        self._catalog.refuse_changed(found, self._program_of, store=self._store, adopts=adopts)
+        refuse_changed(
+            found, self._program_of, store=self._store, catalog=self._catalog, adopts=adopts
+        )
+
+    def _below(self, found: Found, *, adopts: bool) -> list[Adoption]:
+        return adoptions(
+            found,
+            self._program_of,
+            store=self._store,
+            catalog=self._catalog,
+            adopts=adopts,
+            me=None,
+        )
 
 
 def _default_id(

@@ -9,6 +9,7 @@ from statepipe.errors import Fenced
 from statepipe.model import Status
 from statepipe.said import Fact
 from statepipe.sqlite import sqlite3
+from statepipe.store.walk import children
 from statepipe.store.walk.claims import not_found
 
 
@@ -35,6 +36,13 @@ SELECT i.n, i.id, d.machine, i.definition, i.seq, i.status, i.state, i.failed_st
   FROM instance i
   JOIN definition d ON d.n = i.definition
  WHERE i.id = ?
+"""
+
+_BELOW = """
+SELECT i.n, i.id, d.machine, i.definition, i.seq, i.status, i.state, i.failed_state, i.worker
+  FROM instance i
+  JOIN definition d ON d.n = i.definition
+ WHERE i.n = ?
 """
 
 _STEPS = """
@@ -77,6 +85,14 @@ def find_instance(connection: sqlite3.Connection, instance_id: str) -> Found:
     if row is None:
         raise not_found(instance_id)
     return Found(*row)
+
+
+def machines_below(connection: sqlite3.Connection, found: Found) -> list[tuple[Found, int | None]]:
+    """Return those of `children.machines`, each with the number of the worker that holds it."""
+    rows = [
+        connection.execute(_BELOW, (n,)).fetchone() for n in children.machines(connection, found.n)
+    ]
+    return [(Found(*row[:-1]), row[-1]) for row in rows if row is not None]
 
 
 def journaled(connection: sqlite3.Connection, n: int, seq: int) -> Fact | None:

@@ -5,16 +5,21 @@ What people do to a whole group; one transaction each, however many partitions i
     cancel      all that have not ended
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 from statepipe.model import Status
 from statepipe.store import liveness
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups.lookup import Found
-from statepipe.store.walk import resuming
+from statepipe.store.walk import children, resuming
 from statepipe.store.walk.asking import ASKED, Asked, ask
+from statepipe.store.walk.children import Adoption
 from statepipe.store.walk.claims import dead_workers
 from statepipe.wishes import KILL
+
+_NONE: Final[Mapping[int, Sequence[Adoption]]] = MappingProxyType({})
 
 _NOW = """
 SELECT n, status, state, failed_state, definition, worker
@@ -29,7 +34,12 @@ _UNFINISHED = f"""{ASKED}
 
 
 def take_back(
-    store: Store, found: Sequence[Found], *, reason: str | None, definition: int | None
+    store: Store,
+    found: Sequence[Found],
+    *,
+    reason: str | None,
+    definition: int | None,
+    adopts: Mapping[int, Sequence[Adoption]] = _NONE,
 ) -> list[Found]:
     """
     Resume instances, each with a fresh budget, and leave them to whoever claims them.
@@ -39,6 +49,8 @@ def take_back(
         found: Which, as they stood a moment ago; one that moved or was pruned since is left alone.
         reason: Why, for the journal.
         definition: Number of the definition to adopt, or None to keep their own.
+        adopts: What goes on by other definitions below each, by its number; one below which
+            something moved is left alone.
 
     Returns:
         Those that were taken back, with the seq they have now.
@@ -54,6 +66,9 @@ def take_back(
             *rests, worker = row
             if rests[1] != each.status or worker in living:
                 continue
+            below = adopts.get(each.n, ())
+            if children.have_moved(connection, below):
+                continue
             now = resuming.take_back(
                 store,
                 connection,
@@ -61,6 +76,7 @@ def take_back(
                 worker=None,
                 reason=reason,
                 definition=definition,
+                adopts=below,
             )
             taken.append(each._replace(seq=now.seq, status=Status.READY))
     return taken

@@ -7,6 +7,8 @@ Instances that do part of another one's work: the tasks of a graph, elements of 
     failed          those of the stay in which their parent failed that have something to clean
     to_take_back    those of the newest stay that have not done their work
     going_on        those that a resume takes back with their parent, and theirs
+    machines        those of them that are of machines of their own, and theirs
+    Adoption, adopt     one goes on by another definition
     let_go_on       those of it that have yet to pause, or to end, need not
     parent_of       whose child an instance is
     above           the instances of whose work one does part, and the key of each
@@ -16,13 +18,16 @@ Instances that do part of another one's work: the tasks of a graph, elements of 
 How they come to be, and what becomes of them when their parent moves, is `families.py`.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
 from statepipe.errors import Busy, Refused
 from statepipe.model import Stay
 from statepipe.sqlite import sqlite3
 from statepipe.store.walk.interventions import ASKED_FOR, JOURNAL_OF_STEERING
+
+#: Why a child that was at rest goes on by another definition, for the journal.
+ADOPTED: Final = "as its machine is now, with its parent"
 
 _OF_STAY = """
 SELECT i.n, c.task, c.element, i.status, i.definition, i.worker
@@ -83,6 +88,34 @@ SELECT i.n, i.id, d.machine, i.created_at_ms
  WHERE i.n = ?
 """
 
+# Of a machine that an author wrote: a task's name has a "/" (`tasknames`).
+_MACHINES = f"""{_NEWEST}
+   AND iif(:cancels, i.status = 'ready', i.status <> 'done')
+   AND (SELECT instr(machine, '/') FROM definition WHERE n = i.definition) = 0
+ ORDER BY i.n
+"""  # noqa: S608  (made of constants)
+
+_STANDS = """
+SELECT generation, coalesce(failed_state, state), status = 'ready' AND failed_state IS NOT NULL
+  FROM instance
+ WHERE n = ?
+"""
+
+# It is looked at anew: what its timer was for may be no part of its machine any more.
+_ADOPT = """
+UPDATE instance
+   SET seq           = seq + 1,
+       definition    = :definition,
+       wake_at_ms    = NULL,
+       wake_delay_ms = NULL,
+       wake_boot_ms  = NULL,
+       wake_boot_id  = NULL,
+       updated_at_ms = :now_ms,
+       change        = 'request'
+ WHERE n = :n AND status = 'ready' AND definition <> :definition
+RETURNING state
+"""
+
 _ABOVE = """
 WITH RECURSIVE above (n) AS (
   SELECT parent FROM child WHERE instance = :n
@@ -111,6 +144,14 @@ class Standing(NamedTuple):
     status: str
     definition: int
     worker: int | None
+
+
+class Adoption(NamedTuple):
+    """A child that goes on by another definition, if its `seq` is still that."""
+
+    n: int
+    seq: int
+    definition: int
 
 
 class Unfinished(NamedTuple):
@@ -188,6 +229,37 @@ def going_on(connection: sqlite3.Connection, parent: int) -> Iterator[GoingOn]:
     for n, *_ in to_take_back(connection, parent, *place):
         yield GoingOn(*connection.execute(_NAMED, (n,)).fetchone())
         yield from going_on(connection, n)
+
+
+def machines(connection: sqlite3.Connection, parent: int) -> Iterator[int]:
+    """
+    Yield those that do part of an instance's work and are of machines of their own, and theirs.
+
+    Those that it waits for: of the newest stay, and not done; while it is being cancelled, those
+    that are yet to end.
+    """
+    place = connection.execute(_STANDS, (parent,)).fetchone()
+    if place is None:  # pruned since it was found, and its children with it
+        return
+    generation, state, cancels = place
+    facts = {"parent": parent, "generation": generation, "state": state, "cancels": cancels}
+    for n, *_ in connection.execute(_MACHINES, facts).fetchall():
+        yield n
+        yield from machines(connection, n)
+
+
+def have_moved(connection: sqlite3.Connection, adoptions: Iterable[Adoption]) -> bool:
+    """Return True if one of them is not what it was when that was decided."""
+    sql = "SELECT 1 FROM instance WHERE n = ? AND seq = ?"
+    return any(connection.execute(sql, (each.n, each.seq)).fetchone() is None for each in adoptions)
+
+
+def adopt(connection: sqlite3.Connection, adoptions: Iterable[Adoption], *, at_ms: int) -> None:
+    """Let those that are ready go on by other definitions; taken back, they do so already."""
+    for each in adoptions:
+        facts = {"n": each.n, "definition": each.definition, "now_ms": at_ms}
+        for (state,) in connection.execute(_ADOPT, facts).fetchall():
+            _journal(connection, each.n, "adopt", state=state, note=ADOPTED)
 
 
 def let_go_on(

@@ -60,6 +60,8 @@ UPDATE instance
        updated_at_ms = :now_ms,
        change        = 'request'
  WHERE n = :n AND status = 'ready' AND worker IS NULL
+   AND (SELECT machine FROM definition WHERE n = instance.definition)
+       = (SELECT machine FROM definition WHERE n = :definition)
 RETURNING state
 """
 

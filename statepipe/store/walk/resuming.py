@@ -6,6 +6,8 @@ Back to work: one instance by name, finished or not, with a fresh budget of atte
     take_back       the same in a transaction of the caller's
 """
 
+from collections.abc import Sequence
+
 from statepipe.errors import Refused
 from statepipe.model import Checkpoint, Status
 from statepipe.sqlite import sqlite3
@@ -13,6 +15,7 @@ from statepipe.store.file.connection import Store
 from statepipe.store.liveness import Worker
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.walk import children, workers
+from statepipe.store.walk.children import Adoption
 from statepipe.store.walk.claims import (
     dead_workers,
     load_checkpoint,
@@ -45,7 +48,7 @@ UPDATE instance
 """  # noqa: S608  (made of constants)
 
 
-def claim_resume(
+def claim_resume(  # noqa: PLR0913  (what a resume may change)
     store: Store,
     worker: Worker,
     *,
@@ -53,6 +56,7 @@ def claim_resume(
     reason: str | None,
     definition: int | None,
     params: tuple[bytes, bytes] | None = None,
+    adopts: Sequence[Adoption] = (),
     alone: bool = False,
     limit: int | None = None,
 ) -> Checkpoint | None:
@@ -69,13 +73,14 @@ def claim_resume(
         reason: Why, for the journal.
         definition: Number of the definition to adopt, or None to keep its own.
         params: Its parameters as they were read, and what they become; None to keep them.
+        adopts: Those below it that go on by other definitions.
         alone: True to leave its children as they are.
         limit: How many may have its key at a time; None for any number.
 
     Raises:
         NotFound: No such instance.
-        Refused: It is done, did part of a stay that was left, or has other parameters than were
-            read.
+        Refused: It is done, did part of a stay that was left, has other parameters than were
+            read, or one of `adopts` has moved.
         Busy: A live process drives it; the message names it.
     """
     dead = dead_workers(store, me=worker)
@@ -84,6 +89,12 @@ def claim_resume(
         if params is not None and params[0] != has:
             raise Refused(
                 f"somebody else gave {instance_id!r} other parameters meanwhile",
+                meaning="nothing was changed",
+                next_step=f"statepipe inspect {instance_id}   # then the same command again",
+            )
+        if children.have_moved(connection, adopts):
+            raise Refused(
+                f"what does part of the work of {instance_id!r} has moved meanwhile",
                 meaning="nothing was changed",
                 next_step=f"statepipe inspect {instance_id}   # then the same command again",
             )
@@ -97,6 +108,7 @@ def claim_resume(
             reason=reason,
             definition=definition,
             params=params and params[1],
+            adopts=adopts,
             alone=alone,
         )
         return None if waits else checkpoint
@@ -142,7 +154,7 @@ def _rests(
     return (n, status, state, failed_state, began_with), params
 
 
-def take_back(
+def take_back(  # noqa: PLR0913  (likewise)
     store: Store,
     connection: sqlite3.Connection,
     rests: tuple[int, str, str, str | None, int],
@@ -151,14 +163,15 @@ def take_back(
     reason: str | None,
     definition: int | None,
     params: bytes | None = None,
+    adopts: Sequence[Adoption] = (),
     alone: bool = False,
 ) -> Checkpoint:
     """
     Resume an instance inside the caller's transaction, for `worker`, or for whoever claims it.
 
     So are its children that have not done their work, for whoever claims them, unless it is
-    taken back `alone`. `rests` is its number, status, state and failed state, and the number of
-    its definition.
+    taken back `alone`; those of them in `adopts` by other definitions. `rests` is its number,
+    status, state and failed state, and the number of its definition.
     """
     n, status, state, failed_state, began_with = rests
     target = failed_state if status in (Status.FAILED, Status.CANCELLED) else state
@@ -186,6 +199,11 @@ def take_back(
         return checkpoint
     stay = (n, checkpoint.generation, checkpoint.state)
     children.let_go_on(connection, *stay, at_ms=store.clock.now_ms())
+    numbers = {each.n: each.definition for each in adopts}
     for child in children.to_take_back(connection, *stay):
-        take_back(store, connection, child, worker=None, reason=reason, definition=None)
+        now = numbers.get(child[0])
+        take_back(
+            store, connection, child, worker=None, reason=reason, definition=now, adopts=adopts
+        )
+    children.adopt(connection, adopts, at_ms=store.clock.now_ms())
     return checkpoint
