@@ -287,9 +287,9 @@ class Engine(Sender, Asker, Again, Roster):
     def _drive(self, found: Sequence[Found]) -> dict[str, str]:
         numbers = frozenset(each.n for each in found)
         statuses = partial(lookup.statuses, self._store.connection, numbers)
-        self._driver.drive(
-            Scope(instances=numbers), lambda: Status.READY not in set(statuses().values())
-        )
+        parts = lookup.parts_among(self._store.connection, numbers)
+        scope = Scope(instances=numbers, parts=parts)
+        self._driver.drive(scope, lambda: Status.READY not in set(statuses().values()))
         return lookup.ended(self._store.connection, found)
 
     def _program(self, name: str) -> Program:

@@ -9,6 +9,8 @@ import pytest
 from statepipe.engine import Engine
 from statepipe.errors import DefinitionChanged
 from statepipe.machine.definition import Machine, State, Transition
+from statepipe.machine.parameter import Param
+from statepipe.machine.partition import Partition
 from statepipe.machine.states.taskgraph import Child, Graph
 from statepipe.machine.states.waits import Wait
 from statepipe.model import Change, Task
@@ -246,6 +248,36 @@ def test_the_tasks_of_a_child_go_on_with_it(tmp_path: Path) -> None:
     assert scene.resume(definition="latest") == "done"
 
     assert called == ["broken", "mended"]
+    assert scene.sound()
+
+
+def test_partitions_of_a_group_likewise(tmp_path: Path) -> None:
+    """None of them is taken back, or each with its child."""
+    called: list[str] = []
+    days = Partition(by="list", source=lambda _: ["a", "b"])
+    parent = machine_of(
+        working(Child(machine="child")), params=(Param(name="day"),), partition=days
+    )
+    scene = Scene(tmp_path, parent, asking())
+    with scene.engine() as engine:
+        group = engine.groups.create("m", ["a", "b"], group_id="g")
+        assert group is not None
+        engine.work(until_idle=True)
+    parts = sorted(scene.children())
+    assert len(parts) == 2
+    scene.machines = (parent, longer(called))
+    before = rows(scene)
+
+    with scene.engine() as engine:
+        for way in (engine.groups.run, engine.groups.resume):
+            with pytest.raises(DefinitionChanged, match="'child' changed"):
+                way(group)
+        assert rows(scene) == before
+        for each in parts:
+            engine.signal(each, "yes")
+        assert engine.groups.resume(group, adopts=True) == (2, "done")
+
+    assert sorted(called) == parts
     assert scene.sound()
 
 

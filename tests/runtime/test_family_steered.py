@@ -1,6 +1,7 @@
 """A state with several tasks, resumed, cancelled, paused, rewound; and one with another machine."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from statepipe.errors import Busy, DefinitionChanged, Refused
 from statepipe.machine.definition import State, Transition
 from statepipe.machine.parameter import Param
+from statepipe.machine.partition import Partition
 from statepipe.machine.states.taskgraph import Child, Graph
 from statepipe.model import Change, Outcome, Task
 from statepipe.runtime.driving.drive import Drive
@@ -71,6 +73,47 @@ def test_a_resumed_task_alone_goes_on_with_its_parent(tmp_path: Path) -> None:
         leave.set()
         driver.join(SOON_S)
     assert done == ["done"]
+    assert scene.sound()
+
+
+def test_a_child_machine_that_is_named_goes_on_with_its_tasks(tmp_path: Path) -> None:
+    """They are part of its work, though the instance at the top is another one."""
+    is_broken = True
+
+    def shaky(_it: Task) -> None:
+        if is_broken:
+            raise RuntimeError("not yet")
+
+    graph = Graph(tasks=(task("a", lambda _: None), task("b", shaky), task("c", shaky, "b")))
+    child = machine_of(working(graph), name="child")
+    middle = machine_of(replace(working(Child(machine="child")), name="part"), name="middle")
+    top = machine_of(replace(working(Child(machine="middle")), name="part"))
+    scene = Scene(tmp_path, top, middle, child)
+    assert scene.run() == "failed"
+    is_broken = False
+
+    assert scene.resume("i/part") == "done"
+    assert scene.children()["i/part/part/work.c"] == "done"
+    assert scene.sound()
+
+
+def test_a_group_is_driven_with_what_its_partitions_begin(tmp_path: Path) -> None:
+    """Tasks of a state, and theirs, are no partitions, but part of one's work."""
+    called: list[str] = []
+    graph = Graph(tasks=(task("a", lambda it: called.append(it.instance)),))
+    parent = machine_of(
+        working(Child(machine="child")),
+        params=(Param(name="day"),),
+        partition=Partition(by="list", source=lambda _: ["x", "y"]),
+    )
+    scene = Scene(tmp_path, parent, machine_of(working(graph), name="child"))
+
+    with scene.engine() as engine:
+        group = engine.groups.create("m", ["x", "y"])
+        assert group is not None
+        assert engine.groups.run(group) == "done"
+
+    assert len(called) == 2
     assert scene.sound()
 
 

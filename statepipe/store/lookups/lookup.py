@@ -87,6 +87,12 @@ def find_instance(connection: sqlite3.Connection, instance_id: str) -> Found:
     return Found(*row)
 
 
+def parts_among(connection: sqlite3.Connection, numbers: Collection[int]) -> frozenset[int]:
+    """Return those of some instances that are part of another one's work."""
+    sql = "SELECT 1 FROM child WHERE instance = ?"
+    return frozenset(n for n in numbers if connection.execute(sql, (n,)).fetchone() is not None)
+
+
 def machines_below(connection: sqlite3.Connection, found: Found) -> list[tuple[Found, int | None]]:
     """Return those of `children.machines`, each with the number of the worker that holds it."""
     rows = [

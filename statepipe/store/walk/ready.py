@@ -65,6 +65,17 @@ _HELD_BY_DEAD = """
 SELECT n, NULL, priority, definition FROM instance WHERE worker = :dead{scope} LIMIT :limit
 """
 
+_BELOW = """
+WITH RECURSIVE below (n) AS (
+  SELECT instance FROM child WHERE parent IN ({0})
+   UNION ALL
+  SELECT c.instance FROM child c JOIN below b ON c.parent = b.n
+)
+SELECT n FROM below
+"""
+
+_MEMBERS = "SELECT n FROM instance WHERE member_of = {0:d}"
+
 # In a state that waits nothing is attempted.
 _TRIES_AGAIN = """
 SELECT 1 FROM instance WHERE wake_boot_id IS NOT NULL AND attempt > 0{scope} LIMIT 1
@@ -77,13 +88,15 @@ class Scope(NamedTuple):
 
     Attributes:
         instances: Numbers of rows; and what is part of their work.
+        parts: Those of them that are themselves part of another one's work.
         definitions: Numbers of definitions.
-        group: Its partitions only.
+        group: Its partitions only, and what is part of their work.
         elsewhere: States, with the number of their definition, that are of other queues.
         limits: How many of a definition may have one key at a time, if that is limited.
     """
 
     instances: frozenset[int] | None = None
+    parts: frozenset[int] = frozenset()
     definitions: frozenset[int] | None = None
     group: int | None = None
     elsewhere: frozenset[tuple[int, str]] = frozenset()
@@ -199,9 +212,11 @@ def scope_sql(scope: Scope) -> str:
     sql = ""
     if scope.instances is not None:
         numbers = _numbers(scope.instances)
-        sql += f" AND (n IN ({numbers}) OR root IN ({numbers}))"
+        # `root` is the instance at the top: what is below another one is found step by step.
+        below = f" OR n IN ({_BELOW.format(_numbers(scope.parts))})" if scope.parts else ""
+        sql += f" AND (n IN ({numbers}) OR root IN ({numbers}){below})"
     if scope.group is not None:
-        sql += f" AND member_of = {scope.group:d}"
+        sql += f" AND (member_of = {scope.group:d} OR root IN ({_MEMBERS.format(scope.group)}))"
     if scope.definitions is not None:
         # The plus keeps SQLite from looking the definition up by its index, and reading all
         # instances there ever were; what is ready has an index of its own.
