@@ -31,7 +31,7 @@ from statepipe.runtime.driving.pools import Pools
 from statepipe.runtime.program import Program, with_children
 from statepipe.runtime.sharing import scope_of
 from statepipe.runtime.steering.adopting import adoptions, refuse_changed
-from statepipe.runtime.steering.again import Adopt, Again
+from statepipe.runtime.steering.again import Adopt, Again, listed
 from statepipe.runtime.steering.asking import Asker
 from statepipe.runtime.steering.copies import Copies
 from statepipe.runtime.steering.creating import IfExists, create
@@ -176,8 +176,10 @@ class Engine(Sender, Asker, Again, Roster):
             DefinitionChanged: One began with another definition, or a child machine below it;
                 nothing was changed.
             Busy, StoreUnusable: As `Committer.commit`.
+            UsageError: `ids` is one id, and no list.
         """
-        found = [self._same_definition(self._find(each), adopt="pinned") for each in ids]
+        given = listed(ids, method="run")
+        found = [self._same_definition(self._find(each), adopt="pinned") for each in given]
         for each in found:
             self._below(each, adopt="pinned")
         return self._drive(found)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from statepipe.errors import Busy, Refused
+from statepipe.errors import Busy, Refused, UsageError
 from statepipe.machine.parameter import Param
 from statepipe.machine.states.taskgraph import Graph
 from statepipe.model import Task
@@ -151,3 +151,15 @@ def test_what_is_in_a_key_that_few_may_have_is_not_set(tmp_path: Path, is_said_b
     assert scene.resume("k1", params={"limit": 10}, reason="x") == "failed"
     assert scene.ask("SELECT concurrency_key FROM instance") == [("m:d1",)]
     assert scene.sound()
+
+
+@pytest.mark.parametrize("method", ["run", "resume", "refuse"])
+def test_one_id_is_no_list_of_ids(tmp_path: Path, method: str) -> None:
+    """Its letters may be ids of others: it is refused, and nothing is driven."""
+    scene = failed_and_done(tmp_path)
+    before = scene.ask("SELECT * FROM journal")
+    with scene.engine() as engine, pytest.raises(UsageError, match="given the text 'ab'") as no:
+        getattr(engine, method)("ab")
+
+    assert no.value.next_step == f"engine.{method}(['ab'])"
+    assert scene.ask("SELECT * FROM journal") == before

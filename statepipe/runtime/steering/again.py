@@ -6,6 +6,7 @@ The part of an engine by which something is done once more.
     Again.retry     the same for one task of one
     Again.rewind    puts an instance back into an earlier state; `run` or a worker drives it
     Again.replay    makes instances of what was rejected; likewise
+    listed          ids, of which there may be several
 """
 
 from abc import ABC, abstractmethod
@@ -19,6 +20,7 @@ from statepipe.errors import (
     NotFound,
     Refused,
     StatepipeError,
+    UsageError,
 )
 from statepipe.model import Status
 from statepipe.runtime.catalog import Catalog
@@ -100,8 +102,9 @@ class Again(ABC):
                 which would go on with it.
             BadParameter: One of `params` is unknown, or of the wrong type.
             Busy: A live process drives one; the message names it.
+            UsageError: `ids` is one id, and no list.
         """
-        ids = tuple(dict.fromkeys(ids))
+        ids = tuple(dict.fromkeys(listed(ids, method="resume")))
         if on_refusal is None:
             self.refuse(ids, definition=definition, params=params)
         taken: list[Found] = []
@@ -124,7 +127,7 @@ class Again(ABC):
         params: Mapping[str, Any] | None = None,
     ) -> None:
         """Raise what `resume` would of the first of `ids` that it refuses; change nothing."""
-        for each in ids:
+        for each in listed(ids, method="refuse"):
             found, _ = self._ahead(each, definition=definition, params=params)
             self._below(found, adopt=definition)
             resuming.refuse_resume(self._store, self._driver.worker, each)
@@ -232,3 +235,19 @@ class Again(ABC):
             " has not ended is ready, for `run` or a worker; all others are as they were",
             next_step=error.next_step,
         )
+
+
+def listed(ids: Sequence[str], *, method: str) -> Sequence[str]:
+    """
+    Return `ids` as they are.
+
+    Raises:
+        UsageError: They are one text: each of its letters would be taken for an id.
+    """
+    if isinstance(ids, str):
+        raise UsageError(
+            f"Engine.{method} takes a list of ids, and was given the text {ids!r}",
+            meaning="nothing was changed or run",
+            next_step=f"engine.{method}([{ids!r}])",
+        )
+    return ids
