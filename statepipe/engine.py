@@ -205,7 +205,8 @@ class Engine(Sender, Asker, Again, Roster):
         programs = [self._program(name) for name in names]
         driven = with_children(names, self._program)
         sweep_finished(self._stage, self._store.connection)
-        loop = self._driver.loop(serves=Serves(names, tuple(sorted(queues))))
+        known = tuple(sorted(each.definition for each in driven))
+        loop = self._driver.loop(serves=Serves(names, tuple(sorted(queues)), known))
         scope = scope_of(driven, queues)
         with attending(
             self._store,

@@ -13,6 +13,7 @@ from statepipe.cli.shared.render import age
 from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
 from statepipe.runtime.reasons.drivers import demise
+from statepipe.store.questions.outdated import Outdated
 from statepipe.store.questions.roster import Post, roster, served
 from statepipe.store.questions.turns import unattended
 from statepipe.units import plural
@@ -49,6 +50,10 @@ def ls(*, alive: bool) -> None:
                 "known_by",
             ],
         )
+    for post in shown:
+        for machine in post.outdated if post.life == "alive" else ():
+            old = Outdated(machine, post.host, post.pid)
+            out.note(f"{old.said}   next: {old.fix}")
     for queue, count in alone.items():
         out.note(
             f"{plural(count, 'instance')} ready in queue {queue}, and nobody works on it"

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from statepipe.cli.shared.oldmachines import LOOK_MS, OldMachines
 from statepipe.cli.shared.systemd import Systemd
+from statepipe.store.questions.outdated import Outdated
 from statepipe.testing import ManualClock
 from tests.cli.project import Project, until
 
@@ -109,6 +111,64 @@ def test_a_queue_that_nobody_works_on_is_seen_wherever_one_looks(project: Projec
     assert "statepipe worker --queue heavy" in listed.err
     assert project.call("worker", "--queue", "heavy", "--until-idle").code == 0
     assert project.call("inspect", "one", "-o", "json").json["status"] == "done"
+
+
+def test_a_worker_that_began_before_a_machine_changed_is_seen_wherever_one_looks(
+    project: Project,
+) -> None:
+    """In `workers ls`, `why` and `doctor`; one that began since drives what it leaves alone."""
+    began = f"process {{}} on {socket.gethostname()} began before numbers changed"
+    project.call("start", "numbers", "--id", "zero")
+    with worker(project) as process:
+        until(lambda: "alive" in [each["life"] for each in posts(project)])
+        before = posts(project)
+        file = project.root / "machines" / "numbers.toml"
+        file.write_text(file.read_text(encoding="utf-8").replace("version = 1", "version = 2"))
+        project.call("start", "numbers", "--id", "one")
+        why, doctor = project.call("why", "one"), project.call("doctor")
+        listed, after = project.call("workers", "ls"), posts(project)
+        assert project.call("worker", "--until-idle").code == 0
+    began = began.format(process.pid)
+
+    assert [each["outdated"] for each in before] == [[]]
+    assert [each["outdated"] for each in after] == [["numbers"]]
+    for said in (why.out, doctor.out, listed.err):
+        assert began in said
+        assert f"stop process {process.pid} and start it again" in said
+    assert "left it alone so far" not in why.out
+    assert project.call("inspect", "one", "-o", "json").json["status"] == "done"
+
+
+def test_a_worker_says_once_that_a_machine_has_changed() -> None:
+    """It looks now and then only, and again for others."""
+    clock = ManualClock()
+    there: list[Outdated] = []
+    said: list[str] = []
+    asked: list[int] = []
+
+    def outdated() -> list[Outdated]:
+        asked.append(clock.boot_ms())
+        return there
+
+    old = OldMachines(outdated, lambda text, _: said.append(text), clock=clock)
+    there.append(Outdated("m", "here", 7))
+    old.turned()
+    assert asked == []
+
+    for _ in range(3):
+        clock.advance(LOOK_MS)
+        old.turned()
+        old.turned()
+    assert len(asked) == 3
+    assert said == ["process 7 on here began before m changed, and leaves alone what began since"]
+
+    there.append(Outdated("n", "here", 7))
+    clock.advance(LOOK_MS)
+    old.turned()
+    assert [each.split(",")[0] for each in said] == [
+        "process 7 on here began before m changed",
+        "process 7 on here began before n changed",
+    ]
 
 
 @pytest.mark.parametrize("name", ["Heavy", "a b", "heavy;", "a" * 65])

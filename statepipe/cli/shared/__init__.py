@@ -11,4 +11,5 @@ What commands share: options, where things are, what is printed, how instances a
     ahead, lateness     what lies ahead of an instance; whether it has had its time
     exporting, callbacks    what is served meanwhile
     loglines, systemd   where log lines go; what systemd is told
+    oldmachines         what a worker says of machines that changed since it began
 """

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from statepipe.cli.shared.groups import group_facts, group_sentence
 from statepipe.cli.shared.loglines import log_lines
+from statepipe.cli.shared.oldmachines import OldMachines
 from statepipe.cli.shared.places import config_here, open_reader
 from statepipe.cli.shared.progress import Progress
 from statepipe.cli.shared.render import Output, first_line, shown_id
@@ -161,6 +162,7 @@ class Drivers:
     def work(self, machines: Sequence[str], *, queues: Sequence[str], until_idle: bool) -> int:
         """Drive whatever is ready and return the exit code."""
         systemd = Systemd(os.environ, clock=SystemClock())
+        old = OldMachines(self.engine.outdated, self._warn, clock=SystemClock())
         if not machines:
             self._say_left_out()
         for machine, count in self.engine.left_alone().items():
@@ -168,11 +170,16 @@ class Drivers:
                 f"{plural(count, 'instance')} of {machine} left alone: the machine is not the one"
                 f" they began with   next: statepipe resume --all --machine {machine} --dry-run"
             )
+
+        def turned() -> None:
+            systemd.turned(stopping=self.is_stopped)
+            old.turned()
+
         self.engine.work(
             machines or None,
             queues=queues or (DEFAULT_QUEUE,),
             until_idle=until_idle,
-            turned=lambda: systemd.turned(stopping=self.is_stopped),
+            turned=turned,
         )
         self._progress.close()
         ended = self._progress.ended
@@ -186,12 +193,14 @@ class Drivers:
         return 0 if self._signals.received is None else 128 + self._signals.received
 
     def _say_left_out(self) -> None:
-        log = logging.getLogger("statepipe")
         for machine, error in self.engine.left_out().items():
-            said = f"{machine} is left out: {error.message}"
-            self.out.note(f"{said}   next: statepipe check {machine}")
-            if log.hasHandlers():  # or Python prints it
-                log.warning("%s", said)
+            self._warn(f"{machine} is left out: {error.message}", f"statepipe check {machine}")
+
+    def _warn(self, said: str, fix: str) -> None:
+        log = logging.getLogger("statepipe")
+        self.out.note(f"{said}   next: {fix}")
+        if log.hasHandlers():  # or Python prints it
+            log.warning("%s", said)
 
     def report(self, statuses: Mapping[str, str]) -> int:
         """Say what became of each instance, a line each, and return the exit code."""

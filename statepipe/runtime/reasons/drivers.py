@@ -14,6 +14,8 @@ from statepipe.runtime.reasons import turns
 from statepipe.runtime.reasons.reason import Reason, because
 from statepipe.store.liveness import Death
 from statepipe.store.questions.evidence import Driver, Evidence
+from statepipe.store.questions.outdated import Outdated
+from statepipe.tasknames import task_of
 
 _DEMISE: Final[dict[Death, str]] = {
     "stopped": "it ended in order",
@@ -42,8 +44,22 @@ def nobody(known: Evidence) -> list[Reason]:
         said.append(because("no_worker", "no process that drives instances is alive", alive=0))
         said += turns.queue(known, alive)
     elif not said:
-        said += turns.queue(known, alive) or [_left_alone(alive)]
+        said += turns.queue(known, alive) or _outdated(known, alive) or [_left_alone(alive)]
     return said
+
+
+def _outdated(known: Evidence, alive: Sequence[Driver]) -> list[Reason]:
+    """Return that who would drive it has read its machine before that changed."""
+    machine, queue = known.found.machine, known.turn.queue
+    whole = task_of(machine)
+    machine = whole.machine if whole else machine
+    would = [each for each in alive if queue in (each.queues or ())]
+    old = [each for each in would if machine in each.outdated]
+    if not old or any(machine in (each.machines or ()) for each in would if each not in old):
+        return []
+    said = Outdated(machine, old[0].host, old[0].pid)
+    pids = [each.pid for each in old]
+    return [because("outdated", f"{said.said}: {said.fix}", machine=machine, pids=pids)]
 
 
 def _left_alone(alive: Sequence[Driver]) -> Reason:

@@ -27,6 +27,7 @@ from statepipe.store.file.opening import open_reader
 from statepipe.store.file.owner import name_of, whose
 from statepipe.store.file.place import file_system
 from statepipe.store.file.stamp import stamp_of
+from statepipe.store.questions.outdated import outdated_ones
 from statepipe.store.questions.roster import serves_of
 from statepipe.store.questions.turns import unattended
 from statepipe.store.stage.directory import Stage, stage_directory
@@ -253,6 +254,8 @@ def _drivers(connection: sqlite3.Connection, *, clock: Clock) -> Iterator[Check]
             yield Check("driver", "warning", said, "statepipe resume --all   # or: worker")
     if not alive:
         yield Check("driver", "ok", "no process drives instances right now")
+    for old in outdated_ones(connection, liveness.workers(connection), clock=clock):
+        yield Check("driver", "warning", old.said, old.fix)
     yield from _queues(connection, clock=clock)
 
 

@@ -20,6 +20,7 @@ from statepipe.store import liveness
 from statepipe.store.liveness import Death
 from statepipe.store.lookups import inspection
 from statepipe.store.lookups.inspection import Inspection
+from statepipe.store.questions.outdated import outdated
 from statepipe.store.questions.roster import serves_of
 from statepipe.store.questions.turns import Turn, turn_of
 from statepipe.store.questions.usage import User, usage
@@ -127,6 +128,8 @@ class Driver(NamedTuple):
     drives: int  # instances it holds
     slots: int  # and at most; 0 if it does not say
     queues: tuple[str, ...] | None = None  # whose instances it drives; None: what it was given
+    machines: tuple[str, ...] | None = None  # and of which machines; likewise
+    outdated: tuple[str, ...] = ()  # those of them that it drives as they were before they changed
 
 
 class Newest(NamedTuple):
@@ -231,6 +234,8 @@ def _drivers(connection: sqlite3.Connection, *, clock: Clock) -> tuple[Driver, .
             held.get(worker.n, 0),
             worker.slots,
             serves_of(worker)[1],
+            serves_of(worker)[0],
+            outdated(connection, worker),
         )
         for worker in liveness.workers(connection)
     )

@@ -16,6 +16,7 @@ from statepipe.clock import Clock
 from statepipe.sqlite import sqlite3
 from statepipe.store import liveness
 from statepipe.store.liveness import Death, Worker
+from statepipe.store.questions.outdated import outdated
 from statepipe.store.reading import Reader
 from statepipe.store.walk.presence import RollCall
 
@@ -52,6 +53,7 @@ class Post(NamedTuple):
         drives: How many it drives now.
         instances: Ids of some of them, the oldest first.
         slots: How many slots of each resource it holds.
+        outdated: Machines that it drives as they were before they changed.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Post(NamedTuple):
     drives: int
     instances: tuple[str, ...]
     slots: dict[str, int]
+    outdated: tuple[str, ...]
 
 
 def roster(reader: Reader) -> list[Post]:
@@ -97,11 +100,16 @@ def serves_of(worker: Worker) -> tuple[tuple[str, ...] | None, tuple[str, ...] |
 
 def _rows(
     connection: sqlite3.Connection, worker: Worker
-) -> tuple[int, tuple[str, ...], dict[str, int]]:
+) -> tuple[int, tuple[str, ...], dict[str, int], tuple[str, ...]]:
     (drives,) = connection.execute(_DRIVES, (worker.n,)).fetchone()
     names = connection.execute(_NAMES, (worker.n, NAMED_MAX))
     slots = connection.execute(_SLOTS, (worker.n,))
-    return drives, tuple(id_ for (id_,) in names), dict(slots.fetchall())
+    return (
+        drives,
+        tuple(id_ for (id_,) in names),
+        dict(slots.fetchall()),
+        outdated(connection, worker),
+    )
 
 
 def _post(
@@ -109,6 +117,7 @@ def _post(
     drives: int,
     instances: tuple[str, ...],
     slots: dict[str, int],
+    old: tuple[str, ...],
     *,
     is_silent: bool,
     clock: Clock,
@@ -129,4 +138,5 @@ def _post(
         drives=drives,
         instances=instances,
         slots=slots,
+        outdated=old,
     )

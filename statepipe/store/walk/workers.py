@@ -59,10 +59,18 @@ _STOP = "UPDATE worker SET stopped_at_ms = ? WHERE n = ?"
 
 
 class Serves(NamedTuple):
-    """What a worker drives: all that is ready of these machines and queues."""
+    """
+    What a worker drives: all that is ready of these machines and queues.
+
+    Attributes:
+        machines: Their names.
+        queues: Theirs.
+        definitions: Numbers of those machines, and their parts, as it has read them.
+    """
 
     machines: tuple[str, ...]
     queues: tuple[str, ...]
+    definitions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
