@@ -187,7 +187,7 @@ def test_what_was_appended_is_not_appended_by_a_fork(project: Project) -> None:
     """There is no key, so it would be there twice; from a restart people expect that."""
     assert project.run() == "done"
 
-    with pytest.raises(Refused, match="loading again would double them"):
+    with pytest.raises(Refused, match="loading again would double what is there"):
         project.fork(at="extracting", reason="trial")
     with project.engine() as engine:
         name = engine.copies.restart("a", reason="once more")
