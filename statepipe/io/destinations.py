@@ -199,6 +199,13 @@ def _parts(address: str, *, name: str) -> tuple[str, str]:
 
 
 def _path(scheme: str, rest: str, *, name: str) -> str:
+    # No one reads a query, and "x.db?mode=ro" would be the name of another file.
+    if "?" in rest:
+        raise DefinitionError(
+            f"{name!r} has a query behind a ?, and {scheme} takes none",
+            meaning="nothing was loaded",
+            next_step="leave the ? and what follows it out; a ? in the name of the file is %3F",
+        )
     path = unquote(rest.removeprefix("/"))
     if not rest.startswith("/") or path in {"", ".", "/"} or "\0" in path or ":memory:" in path:
         example = "lake" if scheme in _FOLDERS else "warehouse.db"

@@ -117,6 +117,8 @@ def test_names_no_folder_can_have_are_refused(tmp_path: Path, table: str) -> Non
         "jsonl:///lake?compression=brotli",
         "parquet:///lake?compresion=zstd",
         "parket:///lake",
+        "sqlite:///w.db?mode=ro",
+        "duckdb:///w.db?access_mode=read_only",
     ],
 )
 def test_addresses_nobody_speaks_are_refused_without_opening_anything(
@@ -128,6 +130,14 @@ def test_addresses_nobody_speaks_are_refused_without_opening_anything(
     with pytest.raises(DefinitionError) as opened:
         open_destination(to, base_dir=tmp_path, table="t")
     assert checked.value.message == opened.value.message
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "duckdb"])
+def test_a_question_mark_in_the_name_of_a_file_is_escaped(tmp_path: Path, scheme: str) -> None:
+    """So that one behind the name can be refused, instead of becoming part of it."""
+    target: Any = open_destination(f"{scheme}:///w%3Fx.db", base_dir=tmp_path, table="t")
+
+    assert target.path == tmp_path / "w?x.db"
 
 
 def test_an_absolute_address_wins_over_the_project(tmp_path: Path) -> None:
