@@ -336,7 +336,7 @@ def test_files_that_are_no_database_are_named_and_left_alone(tmp_path: Path) -> 
     (tmp_path / "folder").mkdir()
 
     for path, reason in [
-        (tmp_path / "garbage", "not a valid DuckDB database"),
+        (tmp_path / "garbage", "no DuckDB file"),
         (tmp_path / "folder", "not a regular file"),
         (tmp_path / "absent" / "w", "does not exist"),
     ]:

@@ -34,6 +34,7 @@ from statepipe.io.duckdb.columns import (
 from statepipe.io.duckdb.connection import (
     Connect,
     open_connection,
+    opened,
     refusal,
     sync_folder,
     turn,
@@ -319,7 +320,7 @@ class DuckdbDestination:
             raise replaced(self.path)
         if reason := why_not(self.path):
             self._fail(*reason)
-        self._connection = self._connect(self.path, self._busy_ms)
+        self._connection = opened(self._connect, self.path, self._busy_ms)
         self._file = identity(self.path)
         return self._connection
 
