@@ -14,6 +14,7 @@ Readers see what was, and then what is.
 """
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any, Final
@@ -51,15 +52,13 @@ def refuse_lost(execute: Execute, batch: LoadBatch, *, table: str) -> None:
     Raises:
         LedgerMismatch: If the draft that these were loaded into is not there any more.
     """
-    stay = (batch.store_id, batch.instance, batch.generation, batch.state, batch.visit)
-    rows = ledger.rows(execute, stay, table=table)
-    if any(row.records for row in rows if row.number != batch.number):
+    if ledger.has_loaded(execute, batch, table=table):
+        where = f"{shlex.quote(batch.instance)} --to {shlex.quote(batch.state)}"
         raise LedgerMismatch(
             f"batches of instance {batch.instance!r} were loaded into a draft of table {table!r}"
             " that is not there any more",
             meaning=f"nothing was loaded, and {table!r} has what it had",
-            next_step=f"statepipe rewind {batch.instance}   # to the loading state: all of it"
-            " is loaded again",
+            next_step=f"statepipe rewind {where}   # all of it is loaded again",
         )
 
 

@@ -11,6 +11,7 @@ parameter is a question mark.
 """
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from shlex import quote
 from typing import Any, Final, NamedTuple
@@ -104,6 +105,9 @@ SELECT records, rejected, digest, rejects
 """  # noqa: S608  (made of constants)
 
 _DROP: Final = f"DELETE FROM _statepipe_ledger WHERE {_IDENTITY}"  # noqa: S608  (made of constants)
+
+#: What a person may do, so that a stay is loaded again.
+_FORGET: Final = "DELETE FROM _statepipe_ledger WHERE"
 
 _WHOSE: Final = """
 SELECT store, instance, state
@@ -228,6 +232,35 @@ def whose(
     return [*map(tuple, execute(_WHOSE, (generation, visit, number, table)).fetchall())]
 
 
+def has_loaded(execute: Execute, batch: LoadBatch, *, table: str) -> bool:
+    """Return True if another batch of the same stay has put records into the table."""
+    stay = (batch.store_id, batch.instance, batch.generation, batch.state, batch.visit)
+    found = rows(execute, stay, table=table)
+    return any(row.records for row in found if row.number != batch.number)
+
+
+def refuse_dropped(execute: Execute, batch: LoadBatch, *, table: str, key: Sequence[str]) -> None:
+    """
+    Refuse to make a table anew that batches of the same stay were loaded into.
+
+    Raises:
+        LedgerMismatch: If it was dropped meanwhile; the new one would lack their rows.
+    """
+    if not has_loaded(execute, batch, table=table):
+        return
+    instance, state = shlex.quote(batch.instance), shlex.quote(batch.state)
+    # Who appended is not rewound: only the ledger could tell that there is nothing to double.
+    whose = {"store": batch.store_id, "instance": batch.instance, "table_name": table}
+    where = " AND ".join(f"{name} = {_literal(value)}" for name, value in whose.items())
+    again = f"statepipe rewind {instance} --to {state}" if key else f"{_FORGET} {where}"
+    raise LedgerMismatch(
+        f"table {table!r} was dropped while instance {batch.instance!r} was being loaded into it",
+        meaning="nothing was loaded; what the ledger has of it is not in a table any more",
+        next_step=f"put the table back, then: statepipe resume {instance}   # or load all of it"
+        f" again: {again}, then resume",
+    )
+
+
 def rows(execute: Execute, stay: Sequence[str | int], *, table: str) -> list[LedgerRow]:
     """Return the rows of one stay (store, instance, generation, state, visit), by batch."""
     return [LedgerRow(*row) for row in execute(_LIST, (*stay, table)).fetchall()]
@@ -255,3 +288,7 @@ def entries_of(records: Records, rejects: Mapping[int, Why]) -> list[RejectEntry
 def _identity(batch: LoadBatch, table: str) -> tuple[str | int, ...]:
     stay = (batch.store_id, batch.instance, batch.generation, batch.state, batch.visit)
     return (*stay, table, batch.number)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

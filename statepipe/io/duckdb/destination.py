@@ -235,6 +235,8 @@ class DuckdbDestination:
         if not known.facts.sql and self._replace:
             drafts.refuse_lost(self.execute, batch, table=self.table)
             catalog.drop_drafts(self.execute, prefix=drafts.prefix_of(batch, self.table))
+        elif not known.facts.sql:
+            ledger.refuse_dropped(self.execute, batch, table=self.table, key=self.key)
         if not known.facts.sql and known.like.sql:
             catalog.make_like(self.execute, known.like, self.table, draft=known.target)
         elif not known.facts.sql and (fitted.runs or self._declared is not None):

@@ -22,7 +22,7 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
-from statepipe.errors import DataError
+from statepipe.errors import DataError, LedgerMismatch
 from statepipe.io import drafts, exactly_once, ledger
 from statepipe.io.declared import Declared
 from statepipe.io.exactly_once import ChangedError, InDoubtError
@@ -316,8 +316,16 @@ class PostgresDestination:
     def _make(self, batch: LoadBatch, fitted: Fitted[Column]) -> None:
         """Make what is to be written: the table, or a draft like it."""
         known = self._looked_at()
+        try:
+            if self._replace:
+                drafts.refuse_lost(self.execute, batch, table=self.table)
+            else:
+                ledger.refuse_dropped(self.execute, batch, table=self.table, key=self.key)
+        except LedgerMismatch:
+            if self._survey() != known.facts:
+                raise ChangedError from None  # another batch has just made it, and told the ledger
+            raise
         if self._replace:
-            drafts.refuse_lost(self.execute, batch, table=self.table)
             drop_drafts(self._open(), self._schema, prefix=drafts.prefix_of(batch, self.table))
         self._making()
         if self._replace and known.facts.table:

@@ -209,6 +209,8 @@ class SqliteDestination:
         if not known.is_there and self._replace:
             drafts.refuse_lost(self.execute, batch, table=self.table)
             drop_drafts(self.execute, prefix=drafts.prefix_of(batch, self.table))
+        elif not known.is_there:
+            ledger.refuse_dropped(self.execute, batch, table=self.table, key=self.key)
         if known.has_model:
             make_like(self.execute, self.table, draft=known.target)
         elif not known.is_there and fitted.table:
