@@ -18,7 +18,8 @@ from psycopg.sql import SQL, Identifier
 from statepipe.io.postgres.table import Column, Place, Table
 
 #: One row a column; a table without columns that can be written has one row of NULLs.
-#: A domain is judged by the type below it, and its own checks by the server.
+#: A domain is judged by the type below it, and its own checks by the server. The last column
+#: says that no row without a value passes, whatever a default, a trigger or a rule could do.
 _LOOK: Final = """
 SELECT n.nspname, c.relkind, c.relpersistence,
        a.attname,
@@ -27,7 +28,10 @@ SELECT n.nspname, c.relkind, c.relpersistence,
             WHEN b.typname = 'citext' OR b.typnamespace = 'pg_catalog'::regnamespace THEN b.typname
             ELSE 'other' END,
        CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END,
-       format_type(a.atttypid, a.atttypmod)
+       format_type(a.atttypid, a.atttypmod),
+       a.attnotnull AND NOT a.atthasdef AND t.typdefault IS NULL AND a.attidentity = ''
+       AND c.relkind = 'r' AND NOT c.relhasrules
+       AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal)
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_attribute a
@@ -70,7 +74,12 @@ class Facts(NamedTuple):
     def columns(self) -> Table | None:
         """The columns of the draft, else of the table; None if there is neither."""
         rows = self.draft or self.table
-        return {row[3]: Column(*row[4:]) for row in rows if row[3] is not None} if rows else None
+        return {row[3]: Column(*row[4:7]) for row in rows if row[3] is not None} if rows else None
+
+    @property
+    def required(self) -> list[str]:
+        """The names of those without which the server surely refuses a row."""
+        return [row[3] for row in self.draft or self.table if row[7]]
 
     @property
     def names(self) -> list[str]:

@@ -198,7 +198,8 @@ class PostgresDestination:
         if (fitted := self._last_fitted.get(records, known.table)) is not None:
             return fitted
         try:
-            fitted = fit(records, table=known.table, key=self.key)
+            required = [name for name in known.facts.required if name not in self.key]
+            fitted = fit(records, table=known.table, key=self.key, required=required)
         except DataError:
             # Rejects are checked against the locked table; a refusal must be checked here.
             if self._survey() == known.facts:

@@ -36,8 +36,10 @@ from typing import Any, Final, NamedTuple, NoReturn
 from uuid import UUID
 
 from statepipe.errors import DataError
+from statepipe.io.coded import different
 from statepipe.io.fitting import (
     Fitted,
+    Run,
     UnstorableError,
     Why,
     check_fields,
@@ -79,9 +81,18 @@ class _Type(NamedTuple):
     convert: Callable[[Any, Column], Any]
 
 
-def fit(records: Records, *, table: Table | None, key: Sequence[str]) -> Fitted[Column]:
+def fit(
+    records: Records, *, table: Table | None, key: Sequence[str], required: Sequence[str] = ()
+) -> Fitted[Column]:
     """
     Turn `records` into rows of `table`, or of a new table if it is None.
+
+    Args:
+        records: The batch.
+        table: The columns that can be written.
+        key: Columns of the key.
+        required: Those without which the server would refuse a row: to ask it, once for each,
+            takes longer than all the others.
 
     Raises:
         DataError: If a record has a field that the table has no column for, or one of
@@ -99,6 +110,7 @@ def fit(records: Records, *, table: Table | None, key: Sequence[str]) -> Fitted[
             for name, values in zip(run.fields, run.columns, strict=True)
         ]
         check_key(run, [values for values, _ in cells], key, rejects)
+        _check_required(run, [values for values, _ in cells], required, rejects)
         stored = [
             values if fine else _fit_column(name, values, columns[name], run.positions, rejects)
             for name, (values, fine) in zip(run.fields, cells, strict=True)
@@ -133,6 +145,20 @@ def _values_of(name: str, values: Any, column: Column) -> tuple[Sequence[Value],
     if (found := proved(values, column)) is not None:
         return found, True
     return column_values(values), False
+
+
+def _check_required(
+    run: Run, columns: Sequence[Sequence[Value]], required: Sequence[str], rejects: dict[int, Why]
+) -> None:
+    for name in required:
+        why = ("notnull", pointer([name]), f"column {name!a} is NOT NULL and has no default")
+        if name not in run.fields:
+            for position in run.positions:
+                rejects.setdefault(position, why)
+        elif None in different(values := columns[run.fields.index(name)]):
+            for position, value in zip(run.positions, values, strict=True):
+                if value is None:
+                    rejects.setdefault(position, why)
 
 
 def _fit_column(
