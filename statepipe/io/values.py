@@ -7,7 +7,8 @@ What a record's value becomes in a column, decided for each value before any tra
     why_refused   the verdict on a row that a constraint refused
 
     None                     NULL
-    bool                     0 or 1
+    bool                     0 or 1; rejected where it is the whole key, rule "type": it would
+                             take the row of that number
     int                      INTEGER, from -2**63 to 2**63 - 1; beyond is rejected, rule "range"
     float                    REAL, infinities included; NaN is rejected, rule "nan" (SQLite would
                              store NULL); -0.0 may come back as the equal 0.0
@@ -91,7 +92,7 @@ def fit(records: Records, *, table: Table | None, key: Sequence[str], ask: Ask) 
         if table is not None:
             check_fields(run, table)
         cells = [
-            _adapt_column(name, values, run.positions, rejects)
+            _adapt_column(name, values, run.positions, rejects, is_key=[name] == [*key])
             for name, values in zip(run.fields, run.columns, strict=True)
         ]
         if table is not None:
@@ -134,13 +135,19 @@ def why_refused(error: Exception) -> Why:
 
 
 def _adapt_column(
-    name: str, values: Sequence[Value], positions: Sequence[int], rejects: dict[int, Why]
+    name: str,
+    values: Sequence[Value],
+    positions: Sequence[int],
+    rejects: dict[int, Why],
+    *,
+    is_key: bool,
 ) -> Cells:
     if hasattr(values, "to_pylist"):
         # Only who has a column of Arrow has pyarrow.
         from statepipe.io.arrowcells import proved  # noqa: PLC0415  (imported when used)
 
-        if (cells := proved(values)) is not None:
+        is_flag = str(getattr(values, "type", "")) == "bool"
+        if not (is_key and is_flag) and (cells := proved(values)) is not None:
             return cells
         values = column_values(values)
     some = different(values)
@@ -150,6 +157,8 @@ def _adapt_column(
     adapted: list[SqlValue] = []
     for position, value in zip(positions, values, strict=True):
         try:
+            if is_key and type(value) is bool:
+                raise UnstorableError("type", f"{value} would have the key {int(value)}")  # noqa: TRY301  (as adapt does)
             adapted.append(adapt(value))
         except UnstorableError as problem:
             rejects.setdefault(position, (problem.rule, pointer([name]), str(problem)))

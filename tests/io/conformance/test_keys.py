@@ -2,6 +2,8 @@
 Keys at every database: which records are of one, which of them wins, and tables without it.
 """
 
+from typing import Any
+
 import pyarrow as pa
 import pytest
 
@@ -65,6 +67,20 @@ def test_a_float_that_is_zero_is_one_key_whatever_its_sign(database: Warehouse) 
 
     assert answer == Landed(3, [], already=False)
     assert database.query("SELECT id, n FROM t ORDER BY id") == [(0, 2), (1, 1)]
+
+
+@pytest.mark.parametrize("columnar", [False, True])
+def test_a_boolean_is_no_number_of_a_key(database: Warehouse, *, columnar: bool) -> None:
+    """SQLite has no booleans: true would take the row whose key is 1."""
+    database.script("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)")
+    target = database.destination(key=("id",))
+    target.load(batch([{"id": 1, "name": "one"}]))
+    odd: Any = [{"id": True, "name": "odd"}, {"id": False, "name": "odd"}]
+
+    answer = target.load(batch(pa.Table.from_pylist(odd) if columnar else odd, number=1))
+
+    assert [*rejects_of(answer)] == [(0, "type", "/id"), (1, "type", "/id")]
+    assert database.query("SELECT id, name FROM t") == [(1, "one")]
 
 
 def test_a_key_of_several_columns_is_one_key(database: Warehouse) -> None:
