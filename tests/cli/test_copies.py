@@ -83,3 +83,46 @@ def test_what_cannot_be_made_is_refused(
     assert told.code == code
     assert said in told.err
     assert len(failed.call("ls", "--all", "-o", "json").json) == 1
+
+
+@pytest.mark.parametrize("verb", ["restart", "fork"])
+@pytest.mark.parametrize(
+    ("terms", "code", "told", "other"),
+    [
+        ("ready_max = 1", 75, "ready_max = 1", "ready"),
+        ('concurrency = { key = "k", behavior = "skip" }', 2, "taken by 'two'", "ready"),
+        ('concurrency = { key = "k", behavior = "queue" }', 0, "made", "ready"),
+        ('concurrency = { key = "k", behavior = "cancel" }', 0, "made", "cancelled"),
+    ],
+)
+def test_a_copy_is_admitted_like_what_is_made_anew(  # noqa: PLR0917  (a case has five)
+    failed: Project, verb: str, terms: str, code: int, told: str, other: str
+) -> None:
+    """By the key of its parameters, and if there is room; a refusal makes nothing."""
+    _settings(failed, terms)
+    failed.call("start", "numbers", "--id", "two")
+
+    said = failed.call(verb, "one", "--reason", "again", "--id", "made", "--no-run")
+
+    assert (said.code, told in said.out + said.err) == (code, True), said
+    assert failed.call("inspect", "two", "-o", "json").json["status"] == other
+    assert failed.call("inspect", "made").code == (0 if code == 0 else 3)
+
+
+@pytest.mark.parametrize("behavior", ["skip", "cancel"])
+def test_a_copy_never_ends_the_one_that_it_is_made_of(project: Project, behavior: str) -> None:
+    """If that one has the key, nothing is made, and the refusal says to wait for it."""
+    _settings(project, f'concurrency = {{ key = "k", behavior = "{behavior}" }}')
+    project.call("start", "numbers", "--id", "day one")
+
+    said = project.call("restart", "day one", "--no-run")
+
+    assert (said.code, said.out) == (2, "")
+    assert "the key 'k' of 'numbers' is taken by 'day one'" in said.err
+    assert "statepipe wait 'day one'" in said.err
+    assert [row["status"] for row in project.call("ls", "-o", "json").json] == ["ready"]
+
+
+def _settings(project: Project, terms: str) -> None:
+    with (project.root / "statepipe.toml").open("a", encoding="utf-8") as settings:
+        settings.write(f"\n[machines.numbers]\n{terms}\n")

@@ -81,7 +81,9 @@ class Copies:
             NotFound, DefinitionError: No such instance, or its machine is gone or wrong.
             BadParameter: A parameter is unknown, of the wrong type, or now wanted.
             InstanceExists: The id is taken.
-            Refused: It replays what another one rejected.
+            Refused: It replays what another one rejected; or another one has its key, and
+                nothing is made then (`concurrency`).
+            Busy: As many of the machine are ready as may be (`ready_max`).
         """
         looked = self._look(instance_id, verb="restart")
         program = self._program_of(looked.found.machine)
@@ -96,7 +98,7 @@ class Copies:
             note=_note(looked, changed, reason),
             partition=looked.partition,
         )
-        return self._make(looked, _shared(new, program), given=None, new_id=new_id)
+        return self._make(looked, new, program, given=None, new_id=new_id)
 
     def fork(
         self,
@@ -127,7 +129,9 @@ class Copies:
             DefinitionChanged: The machine has changed, and `adopts` is False.
             BadParameter, InstanceExists: As `restart`.
             Refused: The state is final, or needs batches that were given back, or loads
-                what another one has appended; or the instance replays rejected records.
+                what another one has appended; or the instance replays rejected records; or
+                another one has its key, as `restart`.
+            Busy: As `restart`.
             StagedDataDamaged: A staged batch is not what was committed.
         """
         looked = self._look(instance_id, verb="fork")
@@ -156,7 +160,7 @@ class Copies:
             partition=looked.partition,
             picture=picture,
         )
-        return self._make(looked, _shared(new, program), given=given, new_id=new_id)
+        return self._make(looked, new, program, given=given, new_id=new_id)
 
     def _look(self, instance_id: str, *, verb: str) -> Looked:
         store, _ = self._store_of()
@@ -194,25 +198,36 @@ class Copies:
         encoded = inherited(self._catalog, looked.found.machine, looked.params, given, at_ms=now_ms)
         return encoded, changes_of(looked.params, encoded, given)
 
-    def _make(self, looked: Looked, new: New, *, given: Given | None, new_id: str | None) -> str:
+    def _make(
+        self,
+        looked: Looked,
+        new: New,
+        program: Program,
+        *,
+        given: Given | None,
+        new_id: str | None,
+    ) -> str:
         store, stage = self._store_of()
+        new = _shared(new, program)
         origin_id = looked.found.id
         while True:
             name = new_id or free_id(store.connection, origin_id, new.event)
             try:
-                n = create(
+                made = create(
                     store,
                     new._replace(id=name),
-                    origin_id=origin_id,
-                    machine=looked.found.machine,
+                    origin=looked.found,
                     given=given,
                     stage=stage,
+                    terms=program.sharing.terms,
                 )
             except InstanceExists:
                 if new_id is None:  # somebody else has just made one
                     continue
                 raise
-            self._observers.journaled(store, n, seq=1)
+            self._observers.journaled(store, made.n, seq=1)
+            for each, done in made.cancelled.items():
+                self._observers.asked(store, each, kind="cancel" if done else "request")
             return name
 
 

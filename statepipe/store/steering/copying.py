@@ -3,7 +3,7 @@ Making an instance of another one: its row, and what it is given of what the oth
 
     look        what is known of the origin
     Given       a stay of the origin, whose batches the copy is given
-    create      make the copy, in one transaction
+    create      make the copy, in one transaction, on the terms of what is made anew
 
 Files come first and rows after (R5 of docs/reliability.md), each file a copy of its own, so
 that whatever becomes of the origin is nothing to the copy. A crash before the commit leaves
@@ -11,7 +11,7 @@ files that no row names; they are swept as all such files are. What a copy is gi
 generation 0: nothing that it stages itself can have the same name.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
@@ -26,9 +26,12 @@ from statepipe.store.stage.directory import Stage
 from statepipe.store.stage.lock import filling
 from statepipe.store.stage.rows import insert_plan
 from statepipe.store.walk import making
+from statepipe.store.walk.admission import admit_of, judged
+from statepipe.store.walk.asking import make_way
 from statepipe.store.walk.claims import load_checkpoint
 from statepipe.store.walk.making import New
 from statepipe.store.walk.replays import origin_of
+from statepipe.terms import Terms
 
 #: The generation of what a copy is given; its own begin at 1.
 GIVEN = 0
@@ -120,47 +123,71 @@ def free_id(connection: sqlite3.Connection, origin_id: str, event: str) -> str:
     return making.free_id(connection, origin_id, event, after=made)
 
 
+class Made(NamedTuple):
+    """A copy that was made: its number, and who was cancelled for it, and whether that is done."""
+
+    n: int
+    cancelled: Mapping[str, bool]
+
+
 def create(
-    store: Store, new: New, *, origin_id: str, machine: str, given: Given | None, stage: Stage
-) -> int:
+    store: Store,
+    new: New,
+    *,
+    origin: Found,
+    given: Given | None,
+    stage: Stage,
+    terms: Terms,
+) -> Made:
     """
-    Make an instance of another one; return its number.
+    Make an instance of another one, which is not cancelled for it.
 
     Args:
         store: The open store.
         new: What it is.
-        origin_id: What it is made of.
-        machine: The name of its machine.
+        origin: What it is made of, of the same machine.
         given: What it is given of what that one has staged; None for nothing.
         stage: Where staged batches lie.
+        terms: Whether it may be made, and what becomes of others that have its key.
 
     Raises:
         InstanceExists, InstancePruned, BadParameter: As `making.insert`.
-        Refused: What it was to be given is gone.
+        Refused: What it was to be given is gone, or its key is taken; nothing was made.
+        Busy: As many of the machine are ready as may be.
         StagedDataDamaged: It is not what was committed.
         StoreFull, StoreUnusable: The disk is full, or fails.
     """
+    dead = judged(store, terms)
     with ExitStack() as held:
         copied: list[tuple[int, str, str]] = []
         try:
             if given is not None:
                 held.enter_context(filling(stage.directory, clock=store.clock))
-                for each in _copied(store, stage, given, origin_id, new.id):
+                for each in _copied(store, stage, given, origin.id, new.id):
                     copied.append(each)  # noqa: PERF402  (what was copied before one fails goes)
             with store.write() as connection:
+                cancels = admit_of(
+                    connection,
+                    origin.machine,
+                    [new.key],
+                    terms,
+                    origin=(origin.n, origin.id),
+                    meaning="nothing was made",
+                )
                 n = making.insert(connection, new)
-                connection.execute("INSERT INTO copy VALUES (?, ?, ?)", (n, origin_id, new.event))
+                connection.execute("INSERT INTO copy VALUES (?, ?, ?)", (n, origin.id, new.event))
                 if given is not None:
-                    _give(connection, n, given, origin_id, copied)
+                    _give(connection, n, given, origin.id, copied)
                 counters = Counters()
-                counters.transition(machine, "", new.event, new.state)
+                counters.transition(origin.machine, "", new.event, new.state)
                 counters.write(connection)
+                cancelled = make_way(connection, cancels, by=new.id, dead=dead, at_ms=new.now_ms)
         except BaseException:
             if not store.in_doubt:
                 with suppress(StatepipeError):  # what cannot be removed is left to the sweep
                     stage.remove([name for _, _, name in copied])
             raise
-    return n
+    return Made(n, cancelled)
 
 
 def _facts(given: Given) -> dict[str, object]:

@@ -22,7 +22,7 @@ from statepipe.store.lookups.lookup import Found
 from statepipe.store.lookups.quarantine import Row
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.stage.rows import insert_plan
-from statepipe.store.walk.admission import admit, judged
+from statepipe.store.walk.admission import admit_of, judged
 from statepipe.store.walk.asking import make_way
 from statepipe.store.walk.claims import load_checkpoint, not_found
 from statepipe.store.walk.making import New, free_id, insert
@@ -143,7 +143,14 @@ def create(  # noqa: PLR0913  (what was worked out of it before)
     dead = judged(store, terms)
     with store.write() as connection:
         _refuse_moved(connection, origin)
-        cancels = _admitted(connection, origin, [key] * len(replays), terms, machine=machine)
+        cancels = admit_of(
+            connection,
+            machine,
+            [key] * len(replays),
+            terms,
+            origin=(origin.n, origin.id),
+            meaning="nothing was changed; the records stay in quarantine",
+        )
         retired = _refuse_marked(connection, origin, replays)
         counters = Counters()
         for new in replays:
@@ -175,27 +182,6 @@ def create(  # noqa: PLR0913  (what was worked out of it before)
         counters.write(connection)
         make_way(connection, cancels, by=made[0].id, dead=dead, at_ms=store.clock.now_ms())
     return made
-
-
-def _admitted(
-    connection: sqlite3.Connection,
-    origin: Origin,
-    keys: Sequence[str | None],
-    terms: Terms,
-    *,
-    machine: str,
-) -> Sequence[int]:
-    """Return whom to cancel for the replays; refuse them if they may not be made."""
-    admitted = admit(connection, machine, keys, terms)
-    holder = origin.id if origin.n in admitted.cancels else admitted.taken_by
-    if holder is not None:  # a replay does not cancel the one whose records it takes
-        _, _, shown = (keys[0] or "").partition(":")
-        raise Refused(
-            f"the key {shown!r} of {machine!r} is taken by {holder!r}",
-            meaning="nothing was changed; the records stay in quarantine",
-            next_step=f"statepipe wait {holder}   # then the same command again",
-        )
-    return admitted.cancels
 
 
 def _refuse_moved(connection: sqlite3.Connection, origin: Origin) -> None:

@@ -2,6 +2,7 @@
 May another instance be made: is there room, and is its key free?
 
     admit       what follows for some that are to be made; inside the caller's transaction
+    admit_of    the same for some that are made of another one, which stays as it is
     judged      who is dead, for those that have others cancelled; before it
     crowd       how many are ready and driven by nobody, as far as it matters
     full        the refusal if they are too many
@@ -10,10 +11,11 @@ All is counted in the rows of the instances that are there, so nothing can leak.
 of another one's work was admitted with it, and is not counted.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from statepipe.errors import Busy
+from statepipe.errors import Busy, Refused
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
 from statepipe.store.walk.claims import dead_workers
@@ -81,6 +83,43 @@ def admit(
     stays = terms.limit - 1
     going = have[: len(have) - stays] if len(have) > stays else []
     return Admitted(cancels=[n for n, _, is_asked in going if not is_asked])
+
+
+def admit_of(
+    connection: sqlite3.Connection,
+    machine: str,
+    keys: Sequence[str | None],
+    terms: Terms,
+    *,
+    origin: tuple[int, str],
+    meaning: str,
+) -> Sequence[int]:
+    """
+    Return whom to cancel for instances of `machine` that are made of another one.
+
+    Args:
+        connection: Inside the caller's transaction.
+        machine: The name of their machine.
+        keys: As of `admit`.
+        terms: As of `admit`.
+        origin: Number and id of the other one, which is never cancelled for them.
+        meaning: What a refusal means for the data.
+
+    Raises:
+        Refused: Their key is taken, and they are not to be made then.
+        Busy: As `admit`.
+    """
+    n, name = origin
+    admitted = admit(connection, machine, keys, terms)
+    holder = name if n in admitted.cancels else admitted.taken_by
+    if holder is not None:
+        _, _, shown = (keys[0] or "").partition(":")
+        raise Refused(
+            f"the key {shown!r} of {machine!r} is taken by {holder!r}",
+            meaning=meaning,
+            next_step=f"statepipe wait {shlex.quote(holder)}   # then the same command again",
+        )
+    return admitted.cancels
 
 
 def judged(store: Store, terms: Terms) -> Mapping[tuple[int, int], str]:
