@@ -29,7 +29,7 @@ from statepipe.store.lookups.listing import Filter, Listed
 @click.option("--state", "states", multiple=True, metavar="STATE", help="In this state; repeat.")
 @click.option("-m", "--machine", metavar="NAME", help="Of this machine.")
 @click.option("--failed", is_flag=True, help="Those that ended failed.")
-@click.option("--stalled", is_flag=True, help="Those whose driver died.")
+@click.option("--stalled", is_flag=True, help="Those whose driver died, parts of others as well.")
 @click.option("--all", "everything", is_flag=True, help="Those that are done as well.")
 @click.option("--since", metavar="DURATION", help='That changed since, such as "2h".')
 @click.option("--group", metavar="ID", help="The partitions of this group, with a summary.")

@@ -1,5 +1,7 @@
 """Tasks of a state on the command line: seen, listed, and retried one by one."""
 
+import signal
+
 import pytest
 
 from tests.cli.project import Project
@@ -148,3 +150,28 @@ def test_a_resume_whose_child_machine_has_had_its_time_is_refused_in_every_text(
     (machines / "pair.toml").write_text(MACHINE, encoding="utf-8")
     (machines / "mended").touch()
     assert failed.call("resume", "two").code == 0
+
+
+def test_tasks_whose_driver_died_are_seen_as_stalled(project: Project) -> None:
+    """In the list of all that stalled, in that of their instance, in `why` and in `inspect`."""
+    machines = project.root / "machines"
+    in_turn = MACHINE.replace('"pair:bad", ', '"pair:bad", needs = "good", ')
+    (machines / "pair.toml").write_text(in_turn, encoding="utf-8")
+    killing = FUNCTIONS.replace(
+        'raise RuntimeError("the supplier is down")', "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    (machines / "pair.py").write_text(f"import os\nimport signal\n{killing}", encoding="utf-8")
+    process = project.spawn("run", "pair", "--id", "one")
+    process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGKILL
+
+    stalled = project.call("ls", "--stalled", "-o", "json").json
+    its = project.call("ls", "--parts-of", "one", "--stalled", "-o", "json").json
+
+    assert [each["id"] for each in its] == ["one/work.bad"]
+    assert its[0] in stalled
+    assert its[0]["status"] == "stalled"
+    assert "for bad (stalled)" in project.call("why", "one").out
+    assert "bad   stalled" in project.call("inspect", "one").out
+    in_bad = project.call("ls", "--parts-of", "one", "--state", "bad", "-o", "json")
+    assert [each["id"] for each in in_bad.json] == ["one/work.bad"]

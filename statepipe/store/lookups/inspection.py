@@ -318,7 +318,7 @@ def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -
         signals=signals.kept(connection, n),
         key=emissions.key_of(connection, n),
         part_of=children.parent_of(connection, n),
-        parts=tuple(parts.of(connection, n)),
+        parts=tuple(parts.of(connection, n, clock=clock)),
         going_on=tuple(children.going_on(connection, n)),
         late=signals.late_ones(connection, n),
         job=elsewhere(connection, n, status=facts["status"]),

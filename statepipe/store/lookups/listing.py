@@ -133,7 +133,8 @@ class Filter:
         since_ms: Only those that changed at or after this moment (UTC).
         group: Only the partitions of this group, in their order, those that are done as well.
         parts_of: Only what does part of the work of this instance, in the order it began; without
-            it and without `machine`, what does part of another one's work is not shown.
+            it, without `machine` and without `stalled`, what does part of another one's work is
+            not shown.
         error: Only those whose last error is of this class; of a resume.
     """
 
@@ -234,7 +235,7 @@ def _newest(
     """Return the numbers of the newest instances that match, newest first."""
     facts: dict[str, Any] = {"limit": limit, "since_ms": wanted.since_ms}
     more = "" if wanted.since_ms is None else " AND updated_at_ms >= :since_ms"
-    more += _in_states("state", wanted.states, facts)
+    more += _in_states("instance.state", wanted.states, facts)
     if wanted.stalled and (wanted.failed or not dead):
         return []  # nothing is both: what is stalled has not ended
     definitions = _definitions(connection, wanted.machine)
@@ -245,9 +246,10 @@ def _newest(
         more += of_machine
     if wanted.parts_of is not None:
         more += " AND status = 'failed'" if wanted.failed else ""
+        more += f" AND worker IN ({_numbers(dead)})" if wanted.stalled else ""
         sql = _OF_PARENT.format(more=more)
         return [n for (n,) in connection.execute(sql, {**facts, "parent": wanted.parts_of})]
-    if wanted.machine is None:
+    if wanted.machine is None and not (wanted.stalled and wanted.group is None):
         more += " AND root IS NULL"
     if wanted.group is not None:
         more += " AND status = 'failed'" if wanted.failed else ""

@@ -7,12 +7,14 @@ Instances that do part of another one's work, as people see them.
 
 from typing import Final, NamedTuple
 
+from statepipe.clock import Clock
 from statepipe.sqlite import sqlite3
+from statepipe.store import liveness
 
 PARTS_MAX: Final = 1_000
 
 _OF = f"""
-SELECT i.id, c.task || coalesce('[' || c.element || ']', ''), c.state,
+SELECT i.worker, i.id, c.task || coalesce('[' || c.element || ']', ''), c.state,
        CASE WHEN i.status <> 'ready' THEN i.status
             WHEN i.worker IS NOT NULL THEN 'running'
             WHEN i.wake_at_ms IS NOT NULL THEN 'waiting'
@@ -34,7 +36,7 @@ class Part(NamedTuple):
     id: str
     task: str  # and which element, as in "read[3]"
     state: str  # of the parent
-    status: str  # as in `ls`, but for a dead driver
+    status: str  # as in `ls`
     attempt: int  # attempts used up
     error_class: str | None
     error: str | None
@@ -42,6 +44,14 @@ class Part(NamedTuple):
     visit: int
 
 
-def of(connection: sqlite3.Connection, n: int) -> list[Part]:
+def of(connection: sqlite3.Connection, n: int, *, clock: Clock) -> list[Part]:
     """Return what does part of the work of an instance, in the order in which it began."""
-    return [Part(*row) for row in connection.execute(_OF, {"n": n})]
+    found = connection.execute(_OF, {"n": n}).fetchall()
+    holders = {worker for worker, *_ in found}
+    dead = {
+        each.n
+        for each in liveness.workers(connection)
+        if each.n in holders and liveness.is_dead(each, clock=clock)
+    }
+    parts = ((worker, Part(*part)) for worker, *part in found)
+    return [part._replace(status="stalled") if by in dead else part for by, part in parts]
