@@ -18,6 +18,7 @@ from statepipe.errors import NotFound
 from statepipe.io.plainjson import jsonable
 from statepipe.model import Status
 from statepipe.runtime.picture import Picture
+from statepipe.runtime.reasons.parts import told_asking
 from statepipe.runtime.steering.outlook import Leg, Outlook, outlook
 from statepipe.store.lookups.inspection import Inspection
 from statepipe.store.walk.emissions import told
@@ -26,6 +27,8 @@ from statepipe.units import format_duration, plural
 
 _ERROR_LINES_MAX = 12
 _PARTS_SHOWN = 50
+#: So many of those that rest for events are named.
+_ASKING_SHOWN = 5
 
 
 @command(
@@ -121,6 +124,9 @@ def _waits(found: Inspection, *, now_ms: int) -> str:
     if found.awaits is not None:
         what = f"for {told(found.awaits, found.key)}; " if found.awaits else ""
         return f"{what}its time is up {wakes}, at {moment(found.wake_at_ms)}"
+    if found.awaits_parts:
+        asking = "".join(f"; {told_asking(*each)}" for each in found.asking[:_ASKING_SHOWN])
+        return f"for its parts{asking}; looks at them again {wakes}, at {moment(found.wake_at_ms)}"
     what = "polls its job" if found.is_polling else f"attempt {found.attempt + 1}"
     return f"{what} {wakes}, at {moment(found.wake_at_ms)}"
 
@@ -288,6 +294,7 @@ def _facts(found: Inspection, ahead: Outlook) -> dict[str, Any]:
         "copy_of": found.copy_of and found.copy_of._asdict(),
         "copies": [each._asdict() for each in found.copies],
         "part_of": found.part_of,
+        "awaits_parts": found.awaits_parts,
         "parts": [each._asdict() for each in found.parts],
         "started_by": found.started_by and found.started_by._asdict(),
         "staged": {"batches": sum(found.staged.values()), "bytes": found.staged_bytes},

@@ -109,6 +109,7 @@ def _row(each: Listed, *, now_ms: int) -> dict[str, Any]:
         "partition": each.partition,
         "wakes_at": moment(each.wake_at_ms) or None,
         "awaits": None if each.awaits is None else list(each.awaits),
+        "awaits_parts": each.awaits_parts,
         "_changed": age(each.updated_at_ms, now_ms=now_ms),
         "_why": _why(each, now_ms=now_ms),
     }
@@ -125,6 +126,8 @@ def _why(each: Listed, *, now_ms: int) -> str:
         what = "next try"
         if each.awaits is not None:
             what = f"for {' or '.join(each.awaits)}; ends" if each.awaits else "ends"
+        elif each.awaits_parts:
+            what = "for its parts; looks at them again"
         said.append(f"{what} {age(each.wake_at_ms, now_ms=now_ms)}")
     if each.request:
         said.append(f"{each.request} asked for")

@@ -282,3 +282,31 @@ def test_an_emit_says_as_json_what_became_of_it(asks: Project) -> None:
 
     assert (first["woken"], first["late"]) == (0, {"drop": 1})
     assert (again["repeats"], "late" in again) == (1, False)
+
+
+def test_what_waits_inside_a_child_is_named_where_people_look(asks: Project) -> None:
+    """The parent waits for its parts, and not for another try; the command goes to the child."""
+    outer = 'machine = "outer"\ninitial = "s"\n[states.s]\nmachine = "asks"\non.ok = "done"\n'
+    (asks.root / "machines" / "outer.toml").write_text(f'{outer}[states.done]\nfinal = "success"\n')
+    asks.call("start", "outer", "--id", "the one")
+    asks.call("worker", "--until-idle")
+
+    listed = asks.call("ls", "-o", "json").json[0]
+    assert (listed["status"], listed["awaits"], listed["awaits_parts"]) == ("waiting", None, True)
+    said = asks.call("ls").out
+    assert "for its parts; looks at them again in" in said
+    assert "next try" not in said
+    shown = asks.call("inspect", "the one").out
+    sends = "the one/s waits for somebody to send approved or rejected"
+    assert f"for its parts; {sends}; looks at them again in" in shown
+    asked = asks.call("why", "the one").out
+    assert sends in asked
+    for told in (shown, asked):
+        assert "statepipe signal 'the one/s' approved" in told
+    refused = asks.call("signal", "the one", "approved")
+    assert refused.code == 3
+    assert "'the one/s', which does part of its work, does" in refused.err
+    assert "next:    statepipe signal 'the one/s' approved" in refused.err
+    assert asks.call("signal", "the one/s", "approved").code == 0
+    assert asks.call("worker", "--until-idle").code == 0
+    assert asks.call("inspect", "the one", "-o", "json").json["status"] == "done"

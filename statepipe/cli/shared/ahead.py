@@ -31,9 +31,11 @@ def next_command(found: Inspection, late: Refused | None) -> str:
         return f"statepipe worker   # or: statepipe resume {name}"
     if found.awaits:
         event = found.awaits[0]
-        if found.key is not None and event not in [each.event for each in found.missed]:
-            return f"statepipe emit {event} --key {shlex.quote(found.key)}"
-        return f"statepipe signal {name} {event}"
+        was_missed = event in [each.event for each in found.missed]
+        return _answer(found.id, event, None if was_missed else found.key)
+    if found.awaits_parts and found.asking:  # a resume would wait for that
+        part, key = found.asking[0]
+        return _answer(part.id, part.events[0], key)
     if (maker := maker_of_damaged(found)) is not None:  # a resume would read the same again
         return f"statepipe rewind {name} --to {maker} --reason 'a staged batch is damaged'"
     return {
@@ -74,6 +76,13 @@ def resume_plan(found: Inspection, ahead: Outlook) -> tuple[str, str]:
         here += f" (cursor {shown_cursor(found.cursor)})"
     runs = [here, *(leg.state for leg in ahead.legs if leg.place == "ahead" and leg.work)]
     return ", ".join(skips) or "nothing", ", then ".join(runs)
+
+
+def _answer(instance: str, event: str, key: str | None) -> str:
+    """Return the command by which an instance hears of an event that it rests for."""
+    if key is not None:
+        return f"statepipe emit {event} --key {shlex.quote(key)}"
+    return f"statepipe signal {shown_id(instance)} {event}"
 
 
 def shown_cursor(cursor: object) -> str:

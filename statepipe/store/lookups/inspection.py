@@ -11,7 +11,7 @@ What a resume would do with it is worked out from these facts by `runtime.outloo
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,14 +24,14 @@ from statepipe.store.codec import decode
 from statepipe.store.lookups import copies, output, parts, triggers
 from statepipe.store.lookups.elsewhere import Elsewhere, elsewhere
 from statepipe.store.lookups.lookup import steps_of
-from statepipe.store.lookups.parts import Part
+from statepipe.store.lookups.parts import Part, shared
 from statepipe.store.stage import rows as staged
 from statepipe.store.walk import children, datasets, emissions, signals
 from statepipe.store.walk.children import GoingOn
 from statepipe.store.walk.claims import not_found
 from statepipe.store.walk.interventions import ASKED_FOR
 from statepipe.store.walk.replays import Replay, of_origin, origin_of
-from statepipe.store.walk.signals import Late
+from statepipe.store.walk.signals import Asking, Late
 
 _INSTANCE = f"""
 SELECT i.n, i.id, d.machine, d.version, d.digest, d.body, i.params, i.created_at_ms, i.epoch, i.seq,
@@ -176,6 +176,7 @@ class Inspection:
         key: The key of the events that it rests for, or rested for last; None without one.
         part_of: The instance of which it does part of the work; None if it is one of its own.
         parts: What does part of its work, of the state it is in or was in last.
+        asking: What does part of its work, at any depth, and rests for events, each with their key.
         going_on: Of these, and of theirs, what a resume takes back with it.
         late: The events that came too late to be kept, the oldest first.
         job: The last job that it had elsewhere; None if it had none.
@@ -223,6 +224,7 @@ class Inspection:
     key: str | None
     part_of: str | None
     parts: tuple[Part, ...]
+    asking: tuple[tuple[Asking, str | None], ...]
     going_on: tuple[GoingOn, ...]
     late: tuple[Late, ...]
     job: Elsewhere | None
@@ -260,6 +262,11 @@ class Inspection:
         return self.standing == "waiting" and job is not None and job.standing == "going on"
 
     @property
+    def awaits_parts(self) -> bool:
+        """True if it rests until what does part of its work has ended."""
+        return self.standing == "waiting" and not self.attempt and shared(self.form, self.state)
+
+    @property
     def awaits(self) -> tuple[str, ...] | None:
         """The events or dataset it rests for; () if for its time alone; None if for neither."""
         if self.standing != "waiting":
@@ -293,6 +300,7 @@ def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -
     visits = [visit for state, _, visit in (*stages, *planned) if state == target]
     stay = Stay(facts["generation"], target, max(visits, default=1))
     encoded = staged.last_cursor(connection, n, stay) if facts["batches"] else None
+    works = parts.of(connection, n, clock=clock)
     return Inspection(
         **facts,
         form=json.loads(body),
@@ -318,7 +326,8 @@ def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -
         signals=signals.kept(connection, n),
         key=emissions.key_of(connection, n),
         part_of=children.parent_of(connection, n),
-        parts=tuple(parts.of(connection, n, clock=clock)),
+        parts=tuple(works),
+        asking=parts.asking(connection, n, works),
         going_on=tuple(children.going_on(connection, n)),
         late=signals.late_ones(connection, n),
         job=elsewhere(connection, n, status=facts["status"]),
@@ -357,13 +366,6 @@ def scope_of(connection: sqlite3.Connection, subject: str | None) -> str:
         meaning="nothing was changed",
         next_step="statepipe ls --all   # shows what is there; --store names another store",
     )
-
-
-def successes(body: str) -> Iterator[str]:
-    """Give the states of a stored definition in which an instance is done."""
-    for name, state in json.loads(body)["states"].items():
-        if state.get("final") == "success":
-            yield name
 
 
 def _holder(connection: sqlite3.Connection, worker: int | None, *, clock: Clock) -> Holder | None:

@@ -10,14 +10,13 @@ Lists: which instances there are, and what a bulk resume would take.
 
 import json
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from heapq import nlargest
 from typing import Any, Literal, NamedTuple
 
 from statepipe.model import Status
 from statepipe.sqlite import sqlite3
-from statepipe.store.lookups.inspection import successes
 from statepipe.store.walk.interventions import ASKED_FOR
 
 #: What an instance is doing: its status, and for a ready one who drives it or what it waits for.
@@ -79,7 +78,10 @@ SELECT i.n, i.id, d.machine, i.state, i.status, i.worker, i.attempt, i.batches, 
        iif(i.wake_at_ms IS NULL, NULL,
            coalesce('["' || json_extract(d.body, '$.states."' || i.state || '".task.dataset')
                     || '"]',
-                    json_extract(d.body, '$.states."' || i.state || '".task.wait')))
+                    json_extract(d.body, '$.states."' || i.state || '".task.wait'))),
+       i.wake_at_ms IS NOT NULL AND NOT i.attempt
+       AND coalesce(json_type(d.body, '$.states."' || i.state || '".task.tasks'),
+                    json_type(d.body, '$.states."' || i.state || '".task.machine')) IS NOT NULL
   FROM instance i
   JOIN definition d ON d.n = i.definition
   LEFT JOIN instance_group g ON g.n = i.member_of
@@ -169,6 +171,7 @@ class Listed(NamedTuple):
     group: str | None
     partition: str | None  # its key
     awaits: tuple[str, ...] | None  # the events or dataset it rests for; () if for its time alone
+    awaits_parts: bool  # it rests until what does part of its work has ended
 
 
 class Resumable(NamedTuple):
@@ -275,8 +278,15 @@ def _definitions(
     """Return number, machine and successful ends of each definition of a machine, or of all."""
     rows = connection.execute("SELECT n, machine, body FROM definition").fetchall()
     return [
-        (n, name, frozenset(successes(body))) for n, name, body in rows if machine in (None, name)
+        (n, name, frozenset(_successes(body))) for n, name, body in rows if machine in (None, name)
     ]
+
+
+def _successes(body: str) -> Iterator[str]:
+    """Give the states of a stored definition in which an instance is done."""
+    for name, state in json.loads(body)["states"].items():
+        if state.get("final") == "success":
+            yield name
 
 
 def _in_states(where: str, states: Collection[str], facts: dict[str, Any]) -> str:
@@ -295,7 +305,8 @@ def _numbers(numbers: Collection[int]) -> str:
 def _listed(row: tuple[Any, ...], dead: Collection[int]) -> Listed:
     _, id_, machine, state, status, worker, attempt, batches, wake_at_ms, *rest = row
     standing = standing_of(status, worker, waits=wake_at_ms is not None, dead=dead)
-    rest[-1] = None if rest[-1] is None else tuple(json.loads(rest[-1]))  # what it waits for
+    awaited, awaits_parts = rest[-2:]
+    rest[-2:] = [None if awaited is None else tuple(json.loads(awaited)), bool(awaits_parts)]
     return Listed(id_, machine, state, standing, attempt, batches, wake_at_ms, *rest)
 
 

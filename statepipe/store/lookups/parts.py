@@ -3,13 +3,18 @@ Instances that do part of another one's work, as people see them.
 
     Part        one of them
     of          those of the stay that an instance is in, or was in last; the first thousand
+    asking      what of them, or of theirs, rests for events
+    shared      whether the work of a state is theirs
 """
 
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 from statepipe.clock import Clock
 from statepipe.sqlite import sqlite3
 from statepipe.store import liveness
+from statepipe.store.walk import emissions, signals
+from statepipe.store.walk.signals import Asking
 
 PARTS_MAX: Final = 1_000
 
@@ -55,3 +60,19 @@ def of(connection: sqlite3.Connection, n: int, *, clock: Clock) -> list[Part]:
     }
     parts = ((worker, Part(*part)) for worker, *part in found)
     return [part._replace(status="stalled") if by in dead else part for by, part in parts]
+
+
+def asking(
+    connection: sqlite3.Connection, n: int, among: Iterable[Part]
+) -> tuple[tuple[Asking, str | None], ...]:
+    """Return what of them, or of theirs, rests for events, each with the key of these."""
+    if all(each.status != "waiting" for each in among):
+        return ()
+    found = signals.asking(connection, n)
+    return tuple((each, emissions.key_of(connection, each.n)) for each in found)
+
+
+def shared(form: Mapping[str, Any], state: str) -> bool:
+    """Return whether the work of a state of a definition in canonical form is done by others."""
+    task = form["states"].get(state, {}).get("task", {})
+    return "tasks" in task or "machine" in task

@@ -10,6 +10,7 @@ Events that are sent to instances: kept until the wait they are for, taken once.
     encoded     the parameters of an event as the store keeps them
     take        it was taken, in the transaction of the move that answers it
     awaited     the events that a stored definition waits for, by state
+    asking      what does part of an instance's work and rests for events
 
 Sending moves the instance's seq, as every row of its journal does. So whoever drives it and
 decided without the signal is refused by the committer, reads the row again and sees it: a
@@ -17,6 +18,7 @@ signal cannot fall between a look at what was sent and the commit by which the w
 """
 
 import json
+import shlex
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -88,6 +90,24 @@ SELECT event, key, generation, sent_at_ms, became
  ORDER BY n
 """
 
+# A child machine may have one of its own. A dataset is nobody's to send.
+_ASKING = """
+WITH RECURSIVE below (n) AS (
+  SELECT instance FROM child WHERE parent = :n
+   UNION ALL
+  SELECT c.instance FROM child c JOIN below b ON c.parent = b.n
+)
+SELECT id, n, events
+  FROM (SELECT i.id, i.n, json_extract(d.body, '$.states."' || i.state || '".task.wait') AS events,
+               json_extract(d.body, '$.states."' || i.state || '".task.dataset') AS dataset
+          FROM below b
+          JOIN instance i ON i.n = b.n
+          JOIN definition d ON d.n = i.definition
+         WHERE i.status = 'ready' AND i.worker IS NULL AND i.wake_at_ms IS NOT NULL)
+ WHERE events <> '[]' AND dataset IS NULL
+ ORDER BY n
+"""
+
 _KEPT = "SELECT event FROM signal WHERE instance = ? AND taken_seq IS NULL ORDER BY n"
 _COUNT = "SELECT count(*) FROM signal WHERE instance = ? AND taken_seq IS NULL"
 _TAKE = "UPDATE signal SET taken_seq = ? WHERE n = ? AND taken_seq IS NULL"
@@ -115,6 +135,14 @@ class Late(NamedTuple):
     def told(self) -> str:
         """What people call it."""
         return self.event if self.key is None else f"{self.event} of {self.key}"
+
+
+class Asking(NamedTuple):
+    """What does part of an instance's work and rests for one of `events`."""
+
+    id: str
+    n: int
+    events: tuple[str, ...]
 
 
 class Sent(NamedTuple):
@@ -147,7 +175,8 @@ def send(
     becomes of it, "accept", "quarantine" or "drop".
 
     Raises:
-        NotFound: No such instance, or no wait of its machine is for such an event.
+        NotFound: No such instance, or no wait of its machine is for such an event; what does part
+            of its work may rest for it, and is named then.
         Refused: It has finished, is about to be cancelled, or was sent too many.
         ValueRefused: The parameters are no plain data.
         BadParameter: They are too large.
@@ -159,7 +188,7 @@ def send(
             raise not_found(instance_id)
         n, status, state, asked, machine, body = row
         waits = awaited(json.loads(body))
-        _refuse_unknown(event, waits, machine=machine)
+        _refuse_unknown(connection, n, event, waits, machine=machine)
         facts = {
             "n": n,
             "event": event,
@@ -242,9 +271,31 @@ def awaited(form: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _refuse_unknown(event: str, waits: Mapping[str, Collection[str]], *, machine: str) -> None:
+def asking(connection: sqlite3.Connection, n: int) -> list[Asking]:
+    """Return what does part of the work of instance number `n`, at any depth, and awaits events."""
+    rows = connection.execute(_ASKING, {"n": n})
+    return [Asking(id_, number, tuple(json.loads(events))) for id_, number, events in rows]
+
+
+def _refuse_unknown(
+    connection: sqlite3.Connection,
+    n: int,
+    event: str,
+    waits: Mapping[str, Collection[str]],
+    *,
+    machine: str,
+) -> None:
     names = sorted({each for events in waits.values() for each in events})
     if event not in names:
+        below = asking(connection, n)
+        part = next((each.id for each in below if event in each.events), None)
+        if part is not None:
+            raise NotFound(
+                f"machine {machine!r} waits for no event {event!r}; {part!r}, which does part of"
+                " its work, does",
+                meaning="nothing was changed",
+                next_step=f"statepipe signal {shlex.quote(part)} {event}",
+            )
         raise NotFound(
             f"machine {machine!r} waits for no event {event!r}{did_you_mean(event, names)}",
             meaning="nothing was changed",
