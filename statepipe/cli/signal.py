@@ -15,6 +15,7 @@ from statepipe.cli.shared.render import shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.engine import Engine
 from statepipe.runtime.catalog import Catalog
+from statepipe.runtime.triggers.known import broken
 from statepipe.runtime.triggers.listening import Listening
 from statepipe.units import plural
 
@@ -76,6 +77,9 @@ def signal(*, instance: str, event: str, params: tuple[str, ...], reason: str | 
 def emit(*, event: str, key: str, params: tuple[str, ...], reason: str | None) -> None:
     """Send an event to all who wait for it with a key, or are started by it; the first counts."""
     given = parsed_params(params, declared=False)
+    for name, error in broken(Catalog(config_here())).items():
+        said = f"{name} is left out, and what it may listen to with it: {error.message}"
+        Session.current().out().note(f"{said}   next: statepipe check {name}")
     with _engine(emits=event) as engine:
         emitted = engine.emit(event, key, given, reason=reason)
     out, woken = Session.current().out(), len(emitted.woken)

@@ -278,7 +278,9 @@ def _refuse_far(at: dt.date, text: str, *, option: str) -> None:
 def _row(each: Stands) -> dict[str, Any]:
     row, last = each.row, each.row and each.row.last
     stands = "active"
-    if each.trigger is None:
+    if each.broken is not None:
+        stands = "machine broken"
+    elif each.trigger is None:
         stands = "gone"
     elif row is None:
         stands = "not seen yet"
@@ -293,6 +295,7 @@ def _row(each: Stands) -> dict[str, Any]:
         "kind": each.trigger.on.kind if each.trigger else row and row.kind,
         "listens": each.trigger and each.trigger.on.identity,
         "stands": stands,
+        "broken": each.broken,
         "paused_reason": row and row.paused_reason,
         "due": each.due,
         "waits": waits,
@@ -300,7 +303,7 @@ def _row(each: Stands) -> dict[str, Any]:
         "last": last and {**last._asdict(), "decided_at": moment(last.decided_at_ms)},
         "passed_over": 0 if row is None else row.passed,
         "error": row and row.error,
-        "_listens": each.trigger.on.said if each.trigger else row and row.kind,
+        "_listens": each.trigger.on.said if each.trigger else row and row.said,
         "_stands": stands if waits is None else f"waits: {waits}",
         "_next": due if stands == "active" else "",
         "_last": last.key if last else "",

@@ -298,3 +298,35 @@ def test_why_of_a_trigger_leads_to_what_its_occasions_wait_for(orders: Project) 
     assert "statepipe triggers ls orders   # says what is due, and what it waits for" in said.err
     assert "there is no instance 'orders.other'" in other.err
     assert "waits: the queue is full" in orders.call("triggers", "ls", "orders").out
+
+
+def test_triggers_of_a_broken_machine_are_not_gone(orders: Project) -> None:
+    """They say so, and to what they listen; of what no worker has seen there is the reason."""
+    orders.call("emit", "order-ready", "--key", "one")
+    folder = orders.root / "machines"
+    (folder / "orders.toml").write_text(f"oops =\n{MACHINE}", encoding="utf-8")
+
+    (row,) = orders.call("triggers", "ls", "-o", "json").json
+    assert (row["trigger"], row["stands"]) == ("orders.on_order", "machine broken")
+    assert "orders.toml" in row["broken"]
+    said = orders.call("triggers", "ls")
+    assert "event order-ready" in said.out
+    assert "machine broken" in said.out
+    assert "orders is left out" in said.err
+    assert "next: statepipe check orders" in said.err
+
+
+@pytest.mark.parametrize(("seen", "code"), [(True, 0), (False, 3)])
+def test_an_emit_says_which_machines_are_broken(orders: Project, *, seen: bool, code: int) -> None:
+    """One of them may listen to the event, whether anybody knows it or not."""
+    orders.call("start", "numbers")
+    if seen:
+        orders.call("emit", "order-ready", "--key", "one")
+    path = orders.root / "machines" / "orders.toml"
+    path.write_text(f"oops =\n{MACHINE}", encoding="utf-8")
+
+    said = orders.call("emit", "order-ready", "--key", "two")
+
+    assert said.code == code
+    assert "orders is left out" in said.err
+    assert "next: statepipe check orders" in said.err

@@ -26,7 +26,7 @@ from statepipe.machine.triggers.schedules import Schedule
 from statepipe.machine.triggers.trigger import Trigger
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.triggers.kinds import Asked, Occasion
-from statepipe.runtime.triggers.known import KINDS, declared, listens_of
+from statepipe.runtime.triggers.known import KINDS, broken, declared, listens_of
 from statepipe.runtime.triggers.watch import bound
 from statepipe.sharing import Sharing
 from statepipe.store.codec import encode
@@ -51,6 +51,7 @@ class Stands(NamedTuple):
         due: How many occasions are due and not yet decided upon, as far as one look sees.
         next_at_ms: When the next one is due, if the clock tells.
         waits: Why what is due is not decided upon; None if nothing is in its way.
+        broken: Why the file of its machine cannot be read, so it starts nothing; None if it can.
     """
 
     machine: str
@@ -60,6 +61,7 @@ class Stands(NamedTuple):
     due: int
     next_at_ms: int | None
     waits: str | None = None
+    broken: str | None = None
 
 
 class Missing(NamedTuple):
@@ -110,7 +112,7 @@ def standings(
     now_ms: int,
     sharing_of: Callable[[Machine], Sharing],
 ) -> list[Stands]:
-    """Return how all triggers stand; machines whose file is broken are left out."""
+    """Return how all triggers stand; of a machine whose file is broken those that were seen."""
     rows = {} if connection is None else {(e.machine, e.name): e for e in listed(connection)}
     found = [
         _stands(machine, trigger, rows.pop((machine, trigger.name), None), connection, now_ms)
@@ -122,8 +124,13 @@ def standings(
         else each
         for each in found
     ]
-    gone = [Stands(row.machine, row.name, None, row, 0, None) for row in rows.values()]
-    return sorted(found + gone, key=lambda each: (each.machine, each.name))
+    found += [Stands(row.machine, row.name, None, row, 0, None) for row in rows.values()]
+    unread = broken(catalog)
+    found = [
+        each._replace(broken=unread[each.machine].message) if each.machine in unread else each
+        for each in found
+    ]
+    return sorted(found, key=lambda each: (each.machine, each.name))
 
 
 def previewed(

@@ -77,6 +77,13 @@ class Listed(NamedTuple):
     error: str | None  # why it could not look, when that was tried last
     last: Last | None
 
+    @property
+    def said(self) -> str:
+        """What it listens to in a few words, as far as it was written down."""
+        listens = json.loads(self.listens)
+        values = [str(value) for key, value in listens.items() if key != "kind" and value]
+        return " ".join([self.kind, *values])
+
 
 class Origin(NamedTuple):
     """What started an instance: the trigger's name, with its machine, and the occasion's key."""
