@@ -23,9 +23,11 @@ from statepipe.io.sql.source import read_sql as read_sql
 from statepipe.machine.definition import Machine as Machine
 from statepipe.machine.definition import State as State
 from statepipe.machine.definition import Transition as Transition
+from statepipe.machine.events import EventRule as EventRule
 from statepipe.machine.parameter import Param as Param
 from statepipe.machine.partition import Partition as Partition
 from statepipe.machine.states.datasets import Dataset as Dataset
+from statepipe.machine.states.jobs import Job as Job
 from statepipe.machine.states.judging import Validate as Validate
 from statepipe.machine.states.taskgraph import Child as Child
 from statepipe.machine.states.taskgraph import Graph as Graph

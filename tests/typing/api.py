@@ -16,7 +16,9 @@ from statepipe import (
     Concurrency,
     Emitted,
     Engine,
+    EventRule,
     Fatal,
+    Job,
     Load,
     Machine,
     Outcome,
@@ -33,6 +35,7 @@ from statepipe import (
     Transition,
     Trigger,
     Validate,
+    Wait,
     load_config,
     read_csv,
     read_parquet,
@@ -103,6 +106,36 @@ orders = Machine(
             name="loading",
             task=Load(to="sqlite:///warehouse.db", table="orders", key=("id",)),
             on=(Transition(event="ok", target="done"),),
+        ),
+        State(name="done", final="success"),
+    ),
+)
+
+
+def submit(task: Task) -> str:
+    """Begin a job elsewhere."""
+    return task.idempotency_key
+
+
+def look(_: Task, handle: str) -> dict[str, str] | None:
+    """Say how it stands."""
+    return {"job": handle}
+
+
+refresh = Machine(
+    name="refresh",
+    initial="computing",
+    events=(EventRule(event="approved", late="quarantine"),),
+    states=(
+        State(
+            name="computing",
+            task=Job(submit=submit, poll=look, every_ms=10_000),
+            on=(Transition(event="ok", target="asking"),),
+        ),
+        State(
+            name="asking",
+            task=Wait(events=("approved",), ms=3_600_000),
+            on=(Transition(event="approved", target="done"),),
         ),
         State(name="done", final="success"),
     ),
