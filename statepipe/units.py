@@ -5,7 +5,7 @@ Quantities as people write and read them.
     shares      "5%", "0.5%"; exact fractions inside
     rates       "10/s", "100/min"; how many in how long
     sizes       "500MB", "2GiB"; integer bytes inside
-    counts      "1 batch", "7 batches"
+    counts      "1 batch", "7 batches"; "once", "3 times"
 """
 
 import re
@@ -63,6 +63,11 @@ def plural(count: int, word: str) -> str:
     """Return "1 batch", "7 batches", "6,104 records"."""
     ending = "" if count == 1 else "es" if word.endswith(("ch", "s")) else "s"
     return f"{count:,} {word}{ending}"
+
+
+def times(count: int) -> str:
+    """Return "once", "7 times"."""
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def parse_share(text: str) -> Fraction:

@@ -23,7 +23,7 @@ from statepipe.runtime.steering.outlook import Leg, Outlook, outlook
 from statepipe.store.lookups.inspection import Inspection
 from statepipe.store.walk.emissions import told
 from statepipe.store.walk.signals import Late
-from statepipe.units import format_duration, plural
+from statepipe.units import format_duration, plural, times
 
 _ERROR_LINES_MAX = 12
 _PARTS_SHOWN = 50
@@ -79,7 +79,7 @@ def _head(out: Output, found: Inspection, *, now_ms: int) -> None:
         "made": _made(found),
         "part of": found.part_of or "",
         "started by": f"{by.trigger}, for {by.key}" if (by := found.started_by) else "",
-        "rewound": f"{found.generation - 1} times" if found.generation > 1 else "",
+        "rewound": times(found.generation - 1) if found.generation > 1 else "",
         "ended": _ended(found),
     }
     for key, text in lines.items():

@@ -10,9 +10,10 @@ import click
 
 from statepipe.cli.shared.options import command, instance_id
 from statepipe.cli.shared.places import open_reader
-from statepipe.cli.shared.render import Output, escape, moment
+from statepipe.cli.shared.render import Output, escape, moment, shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.model import Status
+from statepipe.store.lookups.listing import Filter
 from statepipe.store.lookups.output import LEVELS, Said
 from statepipe.store.reading import Reader
 
@@ -74,7 +75,18 @@ def logs(
     if out.form == "json" and not follow:
         out.values([_facts(row) for row in everything])
     if not seen:
-        out.note(f"{instance}: nothing {'of that ' if any(wanted.values()) else ''}was said")
+        of_that = "of that " if any(wanted.values()) else ""
+        out.note(f"{instance}: nothing {of_that}was said{_parts(instance)}")
+
+
+def _parts(instance: str) -> str:
+    """Return where to look if others do part of the work: what they say is kept with them."""
+    with open_reader() as reader:
+        found = reader.instances(Filter(parts_of=instance), limit=1)
+    if not found:
+        return ""
+    parts = f"statepipe ls --parts-of {shown_id(instance)}"
+    return f"   next: {parts}   # each has its own: statepipe logs ID"
 
 
 def _schema(out: Output) -> None:

@@ -101,14 +101,15 @@ def _date(value: object) -> dt.date:
 
 def _datetime(value: object) -> dt.datetime:
     wanted = 'a moment with its offset, such as "2013-02-04T10:00:00Z"'
+    moment = value
     if isinstance(value, str):
         try:
-            value = dt.datetime.fromisoformat(value)
+            moment = dt.datetime.fromisoformat(value)
         except ValueError:
             raise _unfit(value, wanted) from None
-    if not isinstance(value, dt.datetime) or value.tzinfo is None:
+    if not isinstance(moment, dt.datetime) or moment.tzinfo is None:
         raise _unfit(value, wanted)
-    return value
+    return moment
 
 
 def _json(value: object) -> Any:  # noqa: ANN401 - any JSON value

@@ -228,3 +228,61 @@ def test_a_reason_for_creating_is_no_name_of_a_batch(project: Project) -> None:
     said = project.call("inspect", "one").out
 
     assert re.search(r"checkpoint  seq 1: created in extracting, ", said)
+
+
+LOOPING = """\
+machine = "looping"
+initial = "a"
+
+[states.a]
+run   = "looping:a"
+on.ok = "b"
+
+[states.b]
+run      = "looping:b"
+on.ok    = "c"
+on.again = { to = "a", max_visits = 2 }
+
+[states.c]
+run   = "looping:c"
+retry = { max_attempts = 1 }
+on.ok = "done"
+
+[states.done]
+final = "success"
+"""
+
+ROUNDS = """\
+from pathlib import Path
+
+from statepipe import Outcome
+
+AGAIN = Path(__file__).parent / "again"
+
+def a(task):
+    pass
+
+def b(task):
+    if AGAIN.exists():
+        AGAIN.unlink()
+        return Outcome("again")
+
+def c(task):
+    raise RuntimeError("not yet")
+"""
+
+
+def test_a_state_that_was_done_before_and_after_a_rewind_is_skipped_once(project: Project) -> None:
+    """And the rewind is counted as people count."""
+    folder = project.root / "machines"
+    (folder / "looping.toml").write_text(LOOPING, encoding="utf-8")
+    (folder / "looping.py").write_text(ROUNDS, encoding="utf-8")
+    project.call("run", "looping", "--id", "one")
+    project.call("rewind", "one", "--to", "b", "--reason", "once more", "--yes")
+    (folder / "again").touch()
+    project.call("resume", "one")
+
+    said = project.call("inspect", "one").out
+
+    assert "rewound     once\n" in said
+    assert "skips a, b\n" in said

@@ -175,3 +175,14 @@ def test_tasks_whose_driver_died_are_seen_as_stalled(project: Project) -> None:
     assert "bad   stalled" in project.call("inspect", "one").out
     in_bad = project.call("ls", "--parts-of", "one", "--state", "bad", "-o", "json")
     assert [each["id"] for each in in_bad.json] == ["one/work.bad"]
+
+
+def test_what_an_instance_of_tasks_says_leads_to_them(failed: Project) -> None:
+    """Its story, its logs, and the refusal to part one of them from it."""
+    story = failed.call("why", "one").out
+    assert "it began good, bad, and waits in work for that" in story
+    assert "its part one/work.good is done" in story
+    assert "next: statepipe ls --parts-of one" in failed.call("logs", "one").err
+    assert "parts" not in failed.call("logs", "one/work.good").err
+    forked = failed.call("fork", "one/work.bad", "--reason", "x")
+    assert "next:    statepipe fork one --at work --reason …" in forked.err

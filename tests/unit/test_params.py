@@ -101,6 +101,14 @@ def test_a_value_of_another_type_is_refused(kind: ParamType, given: object) -> N
     assert len(refusal.value.message) < 250
 
 
+def test_a_moment_without_its_offset_is_quoted_as_it_was_typed() -> None:
+    """And not as what Python made of it."""
+    at = machine(Param(name="at", type="datetime"))
+
+    with pytest.raises(BadParameter, match="is '2026-11-29T00:00:00', not a moment with its"):
+        bind_params(at, {"at": "2026-11-29T00:00:00"}, today=TODAY)
+
+
 def test_defaults_fill_what_was_not_given() -> None:
     """In declared order; a parameter that may be left out is None."""
     declared = machine(

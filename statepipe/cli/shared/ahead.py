@@ -75,7 +75,8 @@ def resume_plan(found: Inspection, ahead: Outlook) -> tuple[str, str]:
     if found.cursor is not None:
         here += f" (cursor {shown_cursor(found.cursor)})"
     runs = [here, *(leg.state for leg in ahead.legs if leg.place == "ahead" and leg.work)]
-    return ", ".join(skips) or "nothing", ", then ".join(runs)
+    # A state that it came to again has done its work once more, and is skipped as one.
+    return ", ".join(dict.fromkeys(skips)) or "nothing", ", then ".join(runs)
 
 
 def _answer(instance: str, event: str, key: str | None) -> str:

@@ -16,7 +16,7 @@ from statepipe.runtime.reasons.waiting import OVERDUE_MS, polling, size, waits
 from statepipe.runtime.steering.outlook import outlook
 from statepipe.store.questions.evidence import Evidence, Row
 from statepipe.store.walk.datasets import is_name, told
-from statepipe.units import format_duration, plural
+from statepipe.units import format_duration, plural, times
 from statepipe.wishes import CANCELLING_STATE, KILL
 
 #: What is written down of an instance that is asked for something, or driven.
@@ -323,8 +323,8 @@ def _detours(known: Evidence) -> list[Reason]:
     had = {kind: known.counts[kind] for kind in words if known.counts.get(kind)}
     if not had:
         return []
-    times = [f"{words[kind]} {_times(count)}" for kind, count in had.items()]
-    return [because("detours", f"on its way it was {', '.join(times)}", **had)]
+    said = [f"{words[kind]} {times(count)}" for kind, count in had.items()]
+    return [because("detours", f"on its way it was {', '.join(said)}", **had)]
 
 
 def _rewound(known: Evidence) -> list[Reason]:
@@ -377,7 +377,3 @@ def _asked(known: Evidence, wish: str) -> Reason:
 
 def _last(known: Evidence, *kinds: str) -> Row | None:
     return next((row for row in reversed(known.journal.rows) if row.kind in kinds), None)
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count:,} times"

@@ -13,6 +13,8 @@ from statepipe.units import format_duration, plural
 
 #: What became of an instance whose attempt failed while that was asked for.
 _HONOURED: Final = {"pause": "paused", "cancel": "cancelled"}
+#: How the note of a rest begins in which others were begun.
+_BEGINS: Final = "begins "
 
 
 def told(row: Row) -> str:
@@ -67,14 +69,15 @@ def _claimed(row: Row) -> str:
 
 def _steered(row: Row) -> str:
     reason = f": {row.note}" if row.note else ""
-    if row.event == "wait" and row.kind == "interrupt":
-        return f"it began to wait in {row.target}{f' {row.note}' if row.note else ''}"
-    if row.event == "submit" and row.kind == "interrupt":
-        return f"a job of {row.target} was submitted elsewhere"
-    if row.event == "signal" and row.kind == "request":
-        return f"somebody sent it {row.note}"
-    if row.event == "emit" and row.kind == "request":
-        return f"somebody emitted {row.note}"
+    heard = {
+        ("interrupt", "wait"): _waits(row),
+        ("interrupt", "submit"): f"a job of {row.target} was submitted elsewhere",
+        ("request", "signal"): f"somebody sent it {row.note}",
+        ("request", "emit"): f"somebody emitted {row.note}",
+        ("request", "child"): f"its part {row.note}",
+    }.get((row.kind, row.event))
+    if heard is not None:
+        return heard
     if row.kind in _HONOURED and row.error_class is not None:
         ended = _HONOURED[row.kind]
         return f"{_attempt(row)} failed, and it was {ended} as somebody had asked{_error(row)}"
@@ -88,6 +91,13 @@ def _steered(row: Row) -> str:
         "rewind": f"somebody put it back from {row.source} to {row.target}",
     }.get(row.kind, f"{row.event} in {row.target}")
     return said + reason
+
+
+def _waits(row: Row) -> str:
+    note = row.note or ""
+    if note.startswith(_BEGINS):
+        return f"it began {note.removeprefix(_BEGINS)}, and waits in {row.target} for that"
+    return f"it began to wait in {row.target} {note}".rstrip()
 
 
 def _adopted(row: Row) -> str:

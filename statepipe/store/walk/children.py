@@ -18,6 +18,7 @@ Instances that do part of another one's work: the tasks of a graph, elements of 
 How they come to be, and what becomes of them when their parent moves, is `families.py`.
 """
 
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -299,11 +300,11 @@ def refuse_part(connection: sqlite3.Connection, n: int, instance_id: str, *, ver
     parent = parent_of(connection, n)
     if parent is not None:
         state = connection.execute("SELECT state FROM child WHERE instance = ?", (n,)).fetchone()
-        to = f" --to {state[0]}" if verb == "rewind" else ""
+        to = {"rewind": f" --to {state[0]}", "fork": f" --at {state[0]} --reason …"}.get(verb, "")
         raise Refused(
             f"{instance_id!r} does part of the work of {parent!r}, which waits for it",
             meaning="nothing was changed",
-            next_step=f"statepipe {verb} {parent}{to}",
+            next_step=f"statepipe {verb} {shlex.quote(parent)}{to}",
         )
 
 
