@@ -255,3 +255,32 @@ def test_check_proves_that_the_keys_can_be_asked_for(project: Project) -> None:
     assert said["sixes"].code == said["transform"].code == 6
     machine.write_text(MACHINE + listed.format("sizes"), encoding="utf-8")
     assert project.call("run", "numbers", "--partition", "..", "-q").code == 0
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["why", "G"],
+        ["resume", "G"],
+        ["cancel", "G", "--yes"],
+        ["pause", "G"],
+        ["rewind", "G", "--to", "loading", "--reason", "x", "--yes"],
+        ["history", "G"],
+        ["logs", "G"],
+        ["wait", "G"],
+        ["signal", "G", "approved"],
+        ["restart", "G"],
+    ],
+)
+def test_a_group_where_an_instance_is_wanted_is_called_a_group(
+    project: Project, argv: list[str]
+) -> None:
+    """And the refusal names the commands that take it."""
+    project.call("start", "numbers", "--partition", "1..2", "--group", "G")
+
+    said = project.call(*argv)
+
+    assert said.code == 3
+    assert "'G' is a group of instances, and no instance" in said.err
+    assert "next:    statepipe ls --group G" in said.err
+    assert "resume --group G, cancel --group G" in said.err

@@ -285,7 +285,7 @@ def inspect(connection: sqlite3.Connection, instance_id: str, *, clock: Clock) -
     cursor = connection.execute(_INSTANCE, (instance_id,))
     row = cursor.fetchone()
     if row is None:
-        raise not_found(instance_id)
+        raise not_found(connection, instance_id)
     facts = dict(zip((each[0] for each in cursor.description), row, strict=True))
     n = facts["n"]
     body, params, worker = facts.pop("body"), facts.pop("params"), facts.pop("worker")
@@ -343,7 +343,7 @@ def find_number(connection: sqlite3.Connection, instance_id: str) -> int:
     """
     row = connection.execute("SELECT n FROM instance WHERE id = ?", (instance_id,)).fetchone()
     if row is None:
-        raise not_found(instance_id)
+        raise not_found(connection, instance_id)
     n: int = row[0]
     return n
 

@@ -83,7 +83,7 @@ def find_instance(connection: sqlite3.Connection, instance_id: str) -> Found:
     """
     row = connection.execute(_FIND, (instance_id,)).fetchone()
     if row is None:
-        raise not_found(instance_id)
+        raise not_found(connection, instance_id)
     return Found(*row)
 
 
@@ -202,5 +202,5 @@ def _still(connection: sqlite3.Connection, found: Found, columns: str) -> tuple[
     sql = f"SELECT {columns} FROM instance WHERE n = ?"  # noqa: S608  (our own names)
     row: tuple[Any, ...] | None = connection.execute(sql, (found.n,)).fetchone()
     if row is None:
-        raise not_found(found.id)
+        raise not_found(connection, found.id)
     return row

@@ -204,7 +204,7 @@ def rewind(  # noqa: PLR0913  (what was worked out of it before)
     with store.write() as connection:
         row = connection.execute(_FIND, (instance_id,)).fetchone()
         if row is None:
-            raise not_found(instance_id)
+            raise not_found(connection, instance_id)
         n, status, source, failed_state, holder = row
         if status == Status.READY and failed_state is not None:
             raise being_cancelled(instance_id)

@@ -187,7 +187,7 @@ def create(  # noqa: PLR0913  (what was worked out of it before)
 def _refuse_moved(connection: sqlite3.Connection, origin: Origin) -> None:
     row = connection.execute(_ORIGIN, (origin.id,)).fetchone()
     if row is None:
-        raise not_found(origin.id)
+        raise not_found(connection, origin.id)
     if row != (origin.n, origin.generation):
         raise Refused(
             f"instance {origin.id!r} was rewound while the replay was prepared",

@@ -98,7 +98,7 @@ def request(store: Store, *, instance_id: str, wish: Wish, reason: str | None) -
     with store.write() as connection:
         found = _asked(connection, "id", instance_id)
         if found is None:
-            raise not_found(instance_id)
+            raise not_found(connection, instance_id)
         at_ms = store.clock.now_ms()
         return ask(connection, found, wish=wish, dead=dead, reason=reason, at_ms=at_ms)
 

@@ -141,7 +141,7 @@ def _found(
     """Return the instance's number, and what its token was used for."""
     row = connection.execute(_FIND, (whose.instance,)).fetchone()
     if row is None:
-        raise not_found(whose.instance)
+        raise not_found(connection, whose.instance)
     stay = {"n": row[0], **whose._asdict()}
     return row[0], connection.execute(_USED, stay).fetchone()
 

@@ -12,6 +12,7 @@ it; on another boot when the wall clock has passed it, and at most one delay aft
 start-up (R6 of docs/reliability.md).
 """
 
+import shlex
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -119,8 +120,17 @@ def load_checkpoint(connection: sqlite3.Connection, n: int) -> Checkpoint:
     return found
 
 
-def not_found(instance_id: str) -> NotFound:
-    """Return the error for an id that is not in the store."""
+def not_found(connection: sqlite3.Connection, instance_id: str) -> NotFound:
+    """Return the error for an id that is no instance's in the store; it may be a group's."""
+    sql = "SELECT 1 FROM instance_group WHERE id = ?"
+    if connection.execute(sql, (instance_id,)).fetchone() is not None:
+        group = shlex.quote(instance_id)
+        return NotFound(
+            f"{instance_id!r} is a group of instances, and no instance",
+            meaning="nothing was changed",
+            next_step=f"statepipe ls --group {group}   # its instances;"
+            f" or: statepipe inspect {group}, resume --group {group}, cancel --group {group}",
+        )
     return NotFound(
         f"there is no instance {instance_id!r} in this store",
         meaning="nothing was changed",

@@ -139,7 +139,7 @@ def _rests(
         (instance_id,),
     ).fetchone()
     if row is None:
-        raise not_found(instance_id)
+        raise not_found(connection, instance_id)
     n, status, state, failed_state, began_with, params, holder = row
     refuse_replaced(connection, n, instance_id)
     children.refuse_unawaited(connection, n, instance_id)

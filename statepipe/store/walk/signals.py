@@ -185,7 +185,7 @@ def send(
     with store.write() as connection:
         row = connection.execute(_FIND, (instance_id,)).fetchone()
         if row is None:
-            raise not_found(instance_id)
+            raise not_found(connection, instance_id)
         n, status, state, asked, machine, body = row
         waits = awaited(json.loads(body))
         _refuse_unknown(connection, n, event, waits, machine=machine)
