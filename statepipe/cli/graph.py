@@ -7,6 +7,7 @@ import click
 from statepipe.cli.shared.longest import show_path, show_suggestions
 from statepipe.cli.shared.options import command, duration_ms, instance_id
 from statepipe.cli.shared.places import config_here, open_reader
+from statepipe.cli.shared.render import shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.clock import SystemClock
 from statepipe.errors import UsageError
@@ -68,7 +69,7 @@ def _state_of(instance: str, machine: str) -> str:
         raise UsageError(
             f"{instance!r} is an instance of {found.machine!r}, not of {machine!r}",
             meaning="nothing was drawn",
-            next_step=f"statepipe graph {found.machine} --instance {instance}",
+            next_step=f"statepipe graph {found.machine} --instance {shown_id(instance)}",
         )
     ended = found.status == "cancelled" or found.is_being_cancelled
     return found.resume_state if ended else found.state

@@ -19,6 +19,7 @@ judge otherwise. Therefore the ledger row keeps the verdict (position, rule, pat
 message of each reject), and an already loaded batch is answered from it alone.
 """
 
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -161,7 +162,8 @@ def _certainly(database: Database, batch: LoadBatch, write: Write) -> Landed:
     raise DataError(
         f"batch {batch.number} could not be loaded into {database.name} in {TRIES_MAX} tries{said}",
         meaning="nobody can say yet whether it landed; the ledger will, when it is tried again",
-        next_step=f"statepipe resume {batch.instance}   # when the destination works again",
+        next_step=f"statepipe resume {shlex.quote(batch.instance)}"
+        "   # when the destination works again",
     ) from cause
 
 

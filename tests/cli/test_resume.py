@@ -313,3 +313,25 @@ def test_what_is_paused_and_has_had_its_time_stays_paused(project: Project) -> N
         assert (said.code, "the time of 'one' is over" in said.err) == (2, True)
 
     assert project.call("inspect", "one", "-o", "json").json["status"] == "paused"
+
+
+@pytest.mark.parametrize(
+    ("argv", "leads"),
+    [
+        (["resume", "n[0]"], "statepipe rewind 'n[0]' --to STATE"),
+        (["start", "numbers", "--id", "n[0]"], "statepipe resume 'n[0]'"),
+        (["unpause", "n[0]"], "statepipe inspect 'n[0]'"),
+        (["rewind", "n[0]", "--to", "loading", "--yes"], "statepipe rewind 'n[0]' --to"),
+        (["fork", "n[0]", "--at", "loading", "--reason", "x"], "statepipe fork 'n[0]' --at"),
+    ],
+)
+def test_an_id_that_a_shell_would_read_is_quoted_in_the_next_command(
+    project: Project, argv: list[str], leads: str
+) -> None:
+    """As the elements of a list have them."""
+    project.call("run", "numbers", "--id", "n[0]", "-p", "count=2")
+
+    said = project.call(*argv)
+
+    assert said.code == 2
+    assert leads in said.err

@@ -4,6 +4,8 @@ A change that the store does not take: its instance fails by that, and no other 
     settle      let the attempt, or the instance, fail; raise if the store refuses that as well
 """
 
+import shlex
+
 from statepipe.clock import Clock
 from statepipe.errors import DataError
 from statepipe.observe import redact
@@ -42,5 +44,5 @@ def _refusal(entry: Entry) -> DataError:
         f"the store refused {what} of {entry.drive.id!r} in {entry.drive.state}:"
         f" {type(entry.refusal).__name__}: {cause}",
         meaning="nothing of it was committed; this is a defect of statepipe",
-        next_step=f"statepipe inspect {entry.drive.id}   # and report it",
+        next_step=f"statepipe inspect {shlex.quote(entry.drive.id)}   # and report it",
     )

@@ -4,6 +4,8 @@ Whether a token still lets its bearer call back, and with which events.
     allowed     of an instance that stands somewhere
 """
 
+import shlex
+
 from statepipe.errors import Refused
 from statepipe.runtime.picture import Picture
 from statepipe.store.tokens import Pass
@@ -40,5 +42,5 @@ def _stale(whose: Pass, why: str) -> Refused:
     return Refused(
         f"the token is stale: {whose.instance!r} {why}",
         meaning="nothing was changed",
-        next_step=f"statepipe history {whose.instance}",
+        next_step=f"statepipe history {shlex.quote(whose.instance)}",
     )

@@ -7,6 +7,7 @@ Instances made of another one, which is not touched.
 `Engine.run` or a worker drives them, as any other instance.
 """
 
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -171,7 +172,7 @@ class Copies:
                 f"{instance_id!r} replays what {looked.replays!r} rejected: a {verb} of it would"
                 " load these records twice",
                 meaning="nothing was made",
-                next_step=f"statepipe quarantine replay {looked.replays} --dry-run",
+                next_step=f"statepipe quarantine replay {shlex.quote(looked.replays)} --dry-run",
             )
         return looked
 
@@ -187,8 +188,8 @@ class Copies:
                 raise DefinitionChanged(
                     error.message,
                     meaning="nothing was made",
-                    next_step=f"restore the machine, or: statepipe fork {found.id} --at {at}"
-                    " --definition latest",
+                    next_step="restore the machine, or: statepipe fork"
+                    f" {shlex.quote(found.id)} --at {at} --definition latest",
                 ) from error
         return self._program_of(found.machine)
 

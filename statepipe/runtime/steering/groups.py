@@ -12,6 +12,7 @@ move it alone, and the group follows.
 """
 
 import hashlib
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -173,7 +174,7 @@ class Groups:
             raise Refused(
                 f"group {group_id!r} is {group.status}, and none of its partitions failed",
                 meaning="nothing was changed",
-                next_step=f"statepipe ls --group {group_id}",
+                next_step=f"statepipe ls --group {shlex.quote(group_id)}",
             )
         below = {}
         for each in found:
@@ -308,6 +309,6 @@ def _refuse_other(
             f"group {name!r} is of {group.total} partitions of {group.machine}, and not of the"
             f" {len(asked)} of {machine} that were asked for",
             meaning="nothing was created or changed",
-            next_step=f"statepipe resume --group {name}   # goes on with it;"
+            next_step=f"statepipe resume --group {shlex.quote(name)}   # goes on with it;"
             " or another --group for these",
         )

@@ -11,6 +11,7 @@ The deadline is a policy, and what an instance began with does not keep it: rais
 for all that have not ended.
 """
 
+import shlex
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -37,7 +38,7 @@ def lateness(
         f" {format_duration(deadline_ms)}",
         meaning="nothing was changed; nothing of it would begin",
         next_step=f"raise `deadline` of {machine}, which may change at any time;"
-        f" then statepipe resume {instance_id}",
+        f" then statepipe resume {shlex.quote(instance_id)}",
     )
 
 
@@ -101,8 +102,8 @@ def lateness_of_parts(
                 f"{refusal.message}; it does part of the work of {instance_id!r}",
                 meaning=refusal.meaning,
                 next_step=f"raise `deadline` of {part.machine}, which may change at any time; then"
-                f" statepipe resume {instance_id}. Or begin another {part.machine}:"
-                f" statepipe rewind {instance_id} --to {state}",
+                f" statepipe resume {shlex.quote(instance_id)}. Or begin another {part.machine}:"
+                f" statepipe rewind {shlex.quote(instance_id)} --to {state}",
             )
     return None
 

@@ -7,6 +7,7 @@ A line says by its `id` which reject it is of, and only its `record` may be edit
 that does not fit is refused with its line, before anything is changed.
 """
 
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NoReturn
 
@@ -46,7 +47,8 @@ def repaired(
         raise UsageError(
             str(error),
             meaning="nothing was changed",
-            next_step=f"statepipe quarantine show {instance_id} -o jsonl   # as it was; edit what"
+            next_step=f"statepipe quarantine show {shlex.quote(instance_id)} -o jsonl"
+            "   # as it was; edit what"
             " is in `record`",
         ) from error
 

@@ -12,6 +12,7 @@ not be read, say) only once somebody has made one of it, or has said where it is
 """
 
 import hashlib
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -194,7 +195,7 @@ def _rows(looked: Looked, choice: Choice, machine: Machine) -> list[Row]:
             raise NotFound(
                 f"{looked.found.id!r} has nothing in quarantine that {choice.state!r} rejected",
                 meaning="nothing was changed",
-                next_step=f"statepipe quarantine ls {looked.found.id}",
+                next_step=f"statepipe quarantine ls {shlex.quote(looked.found.id)}",
             )
     if choice.visit is not None:
         rows = [row for row in rows if row.visit == choice.visit]
@@ -228,7 +229,8 @@ def _picked(
                     raise Refused(
                         f"the record {name} is replayed by {by!r}",
                         meaning=_UNCHANGED,
-                        next_step=f"statepipe inspect {by}   # or take it out of what is repaired",
+                        next_step=f"statepipe inspect {shlex.quote(by)}"
+                        "   # or take it out of what is repaired",
                     )
                 record = choice.repaired[name]
                 yield _Picked(row, at, reason, record, record != entry["record"])
@@ -285,7 +287,8 @@ def _refuse_unknown(choice: Choice, by_entry: Mapping[str, list[_Picked]], *, id
         raise NotFound(
             f"{unknown[0]!r}, {len(unknown):,} in all, names no reject that is asked for",
             meaning="nothing was changed",
-            next_step=f"statepipe quarantine show {id_} -o jsonl   # names them, as they are now",
+            next_step=f"statepipe quarantine show {shlex.quote(id_)} -o jsonl"
+            "   # names them, as they are now",
         )
 
 
@@ -299,17 +302,20 @@ def _nothing(looked: Looked, rows: list[Row], choice: Choice, *, left: Counter[s
             f"what {' and '.join(sorted(left))} rejected ({left.total():,} in all) never was a"
             f" record that a state was given{others}",
             meaning=_UNCHANGED,
-            next_step=f"statepipe quarantine show {id_} -o jsonl   # make records of them, then"
+            next_step=f"statepipe quarantine show {shlex.quote(id_)} -o jsonl"
+            "   # make records of them, then"
             " --from; or --to STATE",
         )
     if by:
         said = f"all that is asked for is {replayed}"
-        return Refused(said, meaning=_UNCHANGED, next_step=f"statepipe inspect {by[-1]}")
+        return Refused(
+            said, meaning=_UNCHANGED, next_step=f"statepipe inspect {shlex.quote(by[-1])}"
+        )
     asked = "" if choice == Choice() else " that is asked for"
     return Refused(
         f"{id_!r} has nothing in quarantine{asked}",
         meaning="nothing was changed",
-        next_step=f"statepipe quarantine ls {id_}",
+        next_step=f"statepipe quarantine ls {shlex.quote(id_)}",
     )
 
 

@@ -7,6 +7,7 @@ Where an instance could be put back to, worked out from its journal.
 The way it went is `way.py`'s.
 """
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -91,7 +92,7 @@ def rewound(
         Refused: `to` is final, rows were appended that nobody could take back, or the
             batches it would need were given back when it ended.
     """
-    again = f"statepipe {verb} {found.id} {'--to' if verb == 'rewind' else '--at'}"
+    again = f"statepipe {verb} {shlex.quote(found.id)} {'--to' if verb == 'rewind' else '--at'}"
     way = entries(passages)
     places = [index for index, entry in enumerate(way) if entry.state == to]
     if not places:

@@ -5,6 +5,8 @@ A paused instance goes on, with whoever claims it.
     refuse_unpaused     one that is not paused
 """
 
+import shlex
+
 from statepipe.errors import Refused
 from statepipe.model import Status
 from statepipe.store.file.connection import Store
@@ -25,7 +27,7 @@ def unpause(store: Store, found: Found, *, reason: str | None) -> Found:
         raise Refused(
             f"instance {found.id!r} moved meanwhile",
             meaning="nothing was changed",
-            next_step=f"statepipe inspect {found.id}",
+            next_step=f"statepipe inspect {shlex.quote(found.id)}",
         )
     return taken[0]
 
@@ -43,5 +45,5 @@ def refuse_unpaused(instance_id: str, status: str) -> None:
     raise Refused(
         f"instance {instance_id!r} is {status}, not paused",
         meaning="nothing was changed",
-        next_step=f"statepipe {leads} {instance_id}",
+        next_step=f"statepipe {leads} {shlex.quote(instance_id)}",
     )

@@ -12,6 +12,7 @@ durable; a crash between the two leaves a file that no row names, which is swept
 """
 
 import hashlib
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -131,7 +132,7 @@ class Staging:
             raise LedgerMismatch(
                 f"batch {given['number']} of the committed plan is not among the staged batches",
                 meaning="nothing of it was loaded",
-                next_step=f"statepipe rewind {self._call['instance']}"
+                next_step=f"statepipe rewind {shlex.quote(self._call['instance'])}"
                 "   # to the state that stages it",
             )
         staged = Staged(**{**facts, "rejects": None})

@@ -13,6 +13,7 @@ Nothing here is counted along: what a group has become is what its instances say
 schema's trigger writes it down in the transaction that moves the last of them.
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
@@ -181,7 +182,7 @@ def exists(group_id: str) -> InstanceExists:
     return InstanceExists(
         f"there is already a group {group_id!r} in this store",
         meaning="nothing was created or changed",
-        next_step=f"statepipe resume --group {group_id}   # goes on with it;"
+        next_step=f"statepipe resume --group {shlex.quote(group_id)}   # goes on with it;"
         " or --if-exists attach|skip, or another --group",
     )
 

@@ -11,6 +11,7 @@ files that no row names; they are swept as all such files are. What a copy is gi
 generation 0: nothing that it stages itself can have the same name.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from typing import NamedTuple
@@ -256,5 +257,5 @@ def _gone(origin_id: str) -> Refused:
     return Refused(
         f"the batches that {origin_id!r} had staged were given back, or pruned, meanwhile",
         meaning="nothing was made",
-        next_step=f"statepipe restart {origin_id}   # from the start",
+        next_step=f"statepipe restart {shlex.quote(origin_id)}   # from the start",
     )

@@ -5,6 +5,7 @@ Every intervention is journaled with its reason. What is asked of one that may b
 its end or a pause, is `asking.py`'s.
 """
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -227,7 +228,7 @@ def rewind(  # noqa: PLR0913  (what was worked out of it before)
             raise Refused(
                 f"instance {instance_id!r} moved while the rewind was prepared",
                 meaning="nothing was changed",
-                next_step=f"statepipe inspect {instance_id}   # then rewind again",
+                next_step=f"statepipe inspect {shlex.quote(instance_id)}   # then rewind again",
             )
         connection.execute(
             JOURNAL_OF_STEERING, {"n": n, "event": "rewind", "source": source, "note": reason}

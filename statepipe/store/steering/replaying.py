@@ -10,6 +10,7 @@ rows of batches, whatever their size, so there is no file that a crash could lea
 """
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -192,7 +193,7 @@ def _refuse_moved(connection: sqlite3.Connection, origin: Origin) -> None:
         raise Refused(
             f"instance {origin.id!r} was rewound while the replay was prepared",
             meaning="nothing was changed; it may reject these records again",
-            next_step=f"statepipe inspect {origin.id}",
+            next_step=f"statepipe inspect {shlex.quote(origin.id)}",
         )
 
 
@@ -209,7 +210,7 @@ def _refuse_marked(
                 raise Refused(
                     f"{len(both):,} of these records of {origin.id!r} are replayed by {id_!r}",
                     meaning="nothing was changed; a record is replayed once",
-                    next_step=f"statepipe inspect {id_}",
+                    next_step=f"statepipe inspect {shlex.quote(id_)}",
                 )
             if both:
                 retired.add(id_)

@@ -14,6 +14,7 @@ One that has failed is cancelled like one that rests: it is done with, and what 
 is cleaned.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -199,7 +200,7 @@ def _refusal(found: Asked, wish: Wish) -> Refused | None:
         return Refused(
             f"instance {found.id!r} is already {found.status}",
             meaning="nothing was changed",
-            next_step=f"statepipe inspect {found.id}",
+            next_step=f"statepipe inspect {shlex.quote(found.id)}",
         )
     if wish == KILL:
         return None
@@ -208,7 +209,7 @@ def _refusal(found: Asked, wish: Wish) -> Refused | None:
         return Refused(
             f"instance {found.id!r} is about to be cancelled",
             meaning="nothing was changed; it ends at its next boundary",
-            next_step=f"statepipe inspect {found.id}",
+            next_step=f"statepipe inspect {shlex.quote(found.id)}",
         )
     return being_cancelled(found.id) if found.is_being_cancelled else None
 
@@ -218,7 +219,8 @@ def being_cancelled(instance_id: str) -> Refused:
     return Refused(
         f"instance {instance_id!r} is being cancelled: its on_cancel runs, or is about to",
         meaning="nothing was changed; it ends when that has ended",
-        next_step=f"statepipe resume {instance_id}   # runs it here; or kill, which leaves it out",
+        next_step=f"statepipe resume {shlex.quote(instance_id)}"
+        "   # runs it here; or kill, which leaves it out",
     )
 
 

@@ -7,6 +7,7 @@ Callbacks: an event that an outside system sends by a token, once, to the state 
 """
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -172,7 +173,7 @@ def _again(
             f"the token was used before, to tell {stay['instance']!r} of {said!r}, with other"
             " parameters or another event",
             meaning="nothing was changed; what was said first stays",
-            next_step=f"statepipe history {stay['instance']}",
+            next_step=f"statepipe history {shlex.quote(stay['instance'])}",
         )
     connection.execute(_REPEATED, stay)
     return Called(stay["instance"], said, is_awaited=False, is_repeated=True, n=stay["n"], seq=seq)

@@ -320,7 +320,7 @@ def refuse_unawaited(connection: sqlite3.Connection, n: int, instance_id: str) -
         raise Refused(
             f"{instance_id!r} did part of an earlier stay of {left[0]!r} in {left[1]}",
             meaning="nothing was changed: nobody waits for it any more",
-            next_step=f"statepipe inspect {left[0]}",
+            next_step=f"statepipe inspect {shlex.quote(left[0])}",
         )
 
 
@@ -335,7 +335,8 @@ def refuse_at_work(connection: sqlite3.Connection, n: int, instance_id: str) -> 
         raise Busy(
             f"{found[0].id!r} does part of the work of {instance_id!r} and has not ended",
             meaning="nothing was changed",
-            next_step=f"statepipe cancel {instance_id}   # ends it and all that work for it",
+            next_step=f"statepipe cancel {shlex.quote(instance_id)}"
+            "   # ends it and all that work for it",
         )
 
 

@@ -157,7 +157,8 @@ def refuse_if_driven(
     raise Busy(
         f"instance {instance_id!r} is driven by process {worker.pid} on {worker.host}",
         meaning="nothing was changed; that process goes on",
-        next_step=f"statepipe inspect {instance_id}   # or stop process {worker.pid} first",
+        next_step=f"statepipe inspect {shlex.quote(instance_id)}"
+        f"   # or stop process {worker.pid} first",
     )
 
 

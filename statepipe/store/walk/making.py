@@ -8,6 +8,7 @@ How an instance comes into the store: its row, and the first one of its journal.
 Whoever makes instances counts them as well.
 """
 
+import shlex
 from typing import Final, NamedTuple
 
 from statepipe.errors import BadParameter, InstanceExists, InstancePruned
@@ -100,7 +101,7 @@ def insert(connection: sqlite3.Connection, new: New) -> int:
         raise InstanceExists(
             f"there is already an instance {new.id!r} in this store",
             meaning="nothing was created or changed",
-            next_step=f"statepipe resume {new.id}   # goes on with it;"
+            next_step=f"statepipe resume {shlex.quote(new.id)}   # goes on with it;"
             " or --if-exists attach|skip, or another --id",
         ) from error
     assert isinstance(n, int)

@@ -12,6 +12,7 @@ They are made by `replaying.py`.
 """
 
 import json
+import shlex
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -102,7 +103,7 @@ def refuse_replaced(connection: sqlite3.Connection, instance: int, instance_id: 
         raise Refused(
             f"the records that {instance_id!r} was to replay are replayed by {row[0]!r}",
             meaning="nothing was changed; otherwise they would be loaded twice",
-            next_step=f"statepipe inspect {row[0]}",
+            next_step=f"statepipe inspect {shlex.quote(row[0])}",
         )
 
 
@@ -121,7 +122,8 @@ def refuse_replayed(
             f"what {row[0]!r} of {instance_id!r} rejected is replayed by {row[1]!r}, and what is"
             " loaded after it is appended, without a key: done again, it may be there twice",
             meaning="nothing was changed",
-            next_step=f"statepipe inspect {row[1]}   # or: statepipe rewind {instance_id}"
+            next_step=f"statepipe inspect {shlex.quote(row[1])}"
+            f"   # or: statepipe rewind {shlex.quote(instance_id)}"
             " --to STATE, one after that",
         )
 

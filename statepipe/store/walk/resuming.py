@@ -6,6 +6,7 @@ Back to work: one instance by name, finished or not, with a fresh budget of atte
     take_back       the same in a transaction of the caller's
 """
 
+import shlex
 from collections.abc import Sequence
 
 from statepipe.errors import Refused
@@ -90,13 +91,15 @@ def claim_resume(  # noqa: PLR0913  (what a resume may change)
             raise Refused(
                 f"somebody else gave {instance_id!r} other parameters meanwhile",
                 meaning="nothing was changed",
-                next_step=f"statepipe inspect {instance_id}   # then the same command again",
+                next_step=f"statepipe inspect {shlex.quote(instance_id)}"
+                "   # then the same command again",
             )
         if children.have_moved(connection, adopts):
             raise Refused(
                 f"what does part of the work of {instance_id!r} has moved meanwhile",
                 meaning="nothing was changed",
-                next_step=f"statepipe inspect {instance_id}   # then the same command again",
+                next_step=f"statepipe inspect {shlex.quote(instance_id)}"
+                "   # then the same command again",
             )
         workers.keep(connection, worker, clock=store.clock)
         waits = limit is not None and others_hold(connection, rests[0]) >= limit
@@ -147,7 +150,8 @@ def _rests(
         raise Refused(
             f"instance {instance_id!r} is done",
             meaning="nothing was changed; its data is loaded",
-            next_step=f"statepipe rewind {instance_id} --to STATE   # to do part of it again",
+            next_step=f"statepipe rewind {shlex.quote(instance_id)} --to STATE"
+            "   # to do part of it again",
         )
     if holder is not None and (me is None or holder != me.n):
         refuse_if_driven(connection, instance_id, holder=holder, dead=dead)

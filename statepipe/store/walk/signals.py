@@ -323,7 +323,7 @@ def _refuse_many(connection: sqlite3.Connection, n: int, instance_id: str) -> No
         raise Refused(
             f"instance {instance_id!r} has {KEPT_MAX:,} events that it has not taken yet",
             meaning="nothing was changed; those are kept",
-            next_step=f"statepipe why {instance_id}",
+            next_step=f"statepipe why {shlex.quote(instance_id)}",
         )
 
 
@@ -331,10 +331,12 @@ def refuse_ended(instance_id: str, status: str) -> None:
     """Refuse an instance that takes no events any more: one that is neither ready nor paused."""
     if status in (Status.READY, Status.PAUSED):
         return
-    resume = f"statepipe resume {instance_id}   # then send it again"
+    resume = f"statepipe resume {shlex.quote(instance_id)}   # then send it again"
     raise Refused(
         f"instance {instance_id!r} is {'already ' * (status in Status.FINISHED)}{status}:"
         " it takes no events any more",
         meaning="nothing was changed",
-        next_step=resume if status == Status.FAILED else f"statepipe inspect {instance_id}",
+        next_step=resume
+        if status == Status.FAILED
+        else f"statepipe inspect {shlex.quote(instance_id)}",
     )
