@@ -133,7 +133,7 @@ def test_ls_hides_what_is_done_and_shows_the_newest_first(project: Project) -> N
     assert _ids(project, "--all") == ["two", "one", "ended"]
     assert _ids(project, "--state", "done") == ["ended"]
     assert _ids(project, "--state", "extracting", "--limit", "1") == ["two"]
-    assert _ids(project, "--machine", "other") == []
+    assert _ids(project, "--machine", "numbers") == ["two", "one"]
     assert _ids(project, "--stalled") == []
     assert _ids(project, "--since", "1h") == ["two", "one"]
 

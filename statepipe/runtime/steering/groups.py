@@ -258,7 +258,9 @@ class Groups:
 
     def _driven(self, group: Group) -> str:
         connection = self._store.connection
-        self._drive(Scope(group=group.n), lambda: not groups.is_at_work(connection, group.n))
+        if groups.is_at_work(connection, group.n):
+            scope = Scope(group=group.n, in_parts=bool(self._program_of(group.machine).children))
+            self._drive(scope, lambda: not groups.is_at_work(connection, group.n))
         return groups.known(connection, group.id).status
 
     def _refuse_changed(self, found: Found, *, adopts: bool) -> None:

@@ -90,7 +90,9 @@ class Scope(NamedTuple):
         instances: Numbers of rows; and what is part of their work.
         parts: Those of them that are themselves part of another one's work.
         definitions: Numbers of definitions.
-        group: Its partitions only, and what is part of their work.
+        group: Its partitions only.
+        in_parts: Of a group, also what is part of its partitions' work: to look for that where
+            there is none would read all partitions each time.
         elsewhere: States, with the number of their definition, that are of other queues.
         limits: How many of a definition may have one key at a time, if that is limited.
     """
@@ -99,6 +101,7 @@ class Scope(NamedTuple):
     parts: frozenset[int] = frozenset()
     definitions: frozenset[int] | None = None
     group: int | None = None
+    in_parts: bool = False
     elsewhere: frozenset[tuple[int, str]] = frozenset()
     limits: Mapping[int, int] = _NO_LIMITS
 
@@ -216,7 +219,9 @@ def scope_sql(scope: Scope) -> str:
         below = f" OR n IN ({_BELOW.format(_numbers(scope.parts))})" if scope.parts else ""
         sql += f" AND (n IN ({numbers}) OR root IN ({numbers}){below})"
     if scope.group is not None:
-        sql += f" AND (member_of = {scope.group:d} OR root IN ({_MEMBERS.format(scope.group)}))"
+        members = f"member_of = {scope.group:d}"
+        parts = f"root IN ({_MEMBERS.format(scope.group)})"
+        sql += f" AND ({members} OR {parts})" if scope.in_parts else f" AND {members}"
     if scope.definitions is not None:
         # The plus keeps SQLite from looking the definition up by its index, and reading all
         # instances there ever were; what is ready has an index of its own.
