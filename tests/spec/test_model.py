@@ -290,8 +290,8 @@ class Promises(Senders):
 @pytest.mark.timeout(600)  # a failure is made small before it is shown
 @pytest.mark.parametrize("nth", range(PARTS))
 def test_any_order_of_steps_faults_and_commands_keeps_the_promises(nth: int) -> None:
-    """R2, R3, R6, R12 at each step, R15 at the end: 2,000 schedules in all."""
-    played(Promises, schedules=2_000 // PARTS, steps=20, nth=nth)
+    """R2, R3, R6, R12 at each step, R15 at the end; with the other two models 2,000 schedules."""
+    played(Promises, schedules=1_640 // PARTS, steps=20, nth=nth)
 
 
 @pytest.mark.soak

@@ -302,7 +302,7 @@ def test_six_processes_that_open_first_at_once_make_one_store(tmp_path: Path) ->
         )
         for _ in range(6)
     ]
-    for number in range(40):
+    for number in range(20):
         path = tmp_path / str(number) / "statepipe.db"
         for child in children:
             assert child.stdin is not None
