@@ -35,11 +35,12 @@ types: $(READY)  ## mypy, strict, tests included
 layers: $(READY)  ## Imports run one way, libraries stay behind their fences
 	$(BIN)/lint-imports --no-cache
 
+# Three for two cores: a tenth of the time tests wait, for processes, a server, a scrape.
 # What only root can install is installed if root asks; otherwise the tests say what is missing.
 test: $(READY)  ## Every test but soak and bench
 	@if [ "$$(id -u)" -eq 0 ]; then $(MAKE) --no-print-directory tools; fi
 	-@$(MAKE) --no-print-directory grafana
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 3 --dist worksteal
 
 grafana: $(GRAFANA)/node_modules/.ready  ## Install Grafana's types, for the test of the dashboards
 
