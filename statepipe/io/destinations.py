@@ -54,20 +54,29 @@ _FOLDERS: Final = tuple(_COMPRESSIONS)
 _HTTP: Final = ("http", "https")
 _SCHEMES: Final = ("sqlite", "duckdb", *_FOLDERS, *_POSTGRES, *_HTTP)
 
-#: Who speaks to what has a library of its own.
-_SPEAKERS: Final = {
-    "duckdb": "statepipe.io.duckdb.destination",
-    **dict.fromkeys(_FOLDERS, "statepipe.io.folders.destination"),
-    **dict.fromkeys(_POSTGRES, "statepipe.io.postgres.destination"),
-    **dict.fromkeys(_HTTP, "statepipe.io.rest.destination"),
-}
 
-#: What they need besides, and the extra that installs it.
-_LIBRARIES: Final = {
-    "duckdb": (("duckdb", "pyarrow"), "duckdb"),
-    "parquet": (("pyarrow",), "arrow"),
-    **dict.fromkeys(_POSTGRES, (("psycopg",), "postgres")),
-    **dict.fromkeys(_HTTP, (("httpx2",), "http")),
+class _Speaker(NamedTuple):
+    """
+    Who speaks to a destination, and what of it is optional.
+
+    Attributes:
+        module: Ours, imported when it is used.
+        libraries: What that needs.
+        extra: What installs them.
+    """
+
+    module: str
+    libraries: tuple[str, ...]
+    extra: str
+
+
+_SPEAKERS: Final = {
+    "duckdb": _Speaker("statepipe.io.duckdb.destination", ("duckdb", "pyarrow"), "duckdb"),
+    "parquet": _Speaker("statepipe.io.folders.parquet", ("pyarrow",), "arrow"),
+    **dict.fromkeys(
+        _POSTGRES, _Speaker("statepipe.io.postgres.destination", ("psycopg",), "postgres")
+    ),
+    **dict.fromkeys(_HTTP, _Speaker("statepipe.io.rest.destination", ("httpx2",), "http")),
 }
 
 
@@ -122,18 +131,18 @@ def open_destination(  # noqa: PLR0913  (all that a load says)
             f"{to}: {wrong.message}", meaning="nothing was loaded", next_step=wrong.next_step
         )
     if is_http(address):
-        return _needing("httpx2", "http", to, lambda: _http(address, to, key, body, auth))
+        return _needing(scheme, to, lambda: _http(address, to, key, body, auth))
     how = _Table(table, key, replace, declared)
     if scheme in _POSTGRES:
-        return _needing("psycopg", "postgres", to, lambda: _postgres(address, to, how))
+        return _needing(scheme, to, lambda: _postgres(address, to, how))
     if scheme in _FOLDERS:
         path, compression = _folder(scheme, rest, name=to)
         root = base_dir / path
-        return _needing("pyarrow", "arrow", to, lambda: _files(scheme, root, compression, how))
+        return _needing(scheme, to, lambda: _files(scheme, root, compression, how))
     # An absolute path wins over base_dir; that is how pathlib joins.
     file = base_dir / _path(scheme, rest, name=to)
     if scheme == "duckdb":
-        return _needing("duckdb", "duckdb", to, lambda: _duckdb(file, how))
+        return _needing(scheme, to, lambda: _duckdb(file, how))
     return SqliteDestination(file, **how._asdict())
 
 
@@ -161,9 +170,10 @@ def check_address(to: str, *, key: tuple[str, ...] = (), adds: bool | None = Non
 
 def lacking(to: str) -> tuple[str, str] | None:
     """Return a library that `to` needs and that is not here, and its extra; imports nothing."""
-    libraries, extra = _LIBRARIES.get(to.partition("://")[0], ((), ""))
-    missing = (each for each in libraries if find_spec(each) is None)
-    return next(((library, extra) for library in missing), None)
+    if (speaker := _SPEAKERS.get(to.partition("://")[0])) is None:
+        return None
+    missing = (each for each in speaker.libraries if find_spec(each) is None)
+    return next(((library, speaker.extra) for library in missing), None)
 
 
 def import_library(to: str) -> None:
@@ -178,7 +188,7 @@ def import_library(to: str) -> None:
         address = secrets.resolve(to) if secrets.is_reference(to) else to
         scheme, _ = _parts(address, name=to)
         if scheme in _SPEAKERS:
-            import_module(_SPEAKERS[scheme])
+            import_module(_SPEAKERS[scheme].module)
 
 
 def _parts(address: str, *, name: str) -> tuple[str, str]:
@@ -234,15 +244,17 @@ def _folder(scheme: str, rest: str, *, name: str) -> tuple[str, str]:
     return _path(scheme, where, name=name), compression
 
 
-def _needing(library: str, extra: str, name: str, make: Callable[[], Destination]) -> Destination:
-    """Return what `make` returns; its library is optional, and imported by nobody else."""
+def _needing(scheme: str, name: str, make: Callable[[], Destination]) -> Destination:
+    """Return what `make` returns; what it imports may be optional, and is by nobody else."""
+    if (speaker := _SPEAKERS.get(scheme)) is None:
+        return make()
     try:
         return make()
     except ImportError as error:
         raise DataError(
-            f"{name} needs {library}, which cannot be imported: {error}",
+            f"{name} needs {speaker.libraries[0]}, which cannot be imported: {error}",
             meaning="nothing was loaded",
-            next_step=f'pip install "statepipe[{extra}]"',
+            next_step=f'pip install "statepipe[{speaker.extra}]"',
         ) from error
 
 

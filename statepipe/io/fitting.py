@@ -6,6 +6,7 @@ A batch on its way into a table: parted into runs, its rejects set aside.
     check_apart     so do two of which the database would make one
     alike           a name that differs from another in case only
     check_key       a record without a whole key is rejected
+    without         which records have no value of a field
     no_index        what to do about a table that cannot be upserted by the key
     kept            a run as the destination takes it, without what was rejected
     Rows            columns looked at as rows
@@ -250,13 +251,17 @@ def check_key(
 ) -> None:
     """Reject records without a whole key: SQL takes two NULLs for two different keys."""
     for name in key:
-        if name not in run.fields:
-            for position in run.positions:
-                rejects.setdefault(position, ("key", pointer([name]), "the key is missing"))
-        elif None in different(values := columns[run.fields.index(name)]):
-            for position, value in zip(run.positions, values, strict=True):
-                if value is None:
-                    rejects.setdefault(position, ("key", pointer([name]), "the key is null"))
+        said = "the key is null" if name in run.fields else "the key is missing"
+        for position in without(run, columns, name):
+            rejects.setdefault(position, ("key", pointer([name]), said))
+
+
+def without(run: Run, columns: Sequence[Sequence[Value]], name: str) -> Iterator[int]:
+    """Yield the positions of the records that have no value, or None, for a field."""
+    if name not in run.fields:
+        yield from run.positions
+    elif None in different(values := columns[run.fields.index(name)]):
+        yield from (at for at, value in zip(run.positions, values, strict=True) if value is None)
 
 
 def no_index(table: str, key: Sequence[str], columns: Collection[str]) -> str:

@@ -13,7 +13,6 @@ parameter is a question mark.
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from shlex import quote
 from typing import Any, Final, NamedTuple
 
 from statepipe.errors import Fenced, LedgerMismatch
@@ -145,7 +144,7 @@ def fence(execute: Execute, batch: LoadBatch) -> None:
     """
     if execute(_FENCE, (batch.store_id, batch.instance, batch.epoch)).rowcount == 1:
         return
-    instance = quote(batch.instance)
+    instance = shlex.quote(batch.instance)
     (highest,) = execute(_HIGHEST_EPOCH, (batch.store_id, batch.instance)).fetchone()
     raise Fenced(
         f"instance {batch.instance!r} was taken over: this load has epoch {batch.epoch},"

@@ -119,11 +119,11 @@ def test_nobody_gets_ready_where_all_have_calls() -> None:
 @pytest.mark.parametrize(
     ("address", "value", "imported"),
     [
-        ("jsonl:///lake", "", True),
-        ("env:LAKE", "jsonl:///lake", True),
+        ("parquet:///lake", "", True),
+        ("env:LAKE", "parquet:///lake", True),
         ("env:LAKE", "", False),
         ("env:LAKE", "nowhere", False),
-        ("file:{file}", "jsonl:///lake", False),
+        ("file:{file}", "parquet:///lake", False),
     ],
 )
 def test_who_speaks_to_a_destination_is_imported(
@@ -138,6 +138,6 @@ def test_who_speaks_to_a_destination_is_imported(
     pools.make_ready(Needs(addresses=[address.format(file=file)]))
 
     executor = pools.get("process")
-    speaker = "statepipe.io.folders.destination"
+    speaker = "statepipe.io.folders.parquet"
     assert executor.submit(is_imported, speaker).result() is imported
     executor.shutdown()

@@ -36,7 +36,6 @@ from typing import Any, Final, NamedTuple, NoReturn
 from uuid import UUID
 
 from statepipe.errors import DataError
-from statepipe.io.coded import different
 from statepipe.io.fitting import (
     Fitted,
     Run,
@@ -47,6 +46,7 @@ from statepipe.io.fitting import (
     kept,
     merged,
     split,
+    without,
 )
 from statepipe.io.moments import parsed
 from statepipe.io.postgres.inference import infer
@@ -152,13 +152,8 @@ def _check_required(
 ) -> None:
     for name in required:
         why = ("notnull", pointer([name]), f"column {name!a} is NOT NULL and has no default")
-        if name not in run.fields:
-            for position in run.positions:
-                rejects.setdefault(position, why)
-        elif None in different(values := columns[run.fields.index(name)]):
-            for position, value in zip(run.positions, values, strict=True):
-                if value is None:
-                    rejects.setdefault(position, why)
+        for position in without(run, columns, name):
+            rejects.setdefault(position, why)
 
 
 def _fit_column(
