@@ -8,7 +8,6 @@ It looks and changes nothing. Nothing is wrong with an orphan: a file that no ro
 is what a crash between two steps leaves, and costs room only.
 """
 
-import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -23,6 +22,7 @@ from statepipe.store.care.checks import violations
 from statepipe.store.care.owners import locked_away
 from statepipe.store.file import disk
 from statepipe.store.file.connection import translated
+from statepipe.store.file.files import is_full
 from statepipe.store.file.opening import open_reader
 from statepipe.store.file.owner import name_of, whose
 from statepipe.store.file.place import file_system
@@ -289,8 +289,8 @@ def _disk(path: Path) -> Iterator[Check]:
         took_us = disk.fsync_us(path.parent)
     except OSError as error:
         said = f"no file can be made in {path.parent}: {error.strerror}"
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        fix = "df -h {}   # free some space" if is_full else "ls -ld {}   # who may write here?"
+        look = "ls -ld {}   # who may write here?"
+        fix = "df -h {}   # free some space" if is_full(error) else look
         yield Check("fsync", "unusable", said, fix.format(path.parent))
         return
     if file_system(path) == "tmpfs":

@@ -5,14 +5,13 @@ Only `stat` is asked of a file that may be open already; opening and closing it 
 SQLite's locks (F4 of docs/reliability.md).
 """
 
-import errno
 import os
 import stat
 from pathlib import Path
 from typing import Final
 
 from statepipe.errors import StoreUnusable
-from statepipe.store.file.files import hand_over
+from statepipe.store.file.files import hand_over, is_full
 from statepipe.store.file.owner import whose
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -77,7 +76,7 @@ def _unreachable(path: Path, how: str, cause: OSError) -> StoreUnusable:
     error = unusable(path, f"cannot be {how}: {cause.strerror}")
     if isinstance(cause, PermissionError):
         error.next_step = f"ls -ld {path.parent}   # run statepipe as the user whose it is"
-    elif cause.errno in (errno.ENOSPC, errno.EDQUOT):
+    elif is_full(cause):
         error.next_step = f"df -h {path.parent}   # free some space there"
     return error
 

@@ -31,19 +31,16 @@ class Found(NamedTuple):
         return self.status == Status.READY and self.failed_state is not None
 
 
-_FIND = """
-SELECT i.n, i.id, d.machine, i.definition, i.seq, i.status, i.state, i.failed_state
-  FROM instance i
-  JOIN definition d ON d.n = i.definition
- WHERE i.id = ?
-"""
-
-_BELOW = """
+# What `Found` is made of, and who drives it.
+_FOUND = """
 SELECT i.n, i.id, d.machine, i.definition, i.seq, i.status, i.state, i.failed_state, i.worker
   FROM instance i
   JOIN definition d ON d.n = i.definition
- WHERE i.n = ?
 """
+
+_FIND = f"{_FOUND} WHERE i.id = ?"
+
+_BELOW = f"{_FOUND} WHERE i.n = ?"
 
 _STEPS = """
 SELECT seq, generation, kind, source, target, picture
@@ -84,7 +81,7 @@ def find_instance(connection: sqlite3.Connection, instance_id: str) -> Found:
     row = connection.execute(_FIND, (instance_id,)).fetchone()
     if row is None:
         raise not_found(connection, instance_id)
-    return Found(*row)
+    return Found(*row[:-1])
 
 
 def parts_among(connection: sqlite3.Connection, numbers: Collection[int]) -> frozenset[int]:

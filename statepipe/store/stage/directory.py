@@ -15,7 +15,6 @@ against our own pattern and opened without following links.
     DIRECTORY/nightly-7-0d6b2a91c4e8/g1.extracting.v1.extracting.n0.e3.5f2c….msgpack
 """
 
-import errno
 import hashlib
 import os
 import re
@@ -29,7 +28,7 @@ from typing import Final, Literal, NamedTuple
 
 from statepipe.errors import StagedDataDamaged, StoreFull, StoreUnusable
 from statepipe.model import Rejects, Staged
-from statepipe.store.file.files import Files
+from statepipe.store.file.files import Files, is_full
 from statepipe.store.stage.records import Format
 
 #: Payloads up to this size lie in the row itself: one commit, no file.
@@ -42,7 +41,6 @@ _FILE: Final = re.compile(
 )
 _TEMPORARY: Final = ".tmp"
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 
@@ -284,7 +282,7 @@ class Stage:
 
     def _not_staged(self, error: OSError, instance_id: str) -> StoreUnusable:
         meaning = "this batch was not committed; those before it are"
-        if error.errno in _FULL:
+        if is_full(error):
             return StoreFull(
                 f"no room to stage a batch on the file system of {self.directory}"
                 f" ({_free_bytes(self.directory)}): {error.strerror}",

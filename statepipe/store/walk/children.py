@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 from statepipe.errors import Busy, Refused
 from statepipe.model import Stay
 from statepipe.sqlite import sqlite3
-from statepipe.store.walk.interventions import ASKED_FOR, JOURNAL_OF_STEERING
+from statepipe.store.walk.interventions import ASKED_FOR, JOURNAL_OF_STEERING, NO_TIMER
 
 #: Why a child that was at rest goes on by another definition, for the journal.
 ADOPTED: Final = "as its machine is now, with its parent"
@@ -80,6 +80,15 @@ _ASKED = f"""{_NEWEST}
  ORDER BY i.n
 """
 
+#: What begins a query of `below`: what does part of the work of `{parents}`, and of theirs.
+BELOW: Final = """
+WITH RECURSIVE below (n) AS (
+  SELECT instance FROM child WHERE parent IN ({parents})
+   UNION ALL
+  SELECT c.instance FROM child c JOIN below b ON c.parent = b.n
+)
+"""
+
 _PLACE = "SELECT generation, coalesce(failed_state, state) FROM instance WHERE n = ?"
 
 _NAMED = """
@@ -103,19 +112,16 @@ SELECT generation, coalesce(failed_state, state), status = 'ready' AND failed_st
 """
 
 # It is looked at anew: what its timer was for may be no part of its machine any more.
-_ADOPT = """
+_ADOPT = f"""
 UPDATE instance
    SET seq           = seq + 1,
        definition    = :definition,
-       wake_at_ms    = NULL,
-       wake_delay_ms = NULL,
-       wake_boot_ms  = NULL,
-       wake_boot_id  = NULL,
+       {NO_TIMER},
        updated_at_ms = :now_ms,
        change        = 'request'
  WHERE n = :n AND status = 'ready' AND definition <> :definition
 RETURNING state
-"""
+"""  # noqa: S608  (made of constants)
 
 _ABOVE = """
 WITH RECURSIVE above (n) AS (

@@ -25,7 +25,7 @@ from statepipe.store.file.connection import Store
 from statepipe.store.liveness import Worker
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.walk import workers
-from statepipe.store.walk.interventions import ASKED_FOR
+from statepipe.store.walk.interventions import ASKED_FOR, NO_TIMER
 from statepipe.store.walk.ready import Ready, Scope, find_ready
 
 #: Of each definition nothing is driven yet.
@@ -41,21 +41,18 @@ SELECT i.n, i.id, d.machine, i.definition, i.params, i.created_at_ms, i.epoch, i
  WHERE i.n = ?
 """  # noqa: S608  (made of constants)
 
-_TAKE = """
+_TAKE = f"""
 UPDATE instance
    SET seq           = seq + 1,
        epoch         = epoch + 1,
        lost          = lost + (worker IS NOT NULL),
        worker        = :worker,
        awaits_turn   = 0,
-       wake_at_ms    = NULL,
-       wake_delay_ms = NULL,
-       wake_boot_ms  = NULL,
-       wake_boot_id  = NULL,
+       {NO_TIMER},
        updated_at_ms = :now_ms,
        change        = 'claim'
  WHERE n = :n
-"""
+"""  # noqa: S608  (made of constants)
 
 _JOURNAL_OF_CLAIM = """
 INSERT INTO journal (instance, seq, epoch, generation, at_ms, kind, event, source, target, note,

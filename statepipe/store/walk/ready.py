@@ -30,6 +30,7 @@ from statepipe.sharing import PRIORITY_MAX
 from statepipe.sqlite import sqlite3
 from statepipe.store.file.connection import Store
 from statepipe.store.walk import timers
+from statepipe.store.walk.children import BELOW
 from statepipe.store.walk.lines import Kind, Line, lines
 
 # What the query of a kind returns: `Ready` as far as its definition, then what it stands by.
@@ -65,14 +66,7 @@ _HELD_BY_DEAD = """
 SELECT n, NULL, priority, definition FROM instance WHERE worker = :dead{scope} LIMIT :limit
 """
 
-_BELOW = """
-WITH RECURSIVE below (n) AS (
-  SELECT instance FROM child WHERE parent IN ({0})
-   UNION ALL
-  SELECT c.instance FROM child c JOIN below b ON c.parent = b.n
-)
-SELECT n FROM below
-"""
+_BELOW = f"{BELOW} SELECT n FROM below"  # noqa: S608  (made of constants)
 
 _MEMBERS = "SELECT n FROM instance WHERE member_of = {0:d}"
 
@@ -216,7 +210,7 @@ def scope_sql(scope: Scope) -> str:
     if scope.instances is not None:
         numbers = _numbers(scope.instances)
         # `root` is the instance at the top: what is below another one is found step by step.
-        below = f" OR n IN ({_BELOW.format(_numbers(scope.parts))})" if scope.parts else ""
+        below = f" OR n IN ({_BELOW.format(parents=_numbers(scope.parts))})" if scope.parts else ""
         sql += f" AND (n IN ({numbers}) OR root IN ({numbers}){below})"
     if scope.group is not None:
         members = f"member_of = {scope.group:d}"

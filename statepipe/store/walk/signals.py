@@ -27,6 +27,7 @@ from statepipe.model import Status
 from statepipe.sqlite import sqlite3
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
+from statepipe.store.walk.children import BELOW
 from statepipe.store.walk.claims import not_found
 from statepipe.store.walk.interventions import JOURNAL_OF_STEERING
 from statepipe.suggest import did_you_mean
@@ -91,12 +92,8 @@ SELECT event, key, generation, sent_at_ms, became
 """
 
 # A child machine may have one of its own. A dataset is nobody's to send.
-_ASKING = """
-WITH RECURSIVE below (n) AS (
-  SELECT instance FROM child WHERE parent = :n
-   UNION ALL
-  SELECT c.instance FROM child c JOIN below b ON c.parent = b.n
-)
+_ASKING = f"""
+{BELOW.format(parents=":n")}
 SELECT id, n, events
   FROM (SELECT i.id, i.n, json_extract(d.body, '$.states."' || i.state || '".task.wait') AS events,
                json_extract(d.body, '$.states."' || i.state || '".task.dataset') AS dataset
@@ -106,7 +103,7 @@ SELECT id, n, events
          WHERE i.status = 'ready' AND i.worker IS NULL AND i.wake_at_ms IS NOT NULL)
  WHERE events <> '[]' AND dataset IS NULL
  ORDER BY n
-"""
+"""  # noqa: S608  (made of constants)
 
 _KEPT = "SELECT event FROM signal WHERE instance = ? AND taken_seq IS NULL ORDER BY n"
 _COUNT = "SELECT count(*) FROM signal WHERE instance = ? AND taken_seq IS NULL"
