@@ -1,13 +1,10 @@
 """Completion in a shell: what click offers, and that it is reached."""
 
-import subprocess
-import sys
-
 import pytest
 
 from statepipe.cli import COMMANDS
+from tests.cli.imports import HEAVY, called
 from tests.cli.project import Project, Said
-from tests.cli.test_parsing import HEAVY
 
 
 def _complete(project: Project, monkeypatch: pytest.MonkeyPatch, typed: str) -> Said:
@@ -71,16 +68,8 @@ def test_completing_a_command_imports_none(
     monkeypatch.setenv("_STATEPIPE_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", "statepipe re")
     monkeypatch.setenv("COMP_CWORD", "1")
-    program = "import sys; from statepipe.cli import main; main([]); print(*sys.modules)"
 
-    told = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=project.root,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.splitlines()
+    told, loaded = called([], cwd=project.root)
 
-    assert told[:-1] == ["plain,restart", "plain,resume", "plain,retry", "plain,rewind"]
-    loaded = set(told[-1].split())
+    assert told == ["plain,restart", "plain,resume", "plain,retry", "plain,rewind"]
     assert not loaded & (HEAVY | {f"statepipe.cli.{name}" for name, _ in COMMANDS.values()})

@@ -7,18 +7,8 @@ from pathlib import Path
 import pytest
 
 from statepipe.cli import COMMANDS
+from tests.cli.imports import HEAVY, called
 from tests.cli.project import Project
-
-#: What costs start-up time and no reading command may load.
-HEAVY = {
-    "jsonschema_rs",
-    "prometheus_client",
-    "pyarrow",
-    "rich",
-    "sqlite_utils",
-    "statepipe.engine",
-    "transitions",
-}
 
 
 def test_the_common_options_are_accepted_before_and_after_the_command(project: Project) -> None:
@@ -229,16 +219,8 @@ def test_looking_loads_nothing_heavy(project: Project, argv: list[str]) -> None:
     """A command that looks answers at once, so it imports only what it needs."""
     project.call("start", "numbers", "--id", "one")
 
-    program = f"import sys; from statepipe.cli import main; main({argv!r}); print(*sys.modules)"
-    told = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=project.root,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    _, loaded = called(argv, cwd=project.root)
 
-    loaded = set(told.splitlines()[-1].split())
     assert not loaded & HEAVY
     if argv == ["--help"]:
         assert "statepipe.store" not in loaded

@@ -1,9 +1,12 @@
 """Columns of Arrow to hold against their own values, for tests of what a column proves."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
 from hypothesis import strategies as st
+
+from statepipe.io.fitting import Run
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=3)
 INTS = {f"{sign}int{bits}": bits for sign in ("", "u") for bits in (8, 16, 32, 64)}
@@ -50,3 +53,8 @@ def columns(draw: st.DrawFn) -> Any:  # noqa: ANN401  (pyarrow.ChunkedArray)
 def seen(row: tuple[Any, ...]) -> list[tuple[type, str]]:
     """Return what must be the same of two rows: 1, 1.0 and True are not, and NaN is itself."""
     return [(type(value), repr(value)) for value in row]
+
+
+def as_rows(runs: Iterable[Run]) -> list[Any]:
+    """Return what must be the same of two lists of runs."""
+    return [(run.fields, [*run.positions], [*map(seen, run.rows)]) for run in runs]

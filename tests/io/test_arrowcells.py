@@ -12,7 +12,7 @@ from statepipe.io import arrowcells
 from statepipe.io.sqlite.connection import Scratch
 from statepipe.io.table import Column, Kind
 from statepipe.io.values import fit
-from tests.io.arrow_columns import columns, seen
+from tests.io.arrow_columns import as_rows, columns
 
 #: What there is: a strict column is never NUMERIC, and another one never ANY.
 COLUMNS = [
@@ -41,8 +41,7 @@ def test_a_table_is_fitted_as_its_rows_are(
 
     def fitted(records: Any) -> Any:  # noqa: ANN401  (a table or dicts; what is compared)
         found = fit(records, table=table, key=key, ask=scratch.ask)
-        rows = [(run.fields, [*run.positions], [*map(seen, run.rows)]) for run in found.runs]
-        return rows, found.rejects, found.table
+        return as_rows(found.runs), found.rejects, found.table
 
     assert fitted(records) == fitted(records.to_pylist())
     scratch.close()

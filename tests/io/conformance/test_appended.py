@@ -13,7 +13,7 @@ from statepipe.io.destinations import Destination, Landed, LoadBatch, open_desti
 from statepipe.io.rows import Value
 from statepipe.machine.states.tasks import Load
 from statepipe.runtime.tasks import builtin
-from tests.io.scene import Make
+from tests.io.scene import Make, Scene
 from tests.io.warehouse import Warehouse, batch
 
 OTHER_STAYS: list[dict[str, Value]] = [
@@ -64,8 +64,9 @@ def test_a_batch_of_which_every_record_was_rejected_has_appended_nothing(
     assert again == Landed(1, [], already=False)
 
 
-def unheard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the connection break after each batch has landed."""
+@pytest.fixture
+def unheard(make: Make, table: Load, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """Return an instance that appends, and whose batches landed without anybody's hearing of it."""
 
     def opened(*args: Any, **asked: Any) -> Destination:  # noqa: ANN401  (whatever is passed on)
         real = open_destination(*args, **asked)
@@ -79,37 +80,32 @@ def unheard(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(real, "load", lost)
         return real
 
-    monkeypatch.setattr(builtin, "open_destination", opened)
+    scene = make(replace(table, mode="append", key=()))
+    with monkeypatch.context() as patch:
+        patch.setattr(builtin, "open_destination", opened)
+        scene.fails()
+    return scene
 
 
 def test_a_rewind_of_what_landed_unheard_doubles_nothing(
-    make: Make, table: Load, database: Warehouse, monkeypatch: pytest.MonkeyPatch
+    unheard: Scene, database: Warehouse
 ) -> None:
     """The store does not know, so it is rewound; the load is refused, with the way out."""
-    scene = make(replace(table, mode="append", key=()))
-    with monkeypatch.context() as patch:
-        unheard(patch)
-        scene.fails()
-    scene.engine.rewind("i", to="extracting")
-    assert scene.engine.run(["i"]) == {"i": "failed"}
+    unheard.engine.rewind("i", to="extracting")
+    assert unheard.engine.run(["i"]) == {"i": "failed"}
 
-    said = scene.fails()
+    said = unheard.fails()
 
     assert said[0].startswith("LedgerMismatch: 2 records of instance 'i' were appended")
     assert database.query("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
     database.script("DELETE FROM t; DELETE FROM _statepipe_ledger WHERE generation = 1")
-    assert scene.resume() == "done"
+    assert unheard.resume() == "done"
     assert database.query("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
 
 
 def test_a_resume_of_what_landed_unheard_takes_it_as_loaded(
-    make: Make, table: Load, database: Warehouse, monkeypatch: pytest.MonkeyPatch
+    unheard: Scene, database: Warehouse
 ) -> None:
     """The same stay goes on, and the ledger answers for the batch."""
-    scene = make(replace(table, mode="append", key=()))
-    with monkeypatch.context() as patch:
-        unheard(patch)
-        scene.fails()
-
-    assert scene.resume() == "done"
+    assert unheard.resume() == "done"
     assert database.query("SELECT id FROM t ORDER BY id") == [(1,), (2,)]

@@ -12,7 +12,7 @@ from statepipe.errors import DataError
 from statepipe.io.postgres import arrowcells
 from statepipe.io.postgres.table import Column
 from statepipe.io.postgres.values import fit
-from tests.io.arrow_columns import columns, seen
+from tests.io.arrow_columns import as_rows, columns
 
 #: Of lengths and precisions, four bytes are PostgreSQL's own.
 COLUMNS = [
@@ -42,8 +42,11 @@ def test_a_table_is_fitted_as_its_rows_are(
 
     def fitted(records: Any) -> Any:  # noqa: ANN401  (a table or dicts; what is compared)
         found = fit(records, table=table, key=key)
-        rows = [(run.fields, [*run.positions], [*map(seen, run.rows)]) for run in found.runs]
-        return rows, found.rejects, found.runs and found.table  # without rows none is made
+        return (
+            as_rows(found.runs),
+            found.rejects,
+            found.runs and found.table,
+        )  # without rows none is made
 
     assert fitted(records) == fitted(records.to_pylist())
 
