@@ -12,16 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from statepipe.sqlite import sqlite3
+from tests.bench import cores
 
 ROOT = Path(__file__).parents[2]
 
 
 def facts(folder: Path, *, fsync_ms: float) -> list[tuple[str, str]]:
     """Return what the figures depend on."""
-    cores = len(os.sched_getaffinity(0))
+    count = len(os.sched_getaffinity(0))
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     return [
-        ("cores", f"{cores} ({_cpu()})"),
+        ("cores", f"{count} ({_cpu()})"),
+        ("two processes at once, of one alone", f"{cores.slowdown():.2f} times as long"),
         ("load while measuring began", load),
         ("disk", f"{_file_system(folder)}, 4 KiB append + fdatasync p50 {fsync_ms:.2f} ms"),
         ("SQLite", f"{sqlite3.sqlite_version} ({sqlite3.__name__})"),
