@@ -36,7 +36,7 @@ from click.shell_completion import CompletionItem, shell_complete
 from statepipe import __version__
 from statepipe.cli.shared.options import common_options
 from statepipe.cli.shared.render import broken, escape, open_closed_streams, silence
-from statepipe.cli.shared.session import LOG_FORMATS, LOG_LEVELS, Session, Told
+from statepipe.cli.shared.session import LOG_FORMATS, LOG_LEVELS, SPARE, Session, Told
 from statepipe.errors import StatepipeError, StoreInDoubt, Unwritten, UsageError
 from statepipe.suggest import did_you_mean
 
@@ -87,6 +87,11 @@ COMMANDS: Final = {
     "workers": ("workers", "Who drives instances, and whether each lives."),
 }
 
+#: Commands that need a worker process nearly always.
+_DRIVING: Final = frozenset({"run"})
+
+_HELP: Final = ["-h", "--help"]
+
 #: Other names that people's fingers know.
 _ALIASES: Final = {"show": "inspect"}
 
@@ -111,6 +116,9 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command of `args`; an unknown one gets the nearest name offered."""
+        is_alone = ctx.ensure_object(Session).is_alone
+        if is_alone and args and args[0] in _DRIVING and not set(_HELP) & set(args):
+            _start_worker(ctx)
         known = not args or args[0].startswith("-") or self.get_command(ctx, args[0]) is not None
         if not known and not ctx.resilient_parsing:  # a shell that completes wants no errors
             hint = did_you_mean(args[0], [*COMMANDS, *_ALIASES])
@@ -132,10 +140,18 @@ class Commands(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in sorted(COMMANDS.items())])
 
 
+def _start_worker(ctx: click.Context) -> None:
+    """Start a worker process: it takes as long to begin as the command takes to be imported."""
+    from statepipe.runtime.executors.spare import Spare  # noqa: PLC0415  (20 ms, for these alone)
+
+    ctx.meta[SPARE] = spare = Spare()
+    ctx.call_on_close(spare.end)
+
+
 @click.command(
     "statepipe",
     cls=Commands,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": _HELP},
     params=common_options(),
     epilog="\b\nExamples:\n  statepipe init demo && cd demo\n  statepipe run orders\n"
     "  statepipe ls --failed\n  statepipe resume --failed",
@@ -160,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             reconfigure(errors="backslashreplace")
     args = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _run(args)
+        code = _run(args, is_alone=argv is None)
     except BrokenPipeError:  # text of click's own, such as --help
         code = 0
     code = _flushed(code)
@@ -189,8 +205,8 @@ def _lost(error: OSError) -> int:
     return 0
 
 
-def _run(args: list[str]) -> int:
-    session = Session()
+def _run(args: list[str], *, is_alone: bool) -> int:
+    session = Session(is_alone=is_alone)
     try:
         _refuse_undecodable(args)
         result = _called(args, session)

@@ -17,13 +17,15 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any, Final
 
+import click
+
 from statepipe.cli.shared.groups import group_facts, group_sentence
 from statepipe.cli.shared.loglines import log_lines
 from statepipe.cli.shared.oldmachines import OldMachines
 from statepipe.cli.shared.places import config_here, open_reader
 from statepipe.cli.shared.progress import Progress
 from statepipe.cli.shared.render import Output, first_line, shown_id
-from statepipe.cli.shared.session import Session
+from statepipe.cli.shared.session import SPARE, Session
 from statepipe.cli.shared.systemd import Systemd
 from statepipe.clock import SystemClock
 from statepipe.engine import Engine
@@ -269,7 +271,11 @@ def driving(
                 create=create,
                 observe=progress.observe,
                 log=lines.log,
-                pools=Pools(processes=concurrency, threads=concurrency or 32),
+                pools=Pools(
+                    processes=concurrency,
+                    threads=concurrency or 32,
+                    spare=click.get_current_context().meta.get(SPARE),
+                ),
                 in_flight_max=concurrency or 64,
             ) as engine:
                 signals.stop(engine)

@@ -20,6 +20,8 @@ FORMATS: Final = ("table", "json", "jsonl")
 #: As `logsettings` has them, which `--help` need not import.
 LOG_FORMATS: Final = ("text", "json", "none")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+#: Where click's context has the worker process that was started before the command was imported.
+SPARE: Final = "statepipe.spare"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class Session:
         log_level: The least important level of log lines, or None.
         changes: True if the command changes something, and its refusals are log lines, too.
         is_logged: True once an error of the command was written as a log line.
+        is_alone: True if the process was started for the command.
     """
 
     store: str | None = None
@@ -54,6 +57,7 @@ class Session:
     log_level: str | None = None
     changes: bool = False
     is_logged: bool = False
+    is_alone: bool = False
 
     @classmethod
     def current(cls) -> "Session":

@@ -14,6 +14,7 @@ from statepipe.policy import ExecutorKind
 from statepipe.runtime.executors.inline import InlineExecutor
 from statepipe.runtime.executors.process import ProcessExecutor
 from statepipe.runtime.executors.readying import get_ready
+from statepipe.runtime.executors.spare import Spare
 from statepipe.runtime.executors.thread import ThreadExecutor
 from statepipe.runtime.output import streams
 
@@ -51,9 +52,13 @@ class Pools:
     Args:
         processes: Worker processes, at least 1; None for one a core.
         threads: Threads, 1 to 1,024.
+        spare: A worker process that was started beforehand.
     """
 
-    def __init__(self, *, processes: int | None = None, threads: int = 32) -> None:
+    def __init__(
+        self, *, processes: int | None = None, threads: int = 32, spare: Spare | None = None
+    ) -> None:
+        self._spare = spare
         self.slots: dict[ExecutorKind, int] = {
             "process": processes or len(os.sched_getaffinity(0)),
             "thread": threads,
@@ -93,7 +98,7 @@ class Pools:
 
     def _make(self, kind: ExecutorKind) -> Pool:
         if kind == "process":
-            return ProcessExecutor(self.slots[kind])
+            return ProcessExecutor(self.slots[kind], spare=self._spare)
         if not self._asks_whose:  # what they print comes out of this process, like our own lines
             self._asks_whose = True
             streams.install()

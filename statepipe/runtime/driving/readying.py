@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from statepipe.runtime.driving.drive import Drive
 from statepipe.runtime.driving.pools import Needs
+from statepipe.runtime.executors.spare import TASKS
 from statepipe.runtime.program import Part
 
-_TASKS: Final = "statepipe.runtime.tasks.attempts"
 _CONTRACT: Final = "jsonschema_rs"
 _NOTHING: Final = Needs()
 _TABLES: Final = ("statepipe.io.columnar", "statepipe.io.arrowcells")
@@ -28,7 +28,7 @@ def for_machine(drive: Drive) -> Needs:
         return _NOTHING
     judges = any(part.work == "validate" for part in shared)
     addresses = [part.call["load"]["to"] for part in shared if part.work == "load"]
-    return Needs((_TASKS, _CONTRACT) if judges else (_TASKS,), addresses)
+    return Needs((TASKS, _CONTRACT) if judges else (TASKS,), addresses)
 
 
 def for_batch(drive: Drive, request: Mapping[str, Any]) -> Needs:

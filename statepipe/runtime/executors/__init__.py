@@ -13,6 +13,7 @@ wherever it runs; once the call was killed, it raises TaskCancelled.
     light.py         a future that costs a fraction of a microsecond
     cancellation.py  the flag a running task can read
     worker.py        one worker process, as its driver sees it
+    spare.py         one that is started before anybody knows what for
     child.py         the program of a worker process
     readying.py      what one is called for before anybody needs it
     wire.py          whole frames between the two

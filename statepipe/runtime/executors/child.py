@@ -5,10 +5,10 @@ The program of a worker process: take a call, run it, send its result, again.
     _Child      one worker: the wire, the flag, and what a call may have left behind
 
 It is started by worker.py with three descriptors, the wire, the lifeline and a pipe for
-log records, and the driver's import path. It dies with its driver in two independent
-ways: the kernel's parent-death signal, and a SIGKILL to its whole process group when the
-driver's end of the lifeline closes; neither needs the interpreter, so both work while a
-task holds the GIL in C. It has no store handle.
+log records, the modules to import beforehand, and the driver's import path. It dies with
+its driver in two independent ways: the kernel's parent-death signal, and a SIGKILL to its
+whole process group when the driver's end of the lifeline closes; neither needs the
+interpreter, so both work while a task holds the GIL in C. It has no store handle.
 
 SIGTERM asks the task to stop: it raises the flag behind `task.cancelled` and kills
 nothing. The driver follows with SIGKILL when the grace is over.
@@ -65,8 +65,9 @@ _RESTORED: Final = (
 
 
 def main() -> NoReturn:
-    """Serve calls until the driver closes the wire; the arguments are three descriptors."""
+    """Serve calls until the driver closes the wire; the arguments are as worker.py gives them."""
     wire_fd, lifeline, records = map(int, sys.argv[1:4])
+    imports = sys.argv[4].split(",") if sys.argv[4] else []
     sys.argv = ["statepipe-worker"]
     for fd in (wire_fd, lifeline, records):
         os.set_inheritable(fd, False)  # noqa: FBT003 the standard signature
@@ -82,6 +83,8 @@ def main() -> NoReturn:
         cast("TextIOWrapper", stream).reconfigure(line_buffering=True, errors="backslashreplace")
     child = _Child(wire_fd, lifeline, PipeHandler(records))
     redact.on_hide(child.tell_secret)
+    for module in imports:
+        importlib.import_module(module)
     while (message := wire.receive(wire_fd)) is not None:
         if message[0] == "hide":
             redact.hide(message[1])

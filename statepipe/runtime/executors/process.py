@@ -32,7 +32,8 @@ from statepipe.errors import DataError, TaskCrashed
 from statepipe.runtime import failure
 from statepipe.runtime.executors import wire
 from statepipe.runtime.executors.reaper import Reaper
-from statepipe.runtime.executors.worker import Worker
+from statepipe.runtime.executors.spare import Spare
+from statepipe.runtime.executors.worker import OUTPUT_BYTES_MAX, Worker
 from statepipe.runtime.output.capture import Capture
 from statepipe.runtime.output.streams import Captured
 
@@ -51,9 +52,17 @@ class ProcessExecutor(Executor):
     Args:
         workers: Calls that may run at once, 1 to 256.
         output_bytes_max: How much of the end of each output of a worker is kept, at least 1.
+        spare: A worker that was started beforehand, for the first call; whoever started it ends
+            it if there is none.
     """
 
-    def __init__(self, workers: int, *, output_bytes_max: int = 65_536) -> None:
+    def __init__(
+        self,
+        workers: int,
+        *,
+        output_bytes_max: int = OUTPUT_BYTES_MAX,
+        spare: Spare | None = None,
+    ) -> None:
         if not 1 <= workers <= WORKERS_MAX:
             raise ValueError(f"workers is {workers}, outside 1..{WORKERS_MAX}")
         if output_bytes_max < 1:
@@ -64,6 +73,7 @@ class ProcessExecutor(Executor):
         self._reaper = Reaper(SystemClock())
         self._lock = threading.Lock()
         self._slots: list[threading.Thread] = []
+        self._spare = spare
         self._down = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -158,6 +168,8 @@ class ProcessExecutor(Executor):
         """Do one call; return the worker if it can do another."""
         if not future.begin():
             return worker
+        if worker is None and self._spare is not None:
+            worker = self._spare.take()
         if worker is not None and not worker.alive:
             worker.bury()  # it died idle, which is nobody's failure
             worker = None

@@ -19,7 +19,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -29,9 +29,12 @@ from statepipe.runtime.executors import processes, wire
 from statepipe.runtime.output.capture import Capture
 
 _BOOT: Final = (
-    "import sys; sys.path[:] = sys.argv[4:];"
+    "import sys; sys.path[:] = sys.argv[5:];"
     " from statepipe.runtime.executors.child import main; main()"
 )
+#: How much of the end of each output of a worker is kept.
+OUTPUT_BYTES_MAX: Final = 65_536
+
 _READ_BYTES: Final = 1 << 18
 _ENDING_MS_MAX: Final = 1_000
 _SHOWN_CHARS_MAX: Final = 2_000
@@ -93,9 +96,15 @@ class Worker:
             self._poll.register(fd, select.POLLIN)
 
     @classmethod
-    def start(cls, *, output_bytes_max: int) -> "Worker":
+    def start(
+        cls, *, output_bytes_max: int = OUTPUT_BYTES_MAX, imports: Sequence[str] = ()
+    ) -> "Worker":
         """
         Start a process and do not wait for it: it reads its first call when it is ready.
+
+        Args:
+            output_bytes_max: How much of the end of each of its outputs is kept, at least 1.
+            imports: Modules of ours that it imports before it reads a call.
 
         Raises:
             OSError: If there are no processes, descriptors or memory left.
@@ -109,7 +118,7 @@ class Worker:
         # The worker imports from where its driver does, and from nowhere else.
         path = [str(Path.cwd()) if each == "" else each for each in sys.path]
         passed = (theirs.fileno(), watched, logged)
-        command = [sys.executable, "-P", "-c", _BOOT, *map(str, passed), *path]
+        command = [sys.executable, "-P", "-c", _BOOT, *map(str, passed), ",".join(imports), *path]
         try:
             process = processes.start(
                 command,
