@@ -109,7 +109,7 @@ def engine_of(clock: ManualClock, *, seed: int, observe: Callable[[Drive, Change
     owned.enter_context(patch("statepipe.store.walk.workers.uuid4", uuid))
     owned.enter_context(patch("statepipe.store.file.opening.uuid4", uuid))
     owned.enter_context(patch("statepipe.store.file.files.Files.token", token))
-    owned.enter_context(patch("statepipe.runtime.catalog.INLINE_BYTES_MAX", INLINE_BYTES_MAX))
+    owned.enter_context(patch("statepipe.runtime.parts.INLINE_BYTES_MAX", INLINE_BYTES_MAX))
     # Tracebacks are kept in the store, and a clone lies somewhere else.
     redact.hide(str(GOLDEN.parents[1]))
     config = load_config(start=FOLDER, environ={})
