@@ -39,6 +39,11 @@ MINUTE_MS: Final = 60_000
 LATER_MS: Final = NOW_MS + 3 * MINUTE_MS
 OUTCOMES: Final = ("started", "skipped")
 MINUTELY: Final = "FROM machine_trigger WHERE name = 'minutely'"
+SEEN: Final = """
+SELECT j.at_ms, t.position
+  FROM trigger_journal j JOIN machine_trigger t ON t.n = j.trigger
+ WHERE t.name = 'minutely' AND j.kind = 'seen'
+"""
 
 
 class Nursery:
@@ -106,7 +111,7 @@ def wrong_with(root: Path, emitted: list[str]) -> list[str]:
     found = violations(root / "checkpoints" / "statepipe.db")
     if (orders := Counter(keys(root, "on_order"))) != Counter(emitted):
         found.append(f"emitted {emitted}, started {orders}")
-    ((seen_ms, last_ms),) = ask(root, f"SELECT seen_at_ms, position {MINUTELY}")
+    ((seen_ms, last_ms),) = ask(root, SEEN)
     due = range((seen_ms // MINUTE_MS + 1) * MINUTE_MS, int(last_ms) + 1, MINUTE_MS)
     if (ticks := keys(root, "minutely")) != [key_of(each) for each in due]:
         found.append(f"ticks {ticks}")

@@ -27,14 +27,13 @@ from statepipe.store.metrics.counters import Counters
 _FIND: Final = "SELECT n, listens FROM machine_trigger WHERE machine = ? AND name = ?"
 
 _INSERT: Final = """
-INSERT INTO machine_trigger (machine, name, kind, listens, position, seen_at_ms, follows, series)
-VALUES (:machine, :name, :kind, :listens, :position, :now_ms, :follows, :anew)
+INSERT INTO machine_trigger (machine, name, kind, listens, position, follows, series)
+VALUES (:machine, :name, :kind, :listens, :position, :follows, :anew)
 """
 
 _CHANGE: Final = """
 UPDATE machine_trigger
-   SET kind = :kind, listens = :listens, position = :position, seen_at_ms = :now_ms,
-       follows = :follows,
+   SET kind = :kind, listens = :listens, position = :position, follows = :follows,
        series = CASE WHEN :anew
                 THEN (SELECT coalesce(max(series), 0) + 1 FROM occasion WHERE trigger = :n)
                 ELSE 0 END
@@ -95,11 +94,11 @@ def register(
         "kind": listens["kind"],
         "listens": said,
         "position": json.dumps(position),
-        "now_ms": store.clock.now_ms(),
         # Only then is each instance of that machine written down that is done.
         "anew": listens["kind"] in _ANEW,
         "follows": listens["machine"] if listens.get("form") == "instance" else None,
     }
+    at_ms = store.clock.now_ms()
     with store.write() as connection:
         row = connection.execute(_FIND, (machine, name)).fetchone()  # another may have been quicker
         if row is None:
@@ -107,12 +106,12 @@ def register(
             assert isinstance(n, int)
             for outcome in OUTCOMES:  # so that the first one is a rise
                 counted(connection, f"{machine}.{name}", outcome, by=0)
-            note(connection, n, "seen", at_ms=facts["now_ms"], text=said)
+            note(connection, n, "seen", at_ms=at_ms, text=said)
             return n
         n = int(row[0])
         if row[1] != said:
             connection.execute(_CHANGE, {**facts, "n": n})
-            note(connection, n, "changed", at_ms=facts["now_ms"], text=f"{row[1]} -> {said}")
+            note(connection, n, "changed", at_ms=at_ms, text=f"{row[1]} -> {said}")
     return n
 
 

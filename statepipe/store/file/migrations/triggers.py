@@ -21,7 +21,6 @@ CREATE TABLE machine_trigger (
   listens      TEXT    NOT NULL,
   position     TEXT    NOT NULL,
   paused_at_ms INTEGER,
-  seen_at_ms   INTEGER NOT NULL,
   series       INTEGER NOT NULL CHECK (series >= 0),
   UNIQUE (machine, name)
 ) STRICT""",
