@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from statepipe.clock import Clock
 from statepipe.config import load_config
 from statepipe.engine import Engine
 from statepipe.machine.definition import Machine, State, Transition
@@ -51,6 +52,7 @@ class Scene:
     Attributes:
         moves: What was committed: of which instance, by which event, to which state.
         also: Called with each change that was committed.
+        clock: Time, if the test owns it.
     """
 
     def __init__(self, folder: Path, *machines: Machine, config: str = "") -> None:
@@ -59,6 +61,7 @@ class Scene:
         self.machines = machines
         self.moves: list[tuple[str, str, str]] = []
         self.also: Callable[[Drive, Change], None] | None = None
+        self.clock: Clock | None = None
 
     def engine(self) -> Engine:
         """Return an engine of threads."""
@@ -67,6 +70,7 @@ class Scene:
             machines=self.machines,
             pools=Pools(threads=4),
             observe=self._observe,
+            clock=self.clock,
         )
 
     def run(self, instance: str = "i", **params: Any) -> str:  # noqa: ANN401  (passed on as it is)

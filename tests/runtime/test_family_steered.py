@@ -14,9 +14,12 @@ from statepipe.machine.partition import Partition
 from statepipe.machine.states.taskgraph import Child, Graph
 from statepipe.model import Change, Outcome, Task
 from statepipe.runtime.driving.drive import Drive
+from statepipe.testing import ManualClock
 from tests.runtime.families import Scene, acting, machine_of, task, working
 
 SOON_S = 30
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
 
 
 def test_a_resume_does_only_what_is_not_done(tmp_path: Path) -> None:
@@ -121,11 +124,13 @@ def test_a_timeout_of_the_state_stops_its_tasks(tmp_path: Path) -> None:
     """It ends with `timeout`; a task under way is asked to stop and ends cancelled."""
 
     def slow(it: Task) -> None:
+        clock.advance(HOUR_MS)
         while not it.cancelled:
             threading.Event().wait(0.01)
 
     graph = Graph(tasks=(task("slow", slow),))
-    scene = Scene(tmp_path, machine_of(working(graph, settings={"timeout": "200ms"})))
+    scene = Scene(tmp_path, machine_of(working(graph, settings={"timeout": "1h"})))
+    scene.clock = clock = ManualClock()
 
     assert scene.run() == "failed"
     with scene.engine() as engine:
@@ -372,8 +377,14 @@ def test_a_resume_takes_a_cancel_back_that_nobody_has_obeyed_yet(tmp_path: Path)
         if patient:
             raise RuntimeError("again")
 
+    def pass_time(drive: Drive, change: Change) -> None:
+        if drive.id == "i/work.waits" and change.detail and change.detail.kind == "retry":
+            clock.advance(MINUTE_MS)
+
     graph = Graph(tasks=(task("waits", waits, retry=PATIENT),))
-    scene = Scene(tmp_path, machine_of(working(graph, settings={"timeout": "200ms"})))
+    scene = Scene(tmp_path, machine_of(working(graph, settings={"timeout": "1m"})))
+    scene.clock = clock = ManualClock()
+    scene.also = pass_time
 
     assert scene.run() == "failed"
     assert scene.children() == {"i/work.waits": "ready"}
