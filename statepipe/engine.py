@@ -311,7 +311,7 @@ class Engine(Sender, Asker, Again, Roster):
         refuse_changed(
             found,
             self._program,
-            store=self._store,
+            connection=self._store.connection,
             catalog=self.catalog,
             adopts=adopt == "latest",
             rewind_to=rewind_to,

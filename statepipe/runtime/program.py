@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from statepipe.machine.alerts import Alerts
+from statepipe.machine.definition import Machine
 from statepipe.machine.states.tasks import Run
 from statepipe.machine.table import Table
 from statepipe.model import Status
@@ -112,6 +113,11 @@ class Program:
         partitioned = self.table.machine.partition is not None
         object.__setattr__(self, "delivers", partitioned or marked)
         object.__setattr__(self, "cleans", self.table.machine.on_cancel is not None)
+
+    @property
+    def machine(self) -> Machine:
+        """Its definition."""
+        return self.table.machine
 
     @property
     def limit(self) -> int | None:

@@ -80,14 +80,22 @@ def child_resumed(engine: Engine) -> None:
     engine.resume(["i/work"])
 
 
+def unpaused(engine: Engine) -> None:
+    """Let the parent go on, which is paused."""
+    engine.unpause("i")
+
+
 @pytest.mark.parametrize("changed", [longer([]), RENAMED], ids=["longer", "renamed"])
-@pytest.mark.parametrize("way", [resumed, run, retried, child_resumed])
+@pytest.mark.parametrize("way", [resumed, run, retried, child_resumed, unpaused])
 def test_who_names_it_is_refused(
     tmp_path: Path, changed: Machine, way: Callable[[Engine], None]
 ) -> None:
     """It says which machine has changed and what to do; nothing moves."""
     scene = Scene(tmp_path, PARENT, asking())
     waits(scene)
+    if way is unpaused:
+        with scene.engine() as engine:
+            engine.pause("i")
     scene.machines = (PARENT, changed)
     before = rows(scene)
 
@@ -108,12 +116,13 @@ def test_a_worker_leaves_it_alone(tmp_path: Path, changed: Machine, *, steered: 
     scene = Scene(tmp_path, PARENT, asking())
     waits(scene)
     (before,) = scene.ask("SELECT state, definition FROM instance WHERE id = 'i/work'")
+    if steered:
+        with scene.engine() as engine:
+            engine.pause("i")
+            engine.unpause("i")
     scene.machines = (PARENT, changed)
 
     with scene.engine() as engine:
-        if steered:
-            engine.pause("i")
-            engine.unpause("i")
         engine.signal("i/work", "yes")
         engine.work(until_idle=True)
 

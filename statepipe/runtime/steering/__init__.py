@@ -9,6 +9,7 @@ What people and programs do to instances, as far as it takes knowing their machi
     asking, setting         an end, a pause; other parameters for what is resumed
     unpausing               what was paused goes on
     adopting                what cannot go on with its machine as it is now, or may
+    foresight               the same, told before anybody tries
     lateness                what cannot go on: its machine's deadline has passed
     events, judging         signals and emitted events, and whether they may come
     callbacks               the same of an outside system, by a token

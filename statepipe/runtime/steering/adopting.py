@@ -11,10 +11,11 @@ not. It goes on with what its machine is now only if that is said of it, or of i
 
 import json
 import shlex
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Container, Sequence
+from typing import Any, Final, Protocol
 
 from statepipe.errors import DefinitionChanged, DefinitionError, NotFound
+from statepipe.machine.definition import Machine
 from statepipe.machine.digest import describe_changes
 from statepipe.model import Status
 from statepipe.runtime.catalog import Catalog
@@ -30,11 +31,27 @@ from statepipe.store.walk.claims import dead_workers
 _ENDED: Final = (Status.FAILED, Status.CANCELLED)
 
 
+class Known(Protocol):
+    """What is known of a machine as it is now; a `Program` knows more."""
+
+    @property
+    def definition(self) -> int:
+        """The number of its definition in the store."""
+
+    @property
+    def parts(self) -> Container[str]:
+        """Its acting states by name."""
+
+    @property
+    def machine(self) -> Machine:
+        """Its definition."""
+
+
 def refuse_changed(
     found: Found,
-    program_of: Callable[[str], Program],
+    program_of: Callable[[str], Known],
     *,
-    store: Store,
+    connection: Any,  # noqa: ANN401  (the store's own)
     catalog: Catalog,
     adopts: bool,
     whole: str | None = None,
@@ -45,8 +62,8 @@ def refuse_changed(
 
     Args:
         found: Where the instance stands.
-        program_of: Gives its machine, ready to be driven.
-        store: Which has the definition it began with.
+        program_of: Gives its machine as it is now.
+        connection: Of the store, which has the definition it began with.
         catalog: Knows the form of the machine.
         adopts: True to let it go on with the machine as it is now, if that can be.
         whole: The id of the one that goes on if it does part of its work.
@@ -71,8 +88,8 @@ def refuse_changed(
         return
     if adopts and lost is None:
         return
-    body = definition_body(store.connection, found.definition)
-    changes = describe_changes(json.loads(body), catalog.form(program.table.machine))
+    body = definition_body(connection, found.definition)
+    changes = describe_changes(json.loads(body), catalog.form(program.machine))
     raise _changed(found, changes, again, adoptable=lost is None, whole=whole)
 
 
@@ -103,7 +120,12 @@ def adoptions(
         if worker in living:
             continue
         refuse_changed(
-            part, program_of, store=store, catalog=catalog, adopts=adopts, whole=found.id
+            part,
+            program_of,
+            connection=store.connection,
+            catalog=catalog,
+            adopts=adopts,
+            whole=found.id,
         )
         number = program_of(part.machine).definition
         if number != part.definition:

@@ -182,7 +182,11 @@ class Copies:
             store, _ = self._store_of()
             try:
                 refuse_changed(
-                    found, self._program_of, store=store, catalog=self._catalog, adopts=False
+                    found,
+                    self._program_of,
+                    connection=store.connection,
+                    catalog=self._catalog,
+                    adopts=False,
                 )
             except DefinitionChanged as error:
                 raise DefinitionChanged(

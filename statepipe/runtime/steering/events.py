@@ -18,6 +18,7 @@ from statepipe.machine.states.waits import Wait
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.steering.callbacks import allowed
+from statepipe.runtime.steering.foresight import Foresight
 from statepipe.runtime.steering.judging import judged
 from statepipe.runtime.steering.lateness import deadline_of, refuse_late, refuse_late_parts
 from statepipe.runtime.steering.unpausing import refuse_unpaused, unpause
@@ -149,9 +150,14 @@ class Sender(ABC):
 
         Raises:
             NotFound, Refused: No such instance, or it is not paused, or has had its time.
+            DefinitionChanged: It began with another definition than its machine has now, or a
+                child machine below it did: no worker would drive that.
         """
         found = find_instance(self._store.connection, instance_id)
         refuse_unpaused(instance_id, found.status)
+        foresight = Foresight(self.catalog, self._store.connection, clock=self._store.clock)
+        if (changed := foresight.refusal(found)) is not None:
+            raise changed
         deadline_ms = deadline_of(self.catalog.machine, found.machine)
         refuse_late(self._store, found, deadline_ms=deadline_ms)
         refuse_late_parts(self._store, found, self.catalog.machine)

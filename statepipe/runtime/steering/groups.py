@@ -265,7 +265,11 @@ class Groups:
 
     def _refuse_changed(self, found: Found, *, adopts: bool) -> None:
         refuse_changed(
-            found, self._program_of, store=self._store, catalog=self._catalog, adopts=adopts
+            found,
+            self._program_of,
+            connection=self._store.connection,
+            catalog=self._catalog,
+            adopts=adopts,
         )
 
     def _below(self, found: Found, *, adopts: bool) -> list[Adoption]:

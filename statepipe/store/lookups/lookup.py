@@ -144,6 +144,13 @@ def definition_body(connection: sqlite3.Connection, n: int) -> str:
     return body
 
 
+def definition_of(connection: sqlite3.Connection, machine: str, digest: str) -> int | None:
+    """Return the number of the definition of that digest; None if nothing has begun with it."""
+    sql = "SELECT n FROM definition WHERE machine = ? AND digest = ?"
+    row = connection.execute(sql, (machine, digest)).fetchone()
+    return None if row is None else int(row[0])
+
+
 def steps_of(
     connection: sqlite3.Connection, n: int
 ) -> list[tuple[int, int, str, str, str, bytes | None]]:

@@ -14,6 +14,7 @@ from statepipe.model import Plan, Status, Stay
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups import groups
 from statepipe.store.lookups.groups import NewGroup
+from statepipe.store.lookups.lookup import definition_of
 from statepipe.store.metrics.counters import Counters
 from statepipe.store.stage.rows import has_batches, insert_plan
 from statepipe.store.walk import children, datasets
@@ -87,8 +88,7 @@ class Made(NamedTuple):
 
 def define(store: Store, *, machine: str, version: int, digest: str, body: str) -> int:
     """Return the number of the definition, writing it down if it is new."""
-    sql = "SELECT n FROM definition WHERE machine = ? AND digest = ?"
-    found = store.connection.execute(sql, (machine, digest)).fetchone()
+    found = definition_of(store.connection, machine, digest)
     if found is None:
         facts = {
             "machine": machine,
@@ -99,9 +99,9 @@ def define(store: Store, *, machine: str, version: int, digest: str, body: str) 
         }
         with store.write() as connection:
             connection.execute(_DEFINE, facts)
-        found = store.connection.execute(sql, (machine, digest)).fetchone()
-    n: int = found[0]
-    return n
+        found = definition_of(store.connection, machine, digest)
+        assert found is not None, "it was just written"
+    return found
 
 
 def create(
