@@ -2,7 +2,7 @@
 `statepipe resume`: go on from the last commit, one instance or many.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -128,7 +128,7 @@ def resume(  # noqa: PLR0913  (one argument an option)
         return run(dry_run=dry_run, reason=reason, detailed=detailed)
     wanted = _wanted(machine=machine, failed=failed, since=since, state=state, error=error)
     if dry_run:
-        _say_first(wanted if bulk else ids, given)
+        _say_first(wanted if bulk else ids, given, adopts=definition == "latest")
         return 0
     ids = _agreed(wanted, given, yes=yes) if bulk else tuple(dict.fromkeys(ids))
     if not ids:
@@ -177,15 +177,15 @@ def _agreed(wanted: Filter, given: Mapping[str, Any], *, yes: bool) -> tuple[str
     return tuple(each.id for each in found)
 
 
-def _say_first(chosen: Filter | Sequence[str], given: Mapping[str, Any]) -> None:
+def _say_first(chosen: Filter | Sequence[str], given: Mapping[str, Any], *, adopts: bool) -> None:
     """Say what would be resumed, and change nothing."""
     out = Session.current().out()
     with open_reader() as reader:
         if isinstance(chosen, Filter):
             refuse_unknown(reader, chosen.machine)
-            _preview_bulk(out, reader, chosen, given)
+            _preview_bulk(out, reader, chosen, given, adopts=adopts)
         else:
-            _preview(out, reader, chosen, given)
+            _preview(out, reader, chosen, given, adopts=adopts)
 
 
 def _wanted(
@@ -228,7 +228,7 @@ def _resume_group(
     max_parallel: int | None,
 ) -> int:
     if dry_run:
-        return preview_group(group)
+        return preview_group(group, adopts=adopts)
     from statepipe.cli.shared.driving import driving  # noqa: PLC0415  (as above)
 
     with driving(create=False, detailed=detailed, brief=True, concurrency=max_parallel) as drivers:
@@ -251,16 +251,26 @@ def _reported(
     return code or next((kind.exit_code for kind in refusals), 0)
 
 
-def _preview_bulk(out: Output, reader: Reader, wanted: Filter, given: Mapping[str, Any]) -> None:
+def _preview_bulk(
+    out: Output, reader: Reader, wanted: Filter, given: Mapping[str, Any], *, adopts: bool
+) -> None:
+    # Only a preview needs machines to be read before the engine is there.
+    from statepipe.cli.shared.changes import changes_in, left_by  # noqa: PLC0415  (imported when used)
+
     found = reader.resumable(wanted) if given or out.is_json else []
     set_of = _changed_in_each(reader, found, given)
     if out.is_json:
-        out.values([each._asdict() for each in found])
+        why = changes_in(reader, found, adopts=adopts)
+        said = {name: error.message for name, error in why.items()}
+        out.values([{**each._asdict(), "changed": said.get(each.id)} for each in found])
         return
-    counts = reader.resumable_counts(wanted)
-    if not counts:
+    kinds = reader.resumable_counts(wanted)
+    if not kinds:
         out.note("nothing to resume")
         return
+    counts: Counter[tuple[str, str, str, str | None]] = Counter()
+    for kind, count in kinds.items():
+        counts[kind.machine, kind.standing, kind.state, kind.error_class] += count
     out.rows(
         ["INSTANCES", "MACHINE", "STATUS", "GOES ON IN", "LAST ERROR"],
         [
@@ -275,18 +285,30 @@ def _preview_bulk(out: Output, reader: Reader, wanted: Filter, given: Mapping[st
         ],
         cells=["count", "machine", "status", "state", "error"],
     )
+    left, example = left_by(reader, wanted, kinds, adopts=adopts)
     for name, changed in set_of.items():
         out.note(f"sets, for example of {name}: {changed}; {_STAYS}")
-    out.note(f"{plural(counts.total(), 'instance')} would be resumed; nothing was changed")
+    if example is not None:
+        of = plural(left, "instance")
+        out.note(f"{of} would be left as they are, for example: {example.message}")
+    would = plural(max(0, counts.total() - left), "instance")
+    out.note(f"{would} would be resumed; nothing was changed")
 
 
-def _preview(out: Output, reader: Reader, ids: Sequence[str], given: Mapping[str, Any]) -> None:
+def _preview(
+    out: Output, reader: Reader, ids: Sequence[str], given: Mapping[str, Any], *, adopts: bool
+) -> None:
+    from statepipe.cli.shared.changes import change_of  # noqa: PLC0415  (as above)
+
     plans = []
     for name in ids:
         found = reader.inspect(name)
         ahead = outlook(found)
         skips, runs = resume_plan(found, ahead)
         changed, late = _changed(reader, name, given), late_of(found)
+        refusal = None
+        if found.status != Status.DONE and found.standing != "running":
+            refusal = change_of(reader, name, adopts=adopts)
         plans.append(
             {
                 "id": name,
@@ -296,6 +318,7 @@ def _preview(out: Output, reader: Reader, ids: Sequence[str], given: Mapping[str
                 "skips": [leg.state for leg in ahead.legs if leg.place == "behind"],
                 "sets": changed,
                 "late": late and late.message,
+                "changed": refusal and refusal.message,
             }
         )
         if out.is_json:
@@ -304,8 +327,8 @@ def _preview(out: Output, reader: Reader, ids: Sequence[str], given: Mapping[str
             out.say(f"{name} is done: a resume is refused")
         elif found.standing == "running" and found.holder is not None:
             out.say(f"{name} is driven by process {found.holder.pid}: a resume is refused")
-        elif late is not None:
-            out.say(f"{late.message}: a resume is refused\n  next {late.next_step}")
+        elif (refused := refusal or late) is not None:
+            out.say(f"{refused.message}: a resume is refused\n  next {refused.next_step}")
         else:
             sets = f"\n  sets {changed}; {_STAYS}" if changed else ""
             out.say(f"{name}\n  skips {skips}\n  runs {runs}{sets}")

@@ -4,6 +4,7 @@
 
 import click
 
+from statepipe.cli.shared.changes import change_of
 from statepipe.cli.shared.lateness import late_of
 from statepipe.cli.shared.loglines import log_lines
 from statepipe.cli.shared.options import command, instance_id
@@ -28,6 +29,9 @@ def unpause(*, instance: str, reason: str | None, dry_run: bool) -> None:
     if (late := late_of(found)) is not None:
         raise late
     if dry_run:
+        with open_reader() as reader:
+            if (changed := change_of(reader, instance)) is not None:
+                raise changed
         out.would(f"unpause {instance} in {found.state}")
         return
     config = config_here()

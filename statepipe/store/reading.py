@@ -28,7 +28,7 @@ from statepipe.store.file.stamp import Environment
 from statepipe.store.lookups import groups, inspection, listing, lookup, lying, output, quarantine
 from statepipe.store.lookups.groups import Summary
 from statepipe.store.lookups.inspection import Inspection, find_number
-from statepipe.store.lookups.listing import Filter, Listed, Resumable
+from statepipe.store.lookups.listing import Filter, Kind, Listed, Resumable
 from statepipe.store.lookups.lying import Held, Lying
 from statepipe.store.lookups.output import Said
 from statepipe.store.lookups.quarantine import Reason, Rejected
@@ -249,8 +249,8 @@ class Reader:
         with self.moment() as connection:
             return listing.resumable(connection, wanted, dead=self._dead(connection))
 
-    def resumable_counts(self, wanted: Filter) -> Counter[tuple[str, str, str, str | None]]:
-        """Return how many `resumable` there are by machine, standing, state and error class."""
+    def resumable_counts(self, wanted: Filter) -> Counter[Kind]:
+        """Return how many `resumable` there are of each kind."""
         with self.moment() as connection:
             return listing.resumable_counts(connection, wanted, dead=self._dead(connection))
 

@@ -158,6 +158,13 @@ def test_a_group_is_cancelled_after_a_yes_and_taken_back(project: Project) -> No
     assert project.call("history", "numbers-1..3/2", "-o", "json").json[-1]["note"] == "wrong file"
     would = project.call("resume", "--group", "numbers-1..3", "--dry-run")
     assert "3 partitions would be taken back, 0 more driven" in would.err
+    machine = project.root / "machines" / "numbers.toml"
+    text = machine.read_text(encoding="utf-8")
+    machine.write_text(text.replace("version = 1", "version = 2"), encoding="utf-8")
+    refused = project.call("resume", "--group", "numbers-1..3", "--dry-run")
+    assert "version was 1 and is 2: a resume is refused" in refused.err
+    assert "would be taken back" not in refused.err
+    machine.write_text(text, encoding="utf-8")
     assert project.call("resume", "--group", "numbers-1..3").code == 0
 
 

@@ -186,3 +186,44 @@ def test_what_an_instance_of_tasks_says_leads_to_them(failed: Project) -> None:
     assert "parts" not in failed.call("logs", "one/work.good").err
     forked = failed.call("fork", "one/work.bad", "--reason", "x")
     assert "next:    statepipe fork one --at work --reason …" in forked.err
+
+
+PARENT = """\
+machine = "whole"
+initial = "work"
+states.work = { machine = "part", on.ok = "done" }
+states.done.final = "success"
+"""
+PART = """\
+machine = "part"
+initial = "asked"
+states.asked = { wait = { event = "yes", timeout = "2d" }, on.yes = "done", on.timeout = "failed" }
+states.done.final = "success"
+"""
+
+
+def test_a_preview_names_the_child_machine_that_changed(project: Project) -> None:
+    """As the resume that refuses it does; one that has begun no child yet is resumed."""
+    machines = project.root / "machines"
+    (machines / "whole.toml").write_text(PARENT, encoding="utf-8")
+    (machines / "part.toml").write_text(PART, encoding="utf-8")
+    project.call("start", "whole", "--id", "one")
+    project.call("worker", "--until-idle")
+    project.call("start", "whole", "--id", "two")
+    assert "a resume is refused" not in project.call("resume", "one", "--dry-run").out
+    (machines / "part.toml").write_text(f"version = 2\n{PART}", encoding="utf-8")
+    why = "machine 'part' changed since 'one/work' began (it does part of the work of 'one')"
+
+    one = project.call("resume", "one", "--dry-run").out
+    many = project.call("resume", "--all", "--dry-run")
+    facts = project.call("resume", "--all", "--dry-run", "-o", "json").json
+    project.call("pause", "one")
+    refused = [project.call("unpause", "one", *dry) for dry in ((), ("--dry-run",))]
+
+    assert f"{why}: version was 1 and is 2: a resume is refused" in one
+    assert "statepipe resume one --definition latest" in one
+    assert why in project.call("resume", "one").err
+    assert f"would be left as they are, for example: {why}" in many.err, many
+    assert "1 instance would be resumed; nothing was changed" in many.err
+    assert [each["changed"] and why in each["changed"] for each in facts] == [True, None], facts
+    assert [(each.code, why in each.err) for each in refused] == [(5, True)] * 2

@@ -132,10 +132,26 @@ def test_a_changed_machine_is_refused_and_says_what_changed(failed: Project) -> 
     text = machine.read_text(encoding="utf-8")
     machine.write_text(text.replace("version = 1", "version = 2"), encoding="utf-8")
 
+    told = failed.call("resume", "one", "--dry-run")
+    (fact,) = failed.call("resume", "one", "--dry-run", "-o", "json").json
+    many = failed.call("resume", "--failed", "--dry-run")
+    facts = failed.call("resume", "--failed", "--dry-run", "-o", "json").json
+    adopting = failed.call("resume", "--failed", "--dry-run", "--definition", "latest")
     refused = failed.call("resume", "one")
     bulk = failed.call("resume", "--failed", "--yes")
     latest = failed.call("resume", "one", "--definition", "latest")
 
+    assert "version was 1 and is 2: a resume is refused" in told.out
+    assert "next restore the machine, or: statepipe resume one --definition latest" in told.out
+    assert "version was 1 and is 2" in fact["changed"]
+    assert "2 instances would be left as they are, for example: machine 'numbers'" in many.err
+    assert "0 instances would be resumed; nothing was changed" in many.err
+    assert [each["changed"] for each in facts] == [
+        fact["changed"],
+        fact["changed"].replace("one", "two"),
+    ]
+    assert "2 instances would be resumed" in adopting.err
+    assert "left" not in adopting.err
     assert refused.code == 5
     assert "version was 1 and is 2" in refused.err
     assert bulk.code == 5

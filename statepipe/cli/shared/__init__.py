@@ -9,6 +9,7 @@ What commands share: options, where things are, what is printed, how instances a
     live                a page that is drawn again and again
     groups, longest     how groups, and what bounds a run, are shown
     ahead, lateness     what lies ahead of an instance; whether it has had its time
+    changes             whether its machine is what it began with
     exporting, callbacks    what is served meanwhile
     loglines, systemd   where log lines go; what systemd is told
     oldmachines         what a worker says of machines that changed since it began

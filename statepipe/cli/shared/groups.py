@@ -111,15 +111,22 @@ def list_groups(out: Output, *, machine: str | None, limit: int, now_ms: int) ->
         out.note(f"the newest {limit:,} are shown; --limit shows more")
 
 
-def preview_group(group_id: str) -> int:
+def preview_group(group_id: str, *, adopts: bool) -> int:
     """Say what a resume of a group would do, changing nothing; return the exit code."""
+    # It reads machines, which no other command that shows groups does.
+    from statepipe.cli.shared.changes import first_change  # noqa: PLC0415  (imported when used)
+
     out = Session.current().out()
     with open_reader() as reader:
         found = reader.group(group_id)
-        states = ("cancelled",) if found.group.status == Status.CANCELLED else ()
-        lost = reader.instances(Filter(group=group_id, failed=True), limit=found.group.total)
-        if states:
-            lost += reader.instances(Filter(group=group_id, states=states), limit=found.group.total)
+        everyone = reader.instances(Filter(group=group_id), limit=found.group.total)
+        taken = {str(Status.FAILED)}
+        if found.group.status == Status.CANCELLED:
+            taken.add(Status.CANCELLED)
+        lost = [each for each in everyone if each.standing in taken]
+        rests = {Status.DONE, Status.PAUSED, Status.CANCELLED} - taken
+        goes_on = [each.id for each in everyone if each.standing not in rests]
+        changed = first_change(reader, goes_on, adopts=adopts)
     rows = [
         {
             "id": each.id,
@@ -131,8 +138,12 @@ def preview_group(group_id: str) -> int:
         }
         for each in lost
     ]
+    if changed is not None:
+        out.note(f"{changed.message}: a resume is refused   next: {changed.next_step}")
     if out.is_json:
         out.rows([], rows, cells=[])
+        return 0
+    if changed is not None:
         return 0
     if rows:
         out.rows(["PARTITION", "GOES ON IN"], rows, cells=["partition", "_cause"])

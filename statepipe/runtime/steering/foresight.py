@@ -18,7 +18,7 @@ from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.steering.adopting import refuse_changed
 from statepipe.store import liveness
 from statepipe.store.lookups import lookup
-from statepipe.store.lookups.listing import Resumable
+from statepipe.store.lookups.listing import Kind, Resumable
 from statepipe.store.lookups.lookup import Found
 
 
@@ -74,20 +74,48 @@ class Foresight:
         """Return by id which of many cannot go on, and why."""
         refused = {}
         for each in chosen:
-            if not self._is_plain(each):
-                found = lookup.find_instance(self._connection, each.id)
-                if (error := self.refusal(found)) is not None:
+            if not self.is_plain(each.kind):
+                error = self.refusal(lookup.find_instance(self._connection, each.id))
+                if error is not None:
                     refused[each.id] = error
         return refused
 
-    def _is_plain(self, each: Resumable) -> bool:
+    def left(self, chosen: Iterable[Resumable]) -> tuple[int, DefinitionChanged | None]:
+        """
+        Return how many of many cannot go on, and why the first of them cannot.
+
+        What one cannot by its own machine, all of its kind cannot: one of them is looked at.
+        """
+        refused: list[DefinitionChanged] = []
+        alike: dict[Kind, DefinitionChanged | None] = {}
+        for each in chosen:
+            kind = each.kind
+            if self.is_plain(kind):
+                continue
+            if kind not in alike:
+                alike[kind] = self._own(lookup.find_instance(self._connection, each.id))
+            error = alike[kind]
+            if error is None and self._known_of(kind.machine).has_child:
+                error = self.refusal(lookup.find_instance(self._connection, each.id))
+            if error is not None:
+                refused.append(error)
+        return len(refused), next(iter(refused), None)
+
+    def is_plain(self, kind: Kind) -> bool:
         """Return True if its machine is what it began with, and no other does part of its work."""
         try:
-            known = self._known_of(each.machine)
+            known = self._known_of(kind.machine)
         except StatepipeError:
             return False
-        is_same = known.definition == each.definition and each.state in known.parts
+        is_same = known.definition == kind.definition and kind.state in known.parts
         return is_same and not known.has_child
+
+    def _own(self, found: Found) -> DefinitionChanged | None:
+        try:
+            self._refuse(found, whole=None)
+        except DefinitionChanged as error:
+            return error
+        return None
 
     def _refuse(self, found: Found, *, whole: str | None) -> None:
         refuse_changed(

@@ -174,6 +174,16 @@ class Listed(NamedTuple):
     awaits_parts: bool  # it rests until what does part of its work has ended
 
 
+class Kind(NamedTuple):
+    """What instances that a bulk resume would take have in common; as of `Resumable`."""
+
+    machine: str
+    definition: int
+    standing: Standing
+    state: str
+    error_class: str | None
+
+
 class Resumable(NamedTuple):
     """One instance that a bulk resume would take; `state` is where it would go on."""
 
@@ -183,6 +193,11 @@ class Resumable(NamedTuple):
     standing: Standing
     state: str
     error_class: str | None
+
+    @property
+    def kind(self) -> Kind:
+        """All of it but the id."""
+        return Kind(*self[1:])
 
 
 def instances(
@@ -221,14 +236,13 @@ def resumable(
 
 def resumable_counts(
     connection: sqlite3.Connection, wanted: Filter, *, dead: Collection[int]
-) -> Counter[tuple[str, str, str, str | None]]:
-    """Return how many `resumable` there are by machine, standing, state and error class."""
+) -> Counter[Kind]:
+    """Return how many `resumable` there are of each kind."""
     names, rows = _resumable(connection, wanted, dead=dead, columns=_COUNTED, group=_GROUP)
-    counts: Counter[tuple[str, str, str, str | None]] = Counter()
+    counts: Counter[Kind] = Counter()
     for number, status, worker, state, cause, count in rows:
-        counts[
-            names[number], standing_of(status, worker, waits=False, dead=dead), state, cause
-        ] += count
+        standing = standing_of(status, worker, waits=False, dead=dead)
+        counts[Kind(names[number], number, standing, state, cause)] += count
     return counts
 
 
