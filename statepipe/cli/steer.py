@@ -131,7 +131,7 @@ def _cancel_group(group: str, *, reason: str | None, dry_run: bool, yes: bool) -
         drivers.engine.groups.clean(group)
     out = Session.current().out()
     if out.is_json:
-        out.value({"group": group, "cancelled": cancelled, "asked": asked})
+        out.value({"group": group, "cancelled": cancelled, "asked": asked, "left": failed})
         return
     said = f"{plural(cancelled, 'partition')} cancelled"
     said += f", the drivers of {asked:,} were asked to" if asked else ""

@@ -66,7 +66,7 @@ def test_a_group_cleans_up_after_each_of_its_partitions(tidy: Project) -> None:
 
     said = tidy.call("cancel", "--group", "more", "--yes", "-o", "json")
 
-    assert said.json == {"group": "more", "cancelled": 3, "asked": 0}
+    assert said.json == {"group": "more", "cancelled": 3, "asked": 0, "left": 0}
     tidied = (tidy.root / "machines" / "tidied").read_text().splitlines()
     assert sorted(tidied) == ["more/7", "more/8", "more/9"]
     assert tidy.call("inspect", "more", "-o", "json").json["status"] == "cancelled"

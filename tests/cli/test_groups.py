@@ -179,7 +179,11 @@ def test_a_group_is_cancelled_without_those_that_failed_and_it_says_so(project: 
     tried = project.call("cancel", "--group", "numbers-1..3", "--dry-run")
     sure = project.call("cancel", "--group", "numbers-1..3", "--yes")
     again = project.call("cancel", "--group", "numbers-1..3", "--yes")
+    project.call("start", "numbers", "--partition", "4..6")
+    project.call("resume", "numbers-4..6/6")
+    fact = project.call("cancel", "--group", "numbers-4..6", "--yes", "-o", "json").json
 
+    assert fact == {"group": "numbers-4..6", "cancelled": 2, "asked": 0, "left": 1}
     assert "would cancel 2 partitions of numbers-1..3, and leave 1 that failed" in tried.out
     assert sure.out == (
         f"2 partitions cancelled; 1 that failed before left as they are   next: {leads}\n"
