@@ -235,7 +235,7 @@ class Engine(Sender, Asker, Again, Roster):
 
     @cached_property
     def groups(self) -> Groups:
-        """Groups of partitions: create, run, resume and cancel them."""
+        """Groups of partitions: create, run, resume, pause, unpause and cancel them."""
         return Groups(
             self.catalog,
             clock=self._clock,

@@ -168,12 +168,34 @@ def kill(*, instance: str, reason: str | None, dry_run: bool, yes: bool) -> None
     )
 
 
-@command("pause", examples=["statepipe pause ID --reason 'the source is down'"], changes=True)
-@_ID
+@command(
+    "pause",
+    examples=[
+        "statepipe pause ID --reason 'the source is down'",
+        "statepipe pause --group ID --yes",
+    ],
+    changes=True,
+)
+@click.argument("instance", metavar="[ID]", required=False, callback=instance_id)
+@click.option(
+    "--group",
+    metavar="ID",
+    callback=instance_id,
+    help="All partitions of this group that have not ended.",
+)
 @_REASON
 @_DRY_RUN
-def pause(*, instance: str, reason: str | None, dry_run: bool) -> None:
+@click.option("-y", "--yes", is_flag=True, help="With --group: do not ask.")
+def pause(
+    *, instance: str | None, group: str | None, reason: str | None, dry_run: bool, yes: bool
+) -> None:
     """Let an instance rest at its next boundary; `resume` goes on with it."""
+    if (instance is None) == (group is None):
+        raise click.UsageError("name an instance, or a group with --group")
+    if instance is None:
+        assert group is not None
+        _pause_group(group, reason=reason, dry_run=dry_run, yes=yes)
+        return
     found = _found(instance)
     _refuse_ended(found, wish="pause")
     name = shown_id(instance)
@@ -188,6 +210,37 @@ def pause(*, instance: str, reason: str | None, dry_run: bool) -> None:
         f"   next: statepipe history {name} --follow",
         at_once=at_once,
     )
+
+
+def _pause_group(group: str, *, reason: str | None, dry_run: bool, yes: bool) -> None:
+    with open_reader() as reader:
+        found = reader.group(group)
+    name, paused = shown_id(group), found.standings.get(Status.PAUSED, 0)
+    unfinished = unfinished_of(found) - paused
+    if not unfinished:
+        raise Refused(
+            f"each partition of group {group!r} that has not ended is paused already"
+            if paused
+            else f"no partition of group {group!r} is unfinished; it is {found.group.status}",
+            meaning="nothing was changed",
+            next_step=f"statepipe {'unpause --group' if paused else 'inspect'} {name}",
+        )
+    what = f"pause {plural(unfinished, 'partition')} of {group}"
+    if _only_said(what, dry_run=dry_run):
+        return
+    confirm(f"{what}?", yes=yes, again=f"statepipe pause --group {name} --yes")
+    with _engine() as engine:
+        done, asked, left = engine.groups.pause(group, reason=reason)
+    out = Session.current().out()
+    if out.is_json:
+        fact = {"group": group, "paused": done, "asked": asked, "left": sum(left.values())}
+        out.value({**fact, "left_as": dict(sorted(left.items()))})
+        return
+    said = f"{plural(done, 'partition')} paused"
+    said += f", the drivers of {asked:,} were asked to" if asked else ""
+    others = ", ".join(f"{count:,} {are}" for are, count in sorted(left.items()))
+    said += f"; left as they are: {others}" if others else ""
+    out.say(f"{said}   next: statepipe unpause --group {name}")
 
 
 @command(

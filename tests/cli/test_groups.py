@@ -168,6 +168,45 @@ def test_a_group_is_cancelled_after_a_yes_and_taken_back(project: Project) -> No
     assert project.call("resume", "--group", "numbers-1..3").code == 0
 
 
+def test_a_group_is_paused_after_a_yes_and_unpaused(project: Project) -> None:
+    """It says what it leaves as it is, and why; a resume of the group leaves it all paused."""
+    project.call("start", "numbers", "--partition", "1..3")
+    project.call("resume", "numbers-1..3/1")
+    group = ("--group", "numbers-1..3")
+
+    unsure = project.call("pause", *group)
+    tried = project.call("pause", *group, "--dry-run")
+    sure = project.call("pause", *group, "--yes", "--reason", "it is down")
+    again = project.call("pause", *group, "--yes")
+    resumed = project.call("resume", *group)
+    would = project.call("unpause", *group, "--dry-run")
+    went_on = project.call("unpause", *group)
+    fact = project.call("pause", *group, "--yes", "-o", "json").json
+    back = project.call("unpause", *group, "-o", "json").json
+    none = project.call("unpause", *group, "--dry-run")
+    project.call("worker", "--until-idle")
+
+    assert (unsure.code, tried.code, sure.code, again.code, none.code) == (2, 0, 0, 2, 2)
+    assert "statepipe pause --group numbers-1..3 --yes" in unsure.err
+    assert tried.out == "would pause 2 partitions of numbers-1..3; nothing was changed\n"
+    leads = "next: statepipe unpause --group numbers-1..3"
+    assert sure.out == f"2 partitions paused; left as they are: 1 done   {leads}\n"
+    assert "each partition of group 'numbers-1..3' that has not ended is paused" in again.err
+    assert leads in resumed.out
+    assert would.out == "would unpause 2 partitions of numbers-1..3; nothing was changed\n"
+    assert went_on.out.startswith("2 partitions ready   next: statepipe worker")
+    assert fact == {
+        "group": "numbers-1..3",
+        "paused": 2,
+        "asked": 0,
+        "left": 1,
+        "left_as": {"done": 1},
+    }
+    assert back == {"group": "numbers-1..3", "unpaused": 2, "about_to_pause": 0}
+    assert project.call("inspect", "numbers-1..3", "-o", "json").json["standings"] == {"done": 3}
+    assert "it is done" in project.call("pause", *group, "--yes").err
+
+
 def test_a_group_is_cancelled_without_those_that_failed_and_it_says_so(project: Project) -> None:
     """They have ended: each is cancelled by its own id, and what leads there is said."""
     tolerating(project, "1")
@@ -237,6 +276,9 @@ def test_a_group_that_is_told_to_stop_is_left_resumable(project: Project) -> Non
         ["ls", "--groups", "--failed"],
         ["cancel"],
         ["cancel", "one", "--group", "g"],
+        ["pause"],
+        ["pause", "one", "--group", "g"],
+        ["unpause"],
     ],
 )
 def test_what_does_not_go_together_is_refused(project: Project, argv: list[str]) -> None:

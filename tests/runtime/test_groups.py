@@ -47,6 +47,7 @@ class Scene:
         self.bad: set[Any] = set()
         self.driven: list[int] = []
         self.after: Callable[[Change], None] = lambda _: None
+        self.during: Callable[[], None] = lambda: None
 
     def engine(
         self,
@@ -84,6 +85,7 @@ class Scene:
 
     def _task(self, task: Task) -> None:
         self.calls.append(task.params)
+        self.during()
         if next(iter(task.params.values())) in self.bad:
             raise Fatal("it is bad")
 
@@ -245,6 +247,54 @@ def test_a_paused_partition_keeps_its_group_open(scene: Scene) -> None:
         assert engine.resume([f"{group}/0"]) == {f"{group}/0": "done"}
 
     assert scene.statuses(group) == {"0": "done", "10": "done"}
+
+
+def test_a_group_is_paused_and_goes_on_as_a_whole(scene: Scene) -> None:
+    """What has ended, or was asked before, is left as it is, and it is said what that is."""
+    scene.bad = {20}
+    with scene.engine() as engine:
+        group = engine.groups.create("m", ["0..59"]) or ""
+        engine.run([f"{group}/10"])
+        engine.run([f"{group}/20"])
+        engine.pause(f"{group}/30")
+        engine.cancel(f"{group}/40")
+        left = {"cancelled": 1, "done": 1, "failed": 1, "paused before": 1}
+
+        assert engine.groups.pause(group, reason="it is down") == (2, 0, left)
+
+        assert engine.groups.run(group) == "open"
+        paused = {key for key, status in scene.statuses(group).items() if status == "paused"}
+        assert paused == {"0", "30", "50"}
+        with scene.engine(version=2) as newer, pytest.raises(DefinitionChanged, match="is 2"):
+            newer.groups.unpause(group)
+        assert engine.groups.unpause(group, reason="it is back") == (3, 0)
+        with pytest.raises(Refused, match="no partition of group"):
+            engine.groups.unpause(group)
+        assert engine.groups.run(group) == "failed"
+    with Reader(scene.config.store) as reader:
+        notes = [(row.kind, row.note) for row in reader.history(f"{group}/50")]
+    assert notes[1:3] == [("pause", "it is down"), ("resume", "it is back")]
+
+
+def test_who_drives_a_partition_is_asked_to_pause_it(scene: Scene) -> None:
+    """Once; it is not paused yet, which an unpause says, and it may come to its end before."""
+    told: list[Any] = []
+
+    def pause() -> None:
+        scene.during = lambda: None
+        told.append(other.groups.pause(group))
+        told.append(other.groups.pause(group))
+        told.append(other.groups.unpause(group))
+
+    with scene.engine() as other, scene.engine() as engine:
+        group = engine.groups.create("m", ["0..29"]) or ""
+        other.pause(f"{group}/20")
+        scene.during = pause
+        status = engine.groups.run(group)
+
+    before = {"paused before": 1}
+    assert told == [(0, 2, before), (0, 0, {"about to pause": 2, **before}), (1, 2)]
+    assert status == "done"
 
 
 def test_a_machine_that_changed_is_refused_for_the_whole_group(scene: Scene) -> None:

@@ -1,5 +1,5 @@
 """
-Groups as the commands show them: `run --partition`, `ls`, `inspect`, `resume`, `cancel`.
+Groups as the commands show them: `run --partition`, `ls`, `inspect`, `resume`, `cancel`, `pause`.
 
     group_facts     one as JSON has it
     group_sentence  one in a line, with the command that leads on
@@ -171,6 +171,8 @@ def _others(found: Summary) -> Iterator[str]:
 
 def _next(found: Summary) -> str:
     group, name = found.group, shown_id(found.group.id)
+    if group.status == "open" and unfinished_of(found) == found.standings.get(Status.PAUSED, 0):
+        return f"statepipe unpause --group {name}"
     if group.status == "open":
         return f"statepipe resume --group {name}   # or: statepipe worker"
     if found.standings.get(Status.FAILED):

@@ -5,6 +5,8 @@ Groups of partitions: which there are to be, one instance each, and what people 
     Groups.run      drive them until they rest
     Groups.resume   take the failed ones back to work, and drive all that is not done
     Groups.cancel   end those that have not ended
+    Groups.pause    let those rest that have not ended
+    Groups.unpause  let those that are paused go on
     Groups.clean    run the `on_cancel` of those that are being cancelled
 
 A partition is an instance like any other: workers claim it, `resume`, `rewind` and `cancel`
@@ -27,8 +29,10 @@ from statepipe.runtime.driving.observers import Observers
 from statepipe.runtime.program import Program
 from statepipe.runtime.steering.adopting import adoptions, refuse_changed
 from statepipe.runtime.steering.creating import new_instance
-from statepipe.runtime.steering.lateness import refuse_late, refuse_late_parts
+from statepipe.runtime.steering.foresight import Foresight
+from statepipe.runtime.steering.lateness import deadline_of, refuse_late, refuse_late_parts
 from statepipe.runtime.steering.slicing import partition_of, sliced
+from statepipe.runtime.steering.unpausing import none_paused
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups import groups, lookup
@@ -213,6 +217,55 @@ class Groups:
             for each in ids:
                 self._observers.asked(self._store, each, kind=kind)
         return len(done), len(asked)
+
+    def pause(
+        self, group_id: str, *, reason: str | None = None
+    ) -> tuple[int, int, Mapping[str, int]]:
+        """
+        Let a group's unfinished partitions rest, each at its next boundary.
+
+        Returns:
+            How many are paused, of how many the driver was asked to, and how many of the others
+            are left as they are, by what they are: "done", "paused before", and so on.
+
+        Raises:
+            NotFound: There is no such group.
+        """
+        group = groups.known(self._store.connection, group_id)
+        done, asked, left = regrouping.pause(self._store, group.n, reason=reason)
+        for ids, kind in ((done, "pause"), (asked, "request")):
+            for each in ids:
+                self._observers.asked(self._store, each, kind=kind)
+        return len(done), len(asked), left
+
+    def unpause(self, group_id: str, *, reason: str | None = None) -> tuple[int, int]:
+        """
+        Let a group's paused partitions go on, with whoever drives instances; none is driven here.
+
+        Returns:
+            How many go on, and how many have been asked to pause and will yet.
+
+        Raises:
+            NotFound: There is no such group.
+            Refused: None of them is paused, or one has had its time; nothing was changed.
+            DefinitionChanged: As `Engine.unpause`; nothing was changed.
+        """
+        store = self._store
+        group = groups.known(store.connection, group_id)
+        found = groups.members(store.connection, group.n, [Status.PAUSED])
+        if not found:
+            raise none_paused(group_id)
+        foresight = Foresight(self._catalog, store.connection, clock=store.clock)
+        for each in found:
+            if (changed := foresight.refusal(each)) is not None:
+                raise changed
+            deadline_ms = deadline_of(self._catalog.machine, each.machine)
+            refuse_late(store, each, deadline_ms=deadline_ms)
+            refuse_late_parts(store, each, self._catalog.machine)
+        taken = regrouping.take_back(store, found, reason=reason, definition=None)
+        for each in taken:
+            self._observers.journaled(store, each.n, each.seq)
+        return len(taken), regrouping.about_to_pause(store, group.n)
 
     def clean(self, group_id: str) -> None:
         """

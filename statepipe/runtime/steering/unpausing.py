@@ -3,6 +3,7 @@ A paused instance goes on, with whoever claims it.
 
     unpause             it is ready again, with a fresh budget
     refuse_unpaused     one that is not paused
+    none_paused         the refusal of a group of which none is
 """
 
 import shlex
@@ -46,4 +47,13 @@ def refuse_unpaused(instance_id: str, status: str) -> None:
         f"instance {instance_id!r} is {status}, not paused",
         meaning="nothing was changed",
         next_step=f"statepipe {leads} {shlex.quote(instance_id)}",
+    )
+
+
+def none_paused(group_id: str) -> Refused:
+    """Return the refusal of a group none of whose partitions is paused."""
+    return Refused(
+        f"no partition of group {group_id!r} is paused",
+        meaning="nothing was changed",
+        next_step=f"statepipe inspect {shlex.quote(group_id)}",
     )

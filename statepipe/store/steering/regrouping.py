@@ -3,8 +3,11 @@ What people do to a whole group; one transaction each, however many partitions i
 
     take_back   partitions go back to work, for whoever claims them
     cancel      all that have not ended
+    pause       likewise
+    about_to_pause  how many have been asked to, and have not yet
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
@@ -27,9 +30,15 @@ SELECT n, status, state, failed_state, definition, worker
  WHERE n = ? AND id = ?
 """
 
+_MEMBERS = f"{ASKED} WHERE i.member_of = ? ORDER BY i.n"
+
 _UNFINISHED = f"""{ASKED}
  WHERE i.member_of = ? AND i.status IN ('ready', 'paused')
  ORDER BY i.n
+"""
+
+_ABOUT_TO_PAUSE = """
+SELECT count(*) FROM instance WHERE member_of = ? AND status = 'ready' AND request = 'pause'
 """
 
 
@@ -102,3 +111,46 @@ def cancel(store: Store, group: int, *, reason: str | None) -> tuple[list[str], 
             at_once = ask(connection, found, wish="cancel", dead=dead, reason=reason, at_ms=at_ms)
             (done if at_once else asked).append(found.id)
     return done, asked
+
+
+def pause(
+    store: Store, group: int, *, reason: str | None
+) -> tuple[list[str], list[str], Counter[str]]:
+    """
+    Pause all unfinished partitions of a group.
+
+    Returns:
+        The ids of those that are paused, and of those whose driver was asked to; and of the
+        others how many are left as they are, by what they are.
+    """
+    dead = dead_workers(store, me=None)
+    done: list[str] = []
+    asked: list[str] = []
+    left: Counter[str] = Counter()
+    with store.write() as connection:
+        for row in connection.execute(_MEMBERS, (group,)).fetchall():
+            found = Asked(*row)
+            if (why := _not_to_pause(found)) is not None:
+                left[why] += 1
+                continue
+            at_ms = store.clock.now_ms()
+            at_once = ask(connection, found, wish="pause", dead=dead, reason=reason, at_ms=at_ms)
+            (done if at_once else asked).append(found.id)
+    return done, asked, left
+
+
+def about_to_pause(store: Store, group: int) -> int:
+    """Return how many partitions of a group were asked to pause, and have not come to it yet."""
+    count: int = store.connection.execute(_ABOUT_TO_PAUSE, (group,)).fetchone()[0]
+    return count
+
+
+def _not_to_pause(found: Asked) -> str | None:
+    """Return, for people, what a partition is that a pause of its group leaves as it is."""
+    if found.status == Status.PAUSED:
+        return "paused before"
+    if found.status != Status.READY:
+        return found.status
+    if found.request is not None:
+        return "about to pause" if found.request == "pause" else "about to be cancelled"
+    return "being cancelled" if found.is_being_cancelled else None
