@@ -34,5 +34,5 @@ def replaced(path: Path) -> DataError:
     return DataError(
         f"{path} was replaced or removed while it was being loaded",
         meaning="batches loaded before went into the old file",
-        next_step="resume: what the new file's ledger lacks is loaded again",
+        next_step="resume: what the new file's ledger lacks is loaded again, if it has one",
     )

@@ -4,6 +4,7 @@ One batch into one table, exactly once: step 4 of the protocol in docs/reliabili
     load, publish              what every database with transactions does with a batch
         look, fit              values are judged before anything is locked
         turn                   batches before it are loaded by now
+        the ledger             made if it is not there, but not once it had batches of the stay
         begin                  a bounded wait, then Busy
         the fence row          our epoch, where the stored one is not higher; else Fenced
         the ledger row         there already: the same batch is answered from it, another
@@ -119,7 +120,8 @@ def load(database: Database, batch: LoadBatch) -> Landed:
     Raises:
         Fenced: If the database has seen a higher epoch of this instance.
         LedgerMismatch: If the ledger has another batch under this identity, or this one would
-            append again what an earlier generation has.
+            append again what an earlier generation has; or if it is gone, and had batches of
+            the same stay.
         DataError: If the batch cannot be loaded as a whole; nothing of it was.
     """
 
@@ -174,6 +176,8 @@ def _once(database: Database, batch: LoadBatch, write: Write) -> Landed:
     there = database.has_ledger() and ledger.find(database.execute, batch, table=database.table)
     fitted = None if there else database.fit(batch.records)
     batch.turn()
+    if batch.begun and not database.has_ledger():
+        _refuse_removed(database, batch)
     try:
         database.begin(batch)
         landed = _inside(database, batch, fitted, write)
@@ -187,6 +191,15 @@ def _once(database: Database, batch: LoadBatch, write: Write) -> Landed:
     rejects = fitted.rejects if fitted else {}
     count = ledger.count_records(batch.records) - len(rejects)
     return Landed(count, ledger.entries_of(batch.records, rejects), already=False)
+
+
+def _refuse_removed(database: Database, batch: LoadBatch) -> None:
+    # Whoever loaded the batches before this one may have made it since it was looked at.
+    database.forget()
+    database.look(batch)
+    if database.has_ledger():
+        raise ChangedError
+    ledger.refuse_removed(batch, table=database.table, name=database.name)
 
 
 def _inside(

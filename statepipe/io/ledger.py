@@ -13,7 +13,8 @@ parameter is a question mark.
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from pathlib import Path
+from typing import Any, Final, NamedTuple, NoReturn
 
 from statepipe.errors import Fenced, LedgerMismatch
 from statepipe.io.fitting import Why
@@ -257,6 +258,41 @@ def refuse_dropped(execute: Execute, batch: LoadBatch, *, table: str, key: Seque
         meaning="nothing was loaded; what the ledger has of it is not in a table any more",
         next_step=f"put the table back, then: statepipe resume {instance}   # or load all of it"
         f" again: {again}, then resume",
+    )
+
+
+def refuse_missing(file: Path, batch: LoadBatch, *, table: str, name: str) -> None:
+    """
+    Refuse to make the `file` of a ledger anew that had batches of the same stay.
+
+    Waits for the batch's turn first if it is not there: whoever loads the first batch makes it.
+
+    Raises:
+        LedgerMismatch: See `refuse_removed`.
+    """
+    if batch.begun and not file.exists():
+        batch.turn()
+        if not file.exists():
+            refuse_removed(batch, table=table, name=name)
+
+
+def refuse_removed(batch: LoadBatch, *, table: str, name: str) -> NoReturn:
+    """
+    Refuse to make a ledger anew that had batches of the same stay.
+
+    Raises:
+        LedgerMismatch: Always; nobody can say any more which batches are in the table.
+    """
+    instance, state = shlex.quote(batch.instance), shlex.quote(batch.state)
+    again = f"or load all of it again: statepipe rewind {instance} --to {state}, then resume"
+    if batch.appends:
+        again = "or delete its rows by hand, then start another instance of its machine"
+    raise LedgerMismatch(
+        f"{name} has no ledger, although batches of instance {batch.instance!r} were loaded into"
+        f" table {table!r}",
+        meaning="nothing was loaded; it was removed, or they went to another place, and nobody can"
+        " say which batches are here",
+        next_step=f"put the ledger back as it was, then: statepipe resume {instance}   # {again}",
     )
 
 

@@ -36,6 +36,8 @@ class LoadBatch:
         records: Its records: a list of dicts, or a columnar table.
         appends: True if records are added whatever is there, so that who loads them twice has
             them twice.
+        begun: True if others of the same stay were loaded before it, so that the ledger must be
+            there; a ledger that is gone is not made anew.
         turn: Returns when all batches before it are loaded. Call it before anything is
             locked or written: what later batches say of a row must win.
         beat: Says that the load is alive. Call it between the parts of a long one; it raises
@@ -52,6 +54,7 @@ class LoadBatch:
     digest: bytes
     records: Records
     appends: bool = False
+    begun: bool = False
     turn: Callable[[], None] = field(default=at_once, compare=False)
     beat: Callable[[], None] = field(default=at_once, compare=False)
 
@@ -99,7 +102,8 @@ class Destination(Protocol):
         Raises:
             Fenced: If the destination has seen a higher epoch of this instance.
             LedgerMismatch: If the ledger has another batch under this identity; or if it
-                appends, and the same stay has appended already, before a rewind.
+                appends, and the same stay has appended already, before a rewind; or if the
+                ledger is gone and `batch.begun`.
             Busy: If somebody else kept the destination locked for too long.
             Unreachable: If its server is down, or was lost on the way.
             DataError: If the batch cannot be loaded as a whole; nothing of it was.

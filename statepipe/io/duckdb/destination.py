@@ -172,6 +172,7 @@ class DuckdbDestination:
 
     def look(self, batch: LoadBatch) -> None:
         """Learn which columns the table has."""
+        ledger.refuse_missing(self.path, batch, table=self.table, name=self.name)
         if self._held >= HELD_BATCHES_MAX:
             self.close()
         known = self._survey(batch)

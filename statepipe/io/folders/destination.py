@@ -166,6 +166,7 @@ class FolderDestination:
         """Make the folders of all tables, and bring what an earlier attempt has left to its end."""
         if not self.root.parent.is_dir():
             self._fail(f"its parent {self.root.parent} does not exist", "make it, then resume")
+        ledger.refuse_missing(self._ledger.path, batch, table=self.table, name=self.name)
         self._files.make_folder(self.root)
         self._files.make_folder(self._ledger.path.parent)
         self._folder = self._folder_of(batch)

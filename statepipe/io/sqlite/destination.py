@@ -171,6 +171,7 @@ class SqliteDestination:
 
     def look(self, batch: LoadBatch) -> None:
         """Learn which columns the table has, if the schema changed."""
+        ledger.refuse_missing(self.path, batch, table=self.table, name=self.name)
         version = _schema_version(self._open())
         target = drafts.name_of(batch, self.table) if self._replace else self.table
         if self._known is None or self._known[:2] != (version, target):

@@ -113,7 +113,7 @@ def _load_all(call: Mapping[str, Any], ask: Ask, destination: Destination) -> di
     if destination.is_shared:
         staging.share()
     for given in staging.inputs():
-        landed = _load_one(call, staging, destination, given)
+        landed = _load_one(call, staging, destination, given, begun=given.number > 0)
         rejects = staging.rejects(given.number, landed.rejects, of=given)
         facts = {"number": given.number, "records": landed.records, "rejects": rejects}
         ask({"ask": "loaded", **facts})
@@ -136,7 +136,7 @@ def _reconcile(
 ) -> None:
     """Load again what the destination has lost; once all is there, let readers see it."""
     for planned in _missing(call, destination, _plan(ask)):
-        _load_one(call, staging, destination, staging.input(planned["number"]))
+        _load_one(call, staging, destination, staging.input(planned["number"]), begun=True)
     if still := _missing(call, destination, _plan(ask)):
         raise LedgerMismatch(
             f"{_destination_of(call)} does not have batch"
@@ -155,13 +155,19 @@ def _reconcile(
 
 
 def _load_one(
-    call: Mapping[str, Any], staging: Staging, destination: Destination, given: Input
+    call: Mapping[str, Any],
+    staging: Staging,
+    destination: Destination,
+    given: Input,
+    *,
+    begun: bool,
 ) -> Landed:
     batch = _batch(
         call,
         number=given.number,
         digest=given.staged.sha256,
         records=given.blocks(),
+        begun=begun,
         turn=partial(staging.turn, given.number),
         beat=staging.beat,
     )
@@ -174,6 +180,7 @@ def _batch(
     number: int,
     digest: bytes,
     records: Records,
+    begun: bool = False,
     turn: Callable[[], None] = at_once,
     beat: Callable[[], None] = at_once,
 ) -> LoadBatch:
@@ -188,6 +195,7 @@ def _batch(
         digest=digest,
         records=records,
         appends=not call["load"]["key"] and not call["load"]["replace"],
+        begun=begun,
         turn=turn,
         beat=beat,
     )
@@ -199,7 +207,7 @@ def _publication(call: Mapping[str, Any], plan: Iterable[Planned], *, number: in
     for planned in plan:
         number = planned["number"] + 1
         digest.update(planned["sha256"])
-    return _batch(call, number=number, digest=digest.digest(), records=[])
+    return _batch(call, number=number, digest=digest.digest(), records=[], begun=number > 0)
 
 
 def _plan(ask: Ask) -> Iterator[Planned]:
