@@ -18,11 +18,16 @@ always noticed, while a cut stream ends like a whole one.
 import datetime as dt
 from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from statepipe.errors import DataError, StagedDataDamaged, ValueRefused
 from statepipe.io import rows
+from statepipe.io.moments import TooFineError, exactly
 from statepipe.model import Record
+
+#: Microseconds in one of what a column counts; Arrow cuts what is finer without a word.
+_UNITS_US: Final = {"s": 1_000_000, "ms": 1_000}
 
 
 class Ipc(NamedTuple):
@@ -187,19 +192,32 @@ def _of(pa: Any, kind: Any, value: Any) -> Any:  # noqa: ANN401  (pyarrow; a val
     if isinstance(value, list) and "list" in str(kind):
         return [_of(pa, kind.value_type, item) for item in value]
     if isinstance(value, str):
-        from statepipe.io.nanoseconds import read as exactly  # noqa: PLC0415  (pyarrow is here)
+        from statepipe.io import nanoseconds  # noqa: PLC0415  (pyarrow is here)
 
-        if (exact := exactly(value, kind)) is not None:
+        if (exact := nanoseconds.read(value, kind)) is not None:
             return exact
         for is_kind, read in (
-            (pa.types.is_timestamp, dt.datetime.fromisoformat),
+            (pa.types.is_timestamp, partial(exactly, kind=dt.datetime)),
             (pa.types.is_date, dt.date.fromisoformat),
-            (pa.types.is_time, dt.time.fromisoformat),
+            (pa.types.is_time, partial(exactly, kind=dt.time)),
             (pa.types.is_decimal, Decimal),
         ):
             if is_kind(kind):
-                return read(value)
+                value = read(value)
+                break
+    if (unit_us := _UNITS_US.get(getattr(kind, "unit", ""))) is not None:
+        _refuse_cut(value, unit_us)
     return value
+
+
+def _refuse_cut(value: Any, unit_us: int) -> None:  # noqa: ANN401  (a value of a row)
+    """Refuse a moment or a duration that a column, which counts `unit_us` as one, would cut."""
+    if isinstance(value, dt.timedelta):
+        is_cut = bool(value % dt.timedelta(microseconds=unit_us))
+    else:
+        is_cut = bool(getattr(value, "microsecond", 0) % unit_us)
+    if is_cut:
+        raise TooFineError(f"{str(value)!r} has finer parts of a second than the column")
 
 
 def _unwritable(records: object, error: Exception) -> ValueRefused:

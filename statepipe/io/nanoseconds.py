@@ -21,8 +21,8 @@ from statepipe.io.rejects import TooFine
 
 _SECOND: Final = 1_000_000_000
 
-#: What `apart` writes: up to the microsecond, the nanoseconds, the offset.
-_MOMENT: Final = re.compile(r"(.+\.\d{6})(\d{3})([+-].+)?")
+#: What `apart` writes, or a person: up to the microsecond, the nanoseconds, the offset.
+_MOMENT: Final = re.compile(r"(.+\.\d{6})(\d{1,3})([+-].+|Z)?")
 _DURATION: Final = re.compile(r"(-?)PT(\d+)\.(\d{1,9})S")
 
 #: A pyarrow.ChunkedArray, or an Array; and one of its values.
@@ -66,7 +66,7 @@ def read(text: str, kind: Any) -> Scalar | None:  # noqa: ANN401  (pyarrow.DataT
         near, rest, offset = found.groups(default="")
         of = time if pa.types.is_time(kind) else datetime
         whole = pa.scalar(of.fromisoformat(near + offset), coarser).cast(pa.int64()).as_py()
-        count = whole * 1_000 + int(rest)
+        count = whole * 1_000 + int(f"{rest:<03}")
     return pa.scalar(count, pa.int64()).cast(kind)
 
 

@@ -17,6 +17,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from uuid import UUID
 
+from statepipe.io.moments import TooFineError, exactly
 from statepipe.io.rejects import pointer
 
 
@@ -62,6 +63,8 @@ def mended(original: Any, edited: Any, *, path: tuple[str | int, ...] = ()) -> A
         return edited
     try:
         return read(edited)
+    except TooFineError as error:
+        raise UnreadableError(f"{pointer(path) or '/'}: {error}") from error
     except (ValueError, OverflowError, InvalidOperation) as error:
         said = str(edited)[:80]
         raise UnreadableError(
@@ -121,14 +124,22 @@ def _bytes(text: str) -> bytes:
 
 
 def _moment(text: str) -> dt.datetime:
-    moment = dt.datetime.fromisoformat(text)
+    moment: dt.datetime = exactly(text, dt.datetime)
     if moment.utcoffset() is None:
         raise ValueError("it has no offset")
     return moment
 
 
+def _time(text: str) -> dt.time:
+    time: dt.time = exactly(text, dt.time)
+    return time
+
+
 def _duration(seconds: float) -> dt.timedelta:
-    return dt.timedelta(seconds=seconds)
+    duration = dt.timedelta(seconds=seconds)
+    if duration.total_seconds() != seconds:
+        raise TooFineError(f"{seconds} has finer parts of a second than can be kept")
+    return duration
 
 
 #: By the type of a value, and that of JSON which stands for it: how it is read.
@@ -136,7 +147,7 @@ _READ: Final[Mapping[tuple[type, type], Callable[[Any], Any]]] = {
     (bytes, str): _bytes,
     (dt.datetime, str): _moment,
     (dt.date, str): dt.date.fromisoformat,
-    (dt.time, str): dt.time.fromisoformat,
+    (dt.time, str): _time,
     (dt.timedelta, int): _duration,
     (dt.timedelta, float): _duration,
     (Decimal, str): Decimal,

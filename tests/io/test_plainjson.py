@@ -88,6 +88,9 @@ def test_what_was_edited_has_the_type_of_what_it_stands_for(
     ("name", "json_value", "message"),
     [
         ("moment", "2026-02-09T00:00:00", "/moment was a datetime"),
+        ("moment", "2026-02-09T00:00:00.1234567Z", "/moment: '.*' has finer parts"),
+        ("time", "10:00:00,0000001", "/time: '10:00:00,0000001' has finer parts"),
+        ("took", 0.1234567, "/took: 0.1234567 has finer parts"),
         ("date", "yesterday", "/date was a date, and 'yesterday' is none"),
         ("price", "cheap", "/price was a Decimal"),
         ("bytes", "no base64!", "/bytes was a bytes"),

@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from statepipe.errors import DataError
 from statepipe.io.arrow import schema_of, table_of, to_ipc
 from statepipe.io.rejects import TooFine, rejected
 from statepipe.io.rows import column_values, iter_rows, record_at
@@ -108,3 +109,40 @@ def test_what_is_finer_is_kept_as_text_that_is_read_back_exactly(
 
     assert type(entry["record"]["at"]) is str
     assert table_of([entry["record"]], schema_of(to_ipc(table).payload)) == table
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed"),
+    [
+        (pa.timestamp("us"), "2026-02-08T12:00:00.1234567"),
+        (pa.timestamp("ns"), "2026-02-08T12:00:00.1234567891"),
+        (pa.timestamp("ms", "UTC"), dt.datetime(2026, 2, 8, microsecond=1, tzinfo=dt.UTC)),
+        (pa.timestamp("s"), "2026-02-08T12:00:00.1"),
+        (pa.time32("ms"), "12:00:00.0001"),
+        (pa.duration("s"), dt.timedelta(seconds=1, milliseconds=1)),
+    ],
+    ids=str,
+)
+def test_what_a_person_typed_is_refused_rather_than_cut(
+    kind: Any,  # noqa: ANN401  (pyarrow.DataType)
+    typed: Any,  # noqa: ANN401  (a value of a row)
+) -> None:
+    """Arrow and Python both cut what is finer than they count, without a word."""
+    schema = pa.schema([("at", kind)]).serialize().to_pybytes()
+
+    with pytest.raises(DataError, match=r"'at' does not fit .* has finer parts of a second"):
+        table_of([{"at": typed}], schema)
+
+
+@pytest.mark.parametrize(
+    ("typed", "nanoseconds"),
+    [("1970-01-01T00:00:00.1234567", 123_456_700), ("1970-01-01T00:00:00.12345678Z", 123_456_780)],
+)
+def test_a_column_of_nanoseconds_takes_all_that_a_person_typed(
+    typed: str, nanoseconds: int
+) -> None:
+    """Be it as many digits as it has, or fewer."""
+    kind = pa.timestamp("ns", "UTC" if typed.endswith("Z") else None)
+    schema = pa.schema([("at", kind)]).serialize().to_pybytes()
+
+    assert table_of([{"at": typed}], schema)["at"].cast(pa.int64()).to_pylist() == [nanoseconds]
