@@ -3,6 +3,8 @@
 """
 
 import json
+from itertools import islice
+from typing import Final
 
 import click
 
@@ -12,6 +14,9 @@ from statepipe.cli.shared.render import shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.errors import NotFound
 from statepipe.io.plainjson import jsonable
+
+#: How many records people see if they do not say.
+_SHOWN: Final = 20
 
 
 @click.group("staged")
@@ -45,31 +50,38 @@ def ls(*, subject: str | None) -> None:
     "show",
     examples=[
         "statepipe staged show ID --state extracting",
-        "statepipe staged show ID --state extracting --limit 100000 -o jsonl",
+        "statepipe staged show ID --state extracting --limit 100",
+        "statepipe staged show ID --state extracting -o jsonl > extracted.jsonl",
     ],
 )
 @click.argument("instance", metavar="ID", callback=instance_id)
 @click.option("--state", required=True, metavar="STATE", help="What this state has staged.")
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True)
-def show(*, instance: str, state: str, limit: int) -> None:
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1_000_000),
+    help=f"How many; default {_SHOWN}, with -o jsonl or -o json all of them.",
+)
+def show(*, instance: str, state: str, limit: int | None) -> None:
     """Print the records that a state has staged, as they lie there."""
     out = Session.current().out()
+    if limit is None and not out.is_json:
+        limit = _SHOWN
     with open_reader() as reader:
-        found = reader.staged_records(instance, state, limit=limit + 1)
-        if not found and all(each.state != state for each in reader.staged(instance)):
+        found = reader.each_staged(instance, state)
+        if all(each.state != state for each in reader.staged(instance)):
             raise NotFound(
                 f"nothing that {state!r} has staged for {instance!r} is there",
                 meaning="what is staged is given back when an instance is done, unless its state"
                 ' has raw = "keep"',
                 next_step=f"statepipe staged ls {shown_id(instance)}",
             )
-    shown = found[:limit]
-    if out.is_json:
-        out.values([each._asdict() for each in shown])
-    for each in [] if out.is_json else shown:
-        out.say(json.dumps(jsonable(each.record), ensure_ascii=False))
-    if len(found) > limit:
-        out.note(f"the first {limit:,} are shown; --limit shows more")
+        shown = islice(found, limit)
+        if out.is_json:
+            out.stream(each._asdict() for each in shown)
+        for each in () if out.is_json else shown:
+            out.say(json.dumps(jsonable(each.record), ensure_ascii=False))
+        if next(found, None) is not None:
+            out.note(f"the first {limit:,} are shown; --limit shows more")
 
 
 staged.add_command(ls)

@@ -311,10 +311,21 @@ class Reader:
             NotFound: There is no such instance.
             StagedDataDamaged: A staged batch is missing or not what was committed.
         """
+        return list(islice(self.each_staged(instance_id, state), limit))
+
+    def each_staged(self, instance_id: str, state: str) -> Iterator[Lying]:
+        """
+        Yield the records that `state` has staged, in the order of its batches.
+
+        Which batches there are is known when this returns; each is read when it is come to.
+
+        Raises:
+            NotFound: There is no such instance.
+            StagedDataDamaged: A staged batch is missing or not what was committed.
+        """
         with self.moment() as connection:
             found = lying.references(connection, instance_id, state)
-        stage = self.stage()
-        return lying.read(found, stage=stage, limit=limit)
+        return lying.read(found, stage=self.stage())
 
     def loaded_and_rejected(self, instance_id: str) -> tuple[int, int]:
         """

@@ -182,12 +182,38 @@ def test_a_file_that_does_not_fit_is_refused_with_its_line(
     assert "statepipe quarantine show one -o jsonl" in said
 
 
-def test_what_lies_in_the_stage_is_counted_and_shown(project: Project) -> None:
-    """Of an instance that is done nothing does, unless its source keeps it."""
-    project.call("run", "numbers", "--id", "one")
+def keep_raw(project: Project) -> None:
+    """Let the source of the machine keep what it has staged."""
     machine = project.root / "machines" / "numbers.toml"
     kept = '{ run = "numbers_:extract", raw = "keep" }'
     machine.write_text(machine.read_text().replace('"numbers_:extract"', kept))
+
+
+def test_as_json_all_that_is_staged_is_shown_unless_less_is_asked_for(project: Project) -> None:
+    """As of what was rejected; people are shown 20 records, and told so."""
+    keep_raw(project)
+    project.call("run", "numbers", "--id", "many", "-p", "count=25")
+    show = ("staged", "show", "many", "--state", "extracting")
+
+    lines = project.call(*show, "-o", "jsonl")
+    array = project.call(*show, "-o", "json")
+    fewer = project.call(*show, "-o", "jsonl", "--limit", "2")
+    people = project.call(*show)
+
+    shown = [json.loads(line) for line in lines.out.splitlines()]
+    assert [each["record"]["n"] for each in shown] == list(range(25))
+    assert array.json == shown
+    assert "are shown" not in lines.err + array.err
+    assert [json.loads(line) for line in fewer.out.splitlines()] == shown[:2]
+    assert "the first 2 are shown" in fewer.err
+    assert len(people.out.splitlines()) == 20
+    assert "the first 20 are shown" in people.err
+
+
+def test_what_lies_in_the_stage_is_counted_and_shown(project: Project) -> None:
+    """Of an instance that is done nothing does, unless its source keeps it."""
+    project.call("run", "numbers", "--id", "one")
+    keep_raw(project)
     project.call("run", "numbers", "--id", "two")
 
     listed = project.call("staged", "ls").out.splitlines()

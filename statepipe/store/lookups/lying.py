@@ -8,7 +8,7 @@ What lies in the stage: counted by stay, and read back record by record.
 Of an instance that is done only raw data lies there; of all others whatever they staged.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from statepipe.io.rows import iter_rows
@@ -97,23 +97,17 @@ def references(connection: sqlite3.Connection, instance_id: str, state: str) -> 
     ]
 
 
-def read(found: Iterable[Reference], *, stage: Stage, limit: int) -> list[Lying]:
+def read(found: Iterable[Reference], *, stage: Stage) -> Iterator[Lying]:
     """
-    Return the first `limit` of the records that `found` refers to.
+    Yield the records that `found` refers to; those of one batch are held at a time.
 
     Raises:
         StagedDataDamaged: A batch is missing or not what was committed.
         DataError: One is a table, and pyarrow is not installed.
     """
-    records: list[Lying] = []
     for state, visit, staged in found:
-        if len(records) >= limit:
-            break
         payload = stage.read(staged)
         rows = iter_rows(decode_records(staged.format, payload)) if payload else ()
         every = (row for part in rows for row in part)
-        records += [
-            Lying(state, visit, staged.number, at, row)
-            for at, row in zip(range(limit - len(records)), every, strict=False)
-        ]
-    return records
+        for at, row in enumerate(every):
+            yield Lying(state, visit, staged.number, at, row)
