@@ -40,8 +40,11 @@ Every error statepipe raises on purpose: what happened, what it means, what to t
     └── ChildSkipped                    a child machine was not begun: its key is taken
 
 `Reject` is not an error of the run: a task raises it to put one record into quarantine.
+
+    is_full                             what is asked of the system's own: is a disk full?
 """
 
+import errno
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -291,3 +294,8 @@ class Reject(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Survive pickling: the default would call us again with the reason alone."""
         return type(self), (self.record, self.reason)
+
+
+def is_full(error: OSError) -> bool:
+    """Return True if there was no room: on the disk, or left of the user's."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -2,7 +2,6 @@
 A file for node_exporter's textfile collector: the old content or the new, never a part.
 """
 
-import errno
 import os
 import secrets
 import stat
@@ -10,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from statepipe.errors import UsageError
+from statepipe.errors import UsageError, is_full
 
 #: What node_exporter reads, as another user. No secrets are in it.
 _MODE: Final = 0o644
@@ -47,12 +46,11 @@ def write_textfile(path: Path, text: bytes) -> None:
                 partial.unlink()
             raise
     except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise UsageError(
             f"{path} cannot be written: {error.strerror}",
             meaning="the file is as it was",
             next_step=f"df -h {path.parent}   # free some space there"
-            if is_full
+            if is_full(error)
             else f"ls -ld {path.parent}   # who may write here?",
         ) from None
 

@@ -25,7 +25,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from statepipe.errors import DataError, DefinitionError
+from statepipe.errors import DataError, DefinitionError, is_full
 from statepipe.io import drafts, exactly_once, ledger
 from statepipe.io.exactly_once import ChangedError
 from statepipe.io.fitting import Fitted
@@ -320,7 +320,7 @@ class FolderDestination:
         except OSError as error:
             self.close()
             reason, next_step = f"{error}", "see to the folder, then resume"
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            if is_full(error):
                 reason, next_step = "its disk is full", "free some space, then resume"
             elif error.errno == errno.EXDEV:
                 reason = f"{self.root / self.table} is on another file system than its ledger"

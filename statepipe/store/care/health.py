@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from statepipe.clock import Clock
-from statepipe.errors import DataError, StatepipeError, StoreUnusable
+from statepipe.errors import DataError, StatepipeError, StoreUnusable, is_full
 from statepipe.model import Rejects, Staged
 from statepipe.sharing import DEFAULT_QUEUE
 from statepipe.sqlite import WAL_RESET_FIXED, sqlite3
@@ -22,7 +22,6 @@ from statepipe.store.care.checks import violations
 from statepipe.store.care.owners import locked_away
 from statepipe.store.file import disk
 from statepipe.store.file.connection import translated
-from statepipe.store.file.files import is_full
 from statepipe.store.file.opening import open_reader
 from statepipe.store.file.owner import name_of, whose
 from statepipe.store.file.place import file_system

@@ -8,7 +8,6 @@ What root makes in another user's folder is that user's, as SQLite does it with 
 command as root must not lock out the service that goes on with the store.
 """
 
-import errno
 import os
 import secrets
 from contextlib import suppress
@@ -113,11 +112,6 @@ class Files:
     def unlink(self, name: str, *, at: int) -> None:
         """Delete the file `name`."""
         os.unlink(name, dir_fd=at)
-
-
-def is_full(error: OSError) -> bool:
-    """Return True if there was no room: on the disk, or left of the user's."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def hand_over(made: int, *, owner: os.stat_result) -> None:

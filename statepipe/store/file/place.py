@@ -10,8 +10,8 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from statepipe.errors import StoreUnusable
-from statepipe.store.file.files import hand_over, is_full
+from statepipe.errors import StoreUnusable, is_full
+from statepipe.store.file.files import hand_over
 from statepipe.store.file.owner import whose
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

@@ -26,9 +26,9 @@ from pathlib import Path
 from shlex import quote
 from typing import Final, Literal, NamedTuple
 
-from statepipe.errors import StagedDataDamaged, StoreFull, StoreUnusable
+from statepipe.errors import StagedDataDamaged, StoreFull, StoreUnusable, is_full
 from statepipe.model import Rejects, Staged
-from statepipe.store.file.files import Files, is_full
+from statepipe.store.file.files import Files
 from statepipe.store.stage.records import Format
 
 #: Payloads up to this size lie in the row itself: one commit, no file.
