@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from statepipe.cli.shared.driving import Signals
+from statepipe.testing import ManualClock
 from tests.cli.project import Project, until
 
 SLOW = ("run", "numbers", "--id", "one", "-p", "slow:=true")
@@ -50,6 +52,24 @@ def test_the_second_signal_leaves_at_once(project: Project) -> None:
     assert process.returncode in (130, 143)
     (project.root / "machines" / "go").touch()
     assert project.call("resume", "one").code == 0
+
+
+def test_the_same_signal_again_at_once_is_the_same_wish(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`timeout` signals the process and then its group: one stop, and nobody leaves by it."""
+    left = list[int]()
+    monkeypatch.setattr(os, "_exit", left.append)
+    clock = ManualClock()
+    signals = Signals(clock)
+    try:
+        signal.raise_signal(signal.SIGTERM)
+        clock.advance(499)
+        signal.raise_signal(signal.SIGTERM)
+        assert (signals.received, left) == (signal.SIGTERM, [])
+        clock.advance(1)
+        signal.raise_signal(signal.SIGTERM)
+        assert left == [143]
+    finally:
+        signals.restore()
 
 
 def test_a_killed_run_is_shown_as_stalled_and_resumed_at_once(project: Project) -> None:

@@ -2,6 +2,7 @@
 What run, resume and worker share: an engine, signals, progress, and how it ended.
 
     driving     open the engine; the first SIGTERM or SIGINT stops it, the second leaves
+    Signals     those two, and which of them came
     Drivers     drive instances, say what became of them, return the exit code
 
 A stopped command has released its instances: whoever resumes them need not wait.
@@ -27,7 +28,7 @@ from statepipe.cli.shared.progress import Progress
 from statepipe.cli.shared.render import Output, first_line, shown_id
 from statepipe.cli.shared.session import SPARE, Session
 from statepipe.cli.shared.systemd import Systemd
-from statepipe.clock import SystemClock
+from statepipe.clock import Clock, SystemClock
 from statepipe.engine import Engine
 from statepipe.errors import StatepipeError
 from statepipe.model import Status
@@ -41,6 +42,10 @@ EXIT_FAILED: Final = 1
 _SHOW_CURSOR: Final = b"\x1b[?25h"
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
+#: The same signal again so soon is the same wish: `timeout` signals the process, and right after
+#: it the group that the process is in.
+_SAME_WISH_MS: Final = 500
+
 #: Instances that one call of the engine drives; each turn of its loop asks for all of them.
 DRIVEN_AT_ONCE_MAX: Final = 200
 
@@ -49,12 +54,17 @@ class Signals:
     """
     The two signals that end a command.
 
+    Args:
+        clock: Time; a test may own it.
+
     Attributes:
         received: The number of the first one, None so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.received: int | None = None
+        self._clock = clock
+        self._received_ms = 0
         self._engine: Engine | None = None
         self._before = {number: signal.signal(number, self._heard) for number in _SIGNALS}
 
@@ -76,13 +86,16 @@ class Signals:
         return signal.Signals(self.received).name
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
+        now_ms = self._clock.boot_ms()
+        if number == self.received and now_ms < self._received_ms + _SAME_WISH_MS:
+            return
         if self.received is not None:
             # Workers hold our lifeline: they and all they started die with us, and what
             # is left is the same as after kill -9. Only the cursor must not stay hidden.
             if sys.stdout.isatty():
                 os.write(sys.stdout.fileno(), _SHOW_CURSOR)
             os._exit(128 + number)
-        self.received = number
+        self.received, self._received_ms = number, now_ms
         if self._engine is not None:
             self._engine.stop(self.name)
 
@@ -260,7 +273,7 @@ def driving(
     """
     out = Session.current().out()
     config = config_here()
-    signals = Signals()
+    signals = Signals(SystemClock())
     try:
         with log_lines(config, Session.current()) as lines:
             if lines.on_stderr:  # they say all that progress and notes would
