@@ -4,6 +4,7 @@
 They need no store: what they print is the same everywhere.
 """
 
+import json
 from collections.abc import Sequence
 
 import click
@@ -26,7 +27,11 @@ def dashboard(*, name: str | None) -> None:
     """List the Grafana dashboards, or print one to be imported."""
     out = Session.current().out()
     if name is not None:
-        out.raw(shipped.board(name).rstrip("\n"))
+        board = shipped.board(name)
+        if out.form == "jsonl":
+            out.value(json.loads(board))
+        else:
+            out.raw(board.rstrip("\n"))
         return
     out.rows(
         ["NAME", "TITLE", "SHOWS"],

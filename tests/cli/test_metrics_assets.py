@@ -28,6 +28,9 @@ def test_a_dashboard_is_printed_as_it_is_imported(project: Project, name: str) -
         said = project.call("metrics", "dashboard", "--name", name, *more)
         assert (said.code, said.err) == (0, "")
         assert json.loads(said.out)["uid"] == f"statepipe-{name}"
+    as_line = project.call("metrics", "dashboard", "--name", name, "-o", "jsonl").out
+    assert as_line.count("\n") == 1
+    assert json.loads(as_line) == json.loads(said.out)
 
 
 def test_a_dashboard_that_does_not_exist_is_not_found(project: Project) -> None:
