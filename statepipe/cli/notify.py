@@ -89,7 +89,8 @@ def send() -> int:
     if out.is_json:
         out.values([_ended(each) for each in ended])
     if waiting:
-        out.note(f"{plural(waiting, 'notice')} wait   next: statepipe notify ls --pending")
+        waits = "waits" if waiting == 1 else "wait"
+        out.note(f"{plural(waiting, 'notice')} {waits}   next: statepipe notify ls --pending")
     return EXIT_FAILED if any(each.error is not None for each in ended) else 0
 
 

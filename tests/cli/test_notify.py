@@ -76,7 +76,7 @@ def test_what_waits_is_listed_with_its_reason_and_sent_when_its_time_has_come(
         assert project.call("notify", "ls", "--pending", "-o", "json").json[0]["outcome"] is None
         said = project.call("notify", "send", "-o", "json")
         assert (said.code, said.json) == (0, [])
-        assert "1 notice wait" in said.err
+        assert "1 notice waits" in said.err
 
         project.call("inspect", "one")
         _hurry(project)

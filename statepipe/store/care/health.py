@@ -246,10 +246,13 @@ def _drivers(connection: sqlite3.Connection, *, clock: Clock) -> Iterator[Check]
         if not liveness.is_dead(worker, clock=clock):
             alive += 1
             yield Check(
-                "driver", "ok", f"process {worker.pid} on {worker.host} drives {held:,} instances"
+                "driver",
+                "ok",
+                f"process {worker.pid} on {worker.host} drives {plural(held, 'instance')}",
             )
         elif held:
-            said = f"process {worker.pid} on {worker.host} is dead and left {held:,} instances"
+            left = plural(held, "instance")
+            said = f"process {worker.pid} on {worker.host} is dead and left {left}"
             yield Check("driver", "warning", said, "statepipe resume --all   # or: worker")
     if not alive:
         yield Check("driver", "ok", "no process drives instances right now")
