@@ -22,11 +22,12 @@ from statepipe.errors import (
     Throttled,
 )
 from statepipe.io import rest
-from statepipe.io.rest.answers import next_link, retry_after_s
+from statepipe.io.rest.answers import next_link
 from statepipe.io.rest.limits import HttpLimits
 from statepipe.io.rest.pages import ByLink, UnusableError
 from statepipe.io.rest.source import read_rest
 from statepipe.policy import Policy
+from statepipe.retryafter import retry_after_s
 from statepipe.runtime.failure import names_of
 from tests.io.reading import task
 from tests.io.web import Reply, Request, as_json, serving

@@ -48,7 +48,16 @@ def test_any_success_is_one(line: str) -> None:
         (status("500 Internal Server Error"), "it answered 500 Internal Server Error", None),
         (status("404 Not Found"), "it answered 404 Not Found", None),
         (status("429 Slow", "Retry-After: 120"), "it answered 429 Slow", 120_000),
-        (status("503 Later", "Retry-After: Fri, 01 Jan 2100 00:00:00 GMT"), "503 Later", None),
+        (
+            status(
+                "503 Later",
+                "Date: Thu, 31 Dec 2099 23:58:00 GMT",
+                "Retry-After: Fri, 01 Jan 2100 00:00:00 GMT",
+            ),
+            "503 Later",
+            120_000,
+        ),
+        (status("503 Later", f"Retry-After: {'9' * 308}"), "503 Later", 365 * 86_400_000),
         (status("503 Later", f"Retry-After: {'9' * 5_000}"), "503 Later", None),
         (b"", "no answer: RemoteDisconnected", None),
         (b"SSH-2.0-OpenSSH\r\n", "no answer: BadStatusLine", None),

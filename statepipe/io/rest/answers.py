@@ -4,22 +4,18 @@ What an answer means before its content is looked at: go on, come later, or neve
     failure_of     status and headers -> the error to raise, None for a page
     failure_of_post  the same where records were given, or what was said of them
     no_page        the same for a page that turns out to be none
-    retry_after_s  how long to stay away, in both forms of Retry-After
     next_link      where the `Link` header leads on
     is_json        may the body be JSON, by its Content-Type?
 """
 
-import math
 import re
 from collections.abc import Mapping
-from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
 from statepipe.errors import BadAnswer, Fatal, Throttled
 from statepipe.io.rest.pages import UnusableError
+from statepipe.retryafter import asked_s, retry_after_s
 
 #: 206 is how some APIs mark one page of several; 204 and 202 have no page.
 _PAGES: Final = frozenset({HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT})
@@ -115,8 +111,8 @@ def _failure(
     status: int, headers: Mapping[str, str], *, body: str, now_ms: int
 ) -> BadAnswer | Fatal | Throttled:
     said = f"{_named(status)}{quoted(body)}"
-    asked_s = _asked_s(headers, now_ms=now_ms)
-    if status == HTTPStatus.TOO_MANY_REQUESTS or asked_s is not None:
+    pause_s = asked_s(headers, now_ms=now_ms)
+    if status == HTTPStatus.TOO_MANY_REQUESTS or pause_s is not None:
         # No time to wait is still an invitation to come back.
         return Throttled(said, retry_after=retry_after_s(headers, now_ms=now_ms))
     if status >= _SERVER_ERRORS or status in _PASSING:
@@ -127,31 +123,6 @@ def _failure(
 def no_page(said: str, *, pause_s: float | None) -> BadAnswer | Throttled:
     """Return the error that an answer is which promised a page; a pause it asks for wins."""
     return BadAnswer(said) if pause_s is None else Throttled(said, retry_after=pause_s)
-
-
-def retry_after_s(headers: Mapping[str, str], *, now_ms: int) -> float | None:
-    """
-    Return the seconds that the answer asks us to stay away, above 0; None if it does not ask.
-
-    A date is compared with the answer's own `Date`, so that clocks that differ do no harm:
-    `Date` has lost its fraction of a second, so the pause is never too short.
-    """
-    seconds = _asked_s(headers, now_ms=now_ms)
-    return seconds if seconds is not None and seconds > 0 else None
-
-
-def _asked_s(headers: Mapping[str, str], *, now_ms: int) -> float | None:
-    """Return the same, 0 or less for a time that has come; None if it does not ask."""
-    text = headers.get("retry-after", "").strip()
-    try:
-        if text[:1].isdigit():
-            # Of two, as from an API and a proxy before it, both are kept by the longer one.
-            seconds = max(map(float, text.split(",")))
-        else:
-            seconds = _between(headers.get("date"), text, now_ms)
-    except (ValueError, OverflowError):
-        return None
-    return seconds if math.isfinite(seconds) else None
 
 
 def next_link(header: str | None) -> str | None:
@@ -189,20 +160,6 @@ def quoted(body: str) -> str:
     if len(text) > _QUOTED_CHARS_MAX:
         text = f"{text[:_QUOTED_CHARS_MAX]}…"
     return f": {text}" if text else ""
-
-
-def _between(date: str | None, then: str, now_ms: int) -> float:
-    """Return the seconds from `date` to `then`, both as HTTP writes dates."""
-    now = datetime.fromtimestamp(now_ms / 1000, UTC)
-    if date is not None:
-        with suppress(ValueError):
-            now = _moment(date)
-    return (_moment(then) - now).total_seconds()
-
-
-def _moment(text: str) -> datetime:
-    moment = parsedate_to_datetime(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _named(status: int) -> str:

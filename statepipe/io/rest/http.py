@@ -30,12 +30,12 @@ from statepipe.io.rest.answers import (
     is_json,
     no_page,
     quoted,
-    retry_after_s,
 )
 from statepipe.io.rest.credentials import Added, Credentials
 from statepipe.io.rest.limits import HttpLimits
 from statepipe.io.rest.pages import with_params, without_params
 from statepipe.io.rest.pausing import keep
+from statepipe.retryafter import retry_after_s
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MAX: Final = 5

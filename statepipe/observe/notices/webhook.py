@@ -7,7 +7,6 @@ for a host must not send our facts to another. Proxies of the environment are no
 
 import base64
 import http.client
-import re
 import socket
 import ssl
 import threading
@@ -15,11 +14,13 @@ from contextlib import closing, suppress
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from statepipe.clock import SystemClock
 from statepipe.observe.notices.letter import Letter, Undelivered
+from statepipe.policy import DURATION_MS_MAX
+from statepipe.retryafter import retry_after_s
 
 _OK: Final = range(200, 300)
 _MOVED: Final = range(300, 400)
-_SECONDS = re.compile(r"[0-9]{1,6}")
 
 
 def post(url: str, letter: Letter, *, timeout_ms: int) -> None:
@@ -65,7 +66,7 @@ def post(url: str, letter: Letter, *, timeout_ms: int) -> None:
         said = f"it answered {answer.status} {answer.reason}".rstrip()
         if answer.status in _MOVED:
             said += ", and redirects are not followed"
-        raise Undelivered(said, retry_after_ms=_pause_ms(answer.getheader("Retry-After")))
+        raise Undelivered(said, retry_after_ms=_pause_ms(answer))
 
 
 def _connection(parts: SplitResult, *, timeout_s: float) -> http.client.HTTPConnection:
@@ -100,7 +101,8 @@ def _cut(connected: socket.socket, is_late: threading.Event) -> None:
         socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
-def _pause_ms(retry_after: str | None) -> int | None:
-    """Return the pause that a Retry-After asks for in seconds; for a date ours will do."""
-    found = _SECONDS.fullmatch((retry_after or "").strip())
-    return None if found is None else int(found[0]) * 1_000
+def _pause_ms(answer: http.client.HTTPResponse) -> int | None:
+    """Return the pause that an answer asks for; None if it does not ask."""
+    headers = {name.lower(): value for name, value in answer.getheaders()}
+    pause_s = retry_after_s(headers, now_ms=SystemClock().now_ms())
+    return None if pause_s is None else round(min(pause_s * 1_000, DURATION_MS_MAX))
