@@ -104,14 +104,30 @@ class Exporter:
 
 
 class _Complaints(logging.Handler):
-    """Keeps what the library logs: it says why an export failed nowhere else."""
+    """
+    Keeps what the library logs: it says why an export failed nowhere else.
+
+    That it gives up is its last word; then what the tries before that failed with is kept.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.last = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.last = redact.beginning(record.getMessage(), chars_max=500)
+        given = record.args if isinstance(record.args, tuple) else ()
+        if self.last and not given[1:]:  # of what it gives up, and no reason
+            return
+        is_error = bool(given) and isinstance(given[0], BaseException)
+        said = _first_cause(given[0]) if is_error else record.getMessage()
+        self.last = redact.beginning(said, chars_max=500)
+
+
+def _first_cause(error: Any) -> str:  # noqa: ANN401  (an exception; logging knows no types)
+    """Return what went wrong first: "ConnectionRefusedError: [Errno 111] Connection refused"."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    return f"{type(error).__name__}: {error}"
 
 
 def _context(trace_id: int, span_id: int) -> Any:  # noqa: ANN401  (SpanContext, which is a tuple)

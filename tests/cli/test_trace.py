@@ -1,5 +1,6 @@
 """`statepipe trace export`, to a peer that understands OTLP: what arrives, and what refuses."""
 
+import random
 import sys
 import threading
 from collections.abc import Iterator
@@ -146,6 +147,21 @@ def test_an_endpoint_that_refuses_is_named_with_its_reason(project: Project, pee
     assert said.err.startswith(f"statepipe: {peer.url}/v1/traces did not take ")
     assert "400" in said.err.splitlines()[0]
     assert "sending them again does no harm" in said.err
+
+
+def test_where_nobody_listens_that_is_the_reason(
+    project: Project, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not that the library gave up; its pauses between two tries are cut short."""
+    monkeypatch.setattr(random, "uniform", lambda *_: 0.001)
+    project.call("run", "numbers", "--id", "one")
+    peer.close()
+
+    said = project.call("trace", "export", "one", "--endpoint", f"{peer.url}/v1/traces")
+
+    assert said.code == 1
+    told = said.err.splitlines()[0]
+    assert told.endswith(" spans: ConnectionRefusedError: [Errno 111] Connection refused")
 
 
 def test_an_instance_that_has_not_begun_to_end_sends_nothing(project: Project, peer: Peer) -> None:

@@ -19,7 +19,7 @@ _SIGNAL_BASE = 128  # the shell's convention: 128 + number of the signal
 #: What the command line exits with, and what that says about the instance.
 EXIT_CODES = {
     0: "Success: what was asked for is done.",
-    1: "The instance ended failed, data could not be kept or trusted, or a notice was not sent.",
+    1: "The instance ended failed, data could not be kept or trusted, or something was not sent.",
     2: "Usage: the request cannot be understood; nothing was done.",
     3: "Not found: no such machine, instance or state.",
     4: "The store cannot be used; nothing more was written.",
