@@ -277,6 +277,7 @@ def _refuse_far(at: dt.date, text: str, *, option: str) -> None:
 
 def _row(each: Stands) -> dict[str, Any]:
     row, last = each.row, each.row and each.row.last
+    refused = row and row.last_refused
     stands = "active"
     if each.broken is not None:
         stands = "machine broken"
@@ -302,6 +303,9 @@ def _row(each: Stands) -> dict[str, Any]:
         "next_at": moment(each.next_at_ms) or None,
         "last": last and {**last._asdict(), "decided_at": moment(last.decided_at_ms)},
         "passed_over": 0 if row is None else row.passed,
+        "refused": 0 if row is None else row.refused,
+        "last_refused": refused
+        and {**refused._asdict(), "decided_at": moment(refused.decided_at_ms)},
         "error": row and row.error,
         "_listens": each.trigger.on.said if each.trigger else row and row.said,
         "_stands": stands if waits is None else f"waits: {waits}",
@@ -312,6 +316,16 @@ def _row(each: Stands) -> dict[str, Any]:
 
 
 def _started(row: Listed | None) -> str:
+    said = _started_last(row)
+    if row is None or row.last is None or row.last_refused is None:
+        return said
+    if row.last.refusal is not None:
+        return said if row.refused == 1 else f"{said}; {row.refused:,} refused"
+    why = f"{row.last_refused.key}: {first_line(row.last_refused.refusal)}"
+    return f"{said}; {row.refused:,} refused, {'' if row.refused == 1 else 'the last '}{why}"
+
+
+def _started_last(row: Listed | None) -> str:
     if row is not None and row.error is not None:
         return f"cannot look: {row.error}"
     last = row and row.last

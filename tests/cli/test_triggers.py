@@ -101,6 +101,20 @@ def test_an_event_whose_parameters_make_no_instance_is_said(orders: Project) -> 
     assert listed(orders)["orders.on_order"]["last"]["refusal"] is None
 
 
+def test_what_was_refused_stays_visible_behind_what_was_started(orders: Project) -> None:
+    """However many start after it, until a backfill has made up for it."""
+    for key, day in (("bad", "soon"), ("worse", "late"), ("good", "2026-03-01")):
+        orders.call("emit", "order-ready", "--key", key, "-p", f"day={day}")
+    orders.call("worker", "--until-idle")
+
+    row = listed(orders)["orders.on_order"]
+    assert (row["last"]["key"], row["refused"], row["last_refused"]["key"]) == ("good", 2, "worse")
+    assert "'late', not a date" in row["last_refused"]["refusal"]
+    assert f'{row["last"]["instance"]}; 2 refused, the last worse: parameter "day"' in (
+        orders.call("triggers", "ls").out
+    )
+
+
 def test_test_says_that_a_concurrency_key_is_too_long(orders: Project) -> None:
     """As the worker will: such an occasion starts nothing."""
     path = orders.root / "machines" / "orders.toml"

@@ -26,9 +26,15 @@ SELECT t.n, t.machine, t.name, t.kind, t.listens, t.position, t.paused_at_ms,
        (SELECT nullif(note, ?) FROM trigger_journal j
          WHERE j.trigger = t.n AND j.kind = 'error'
          ORDER BY j.n DESC LIMIT 1),
+       coalesce(r.count, 0), r.key, r.decided_at_ms, r.refusal,
        o.key, o.decided_at_ms, o.instance, o.refusal, o.skipped
   FROM machine_trigger t
   LEFT JOIN occasion o ON o.n = (SELECT max(n) FROM occasion WHERE trigger = t.n)
+  LEFT JOIN (SELECT trigger, series, count(*) AS count, max(n), key, decided_at_ms, refusal
+               FROM occasion
+              WHERE refusal IS NOT NULL
+              GROUP BY trigger, series) r
+         ON r.trigger = t.n AND r.series = t.series
  ORDER BY t.machine, t.name
 """
 
@@ -62,6 +68,14 @@ class Last(NamedTuple):
     skipped: str | None
 
 
+class Refusal(NamedTuple):
+    """An occasion that started nothing, and why its parameters make no instance."""
+
+    key: str
+    decided_at_ms: int
+    refusal: str
+
+
 class Listed(NamedTuple):
     """How a trigger stands."""
 
@@ -75,6 +89,8 @@ class Listed(NamedTuple):
     paused_reason: str | None
     passed: int  # how many occasions were passed over, ever
     error: str | None  # why it could not look, when that was tried last
+    refused: int  # how many occasions of what it listens to now started nothing so far
+    last_refused: Refusal | None
     last: Last | None
 
     @property
@@ -95,7 +111,13 @@ class Origin(NamedTuple):
 def listed(connection: sqlite3.Connection) -> list[Listed]:
     """Return all triggers that were ever seen, by machine and name."""
     return [
-        Listed._make([*row[:10], None if row[10] is None else Last(*row[10:])])
+        Listed._make(
+            [
+                *row[:11],
+                None if row[11] is None else Refusal(*row[11:14]),
+                None if row[14] is None else Last(*row[14:]),
+            ]
+        )
         for row in connection.execute(_LISTED, (MENDED,))
     ]
 
