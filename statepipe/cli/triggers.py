@@ -8,9 +8,10 @@
 """
 
 import datetime as dt
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 import click
@@ -30,7 +31,15 @@ from statepipe.machine.triggers.schedules import Schedule
 from statepipe.machine.triggers.trigger import Trigger
 from statepipe.runtime.catalog import Catalog
 from statepipe.runtime.sharing import sharing_of
-from statepipe.runtime.triggers.asking import Preview, Stands, missing, named, previewed, standings
+from statepipe.runtime.triggers.asking import (
+    Preview,
+    Stands,
+    missing,
+    named,
+    preview,
+    previewed,
+    standings,
+)
 from statepipe.runtime.triggers.known import broken
 from statepipe.runtime.triggers.schedules import begin_of_key
 from statepipe.store.lookups.triggers import Listed
@@ -171,7 +180,7 @@ def backfill(*, name: str, first: str, last: str, dry_run: bool, reason: str, ye
     """
     Start the occasions of a period that have no instance yet; a worker drives them.
 
-    Exits 6 if the parameters of one of them make no instance.
+    Exits 6 if the parameters of one of them make no instance, also in a dry run.
     """
     out, config = Session.current().out(), config_here()
     machine, trigger = named(Catalog(config), name)
@@ -183,28 +192,32 @@ def backfill(*, name: str, first: str, last: str, dry_run: bool, reason: str, ye
             machine, trigger, connection, from_ms=from_ms, until_ms=until_ms, now_ms=now_ms
         )
     left = [each.key for each in found.occasions]
-    shown = ", ".join(left[:_SHOWN_MAX]) + (", …" if len(left) > _SHOWN_MAX else "")
-    what = f"{plural(len(left), 'occasion')} of {name}"
-    had = f"; {found.taken:,} have their instance already" if found.taken else ""
-    made, skipped = list[str](), 0
-    if left and not dry_run:
-        confirm(f"start {what} ({shown})?", yes=yes)
+    made, skipped, refused = list[str](), 0, dict[str, str]()
+    if dry_run:
+        sharing = sharing_of(config, machine)
+        for each in found.occasions:
+            looked = preview(machine, trigger, each, now_ms=now_ms, sharing=sharing)
+            if looked.refusal is not None:
+                refused[each.key] = looked.refusal
+    elif left:
+        confirm(f"start {plural(len(left), 'occasion')} of {name} ({_some(left)})?", yes=yes)
         with _engine() as engine:
             filled = engine.triggers.backfill(name, found.occasions, reason=reason)
-        made, skipped = filled.started, len(filled.skipped)
+        made, skipped, refused = filled.started, len(filled.skipped), dict(filled.refused)
     if out.is_json:
         facts = {"trigger": name, "missing": left, "existing": found.taken, "started": made}
-        facts["skipped"] = skipped
-        out.value({**facts, "dry_run": dry_run})
-    elif dry_run or not left:
-        out.say(f"{what} would be started{f': {shown}' if left else ''}{had}")
+        out.value({**facts, "skipped": skipped, "refused": refused, "dry_run": dry_run})
+        return EXIT_REFUSED if refused else 0
+    had = f"; {found.taken:,} {'has its' if found.taken == 1 else 'have their'} instance already"
+    had = had if found.taken else ""
+    if dry_run or not left:
+        some = [key for key in left if key not in refused]
+        what = f"{plural(len(some), 'occasion')} of {name} would be started"
+        out.say(f"{what}{f': {_some(some)}' if some else ''}{had}")
     else:
         had += f"; {skipped:,} skipped, whose key is taken" if skipped else ""
         out.say(f"{plural(len(made), 'instance')} started{had}   next: statepipe worker")
-    refused = 0 if dry_run else len(left) - len(made) - skipped
-    if refused:
-        out.note(f"{refused:,} started nothing   next: statepipe triggers test {name} --at {first}")
-    return EXIT_REFUSED if refused else 0
+    return _say_refused(refused, name, first, would="would start" if dry_run else "started")
 
 
 for _each in (ls, test, pause, unpause, backfill):
@@ -223,6 +236,20 @@ def _connection(config: Config) -> Generator[Any]:
         return
     with open_reader() as reader, reader.moment() as connection:
         yield connection
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:_SHOWN_MAX]) + (", …" if len(keys) > _SHOWN_MAX else "")
+
+
+def _say_refused(refused: Mapping[str, str], name: str, first: str, *, would: str) -> int:
+    """Say of how many occasions the parameters make no instance; return the exit code."""
+    for key, why in islice(refused.items(), 1):
+        Session.current().out().say(
+            f"{len(refused):,} {would} nothing, such as {key}: {first_line(why)}"
+            f"   next: statepipe triggers test {name} --at {first}"
+        )
+    return EXIT_REFUSED if refused else 0
 
 
 def _say(text: str, facts: Mapping[str, Any]) -> None:

@@ -55,6 +55,10 @@ def listed(project: Project) -> Mapping[str, dict[str, Any]]:
     return {each["trigger"]: each for each in said.json}
 
 
+def _today() -> str:
+    return str(dt.datetime.fromtimestamp(SystemClock().now_ms() / 1000, tz=dt.UTC).date())
+
+
 def test_an_event_starts_an_instance_that_says_so(orders: Project) -> None:
     """Emitted before there ever was a store; a worker starts it and drives it to its end."""
     emit = orders.call("emit", "order-ready", "--key", "o/17", "-p", "day=2026-03-01")
@@ -90,12 +94,19 @@ def test_an_event_whose_parameters_make_no_instance_is_said(orders: Project) -> 
     assert "0 instances done" in worked.out
     assert 'nothing: parameter "day" of machine' in orders.call("triggers", "ls").out
 
+    at = ("--from", "2020-01-01", "--to", _today(), "--dry-run")
+    dry = orders.call("triggers", "backfill", "orders.on_order", *at)
+    assert dry.code == 6
+    assert "0 occasions of orders.on_order would be started\n" in dry.out
+    assert '1 would start nothing, such as bad: parameter "day"' in dry.out
+    real = orders.call("triggers", "backfill", "orders.on_order", *at[:-1], "--yes", "-o", "json")
+    assert (real.code, real.json["started"], list(real.json["refused"])) == (6, [], ["bad"])
+
     path = orders.root / "machines" / "orders.toml"
     path.write_text(MACHINE.replace(', day = "{event.params.day}"', ""), encoding="utf-8")
     period = ("--from", "2020-01-01", "--to", "2020-12-31", "--yes")
     assert "0 occasions" in orders.call("triggers", "backfill", "orders.on_order", *period).out
-    today = dt.datetime.fromtimestamp(SystemClock().now_ms() / 1000, tz=dt.UTC).date()
-    recent = ("--from", str(today - dt.timedelta(days=1)), "--to", str(today), "--yes")
+    recent = ("--from", "2021-01-01", "--to", _today(), "--yes")
     filled = orders.call("triggers", "backfill", "orders.on_order", *recent, "-o", "json")
     assert len(filled.json["started"]) == 1
     assert listed(orders)["orders.on_order"]["last"]["refusal"] is None

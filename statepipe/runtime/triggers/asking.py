@@ -3,6 +3,7 @@ What people ask of triggers; nothing is started or changed.
 
     named       a trigger of a machine, by its name
     standings   how all triggers stand: those of machine files, and those that the store knows
+    preview     what an occasion would start, or why nothing
     previewed   what a trigger would start from a moment on
     missing     the occasions of a period that have no instance yet
 """
@@ -133,6 +134,19 @@ def standings(
     return sorted(found, key=lambda each: (each.machine, each.name))
 
 
+def preview(
+    machine: Machine, trigger: Trigger, occasion: Occasion, *, now_ms: int, sharing: Sharing
+) -> Preview:
+    """Return what an occasion would start now, or why its parameters make no instance."""
+    try:
+        params = bound(machine, trigger, occasion, at_ms=now_ms)
+        encode(params)
+        sharing.key_of(machine.name, params)
+    except (BadParameter, ValueRefused) as error:
+        return Preview(occasion.key, None, error.message)
+    return Preview(occasion.key, params, None)
+
+
 def previewed(
     machine: Machine,
     trigger: Trigger,
@@ -147,7 +161,7 @@ def previewed(
     asked = Asked(f"{machine.name}.{trigger.name}", trigger, now_ms, connection)
     occasions = KINDS[trigger.on.kind].between(asked, from_ms, None)
     return [
-        _preview(machine, trigger, each, now_ms=now_ms, sharing=sharing)
+        preview(machine, trigger, each, now_ms=now_ms, sharing=sharing)
         for each in islice(occasions, count)
     ]
 
@@ -216,15 +230,3 @@ def _crowded(
     if most is None or (ready := crowd(connection, machine.name, most=most)) < most:
         return None
     return f"the queue is full ({ready:,} of {most:,} ready)"
-
-
-def _preview(
-    machine: Machine, trigger: Trigger, occasion: Occasion, *, now_ms: int, sharing: Sharing
-) -> Preview:
-    try:
-        params = bound(machine, trigger, occasion, at_ms=now_ms)
-        encode(params)
-        sharing.key_of(machine.name, params)
-    except (BadParameter, ValueRefused) as error:
-        return Preview(occasion.key, None, error.message)
-    return Preview(occasion.key, params, None)

@@ -28,10 +28,11 @@ from statepipe.store.walk.admission import crowd, full
 
 
 class Filled(NamedTuple):
-    """The ids of what was started; and why an occasion was skipped, by its key."""
+    """The ids of what was started; and why an occasion was skipped, or refused, by its key."""
 
     started: list[str]
     skipped: Mapping[str, str]
+    refused: Mapping[str, str]
 
 
 class Triggers:
@@ -91,13 +92,13 @@ class Triggers:
             Busy: As many of the machine are ready as may be; those before are started.
         """
         store, program, trigger, n = self._found(name)
-        starts, filled, left = starts_of(program), Filled([], {}), list(occasions)
-        skipped: dict[str, str] = {}
+        starts, filled, left = starts_of(program), Filled([], {}, {}), list(occasions)
+        skipped, refused = dict[str, str](), dict[str, str]()
         while left:
             room = deciding.room(store.connection, starts)
             some = left[: max(1, min(GROUP, room))]
             try:
-                decided = self._fill_in(store, program, trigger, n, some, reason=reason)
+                decided, why = self._fill_in(store, program, trigger, n, some, reason=reason)
             except Crowded:
                 if len(some) > 1:  # another process has filled the queue meanwhile
                     continue
@@ -109,8 +110,9 @@ class Triggers:
             tell_of(decided, name, store, self._observers)
             filled.started.extend(id_of(store.connection, each) for each in decided.made)
             skipped |= decided.skipped
+            refused |= why
             left = left[len(some) :]
-        return filled._replace(skipped=skipped)
+        return filled._replace(skipped=skipped, refused=refused)
 
     def _fill_in(
         self,
@@ -121,12 +123,13 @@ class Triggers:
         some: Sequence[Occasion],
         *,
         reason: str,
-    ) -> Decided:
+    ) -> tuple[Decided, Mapping[str, str]]:
+        """Start some, and return what became of them, and which were refused, and why."""
         while True:
             at_ms = self._clock.now_ms()
             asked = [wanted(program, trigger, each, at_ms=at_ms, rng=self._rng) for each in some]
             try:
-                return deciding.fill_in(
+                decided = deciding.fill_in(
                     store,
                     f"{program.name}.{trigger.name}",
                     n,
@@ -136,6 +139,7 @@ class Triggers:
                 )
             except InstanceExists:  # among many made-up ids two are the same
                 continue
+            return decided, {each.key: each.refusal for each in asked if each.refusal is not None}
 
     def _pause(self, name: str, *, paused: bool, reason: str) -> None:
         store, _, _, n = self._found(name)
