@@ -11,7 +11,7 @@ import click
 from statepipe.cli.shared.intervening import intervening
 from statepipe.cli.shared.options import command, instance_id, parsed_params
 from statepipe.cli.shared.places import config_here
-from statepipe.cli.shared.render import shown_id
+from statepipe.cli.shared.render import first_line, shown_id
 from statepipe.cli.shared.session import Session
 from statepipe.engine import Engine
 from statepipe.runtime.catalog import Catalog
@@ -87,6 +87,7 @@ def emit(*, event: str, key: str, params: tuple[str, ...], reason: str | None) -
     if out.is_json:
         facts = {"event": event, "key": key, "woken": woken, "repeats": emitted.repeats}
         facts |= {"starts": list(emitted.starts)} | ({"late": late} if late else {})
+        facts |= {"refused": dict(emitted.refused)} if emitted.refused else {}
         out.value({**facts, "differs": True} if emitted.differs else facts)
     elif emitted.differs:
         out.say(f"{event} of {key} was emitted before, with other parameters; those stay")
@@ -97,7 +98,13 @@ def emit(*, event: str, key: str, params: tuple[str, ...], reason: str | None) -
         for became, many in sorted(late.items(), reverse=True):
             said += f"; too late for {plural(many, 'instance')}, and {_BECAME[became]}"
         if emitted.starts:
-            said += f"; {', '.join(emitted.starts)} starts one   next: statepipe worker"
+            said += f"; {', '.join(emitted.starts)} starts one"
+        for name, why in emitted.refused:
+            said += f"; {name} starts none: {first_line(why)}"
+        if emitted.refused:
+            said += f"   next: statepipe triggers test {emitted.refused[0][0]}"
+        elif emitted.starts:
+            said += "   next: statepipe worker"
         out.say(said)
 
 

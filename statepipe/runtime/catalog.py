@@ -40,6 +40,7 @@ from statepipe.runtime.policies import policy_of, timeout_of
 from statepipe.runtime.program import Program
 from statepipe.runtime.sharing import queues_of, sharing_of
 from statepipe.runtime.tasks.functions import Kind, kind_of, resolve
+from statepipe.sharing import Sharing
 from statepipe.store.codec import encode
 from statepipe.store.file.connection import Store
 from statepipe.store.steering.instances import define
@@ -149,6 +150,15 @@ class Catalog:
             )
         today = datetime.fromtimestamp(at_ms / 1000, tz=UTC).date()
         return encode(bind_params(self.sound(name), given, today=today))
+
+    def sharing(self, name: str) -> Sharing:
+        """
+        Return how a machine's instances share workers.
+
+        Raises:
+            NotFound, DefinitionError: As `machine`; or as `sharing_of`.
+        """
+        return sharing_of(self._config, self.machine(name))
 
     def program(self, name: str, store: Store, *, stage_dir: Path) -> Program:
         """

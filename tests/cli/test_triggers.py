@@ -85,7 +85,9 @@ def test_an_event_starts_an_instance_that_says_so(orders: Project) -> None:
 
 def test_an_event_whose_parameters_make_no_instance_is_said(orders: Project) -> None:
     """It is no reason to stop; a backfill tries again once the cause is mended."""
-    orders.call("emit", "order-ready", "--key", "bad", "-p", "day=soon")
+    emit = orders.call("emit", "order-ready", "--key", "bad", "-p", "day=soon")
+    assert '; orders.on_order starts none: parameter "day" of machine' in emit.out
+    assert "next: statepipe triggers test orders.on_order\n" in emit.out
     tested = orders.call("triggers", "test", "orders.on_order")
     assert tested.code == 6
     assert "is 'soon', not a date" in tested.out
@@ -110,6 +112,21 @@ def test_an_event_whose_parameters_make_no_instance_is_said(orders: Project) -> 
     filled = orders.call("triggers", "backfill", "orders.on_order", *recent, "-o", "json")
     assert len(filled.json["started"]) == 1
     assert listed(orders)["orders.on_order"]["last"]["refusal"] is None
+
+
+def test_an_event_may_start_one_by_one_trigger_and_none_by_another(orders: Project) -> None:
+    """A parameter that has no default, and was not emitted; said in JSON as well."""
+    needs = MACHINE.replace('{ default = "" }', '{ type = "text" }')
+    needs = needs.replace('{ day = "{previous.date}" }', '{ order = "tick" }')
+    other = '[triggers.on_any]\nevent = "order-ready"\nparams = { order = "{event.params.id}" }\n'
+    path = orders.root / "machines" / "orders.toml"
+    path.write_text(f"{needs}\n{other}", encoding="utf-8")
+
+    typed = ("emit", "order-ready", "--key", "k", "-p", "day=2026-03-01", "-o", "json")
+    said = orders.call(*typed).json
+
+    assert said["starts"] == ["orders.on_order"]
+    assert said["refused"] == {"orders.on_any": 'parameter "order" of machine "orders" is missing'}
 
 
 def test_what_was_refused_stays_visible_behind_what_was_started(orders: Project) -> None:

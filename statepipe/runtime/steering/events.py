@@ -93,7 +93,8 @@ class Sender(ABC):
         Send an event to all who wait for it with `key`, now or later; the first emit wins.
 
         A worker starts an instance for each trigger that listens to it. For an instance whose wait
-        for it has ended it is late, and goes by the rule of its machine; the answer says so.
+        for it has ended it is late, and goes by the rule of its machine; the answer says so, and
+        which triggers start none, because what goes with the event makes no parameters of theirs.
 
         Raises:
             NotFound: No machine waits for it with a key or is started by it, here or in the store.
@@ -108,7 +109,15 @@ class Sender(ABC):
         emitted = emissions.emit(self._store, event, key, params or {}, reason=reason)
         for n, seq in emitted.woken:
             self._observers.journaled(self._store, n, seq)
-        return emitted._replace(starts=() if emitted.repeats else tuple(starts))
+        if emitted.repeats:
+            return emitted
+        refused = self._listening.refused(
+            event, key, params or {}, now_ms=self._store.clock.now_ms()
+        )
+        return emitted._replace(
+            starts=tuple(each for each in starts if each not in refused),
+            refused=tuple(refused.items()),
+        )
 
     def callback(
         self,

@@ -1,14 +1,15 @@
 """
 The kind of trigger that listens to an event, whoever emits it.
 
-    KIND    position: the number of the last emit that was decided upon
+    KIND            position: the number of the last emit that was decided upon
+    occasion_of     the occasion that an emit is
 
 The first emit of an event and key is a row that stays, so nothing is lost while nobody looks;
 the key of an occasion is the key of the event.
 """
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from statepipe.machine.triggers.cron import local
 from statepipe.machine.triggers.events import Emitted
@@ -17,6 +18,13 @@ from statepipe.store.codec import decode
 from statepipe.store.triggers.deciding import GROUP
 from statepipe.store.walk import emissions
 from statepipe.store.walk.emissions import Row
+
+
+def occasion_of(event: str, key: str, params: Mapping[str, Any], *, at_ms: int) -> Occasion:
+    """Return the occasion that the emit of an event is for whoever listens to it."""
+    facts = {"event.name": event, "event.key": key, "event.at": local(at_ms, "UTC")}
+    given = {f"event.params.{name}": value for name, value in params.items()}
+    return Occasion(key, given | facts)
 
 
 def _begin(asked: Asked) -> int:
@@ -44,9 +52,7 @@ def _between(asked: Asked, from_ms: int, until_ms: int | None) -> Iterator[Occas
 
 
 def _occasion(row: Row) -> Occasion:
-    facts = {"event.name": row.event, "event.key": row.key, "event.at": local(row.at_ms, "UTC")}
-    params = {f"event.params.{name}": value for name, value in decode(row.params).items()}
-    return Occasion(row.key, params | facts)
+    return occasion_of(row.event, row.key, decode(row.params), at_ms=row.at_ms)
 
 
 def _event(asked: Asked) -> str:

@@ -108,6 +108,7 @@ class Emitted(NamedTuple):
     repeats: int
     woken: tuple[tuple[int, int], ...]  # numbers of instances, and seqs
     starts: tuple[str, ...] = ()  # triggers that start an instance for it, with their machines
+    refused: tuple[tuple[str, str], ...] = ()  # triggers that start nothing for it, and why
     differs: bool = False  # something else went with it then, and stays
     late: tuple[tuple[int, str], ...] = ()  # for which instances too late, and what it became
 
