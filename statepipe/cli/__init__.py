@@ -10,6 +10,7 @@ Each command has a module of its name, or shares one; what they share is in `sha
     options     options that every command has, parameters, confirmation
     session     the common options as given         places  configuration and store
     render      tables, JSON; what comes from a store is escaped
+    addressing  what to type next, for the store that was meant
     progress    what a person sees of instances that are driven
     driving     signals, progress and exit codes of commands that drive instances
     exporting   the stores that metrics are collected from, and the endpoint
@@ -34,6 +35,7 @@ import click
 from click.shell_completion import CompletionItem, shell_complete
 
 from statepipe import __version__
+from statepipe.cli.shared.addressing import Address, addressed
 from statepipe.cli.shared.options import common_options
 from statepipe.cli.shared.render import broken, escape, open_closed_streams, silence
 from statepipe.cli.shared.session import LOG_FORMATS, LOG_LEVELS, SPARE, Session, Told
@@ -213,7 +215,7 @@ def _run(args: list[str], *, is_alone: bool) -> int:
     except click.exceptions.Exit as ending:  # --help, --version
         return ending.exit_code
     except (StatepipeError, Told) as error:
-        return _ended(_as_line(error, args, session))
+        return _ended(_as_line(error, args, session), session.address)
     except click.UsageError as error:
         return _refuse(error, args, session)
     except (KeyboardInterrupt, click.Abort):
@@ -221,7 +223,7 @@ def _run(args: list[str], *, is_alone: bool) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001  (the last door: whatever it is, say what it means)
-        return _defect(error, wants_trace="--debug" in args)
+        return _defect(error, session.address, wants_trace="--debug" in args)
     return result if isinstance(result, int) else 0
 
 
@@ -245,11 +247,12 @@ def _refuse_undecodable(args: list[str]) -> None:
             )
 
 
-def _ended(error: StatepipeError | Told) -> int:
+def _ended(error: StatepipeError | Told, address: Address = ()) -> int:
     if isinstance(error, Told):
         error = error.error
     else:
-        _tell(error.message, meaning=error.meaning, next_step=error.next_step)
+        next_step = addressed(error.next_step, address)
+        _tell(error.message, meaning=error.meaning, next_step=next_step)
     if isinstance(error, StoreInDoubt):
         # At once: an orderly exit closes the store, and SQLite then syncs once more,
         # which may report a success that the disk never had.
@@ -271,7 +274,7 @@ def _refuse(error: click.UsageError, args: list[str], session: Session) -> int:
         meaning="nothing was read or changed",
         next_step=f"{asked} --help",
     )
-    return _ended(_as_line(refusal, args, session))
+    return _ended(_as_line(refusal, args, session), session.address)
 
 
 def _as_line(
@@ -310,13 +313,15 @@ def _given(args: list[str], option: str, choices: Collection[str] = ()) -> str |
     )
 
 
-def _defect(error: Exception, *, wants_trace: bool) -> int:
+def _defect(error: Exception, address: Address, *, wants_trace: bool) -> int:
     if isinstance(error, OSError) and _is_of_stdout(error):  # --help, --version
         return _lost(error)
     _tell(
         f"a defect of statepipe: {type(error).__name__}: {error}",
         meaning="everything committed is safe; an instance that was under way can be resumed",
-        next_step="statepipe doctor   # then report it, with the output of --debug",
+        next_step=addressed(
+            "statepipe doctor   # then report it, with the output of --debug", address
+        ),
     )
     if wants_trace or os.environ.get("STATEPIPE_DEBUG"):
         with suppress(OSError):

@@ -61,7 +61,8 @@ def check(*, machines: tuple[str, ...]) -> int:
     if not machines:
         found |= _strangers(config, known=names)
     if out.is_json:
-        out.values([_facts(name, each) for name in found for each in found[name]])
+        facts = [_facts(name, each) for name in found for each in found[name]]
+        out.values([{**each, "fix": out.addressed(each["fix"])} for each in facts])
     else:
         for name in found:
             _print(out, name, found[name])

@@ -28,7 +28,7 @@ def doctor() -> int:
     config = config_here()
     for check in examine(config.store, clock=SystemClock(), env=config.env):
         severities.add(check.severity)
-        found.append(check._asdict())
+        found.append({**check._asdict(), "fix": out.addressed(check.fix)})
         if not out.is_json:
             word = out.paint(check.severity) + " " * (len("unusable") - len(check.severity))
             out.raw(f"{word}  {check.subject:<12} {escape(check.found)}")

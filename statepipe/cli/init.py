@@ -3,6 +3,7 @@
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -31,7 +32,7 @@ def init(*, folder: Path) -> None:
             meaning="the example is incomplete; what was there before is unchanged",
             next_step="statepipe init ANOTHER_FOLDER   # one that you may write",
         ) from error
-    out = Session.current().out()
+    out = replace(Session.current().out(), address=())  # what leads on is in another project
     if out.is_json:
         out.value({"folder": str(folder), "files": list(FILES)})
         return

@@ -48,7 +48,8 @@ def inspect(*, instance: str) -> None:
             return
     ahead = outlook(found)
     if out.is_json:
-        out.value(_facts(found, ahead))
+        leads = next_command(found, late_of(found)).partition("   #")[0]
+        out.value({**_facts(found, ahead), "next": out.addressed(leads)})
         return
     now_ms = SystemClock().now_ms()
     _head(out, found, now_ms=now_ms)
@@ -184,7 +185,8 @@ def _parts(out: Output, found: Inspection) -> None:
         text = escape(f"{said}{tried}")
         out.raw(f"    {name}  {out.paint(each.status)}{pad}  {text}".rstrip())
     if len(found.parts) > _PARTS_SHOWN:
-        out.say(f"    and more: statepipe ls --parts-of {shown_id(found.id)}")
+        more = out.addressed(f"statepipe ls --parts-of {shown_id(found.id)}")
+        out.say(f"    and more: {more}")
 
 
 def _did(leg: Leg) -> str:
@@ -214,7 +216,8 @@ def _tail(out: Output, found: Inspection, ahead: Outlook, *, now_ms: int) -> Non
         if found.has_output:
             attempt = f" --attempt {failure.attempt}" if failure.attempt else ""
             where = f"--state {failure.state}{attempt}"
-            out.say(f"  logs        statepipe logs {shown_id(found.id)} {where}")
+            logs = out.addressed(f"statepipe logs {shown_id(found.id)} {where}")
+            out.say(f"  logs        {logs}")
     elif found.standing == "stalled" and found.holder is not None:
         out.say(f"  cause       the process that drove it ({found.holder.pid}) died")
     good = found.good
@@ -230,11 +233,12 @@ def _tail(out: Output, found: Inspection, ahead: Outlook, *, now_ms: int) -> Non
         out.say(f"              runs {runs}")
     if found.staged and found.status == Status.DONE:
         batches = plural(sum(found.staged.values()), "batch")
-        said = f"{batches}, {found.staged_bytes:,} bytes: statepipe staged ls {shown_id(found.id)}"
-        out.say(f"  raw         {said}")
+        which = out.addressed(f"statepipe staged ls {shown_id(found.id)}")
+        out.say(f"  raw         {batches}, {found.staged_bytes:,} bytes: {which}")
     rejected = sum(leg.tally.rejected for leg in ahead.legs)
     if rejected:
-        out.say(f"  quarantine  statepipe quarantine ls {shown_id(found.id)}")
+        which = out.addressed(f"statepipe quarantine ls {shown_id(found.id)}")
+        out.say(f"  quarantine  {which}")
     for each in found.replays:
         instead = f", replaced by {each.replaced_by}" if each.replaced_by else ""
         out.say(
@@ -317,5 +321,4 @@ def _facts(found: Inspection, ahead: Outlook) -> dict[str, Any]:
             "cursor": found.cursor,
             "then": [leg.state for leg in ahead.legs if leg.place == "ahead"],
         },
-        "next": next_command(found, late_of(found)).partition("   #")[0],
     }

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import click
 
+from statepipe.cli.shared.addressing import Address, addressed
 from statepipe.cli.shared.options import command, duration_ms
 from statepipe.cli.shared.places import open_reader
 from statepipe.cli.shared.render import Output, Table, age, first_line, moment, shown_id
@@ -67,16 +68,16 @@ def top(*, once: bool, since: str, every: str) -> int:
         from statepipe.cli.shared.live import watch  # noqa: PLC0415  (rich, 60 ms, for terminals only)
 
         return watch(
-            lambda: page(fleet(reader, finishes)),
+            lambda: page(fleet(reader, finishes), out.address),
             every_ms=max(_EVERY_MS_MIN, every_ms),
             color=out.color,
         )
 
 
-def page(found: Fleet) -> Page:
+def page(found: Fleet, address: Address = ()) -> Page:
     """Return what people are shown of `found`: the machines that need somebody first."""
     machines = sorted(found.machines, key=lambda each: HEALTHS.index(_health(each, found)))
-    rows = [_failure(each, now_ms=found.at_ms) for each in found.failures[:_FAILURES_MAX]]
+    rows = [_failure(each, address, now_ms=found.at_ms) for each in found.failures[:_FAILURES_MAX]]
     tables = [
         Table(_HEADS, [_machine(each, found) for each in machines], _SPARE),
         Table(_RESOURCE_HEADS, [_resource(each) for each in found.users], ("CLOSED FOR",)),
@@ -87,9 +88,9 @@ def page(found: Fleet) -> Page:
 
 def _print(out: Output, found: Fleet) -> None:
     if out.is_json:
-        out.value(_facts(found))
+        out.value(_facts(found, out.address))
         return
-    shown = page(found)
+    shown = page(found, out.address)
     out.say(shown.line)
     for table in shown.tables:
         out.say("")
@@ -164,24 +165,25 @@ def _resource(user: User) -> list[str]:
     ]
 
 
-def _failure(failures: Failures, *, now_ms: int) -> list[str]:
+def _failure(failures: Failures, address: Address, *, now_ms: int) -> list[str]:
     return [
         f"{failures.instances:,}",
         failures.machine,
         failures.state or "",
         f"{failures.error_class or ''}: {first_line(failures.error, chars_max=40)}",
         age(failures.at_ms, now_ms=now_ms),
-        _command(failures),
+        _command(failures, address),
     ]
 
 
-def _command(failures: Failures) -> str:
+def _command(failures: Failures, address: Address) -> str:
+    command = f"statepipe resume --failed --machine {failures.machine} --canary 1"
     if failures.instances == 1:
-        return f"statepipe why {shown_id(failures.newest)}"
-    return f"statepipe resume --failed --machine {failures.machine} --canary 1"
+        command = f"statepipe why {shown_id(failures.newest)}"
+    return addressed(command, address)
 
 
-def _facts(found: Fleet) -> dict[str, Any]:
+def _facts(found: Fleet, address: Address) -> dict[str, Any]:
     return {
         "at": moment(found.at_ms),
         "since": moment(found.since_ms),
@@ -205,7 +207,7 @@ def _facts(found: Fleet) -> dict[str, Any]:
             for each in found.users
         ],
         "failures": [
-            {**each._asdict(), "at": moment(each.at_ms), "next": _command(each)}
+            {**each._asdict(), "at": moment(each.at_ms), "next": _command(each, address)}
             for each in found.failures
         ],
     }

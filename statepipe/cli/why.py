@@ -58,7 +58,8 @@ def why(*, instance: str, state: str | None) -> None:
     else:
         said, journal = of_state(known, state, now_ms=now_ms), known.there or known.journal
     if out.is_json:
-        out.value(_facts(known, state, said, journal))
+        leads = _next(known, late_of(known.found)).partition("   #")[0]
+        out.value({**_facts(known, state, said, journal), "next": out.addressed(leads)})
         return
     _head(out, known)
     _reasons(out, said, now_ms=now_ms)
@@ -109,9 +110,8 @@ def _story(out: Output, journal: Excerpt, *, instance: str) -> None:
     head = "story"
     older = journal.left_out + max(0, len(journal.rows) - _SHOWN_MAX)
     if older:
-        out.say(
-            f"  {head:<6} {plural(older, 'move')} before: statepipe history {shown_id(instance)}"
-        )
+        which = out.addressed(f"statepipe history {shown_id(instance)}")
+        out.say(f"  {head:<6} {plural(older, 'move')} before: {which}")
         head = ""
     for row in journal.rows[-_SHOWN_MAX:]:
         text = first_line(told(row), chars_max=_LINE_CHARS_MAX)
@@ -130,7 +130,8 @@ def _end(out: Output, known: Evidence, said: list[Reason]) -> None:
             out.say(f"  a resume skips {skips}")
             out.say(f"           runs {runs}")
     if any(reason.code == "error" for reason in said):
-        out.say(f"  policy statepipe policy explain {found.machine}.{found.resume_state}")
+        policy = f"statepipe policy explain {found.machine}.{found.resume_state}"
+        out.say(f"  policy {out.addressed(policy)}")
     out.say(f"  next   {_next(known, late)}")
 
 
@@ -170,7 +171,6 @@ def _facts(
         ],
         "story": [_row(row) for row in journal.rows],
         "story_left_out": journal.left_out,
-        "next": _next(known, late_of(known.found)).partition("   #")[0],
     }
 
 

@@ -82,7 +82,7 @@ def test_a_store_is_its_environments_from_the_start(project: Project) -> None:
     assert (other.code, nobody.code) == (4, 4)
     assert "prod.db belongs to the environment prod, and not to test" in other.err
     assert "prod.db belongs to the environment prod, and --env names none" in nobody.err
-    assert "next:    statepipe --env prod" in nobody.err
+    assert "next:    statepipe --store prod.db --env prod" in nobody.err
     assert hashlib.sha256((project.root / "prod.db").read_bytes()).hexdigest() == before
     assert project.call("--env", "prod", "ls", "--all").code == 0
     assert not (project.root / "statepipe.db").exists()
@@ -201,7 +201,7 @@ def test_doctor_says_whose_store_it_is(project: Project) -> None:
         ("ok", "prod"),
         ("warning", "the store belongs to prod; eve"),
     ]
-    assert checks[1]["fix"] == "statepipe --env prod …"
+    assert checks[1]["fix"] == "statepipe --store prod.db --env prod …"
 
 
 def test_two_first_processes_of_two_environments_cannot_both_have_it(project: Project) -> None:

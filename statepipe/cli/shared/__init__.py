@@ -3,6 +3,7 @@ What commands share: options, where things are, what is printed, how instances a
 
     options, session    the options that every command has, and as they were given
     places              where configuration and store are
+    addressing          the options that say which store was meant, in what to type next
     render, progress    what is printed, and how far instances are that are driven
     driving             signals, progress and exit codes of commands that drive instances
     intervening         an engine for those that drive nothing

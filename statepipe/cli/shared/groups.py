@@ -63,7 +63,7 @@ def show_group(out: Output, reader: Reader, group_id: str) -> bool:
         return False
     failed = reader.instances(Filter(group=group_id, failed=True), limit=_SHOWN_MAX + 1)
     if out.is_json:
-        out.value({**group_facts(found), "next": _next(found).partition("   #")[0]})
+        out.value({**group_facts(found), "next": out.addressed(_next(found).partition("   #")[0])})
         return True
     group = found.group
     out.raw(f"{escape(group.id)}  {escape(group.machine)}  {out.paint(group.status)}")

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from statepipe.cli.shared.addressing import Address, addressed
 from statepipe.cli.shared.render import Output, escape
 from statepipe.cli.shared.session import Session, Told, here
 from statepipe.config import Config
@@ -74,7 +75,7 @@ def log_lines(config: Config, session: Session) -> Generator[LogLines]:
     except StatepipeError as error:
         # Not its traceback: the three parts of an error of ours say more.
         session.is_logged = True
-        logger.error("%s", error.message, extra=_facts_of(error))  # noqa: TRY400  (its text is for people, not its traceback)
+        logger.error("%s", error.message, extra=_facts_of(error, session.address))  # noqa: TRY400  (its text is for people, not its traceback)
         if file is None and form == "json":
             raise Told(error) from error
         raise
@@ -165,10 +166,10 @@ class _FileHandler(logging.Handler):
             self._fd = fresh
 
 
-def _facts_of(error: StatepipeError) -> dict[str, object]:
+def _facts_of(error: StatepipeError, address: Address) -> dict[str, object]:
     facts: dict[str, object] = {"error_class": type(error).__name__, "exit_code": error.exit_code}
     if error.meaning:
         facts["meaning"] = error.meaning
     if error.next_step:
-        facts["next_step"] = error.next_step
+        facts["next_step"] = addressed(error.next_step, address)
     return facts

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
+from statepipe.cli.shared.addressing import Address, addressed, addressed_lines
 from statepipe.errors import Unwritten
 from statepipe.io.plainjson import jsonable
 from statepipe.units import format_duration
@@ -82,11 +83,13 @@ class Output:
         form: "table", "json" or "jsonl".
         quiet: True to drop what is not the answer.
         color: False for no colours, even on a terminal.
+        address: The options that say which store was meant; what to type next has them.
     """
 
     form: str
     quiet: bool = False
     color: bool = True
+    address: Address = ()
 
     @property
     def is_json(self) -> bool:
@@ -163,7 +166,11 @@ class Output:
         if self.is_json:
             self.note(text)
         else:
-            self.raw(escape(text, lines=True))
+            self.raw(escape(addressed_lines(text, self.address), lines=True))
+
+    def addressed(self, command: str) -> str:
+        """Return a command as it is typed to reach the store that this answer is about."""
+        return addressed(command, self.address)
 
     def would(self, what: str) -> None:
         """Print what a command would do; nothing was changed."""
@@ -177,6 +184,7 @@ class Output:
         if self.quiet:
             return
         try:
+            text = addressed_lines(text, self.address)
             sys.stderr.write(escape(text, lines=True) + "\n")
         except OSError:
             silence("stderr")

@@ -13,6 +13,7 @@ from typing import Final
 
 import click
 
+from statepipe.cli.shared.addressing import Address
 from statepipe.cli.shared.render import Output
 from statepipe.errors import StatepipeError, UsageError
 
@@ -70,7 +71,14 @@ class Session:
             form=self.output or "table",
             quiet=self.quiet,
             color=not self.no_color and not os.environ.get("NO_COLOR"),
+            address=self.address,
         )
+
+    @property
+    def address(self) -> Address:
+        """The options given that say which store is meant; the environment stays as it is."""
+        given = (("--env", self.env), ("--store", self.store), ("--config", self.config))
+        return tuple((option, value) for option, value in given if value is not None)
 
 
 def here() -> Path:
