@@ -150,7 +150,8 @@ def resume(  # noqa: PLR0913  (one argument an option)
         statuses = {} if canary is None else take_back(ids[:canary], together=not bulk)
         left = ids[canary or 0 :]
         if refused or any(status != Status.DONE for status in statuses.values()):
-            drivers.out.note(f"the canary did not end well; {len(left):,} are left as they are")
+            are = "is" if len(left) == 1 else "are"
+            drivers.out.note(f"the canary did not end well; {len(left):,} {are} left {_as(left)}")
         else:
             statuses |= take_back(left, together=not (bulk or statuses))
         return _reported(drivers, statuses, refused)
@@ -240,15 +241,32 @@ def _reported(
     statuses: Mapping[str, str],
     refused: Sequence[StatepipeError],
 ) -> int:
-    """Say what became of each, and what was left as it is; return the exit code."""
-    refusals: dict[type[StatepipeError], list[StatepipeError]] = defaultdict(list)
-    for error in refused:
-        refusals[type(error)].append(error)
-    for errors in refusals.values():
-        left = plural(len(errors), "instance")
-        drivers.out.note(f"{left} left as they are, for example: {errors[0].message}")
+    """Say what became of each, and return the exit code; raise what was refused, as one error."""
     code: int = drivers.report(statuses)
-    return code or next((kind.exit_code for kind in refusals), 0)
+    if not refused:
+        return code
+    refusals: dict[type[StatepipeError], list[StatepipeError]] = defaultdict(list)
+    for each in refused:
+        refusals[type(each)].append(each)
+    first = refused[0]
+    error = type(first)(
+        "; ".join(map(_left, refusals.values())),
+        meaning="nothing of that was changed; what else was chosen is as was said of it",
+        next_step=first.next_step,
+    )
+    error.exit_code = code or first.exit_code  # one that failed says more
+    raise error
+
+
+def _left(refused: Sequence[StatepipeError]) -> str:
+    """Return how many were refused for a reason of one kind, and one of them."""
+    example = ", for example" if len(refused) > 1 else ""
+    left = f"{plural(len(refused), 'instance')} left {_as(refused)}"
+    return f"{left}{example}: {refused[0].message}"
+
+
+def _as(left: Sequence[object]) -> str:
+    return "as it is" if len(left) == 1 else "as they are"
 
 
 def _preview_bulk(

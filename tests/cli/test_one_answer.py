@@ -32,7 +32,7 @@ def test_a_canary_that_fails_is_one_answer(project: Project) -> None:
     said = project.call("resume", "--failed", "--canary", "1", "--yes", "-o", "json")
 
     assert (said.code, [each["id"] for each in said.json]) == (1, ["one"])
-    assert "the canary did not end well; 1 are left as they are" in said.err
+    assert "the canary did not end well; 1 is left as it is" in said.err
 
 
 @pytest.mark.parametrize("form", ["json", "jsonl"])

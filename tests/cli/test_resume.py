@@ -77,7 +77,7 @@ def test_a_canary_that_fails_keeps_the_rest_as_they_are(failed: Project) -> None
     said = failed.call("resume", "--failed", "--yes", "--canary", "1")
 
     assert said.code == 1
-    assert "the canary did not end well; 1 are left as they are" in said.err
+    assert "the canary did not end well; 1 is left as it is" in said.err
     rows = failed.call("history", "two", "-o", "json").json
     assert "resume" not in [row["kind"] for row in rows]
 
@@ -120,7 +120,7 @@ def test_what_others_took_meanwhile_keeps_back_none_of_those_that_are_named(
     said = failed.call("resume", "one", "one", "two", "three", *canary)
 
     assert said.code == 75
-    assert "1 instance left as they are, for example: two is driven" in said.err
+    assert "statepipe: 1 instance left as it is: two is driven\n" in said.err
     listed = failed.call("ls", "--all", "-o", "json").json
     statuses = {each["id"]: each["status"] for each in listed}
     assert statuses == {"one": "done", "two": "failed", "three": "done"}
@@ -138,7 +138,7 @@ def test_a_changed_machine_is_refused_and_says_what_changed(failed: Project) -> 
     facts = failed.call("resume", "--failed", "--dry-run", "-o", "json").json
     adopting = failed.call("resume", "--failed", "--dry-run", "--definition", "latest")
     refused = failed.call("resume", "one")
-    bulk = failed.call("resume", "--failed", "--yes")
+    bulk = failed.call("resume", "--failed", "--yes", "-q")
     latest = failed.call("resume", "one", "--definition", "latest")
 
     assert "version was 1 and is 2: a resume is refused" in told.out
@@ -155,7 +155,8 @@ def test_a_changed_machine_is_refused_and_says_what_changed(failed: Project) -> 
     assert refused.code == 5
     assert "version was 1 and is 2" in refused.err
     assert bulk.code == 5
-    assert "2 instances left as they are" in bulk.err
+    assert "statepipe: 2 instances left as they are, for example: " in bulk.err
+    assert "next:    restore the machine, or: statepipe resume one --def" in bulk.err
     assert latest.code == 0
 
 

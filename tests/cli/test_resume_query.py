@@ -62,7 +62,7 @@ def test_a_canary_that_does_not_end_well_leaves_the_others(failed: Project) -> N
     said = failed.call("resume", "--failed", "-m", "numbers", "--canary", "1", "--yes")
 
     assert said.code == 1
-    assert "the canary did not end well; 1 are left as they are" in said.err
+    assert "the canary did not end well; 1 is left as it is" in said.err
     assert "again" in failed.call("inspect", "one").out
     assert "again" not in failed.call("inspect", "two").out
 
