@@ -90,16 +90,20 @@ def test_a_killed_run_is_shown_as_stalled_and_resumed_at_once(project: Project) 
 
 
 def test_a_second_resume_is_busy_and_names_the_holder(project: Project) -> None:
-    """One wins; the other exits 75 and changes nothing."""
+    """One wins; the other exits 75 and changes nothing, also if the machine has changed since."""
     process = project.spawn(*SLOW)
     project.begun()
 
-    said = project.call("resume", "one")
+    said = [project.call("resume", "one")]
+    machine = project.root / "machines" / "numbers.toml"
+    text = machine.read_text(encoding="utf-8")
+    machine.write_text(text.replace("version = 1", "version = 2"), encoding="utf-8")
+    said.append(project.call("resume", "one"))
     process.kill()
     process.communicate(timeout=20)
 
-    assert said.code == 75
-    assert f"is driven by process {process.pid}" in said.err
+    assert [each.code for each in said] == [75, 75]
+    assert all(f"is driven by process {process.pid}" in each.err for each in said)
 
 
 def test_a_running_instance_can_be_cancelled_from_outside(project: Project) -> None:

@@ -128,9 +128,10 @@ class Again(ABC):
     ) -> None:
         """Raise what `resume` would of the first of `ids` that it refuses; change nothing."""
         for each in listed(ids, method="refuse"):
+            # What another process drives is refused for that, whatever its machine is by now.
+            resuming.refuse_resume(self._store, self._driver.worker, each)
             found, _ = self._ahead(each, definition=definition, params=params)
             self._below(found, adopt=definition)
-            resuming.refuse_resume(self._store, self._driver.worker, each)
 
     def retry(self, instance_id: str, part_id: str, *, reason: str | None = None) -> dict[str, str]:
         """
@@ -189,8 +190,12 @@ class Again(ABC):
         alone: bool = False,
         params: Mapping[str, Any] | None = None,
     ) -> Found:
-        found, changed = self._ahead(instance_id, definition=definition, params=params)
-        adopts = self._below(found, adopt=definition)
+        try:
+            found, changed = self._ahead(instance_id, definition=definition, params=params)
+            adopts = self._below(found, adopt=definition)
+        except _REFUSALS:
+            resuming.refuse_resume(self._store, self._driver.worker, instance_id)  # says more
+            raise
         loop = self._driver.loop()
         assert self._driver.worker is not None
         checkpoint = resuming.claim_resume(
