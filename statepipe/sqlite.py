@@ -7,12 +7,17 @@ SQLite libraries on one file in one process drop each other's POSIX locks and
 lose acknowledged commits (F4 of docs/reliability.md), so nothing else may import either.
 """
 
+from typing import Final
+
 try:
     from pysqlite3 import dbapi2 as sqlite3
 except ImportError:
     import sqlite3
 
-__all__ = ["WAL_RESET_FIXED", "sqlite3"]
+__all__ = ["APPLICATION_ID", "WAL_RESET_FIXED", "sqlite3"]
+
+#: The application_id of a checkpoint store, by which nobody takes it for a warehouse: "stpi".
+APPLICATION_ID: Final = 0x73747069
 
 #: True if this SQLite cannot lose commits when two connections checkpoint at once
 #: (fixed in 3.51.3, and in the 3.50.7 and 3.44.6 branches; F11).

@@ -23,7 +23,7 @@ from statepipe.config import (
 from statepipe.errors import DefinitionError, NotFound
 from statepipe.io.contract import Contract
 from statepipe.io.declared import read_declared
-from statepipe.io.destinations import check_address, lacking
+from statepipe.io.destinations import check_address, lacking, refuse_store
 from statepipe.machine.alerts import named_targets
 from statepipe.machine.checks import upstreams
 from statepipe.machine.checks.checker import check as findings_of
@@ -93,7 +93,7 @@ def findings(name: str, config: Config) -> list[Finding]:
     )
     dependent = upstreams.check(machine, _all(config)) if upstreams.needs(machine) else []
     unknown = [_error(error) for error in disagreements(config, machine)]
-    return [*unknown, *_addresses(machine), *found, *dependent]
+    return [*unknown, *_addresses(machine, config), *found, *dependent]
 
 
 def _all(config: Config) -> dict[str, Machine | None]:
@@ -106,7 +106,7 @@ def _all(config: Config) -> dict[str, Machine | None]:
     return loaded
 
 
-def _addresses(machine: Machine) -> Iterator[Finding]:
+def _addresses(machine: Machine, config: Config) -> Iterator[Finding]:
     """Destinations that nothing speaks, here or at all, or that cannot do what is asked of them."""
     for state in machine.states:
         if isinstance(state.task, Load):
@@ -114,6 +114,7 @@ def _addresses(machine: Machine) -> Iterator[Finding]:
             adds = None if load.contract is None else load.columns == "add"
             try:
                 check_address(load.to, key=load.key, adds=adds)
+                refuse_store(load.to, base_dir=config.root, store=config.store)
             except DefinitionError as error:
                 yield replace(_error(error), state=state.name)
             if (missing := lacking(load.to)) is not None:

@@ -3,6 +3,7 @@ Where records are loaded, by the scheme of an address.
 
     open_destination     an address and a table, to a Destination
     check_address        what can be told of an address without opening or importing anything
+    refuse_store         the checkpoint store is no destination
     lacking              a library that it needs and that is not installed here
     import_library       what opening it will import
 
@@ -41,6 +42,7 @@ __all__ = [
     "import_library",
     "lacking",
     "open_destination",
+    "refuse_store",
 ]
 
 _POSTGRES: Final = ("postgresql", "postgres")
@@ -166,6 +168,29 @@ def check_address(to: str, *, key: tuple[str, ...] = (), adds: bool | None = Non
         _check_files(scheme, key=key, adds=adds)
     elif scheme not in {*_POSTGRES, *_HTTP}:
         _path(scheme, rest, name=to)
+
+
+def refuse_store(to: str, *, base_dir: Path, store: Path) -> None:
+    """
+    Refuse an address that names the checkpoint store; a reference is not followed.
+
+    Args:
+        to: The address, of which `check_address` thinks nothing wrong.
+        base_dir: What a relative path is relative to.
+        store: The file of the store.
+
+    Raises:
+        DefinitionError: It does.
+    """
+    scheme, _, rest = to.partition("://")
+    if scheme not in {"sqlite", "duckdb"}:
+        return
+    if (base_dir / _path(scheme, rest, name=to)).resolve() == store.resolve():
+        raise DefinitionError(
+            f"{to} is the checkpoint store: a load would write among its own tables",
+            meaning="nothing was loaded",
+            next_step=f'name another file: to = "{scheme}:///warehouse.db"',
+        )
 
 
 def lacking(to: str) -> tuple[str, str] | None:

@@ -51,6 +51,19 @@ def test_check_finds_a_table_that_cannot_be_made_from_its_contract(project: Proj
     assert "has no property 'm', which is in the key of the load" in found["message"]
 
 
+def test_check_refuses_the_store_as_a_destination(project: Project) -> None:
+    """However its path is written; no store need be there yet."""
+    machine = Path("machines/numbers.toml")
+    text = machine.read_text(encoding="utf-8")
+    store = "sqlite:///machines/../statepipe.db"
+    machine.write_text(re.sub(r'(to = )"sqlite[^"]*"', rf'\1"{store}"', text), encoding="utf-8")
+
+    said = project.call("check", "numbers", "-o", "json")
+
+    assert (said.code, [each["state"] for each in said.json]) == (6, ["loading"])
+    assert "is the checkpoint store" in said.json[0]["message"]
+
+
 def test_a_file_that_cannot_be_loaded_is_a_finding(project: Project) -> None:
     """The other machines are checked all the same."""
     Path("machines/broken.toml").write_text(

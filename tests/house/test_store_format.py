@@ -16,9 +16,10 @@ import pytest
 
 from statepipe.clock import SystemClock
 from statepipe.io import ledger
+from statepipe.sqlite import APPLICATION_ID
 from statepipe.store.codec import encode
 from statepipe.store.file.opening import open_store
-from statepipe.store.file.schema import APPLICATION_ID, SCHEMA_VERSION
+from statepipe.store.file.schema import SCHEMA_VERSION
 from statepipe.store.stage.frames import Block, read_frames, write_frames
 from tests.house.repository import ROOT
 

@@ -16,7 +16,7 @@ from statepipe.io.rows import Records
 from statepipe.io.sqlite.connection import open_connection
 from statepipe.io.sqlite.destination import SqliteDestination
 from statepipe.io.table import Column
-from statepipe.sqlite import sqlite3
+from statepipe.sqlite import APPLICATION_ID, sqlite3
 from tests.io.sqlite_warehouse import SqliteWarehouse, destination, query, script
 from tests.io.warehouse import batch
 
@@ -147,6 +147,19 @@ def test_files_that_are_no_database_are_named_and_left_alone(tmp_path: Path) -> 
             destination(path).load(batch())
         assert str(path) in str(refusal.value)
     assert (tmp_path / "garbage.db").read_bytes().startswith(b"not a database")
+
+
+def test_a_checkpoint_store_is_no_warehouse(tmp_path: Path) -> None:
+    """Whosever it is: a load would put its table among the store's, or in the place of one."""
+    script(tmp_path / "s.db", f"PRAGMA application_id = {APPLICATION_ID}; CREATE TABLE t (id)")
+    before = (tmp_path / "s.db").read_bytes()
+    target = destination(tmp_path / "s.db", replace=True)
+
+    for _ in range(2):
+        with pytest.raises(DataError, match="it is a checkpoint store"):
+            target.load(batch())
+
+    assert (tmp_path / "s.db").read_bytes() == before
 
 
 def test_addresses_name_a_file_beside_the_machine_or_anywhere(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from statepipe.errors import Busy, StatepipeError, StoreUnusable
-from statepipe.sqlite import sqlite3
+from statepipe.sqlite import APPLICATION_ID, sqlite3
 from statepipe.store.file import opening, place, schema
 from statepipe.store.file.connection import BUSY_MS
 from statepipe.store.file.opening import open_reader, open_store
-from statepipe.store.file.schema import APPLICATION_ID, SCHEMA_VERSION
+from statepipe.store.file.schema import SCHEMA_VERSION
 from statepipe.testing import ManualClock, violations
 from tests.store import stores
 

@@ -3,6 +3,7 @@ A connection to the file of a SQLite destination, and what SQLite does to a valu
 
     open_connection   as durable as the checkpoint
     code_of           SQLite's own code of an error
+    refuse_store      no checkpoint store is a warehouse
     refusal           an error of SQLite's as an error of ours
     Scratch           asks SQLite itself what comes back when a column is given a value
 
@@ -20,7 +21,7 @@ from statepipe.errors import Busy, DataError, StatepipeError
 from statepipe.io.fitting import TOO_MANY_COLUMNS
 from statepipe.io.table import Column
 from statepipe.io.values import SqlValue
-from statepipe.sqlite import WAL_RESET_FIXED, sqlite3
+from statepipe.sqlite import APPLICATION_ID, WAL_RESET_FIXED, sqlite3
 
 #: SQLite's primary result codes; not every SQLite library for Python names them.
 BUSY: Final = 5
@@ -53,6 +54,21 @@ def _set(connection: sqlite3.Connection, pragma: str, value: int) -> None:
     connection.execute(f"PRAGMA {pragma} = {value}")
     if connection.execute(f"PRAGMA {pragma}").fetchone() != (value,):
         raise sqlite3.OperationalError(f"this SQLite does not take PRAGMA {pragma} = {value}")
+
+
+def refuse_store(connection: sqlite3.Connection, path: Path) -> None:
+    """
+    Refuse to load into a checkpoint store, this one or another.
+
+    Raises:
+        DataError: The file is one.
+    """
+    if connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,):
+        raise DataError(
+            f"cannot load into {path}: it is a checkpoint store of statepipe",
+            meaning=_NOTHING,
+            next_step="name another file in the machine's `to`",
+        )
 
 
 def code_of(error: sqlite3.Error) -> int | None:

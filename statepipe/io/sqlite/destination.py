@@ -25,6 +25,7 @@ from statepipe.io.sqlite.connection import (
     code_of,
     open_connection,
     refusal,
+    refuse_store,
 )
 from statepipe.io.sqlite.declared import holds, maker
 from statepipe.io.sqlite.drafts import drop_drafts, make_like
@@ -319,6 +320,11 @@ class SqliteDestination:
             self._fail(*reason)
         self._connection = self._connect(self.path, self._busy_ms)
         self._file = identity(self.path)
+        try:
+            refuse_store(self._connection, self.path)
+        except BaseException:
+            self.close()
+            raise
         return self._connection
 
     def _looked_at(self) -> _Known:

@@ -16,10 +16,10 @@ from uuid import uuid4
 
 from statepipe.clock import Clock, SystemClock
 from statepipe.errors import StoreUnusable, WrongEnvironment
-from statepipe.sqlite import sqlite3
+from statepipe.sqlite import APPLICATION_ID, sqlite3
 from statepipe.store.file.connection import BUSY_MS, Store, translated
 from statepipe.store.file.place import make_empty, refuse_bad_place, unusable
-from statepipe.store.file.schema import APPLICATION_ID, SCHEMA_VERSION, ensure_schema, version_of
+from statepipe.store.file.schema import SCHEMA_VERSION, ensure_schema, version_of
 from statepipe.store.file.stamp import Environment, refuse_other, stamp
 from statepipe.store.file.upgrade import keep_a_copy
 from statepipe.store.liveness import is_dead, workers

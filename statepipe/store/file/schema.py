@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from statepipe.clock import Clock
-from statepipe.sqlite import sqlite3
+from statepipe.sqlite import APPLICATION_ID, sqlite3
 from statepipe.store.file import older
 from statepipe.store.file.migrations import (
     children,
@@ -31,7 +31,6 @@ from statepipe.store.file.migrations import (
 )
 from statepipe.store.metrics.recount import fill
 
-APPLICATION_ID: Final = 0x73747069  # "stpi"
 SCHEMA_VERSION: Final = 2
 
 
