@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from statepipe.cli.shared.changes import refuse_changed_rewind
 from statepipe.cli.shared.groups import unfinished_of
 from statepipe.cli.shared.intervening import intervening
 from statepipe.cli.shared.options import DEFINITION, command, confirm, instance_id
@@ -262,7 +263,10 @@ def rewind(
     *, instance: str, to: str, definition: Adopt, reason: str | None, dry_run: bool, yes: bool
 ) -> None:
     """Put an instance back into an earlier state; everything after is done again."""
-    found = _found(instance)
+    with open_reader() as reader:
+        found = reader.inspect(instance)
+        if definition == "pinned":
+            refuse_changed_rewind(reader, instance, to=to)
     _refuse_impossible(found, to=to)
     name = shown_id(instance)
     loaded = sum(done for _, done in found.planned.values())
@@ -338,6 +342,7 @@ def _refuse_impossible(found: Inspection, *, to: str) -> None:
         [Passage(*row) for row in found.steps],
         found=where,
         machine=Catalog(config).machine(found.machine),
+        form=found.form,
         to=to,
         loaded=loaded,
         is_staged=lambda stay: (stay.state, stay.generation, stay.visit) in found.staged,

@@ -202,6 +202,22 @@ def test_a_rewind_of_a_changed_machine_says_how_that_rewind_goes_on(project: Pro
     assert (again.code, again.out.split()[:4]) == (0, ["one", "rewound", "to", "extracting"])
 
 
+def test_a_rewind_is_held_against_what_loaded_and_not_against_what_would(project: Project) -> None:
+    """Rows that were upserted were not appended, though the machine appends by now."""
+    project.call("run", "numbers", "--id", "one")
+    machine = project.root / "machines" / "numbers.toml"
+    text = machine.read_text(encoding="utf-8").replace(', key = ["n"]', "")
+    machine.write_text(text, encoding="utf-8")
+    rewind = ("rewind", "one", "--to", "extracting", "--yes")
+
+    pinned = project.call(*rewind)
+    latest = project.call(*rewind, "--definition", "latest")
+
+    assert (pinned.code, latest.code) == (5, 2)
+    assert "changed since 'one' began" in pinned.err
+    assert "upserted into 'numbers', and 'loading' of the machine as it is now" in latest.err
+
+
 def test_a_done_instance_is_not_resumed(project: Project) -> None:
     """Its data is loaded; only a rewind does it again."""
     project.call("run", "numbers", "--id", "one")

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from statepipe.batch import Batch
 from statepipe.config import load_config
 from statepipe.engine import Engine
+from statepipe.errors import Refused
 from statepipe.machine.definition import Machine, State, Transition
 from statepipe.machine.states.tasks import Load, Run
 from statepipe.model import Task
@@ -100,3 +103,27 @@ def test_a_rewind_into_loading_loads_every_batch_again(tmp_path: Path) -> None:
     with closing(sqlite3.connect(warehouse)) as connection:
         assert connection.execute("SELECT id FROM t ORDER BY id").fetchall() == [(0,), (1,), (2,)]
     assert violations(config.store) == []
+
+
+def test_what_was_appended_is_found_under_another_name_of_its_state(tmp_path: Path) -> None:
+    """The machine as it is now may call the state otherwise; the table is the same."""
+
+    def machine(load: str) -> Machine:
+        inline = {"executor": "inline"}
+        task = Load(to=f"sqlite:///{tmp_path}/w.db", table="t")
+        ok = {name: (Transition(event="ok", target=name),) for name in (load, "done")}
+        source_ = State(name="s", task=Run(function=source), on=ok[load], settings=inline)
+        loading = State(name=load, task=task, on=ok["done"], settings=inline)
+        states = (source_, loading, State(name="done", final="success"))
+        return Machine(name="m", initial="s", states=states)
+
+    config = load_config(start=tmp_path, environ={})
+    with Engine(config, machines=[machine("one")]) as engine:
+        engine.create("m", instance_id="i")
+        assert engine.run(["i"]) == {"i": "done"}
+
+    with (
+        Engine(config, machines=[machine("other")]) as engine,
+        pytest.raises(Refused, match=r"^3 batches of 'i' were appended to 't'"),
+    ):
+        engine.rewind("i", to="s", definition="latest")

@@ -3,6 +3,7 @@ What a resume would refuse because a machine has changed, for commands that only
 
     change_of    of one instance
     first_change of some that go on together or not at all
+    refuse_changed_rewind   of one that is to be put back
     changes_in   of many, by id
     left_by      of many, counted
 """
@@ -21,6 +22,14 @@ from statepipe.store.reading import Reader
 def change_of(reader: Reader, name: str, *, adopts: bool = False) -> DefinitionChanged | None:
     """Return why an instance cannot go on with its machine, or a child machine below it."""
     return first_change(reader, [name], adopts=adopts)
+
+
+def refuse_changed_rewind(reader: Reader, name: str, *, to: str) -> None:
+    """Raise DefinitionChanged if an instance cannot be put back with the machine it has."""
+    catalog = Catalog(config_here())
+    with reader.moment() as connection:
+        foresight = Foresight(catalog, connection, clock=reader.clock)
+        foresight.refuse_rewind(lookup.find_instance(connection, name), to)
 
 
 def first_change(

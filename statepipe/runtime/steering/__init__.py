@@ -5,6 +5,7 @@ What people and programs do to instances, as far as it takes knowing their machi
     groups, slicing         partitions
     again                   what is done once more: resume, retry, rewind, replay
     rewinding, replaying    back to an earlier state; rejected records once more
+    doubling                what a rewind or a fork would append once more
     repairs                 those that a person has edited
     asking, setting         an end, a pause; other parameters for what is resumed
     unpausing               what was paused goes on

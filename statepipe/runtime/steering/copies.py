@@ -7,6 +7,7 @@ Instances made of another one, which is not touched.
 `Engine.run` or a worker drives them, as any other instance.
 """
 
+import json
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,6 +26,7 @@ from statepipe.runtime.steering.rewinding import rewound
 from statepipe.runtime.steering.setting import changes_of
 from statepipe.runtime.steering.way import Passage
 from statepipe.store.file.connection import Store
+from statepipe.store.lookups.lookup import definition_body
 from statepipe.store.stage.directory import Stage
 from statepipe.store.steering.copying import GIVEN, Given, Looked, create, free_id, look
 from statepipe.store.walk.children import refuse_part
@@ -143,6 +145,7 @@ class Copies:
             [Passage(*row) for row in looked.steps],
             found=found,
             machine=program.table.machine,
+            form=json.loads(definition_body(self._store_of()[0].connection, found.definition)),
             to=at,
             loaded=looked.loaded,
             is_staged=lambda stay: looked.staged.get(stay, 0) > 0,

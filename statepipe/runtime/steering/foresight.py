@@ -70,6 +70,10 @@ class Foresight:
             return error
         return None
 
+    def refuse_rewind(self, found: Found, to: str) -> None:
+        """Raise DefinitionChanged if an instance cannot be put back with the machine it has."""
+        self._refuse(found, whole=None, rewind_to=to)
+
     def refusals(self, chosen: Iterable[Resumable]) -> dict[str, DefinitionChanged]:
         """Return by id which of many cannot go on, and why."""
         refused = {}
@@ -117,7 +121,7 @@ class Foresight:
             return error
         return None
 
-    def _refuse(self, found: Found, *, whole: str | None) -> None:
+    def _refuse(self, found: Found, *, whole: str | None, rewind_to: str = "") -> None:
         refuse_changed(
             found,
             self._known_of,
@@ -125,6 +129,7 @@ class Foresight:
             catalog=self._catalog,
             adopts=self._adopts,
             whole=whole,
+            rewind_to=rewind_to,
         )
 
     def _known_of(self, name: str) -> _Known:

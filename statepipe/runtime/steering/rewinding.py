@@ -7,9 +7,10 @@ Where an instance could be put back to, worked out from its journal.
 The way it went is `way.py`'s.
 """
 
+import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from statepipe.errors import NotFound, Refused
 from statepipe.machine.definition import Machine
@@ -18,13 +19,13 @@ from statepipe.machine.states.tasks import AnyTask, Load
 from statepipe.model import Stay
 from statepipe.runtime.picture import Picture
 from statepipe.runtime.program import Program
+from statepipe.runtime.steering.doubling import refuse_doubling
 from statepipe.runtime.steering.way import Passage, entries
 from statepipe.store.file.connection import Store
 from statepipe.store.lookups import lookup
 from statepipe.store.lookups.lookup import Found
 from statepipe.store.stage import rows as staged
 from statepipe.store.steering import instances as steering
-from statepipe.units import plural
 
 Verb = Literal["rewind", "fork"]
 
@@ -45,6 +46,7 @@ def put_back(store: Store, found: Found, program: Program, *, to: str, reason: s
         passages,
         found=found,
         machine=machine,
+        form=json.loads(lookup.definition_body(store.connection, found.definition)),
         to=to,
         loaded=lookup.batches_loaded(store.connection, found.n),
         is_staged=lambda stay: staged.has_batches(store.connection, found.n, stay),
@@ -70,6 +72,7 @@ def rewound(
     *,
     found: Found,
     machine: Machine,
+    form: Mapping[str, Any],
     to: str,
     loaded: Mapping[str, int],
     is_staged: Callable[[Stay], bool],
@@ -81,7 +84,8 @@ def rewound(
     Args:
         passages: Its journal.
         found: Where it stands.
-        machine: What it is an instance of.
+        machine: What it will be an instance of.
+        form: What it was one of until now, in canonical form.
         to: The state to go back to.
         loaded: How many batches each loading state has put at its destination.
         is_staged: Whether the batches of a stay are still there.
@@ -110,8 +114,8 @@ def rewound(
             next_step=f"{again} {machine.initial}",
         )
     entry = way[places[-1]]
-    for later in way[places[-1] :]:
-        _refuse_lost_appends(machine, later.state, found=found, loaded=loaded)
+    undone = {later.state: loaded.get(later.state, 0) for later in way[places[-1] :]}
+    refuse_doubling(machine, form, undone, found=found, to=to, again=again)
     given = Picture.read(entry.picture).input
     if given is not None and _was_done(passages, machine) and not is_staged(given):
         raise Refused(
@@ -159,18 +163,3 @@ def _with_starts(entered: bytes | None, now: bytes | None) -> bytes | None:
 def _task_in(machine: Machine, state: str) -> AnyTask | None:
     """Return what runs in a state of the author; None where a cancel led, and at an end."""
     return next((each.task for each in machine.states if each.name == state), None)
-
-
-def _refuse_lost_appends(
-    machine: Machine, state: str, *, found: Found, loaded: Mapping[str, int]
-) -> None:
-    task = _task_in(machine, state)
-    if isinstance(task, Load) and task.mode == "append" and loaded.get(state):
-        were = "was" if loaded[state] == 1 else "were"
-        raise Refused(
-            f"{plural(loaded[state], 'batch')} of {found.id!r} {were} appended to"
-            f" {task.table or task.to!r}, which has no key to upsert by: loading again would"
-            " double what is there",
-            meaning="nothing was changed; the rows stay as they are",
-            next_step=f"delete its rows by hand, then start another instance of {machine.name}",
-        )
