@@ -12,6 +12,7 @@ have as many digits as Python reads.
 import json
 import math
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -88,8 +89,10 @@ def parse_object(text: str, *, decimals: bool = False) -> Record:
         raise MalformedError("the line is blank" if blank else f"not JSON: {error}") from error
     except RecursionError as error:
         raise MalformedError(f"nested deeper than {DEPTH_MAX}") from error
-    except ValueError as error:
+    except _OddError as error:
         raise MalformedError(str(error)) from error
+    except ValueError as error:
+        raise MalformedError(_too_long()) from error
     if type(record) is not dict:
         raise MalformedError("not a JSON object")
     if text.count("[") + text.count("{") > DEPTH_MAX:
@@ -232,8 +235,13 @@ def _marked_decimal(text: str) -> Decimal | Odd:
 def _marked_int(text: str) -> int | Odd:
     try:
         return int(text)
-    except ValueError as error:  # more digits than Python reads, which takes quadratic time
-        return Odd(str(error), text)
+    except ValueError:
+        return Odd(_too_long(), text)
+
+
+def _too_long() -> str:
+    # Python reads no more, unless its environment says so: it would take quadratic time.
+    return f"an integer has more than {sys.get_int_max_str_digits():,} digits"
 
 
 _DECODER: Final = json.JSONDecoder(
