@@ -101,6 +101,13 @@ def test_a_timeout_is_a_timeout_and_a_reset_a_connection_error() -> None:
     assert type(failure(BROKEN["reset"])) is ConnectionError
 
 
+def test_a_body_that_is_packed_as_nobody_asked_says_how() -> None:
+    """Its bytes are no text, and that alone would send people to look at the text."""
+    error = failure(Reply(body=b"\x8b\xff[]", headers={"Content-Encoding": "br"}))
+
+    assert "its Content-Encoding is 'br', and gzip and deflate are read" in str(error)
+
+
 def test_an_api_that_is_not_there_is_a_connection_error() -> None:
     """It may be back later."""
     with serving(lambda _: as_json([])) as web:

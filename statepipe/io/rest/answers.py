@@ -5,6 +5,7 @@ What an answer means before its content is looked at: go on, come later, or neve
     failure_of_post  the same where records were given, or what was said of them
     no_page        the same for a page that turns out to be none
     next_link      where the `Link` header leads on
+    not_read       the Content-Encoding of a body, if it may be why nobody can read that
     is_json        may the body be JSON, by its Content-Type?
 """
 
@@ -37,6 +38,9 @@ _PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 
 _SERVER_ERRORS: Final = 500
 _CLIENT_ERRORS: Final = 400
+
+#: How a body may be packed.
+ENCODINGS: Final = ("gzip", "deflate")
 
 #: As much of a body as a message quotes.
 _QUOTED_CHARS_MAX: Final = 300
@@ -145,6 +149,16 @@ def next_link(header: str | None) -> str | None:
         # Not quoted: it may repeat a credential, and would be cut before that is masked.
         raise UnusableError("its Link header speaks of what is next, and cannot be read")
     return None
+
+
+def not_read(headers: Mapping[str, str]) -> str:
+    """Return for the end of a message how a body is packed that was not asked for so, or ""."""
+    packed = headers.get("content-encoding", "").strip()
+    if packed.lower() in {"", "identity", *ENCODINGS}:
+        return ""
+    return (
+        f"; its Content-Encoding is {quoted(packed)[2:]!a}, and {' and '.join(ENCODINGS)} are read"
+    )
 
 
 def is_json(content_type: str | None) -> bool:

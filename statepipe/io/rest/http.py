@@ -25,10 +25,12 @@ from statepipe.clock import Clock, SystemClock
 from statepipe.effects import Auth
 from statepipe.errors import BadAnswer, Fatal
 from statepipe.io.rest.answers import (
+    ENCODINGS,
     failure_of,
     failure_of_post,
     is_json,
     no_page,
+    not_read,
     quoted,
 )
 from statepipe.io.rest.credentials import Added, Credentials
@@ -122,7 +124,7 @@ class Connection:
             transport=transport,
             headers={
                 "Accept": "application/json",
-                "Accept-Encoding": "gzip, deflate",
+                "Accept-Encoding": ", ".join(ENCODINGS),
                 "User-Agent": f"statepipe httpx2/{httpx2.__version__}",
                 **_checked(headers),
             },
@@ -262,7 +264,8 @@ class Connection:
         try:
             text = body.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise no_page(f"GET {url}: not UTF-8: {error.reason}", pause_s=pause_s) from error
+            said = f"GET {url}: not UTF-8: {error.reason}{not_read(headers)}"
+            raise no_page(said, pause_s=pause_s) from error
         return Answer(url, text, headers.get("link"), pause_s)
 
     def _body(self, response: httpx2.Response, ends_ms: int, *, what: str) -> Iterator[bytes]:
