@@ -272,9 +272,17 @@ def _refuse(error: click.UsageError, args: list[str], session: Session) -> int:
     refusal = UsageError(
         text[:1].lower() + text[1:],
         meaning="nothing was read or changed",
-        next_step=f"{asked} --help",
+        next_step=_as_a_value(error, args, asked) or f"{asked} --help",
     )
     return _ended(_as_line(refusal, args, session), session.address)
+
+
+def _as_a_value(error: click.UsageError, args: list[str], asked: str) -> str:
+    """Return how to type a number below zero that was taken for an option; "" if it was none."""
+    if not isinstance(error, click.NoSuchOption) or not error.option_name[1:].isdigit():
+        return ""
+    value = next((each for each in args if each.startswith(error.option_name)), error.option_name)
+    return f"{asked} … -- {value}   # a value that begins with - is the last, behind --"
 
 
 def _as_line(

@@ -111,6 +111,7 @@ def show(*, machine: str | None, limit: int) -> None:
     examples=[
         "statepipe watermark set orders 2013-02-04T00:00:00Z --type datetime --reason 'first load'",
         "statepipe watermark set orders 2013-02-01T00:00:00Z --reason 'prices were wrong'",
+        "statepipe watermark set orders --reason 'it counts from below zero' -- -5",
     ],
 )
 @_MACHINE

@@ -75,6 +75,8 @@ def test_a_person_puts_it_with_a_reason_and_after_a_yes(grows: Project) -> None:
         (["set", "grows", "1", "--state", "loading", "--reason", "x"], 2, "not 'loading'"),
         (["set", "nowhere", "1", "--reason", "x"], 3, "no machine"),
         (["set", "grows", "1"], 2, "--reason"),
+        (["set", "grows", "1", "--type", "int", "--reason", " \t"], 2, "it is blank"),
+        (["set", "grows", "-50", "--reason", "x"], 2, "statepipe watermark set … -- -50 "),
         (["rewind", "grows", "--to", "9", "--reason", "x"], 3, "no watermark number 9"),
     ],
 )

@@ -243,6 +243,8 @@ def _not_empty(
     """Refuse an option's "": `--env "$UNSET"` means an environment, and none is not the same."""
     if isinstance(param, click.Option) and "" in (value if isinstance(value, tuple) else (value,)):
         raise click.BadParameter("it is empty", ctx, param)
+    if param.name == "reason" and isinstance(value, str) and value.isspace():
+        raise click.BadParameter("it is blank", ctx, param)
     return value if then is None else then(ctx, param, value)
 
 
