@@ -6,6 +6,7 @@ A batch on its way into a table: parted into runs, its rejects set aside.
     check_apart     so do two of which the database would make one
     alike           a name that differs from another in case only
     check_key       a record without a whole key is rejected
+    refuse_unkeyed  a key that no record of a batch has stops it, if no table knows better
     without         which records have no value of a field
     no_index        what to do about a table that cannot be upserted by the key
     kept            a run as the destination takes it, without what was rejected
@@ -254,6 +255,30 @@ def check_key(
         said = "the key is null" if name in run.fields else "the key is missing"
         for position in without(run, columns, name):
             rejects.setdefault(position, ("key", pointer([name]), said))
+
+
+def refuse_unkeyed(records: Records, key: Sequence[str], *, is_any_fit: bool) -> None:
+    """
+    Refuse a batch of which no record has a field of the key, where no table says that there is one.
+
+    Args:
+        records: The batch.
+        key: Columns of the key.
+        is_any_fit: True if a record of it can be loaded, and so has a whole key.
+
+    Raises:
+        DataError: The key is a name that nobody has; all records would be rejected, one by one.
+    """
+    names = {name for run in split(records, {}) for name in run.fields} if not is_any_fit else set()
+    missing = next((name for name in key if name not in names), None)
+    if names and missing is not None:
+        raise DataError(
+            f"no record of the batch has the field {missing!a}, which is in the key of the load"
+            f"{did_you_mean(missing, names)}",
+            meaning="nothing of this batch was loaded",
+            next_step="correct `key` in the machine, then resume with --definition latest; or add"
+            " the field in the task that makes the batch, then rewind to it",
+        )
 
 
 def without(run: Run, columns: Sequence[Sequence[Value]], name: str) -> Iterator[int]:

@@ -60,6 +60,17 @@ def test_a_batch_is_one_request_with_a_key_in_quotes() -> None:
     assert key[0] == key[-1] == '"'
 
 
+def test_a_key_that_no_record_has_is_wrong_and_nothing_is_sent() -> None:
+    """The first batch tells; a later one may be of bad records only."""
+    bad = batch([{"name": "x"}], number=1)
+    with serving(Receiver()) as web:
+        with pytest.raises(DataError, match="no record of the batch has the field 'ID'"):
+            load(web, key=("ID",))
+        landed = load(web, bad, key=("id",))
+
+    assert (web.requests, [*rejects_of(landed)]) == ([], [(0, "key", "/id")])
+
+
 @pytest.mark.parametrize(
     ("body", "bodies"),
     [

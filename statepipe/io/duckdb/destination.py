@@ -41,7 +41,7 @@ from statepipe.io.duckdb.connection import (
 )
 from statepipe.io.duckdb.putting import ROWS, put
 from statepipe.io.exactly_once import ChangedError, InDoubtError
-from statepipe.io.fitting import Fitted, Why, check_apart, no_index
+from statepipe.io.fitting import Fitted, Why, check_apart, no_index, refuse_unkeyed
 from statepipe.io.loads import Landed, LedgerRow, LoadBatch
 from statepipe.io.rows import Records, is_table
 from statepipe.io.table import check_name, check_table_name, quote
@@ -238,6 +238,8 @@ class DuckdbDestination:
             catalog.drop_drafts(self.execute, prefix=drafts.prefix_of(batch, self.table))
         elif not known.facts.sql:
             ledger.refuse_dropped(self.execute, batch, table=self.table, key=self.key)
+        if not known.columns and self._declared is None:
+            refuse_unkeyed(batch.records, self.key, is_any_fit=bool(fitted.runs))
         if not known.facts.sql and known.like.sql:
             catalog.make_like(self.execute, known.like, self.table, draft=known.target)
         elif not known.facts.sql and (fitted.runs or self._declared is not None):

@@ -26,7 +26,7 @@ from statepipe.errors import DataError, LedgerMismatch
 from statepipe.io import drafts, exactly_once, ledger
 from statepipe.io.declared import Declared
 from statepipe.io.exactly_once import ChangedError, InDoubtError
-from statepipe.io.fitting import Fitted, LastFitted, no_index
+from statepipe.io.fitting import Fitted, LastFitted, no_index, refuse_unkeyed
 from statepipe.io.loads import Landed, LedgerRow, LoadBatch
 from statepipe.io.postgres import catalog, sessions
 from statepipe.io.postgres import table as tables
@@ -328,6 +328,8 @@ class PostgresDestination:
             raise
         if self._replace:
             drop_drafts(self._open(), self._schema, prefix=drafts.prefix_of(batch, self.table))
+        if known.table is None:
+            refuse_unkeyed(batch.records, self.key, is_any_fit=bool(fitted.runs))
         self._making()
         if self._replace and known.facts.table:
             make_like(self._open(), Place(self._schema, self._place.name), draft=known.place)

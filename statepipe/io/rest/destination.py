@@ -24,7 +24,7 @@ from uuid import UUID, uuid5
 from statepipe.effects import Auth
 from statepipe.errors import BadAnswer, DataError, Fatal, Unreachable
 from statepipe.io import ledger
-from statepipe.io.fitting import UnstorableError, Why, check_key, split
+from statepipe.io.fitting import UnstorableError, Why, check_key, refuse_unkeyed, split
 from statepipe.io.loads import Landed, LoadBatch
 from statepipe.io.rejects import pointer
 from statepipe.io.rest.http import Connection
@@ -94,6 +94,8 @@ class HttpDestination:
                 receiver's answer says so.
         """
         texts, rejects = _fit(batch.records, key=self.key)
+        if batch.number == 0:
+            refuse_unkeyed(batch.records, self.key, is_any_fit=bool(texts))
         batch.turn()
         for request in _requests(texts, body=self._body):
             batch.beat()

@@ -15,7 +15,7 @@ from statepipe.io import drafts, exactly_once, ledger
 from statepipe.io.dbfile import identity, replaced, why_not
 from statepipe.io.declared import Declared
 from statepipe.io.exactly_once import ChangedError, InDoubtError
-from statepipe.io.fitting import Fitted, LastFitted, Run, Why, no_index
+from statepipe.io.fitting import Fitted, LastFitted, Run, Why, no_index, refuse_unkeyed
 from statepipe.io.loads import Landed, LedgerRow, LoadBatch
 from statepipe.io.rows import Records
 from statepipe.io.sqlite.connection import (
@@ -213,6 +213,8 @@ class SqliteDestination:
             drop_drafts(self.execute, prefix=drafts.prefix_of(batch, self.table))
         elif not known.is_there:
             ledger.refuse_dropped(self.execute, batch, table=self.table, key=self.key)
+        if known.table is None:
+            refuse_unkeyed(batch.records, self.key, is_any_fit=bool(fitted.runs))
         if known.has_model:
             make_like(self.execute, self.table, draft=known.target)
         elif not known.is_there and fitted.table:

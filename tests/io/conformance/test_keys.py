@@ -34,6 +34,22 @@ def test_a_key_upserts_and_the_last_of_a_batch_wins(database: Warehouse) -> None
     assert database.query("SELECT * FROM t ORDER BY id") == [(1, "y"), (2, "b"), (3, "c")]
 
 
+@pytest.mark.parametrize("replace", [False, True], ids=["upsert", "replace"])
+def test_a_key_that_no_record_has_is_wrong_and_makes_no_table(
+    database: Warehouse, *, replace: bool
+) -> None:
+    """Once there is a table that has it, the records are; they are rejected as ever."""
+    wrong = database.destination(key=("ID",), replace=replace)
+    with pytest.raises(DataError, match="no record of the batch has the field 'ID'"):
+        wrong.load(batch())
+
+    assert "t" not in database.tables()
+    right = database.destination(key=("id",))
+    right.load(batch())
+    answer = right.load(batch([{"name": "x"}], number=1))
+    assert [*rejects_of(answer)] == [(0, "key", "/id")]
+
+
 @pytest.mark.parametrize("as_table", [False, True], ids=["dicts", "a table"])
 def test_keys_that_only_the_database_finds_equal_are_one_key(
     database: Warehouse, *, as_table: bool
