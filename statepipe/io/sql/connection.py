@@ -91,6 +91,9 @@ class Database:
                 refuse_misread(self._connection.connection.dbapi_connection)
         if not self._connection.in_transaction():
             self._connection.begin()
+            if self.is_file:
+                # Its driver begins none to read: each statement would see a file of its own.
+                self._connection.exec_driver_sql("BEGIN")
             if self._is_postgres:
                 limits = {
                     "statement_ms": self._limits.statement_ms,

@@ -22,6 +22,9 @@ from statepipe.io.changed import changed
 
 Key = tuple[Any, ...]
 
+#: Of each column of a key: how its values are compared, as `order` has it.
+Order = tuple[str, ...]
+
 _KEPT: Final = {"of", "after", "until"}
 _NAIVE: Final = "no offset"
 
@@ -65,11 +68,14 @@ class Position:
         after: The key of the last row that was read; None before the first.
         until: The highest value of the watermark's column when the read began; None if
             there was none, or there is no watermark.
+        order: How the key's columns were compared; None if that is not known, as in cursors
+            of versions that did not keep it.
     """
 
     of: str
     after: Key | None = None
     until: Any = None
+    order: Order | None = None
 
     @classmethod
     def start(cls, asked: Asked) -> Self:
@@ -84,12 +90,13 @@ class Position:
         Raises:
             Fatal: If it was not made by a read of the same thing.
         """
-        if type(cursor) is not dict or set(cursor) != _KEPT:
+        if type(cursor) is not dict or set(cursor) - {"order"} != _KEPT:
             raise _foreign("the cursor was not made by read_sql")
         if cursor["of"] != asked.identity:
             raise _foreign("the table, the query, its parameters or the key have changed")
         after = tuple(map(_unpacked, cursor["after"]))
-        return cls(of=cursor["of"], after=after, until=_unpacked(cursor["until"]))
+        order = tuple(cursor.get("order") or ()) or None
+        return cls(of=cursor["of"], after=after, until=_unpacked(cursor["until"]), order=order)
 
     def past(self, key: Key) -> Self:
         """Return the position behind the row with `key`."""
@@ -102,7 +109,12 @@ class Position:
     def cursor(self) -> dict[str, Any]:
         """Return the position as plain data."""
         assert self.after is not None, "nothing was read"
-        return {"of": self.of, "after": [*map(_packed, self.after)], "until": _packed(self.until)}
+        return {
+            "of": self.of,
+            "after": [*map(_packed, self.after)],
+            "until": _packed(self.until),
+            "order": None if self.order is None else [*self.order],
+        }
 
 
 def _packed(value: Any) -> Any:  # noqa: ANN401  (whatever a column holds)

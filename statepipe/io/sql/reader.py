@@ -27,6 +27,7 @@ from statepipe.errors import Fatal
 from statepipe.io.fitting import UnstorableError
 from statepipe.io.sql.connection import Database
 from statepipe.io.sql.limits import SqlLimits
+from statepipe.io.sql.order import order_of, refuse_reordered, schema_of
 from statepipe.io.sql.position import Asked, Position
 from statepipe.io.sql.records import Row, Unreadable, check_names, not_unique, null_key
 from statepipe.io.sql.statements import Statements
@@ -74,6 +75,7 @@ class Reader:
     ) -> None:
         self.names: list[str] = []
         self._database = Database(url, limits=limits)
+        self.mixes_types = self._database.is_file
         self._clock = clock or SystemClock()
         self._snapshot_ms = 0 if self._database.is_file else limits.snapshot_ms
         if self._database.is_file:
@@ -83,20 +85,20 @@ class Reader:
         self._asked = asked
         self._statements = Statements(asked, since)
         self._result: CursorResult[Any] | None = None
+        self._schema: int | None = None  # of the SQLite file whose order was asked
         self._is_marked = False  # the result has a last column that says what was read before
         self._ends_ms: int | None = None  # of the transaction; None before its first row
 
     def begin(self, at: Position) -> Position:
         """
-        Return where the read begins, or goes on: `at`, and how far it is to go.
+        Return where the read begins, or goes on: `at`, how far it is to go, and in what order.
 
         Raises:
-            Fatal: If the columns are not what was asked for, or a key is NULL.
+            Fatal: If the columns are not what was asked for, the key is compared otherwise
+                than before, or is NULL.
         """
         with self._database.translated():
-            none = self._database.begin().execute(self._statements.columns())
-            self._learn(list(none.keys()))
-            none.close()
+            at = self._in_order(at)
             if at.after is None and self._asked.watermark is not None:
                 at = at.up_to(self._spelled_out(self._highest))
             if at.after is None:
@@ -109,7 +111,8 @@ class Reader:
         Return the rows behind `at`, where the last page ended.
 
         Raises:
-            Fatal: If several rows have the key that is the position.
+            Fatal: If several rows have the key that is the position, or the key is compared
+                otherwise than before.
         """
         with self._database.translated():
             page = self._spelled_out(lambda: self._fetched(at, rows_max=rows_max))
@@ -147,12 +150,13 @@ class Reader:
         """Return the rows behind `at`, with the one there if it was read before."""
         wanted = rows_max
         if self._result is None:
+            self._in_order(at)
             wanted += at.after is not None
             self._result = self._database.begin().execute(
                 self._statements.behind(at), execution_options={"yield_per": wanted}
             )
             names = list(self._result.keys())
-            self._learn(names if at.after is None else names[:-1])
+            self._learn(names if at.after is None else names[:-1], at)
             self._is_marked = at.after is not None
             self._ends_ms = None
         rows: list[Row] = [tuple(row) for row in self._result.fetchmany(wanted)]
@@ -181,9 +185,25 @@ class Reader:
             self._finish()
         return ask()
 
-    def _learn(self, names: list[str]) -> None:
+    def _in_order(self, at: Position) -> Position:
+        """Return `at` with how the key is compared; refuse it where that was otherwise."""
+        connection = self._database.begin()
+        schema = schema_of(connection)
+        if schema is not None and schema == self._schema:
+            return at
+        none = connection.execute(self._statements.columns())
+        self._learn(list(none.keys()), at)
+        none.close()
+        order = order_of(connection, self._statements)
+        self._schema = schema
+        if order is not None and at.order is not None:
+            refuse_reordered(self._asked.key, at.order, order)
+        return replace(at, order=order)
+
+    def _learn(self, names: list[str], at: Position) -> None:
         """Take note of the columns, which somebody may alter between two transactions."""
-        check_names(names, self._asked, renames=self._database.is_file)
+        has_begun = at.after is not None
+        check_names(names, self._asked, renames=self._database.is_file, has_begun=has_begun)
         self.names = names
 
     def _behind(self, rows: list[Row], at: Position) -> list[Row]:

@@ -4,6 +4,7 @@ Rows as records, column by column: what a checkpoint can hold, and what a key ca
     check_names    every column has a name of its own; the key and the watermark are among them
     records_of     rows as dicts
     keys_of        their keys, none of which is doubtful
+    reordered      the error that a key has another order than before
     Unreadable     a value that Python has none for, by its text
 
     comes as                                     goes on
@@ -57,7 +58,9 @@ class Unreadable(NamedTuple):
         return f"has {self.text!r}, for which Python has no value,"
 
 
-def check_names(names: Sequence[str], asked: Asked, *, renames: bool) -> None:
+def check_names(
+    names: Sequence[str], asked: Asked, *, renames: bool, has_begun: bool = False
+) -> None:
     """
     Refuse columns that cannot be told apart, and a key or a watermark that is none of them.
 
@@ -65,27 +68,30 @@ def check_names(names: Sequence[str], asked: Asked, *, renames: bool) -> None:
         names: The columns' names.
         asked: What is read.
         renames: True if the database gives a second column of a name another one.
+        has_begun: True if there were batches before, of which the columns were not these.
 
     Raises:
         Fatal: With the name.
     """
     known = set(names)
+    read = "batches read before are safe" if has_begun else "nothing was read"
     seconds = (_SECOND.fullmatch(name) for name in names)
     twice = [found[1] for found in seconds if renames and found and found[1] in known]
     twice += [name for name in names if names.count(name) > 1]
     if twice:
         raise Fatal(
-            f"two columns are called {twice[0]!r}; nothing was read. Name one of them otherwise"
+            f"two columns are called {twice[0]!r}; {read}. Name one of them otherwise"
             " in the query: SELECT … AS another_name"
         )
     settings = [("key", name) for name in asked.key]
     settings += [("watermark", asked.watermark)] if asked.watermark is not None else []
     for setting, name in settings:
         if name not in known:
-            raise Fatal(
-                f"{setting}: there is no column {name!r}{did_you_mean(name, names)}; nothing was"
-                " read. Name one that is read; a query must select it"
-            )
+            remedy = "Name one that is read; a query must select it"
+            if has_begun:
+                remedy = "Restore it and resume, or rewind to the state that reads it"
+            hint = did_you_mean(name, names)
+            raise Fatal(f"{setting}: there is no column {name!r}{hint}; {read}. {remedy}")
 
 
 def records_of(
@@ -107,20 +113,35 @@ def records_of(
 
 
 def keys_of(
-    rows: Sequence[Row], names: Sequence[str], asked: Asked, after: Key | None
+    rows: Sequence[Row],
+    names: Sequence[str],
+    asked: Asked,
+    after: Key | None,
+    *,
+    mixes_types: bool = False,
 ) -> list[Key]:
     """
     Return the keys of `rows`, which follow the row with the key `after`.
 
+    Args:
+        rows: At least one.
+        names: Their columns.
+        asked: What is read.
+        after: The key of the row before; None if there was none.
+        mixes_types: True if a column of the database may have values of several types.
+
     Raises:
-        Fatal: If one is NULL, of a type that is no key, or there twice.
+        Fatal: If one is NULL, of a type that is no key, of another type than `after`, or
+            there twice.
     """
     columns = []
-    for name in asked.key:
+    for number, name in enumerate(asked.key):
         at = names.index(name)
         values = [row[at] for row in rows]
         if problem := _key_problem(values):
             raise Fatal(f"key: column {name!r} {problem}")
+        if after is not None and not mixes_types and type(after[number]) is not type(values[0]):
+            raise reordered(name, type(after[number]).__name__, type(values[0]).__name__)
         columns.append(values)
     keys = list(zip(*columns, strict=True))
     following = keys if after is None else [after, *keys]
@@ -129,6 +150,15 @@ def keys_of(
         double = next((one for one, other in pairwise(following) if one == other), following[0])
         raise not_unique(asked.key, double)
     return keys
+
+
+def reordered(name: str, was: str, now: str) -> Fatal:
+    """Return the error that a column of the key is compared otherwise than before."""
+    return Fatal(
+        f"key: column {name!r} was {was} and is {now}; batches read before are safe. In another"
+        " order, rows behind the last one would be lost. Restore it and resume, or rewind to the"
+        " state that reads it, to read it from the start"
+    )
 
 
 def not_unique(key: Iterable[str], double: Key) -> Fatal:

@@ -78,7 +78,7 @@ def read_sql(  # noqa: PLR0913  (what is read differs in all of these, and most 
             task.heartbeat()
             rows, is_last = reader.page(at, rows_max=task.batch_size)
             if rows:
-                keys = keys_of(rows, reader.names, asked, at.after)
+                keys = keys_of(rows, reader.names, asked, at.after, mixes_types=reader.mixes_types)
                 records = records_of(rows, reader.names, asked, keys)
                 at = at.past(keys[-1])
                 yield Batch(records, cursor=at.cursor())

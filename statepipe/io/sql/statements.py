@@ -2,6 +2,9 @@
 What is asked of a database, as SQLAlchemy builds it: names quoted, values bound.
 
     Statements.columns     no row, to learn the columns
+    Statements.keys        no row of the key's columns
+    Statements.collations  how many words each of them tells apart, in SQLite
+    Statements.types       type and collation of each, in PostgreSQL
     Statements.highest     how far the watermark's column has come
     Statements.nulls       a row that has no key
     Statements.behind      the rows behind a key, in its order
@@ -27,17 +30,43 @@ from sqlalchemy import (
     select,
     table,
     text,
+    true,
     tuple_,
 )
 from sqlalchemy.types import NullType
 
 from statepipe.errors import Fatal
 from statepipe.io.sql.position import Asked, Key, Position
+from statepipe.io.table import quote
 from statepipe.suggest import did_you_mean
 
 #: Of the column that says whether a row is the one before the page. A query that has one of
 #: this name is read all the same: it is the last that counts.
 _SAME: Final = "_statepipe_same"
+
+#: Of these SQLite's collations tell apart 5 (BINARY), 4 (NOCASE) or 3 (RTRIM).
+_WORDS: Final = ("a", "A", "b", "b ", "b  ")
+
+#: A column's collation by name, and by what an upgrade of the server may alter in it: its
+#: library's version, and of the default one the database's locale. Of a type that has none,
+#: PostgreSQL must not be asked for it. Its catalog calls the locale otherwise in each version.
+_COLLATED: Final = """
+CASE WHEN (SELECT typcollation <> 0 FROM pg_type WHERE oid = pg_typeof({0})::oid) THEN (
+    SELECT concat(
+        ' COLLATE ', pg_collation_for({0}), ' (',
+        concat_ws(
+            ' ',
+            coalesce(to_jsonb(c)->>'colllocale', to_jsonb(c)->>'colliculocale', c.collcollate),
+            CASE WHEN c.collprovider = 'd' THEN
+                coalesce(to_jsonb(d)->>'datlocale', to_jsonb(d)->>'daticulocale', d.datcollate)
+            END,
+            pg_collation_actual_version(c.oid)
+        ), ')'
+    )
+    FROM pg_collation c, pg_database d
+    WHERE c.oid = pg_collation_for({0})::regcollation AND d.datname = current_database()
+) END
+"""
 
 
 class Statements:
@@ -54,6 +83,7 @@ class Statements:
 
     def __init__(self, asked: Asked, since: Any) -> None:  # noqa: ANN401  (any plain value)
         self._source = _source(asked).alias("q")
+        self._names = asked.key
         self._key = [_column(name) for name in asked.key]
         self._watermark = None if asked.watermark is None else _column(asked.watermark)
         self._since = since
@@ -61,6 +91,37 @@ class Statements:
     def columns(self) -> Select[Any]:
         """Return what gives no row."""
         return select(text("*")).select_from(self._source).where(false())
+
+    def keys(self) -> Select[Any]:
+        """Return what gives no row, and the columns of the key."""
+        return select(*self._keys()).select_from(self._source).where(false())
+
+    def collations(self) -> list[Select[Any]]:
+        """Return, for each column of the key, what counts the words that SQLite tells apart."""
+        none = [select(part).select_from(self._source).where(false()) for part in self._keys()]
+        words: list[Select[Any]] = [select(literal_column(f"'{word}'")) for word in _WORDS]
+        # A compound select compares in the collation of its first one's column.
+        return [select(func.count()).select_from(one.union(*words).subquery()) for one in none]
+
+    def types(self) -> Select[Any]:
+        """Return what gives, for each column of the key, its type and collation in PostgreSQL."""
+        # A row without one: types are known where there is no value.
+        one = select(literal_column("1")).subquery("one")
+        asked: list[ColumnElement[Any]] = []
+        for number in range(len(self._key)):
+            of = f"k.k{number}"
+            asked += [
+                literal_column(f"pg_typeof({of})::text"),
+                literal_column(_COLLATED.format(of)),
+            ]
+        return select(*asked).select_from(one.outerjoin(self.keys().subquery("k"), true()))
+
+    def _keys(self) -> list[ColumnElement[Any]]:
+        # With its table: SQLite takes a quoted name that is no column for text.
+        return [
+            literal_column(f"q.{quote(name)}").label(f"k{number}")
+            for number, name in enumerate(self._names)
+        ]
 
     def highest(self) -> Select[Any]:
         """Return what gives the highest value of the watermark's column, NULL if there is none."""
