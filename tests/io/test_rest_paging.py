@@ -334,11 +334,17 @@ def test_parameters_are_sent_as_apis_read_them() -> None:
     "make",
     [
         lambda: ByPage(last="pages"),
+        lambda: ByPage(start="1"),  # type: ignore[arg-type]  # as people write it
+        lambda: ByOffset(limit="2"),  # type: ignore[arg-type]
+        lambda: ByCursor(path=7),  # type: ignore[arg-type]
+        lambda: next(read_rest(task(), "http://h", pages="next")),  # type: ignore[arg-type]
+        lambda: next(read_rest(task(), "http://h", pages=ByPage)),  # type: ignore[arg-type]
+        lambda: next(read_rest(task(), "http://h", records="items")),
         lambda: ByCursor(path="$.a..b"),
         lambda: ByLink("$[x]"),
         lambda: ByOffset(limit=0),
     ],
-    ids=["page", "cursor", "link", "offset"],
+    ids=["page", "start", "size", "number", "text", "class", "records", "cursor", "link", "offset"],
 )
 def test_a_way_of_paging_that_cannot_work_is_refused_when_it_is_made(
     make: Callable[[], object],
@@ -346,6 +352,12 @@ def test_a_way_of_paging_that_cannot_work_is_refused_when_it_is_made(
     """Not in the middle of the night."""
     with pytest.raises(DefinitionError):
         make()
+
+
+def test_a_path_without_its_root_is_told_what_to_write() -> None:
+    """In the message, which is all that a history shows."""
+    with pytest.raises(DefinitionError, match=r"no path into .*; did you mean \"\$\.data\.items\""):
+        ByPage(last="data.items")
 
 
 def test_a_cursor_is_plain_data() -> None:

@@ -24,8 +24,8 @@ from datetime import date
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from statepipe.errors import DefinitionError
 from statepipe.io.jsontext import Odd
+from statepipe.io.rest.asking import check_number, refused
 from statepipe.io.rest.paths import MISSING, Path
 
 Token = int | str
@@ -111,7 +111,7 @@ class ByPage:
         more: Path to true or false: is there another page?
 
     Raises:
-        DefinitionError: If a path is none.
+        DefinitionError: If `start` is no number, or a path is none.
     """
 
     param: str = "page"
@@ -120,7 +120,8 @@ class ByPage:
     more: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no path."""
+        """Refuse what is no number, and what is no path."""
+        check_number("start", self.start, "ByPage(start=1)")
         _check(self.last, self.more)
 
     @property
@@ -167,7 +168,7 @@ class ByOffset:
         more: Path to true or false: is there another page?
 
     Raises:
-        DefinitionError: If `limit` is below 1, or a path is none.
+        DefinitionError: If `limit` is no number or below 1, or a path is none.
     """
 
     empty_max: ClassVar[int] = _EMPTY_OF_OURS_MAX
@@ -179,8 +180,11 @@ class ByOffset:
 
     def __post_init__(self) -> None:
         """Refuse what would never come to an end."""
+        check_number("limit", self.limit, "ByOffset(limit=100)")
         if self.limit < 1:
-            raise _refused(f"limit is {self.limit}; a page has at least 1 record")
+            raise refused(
+                f"limit is {self.limit}; a page has at least 1 record", "ByOffset(limit=100)"
+            )
         _check(self.more)
 
     def first(self) -> Token:
@@ -389,7 +393,3 @@ def _check(*paths: str | None) -> None:
     for path in paths:
         if path is not None:
             Path.parse(path)
-
-
-def _refused(message: str) -> DefinitionError:
-    return DefinitionError(message, meaning="nothing was read", next_step="ByOffset(limit=100)")

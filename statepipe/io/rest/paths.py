@@ -35,13 +35,17 @@ class Path:
             DefinitionError: If it is none.
         """
         at, steps = 1, list[str | int]()
-        while text.startswith("$") and (step := _STEP.match(text, at)):
+        is_rooted = type(text) is str and text.startswith("$")
+        while is_rooted and (step := _STEP.match(text, at)):
             name, position, double, single = step.groups()
             steps.append(int(position) if position else name or double or single or "")
             at = step.end()
-        if at != len(text) or not text.startswith("$"):
+        if not is_rooted or at != len(text):
+            hint = ""
+            if type(text) is str and not is_rooted and is_path(f"$.{text}"):
+                hint = f'; did you mean "$.{text}"?'
             raise DefinitionError(
-                f"{text!r} is no path into a JSON document",
+                f"{text!r} is no path into a JSON document{hint}",
                 meaning="nothing was read",
                 next_step='write "$" for the document itself, "$.data.items",'
                 ' "$[\\"next page\\"]" or "$.items[-1].id"',
@@ -72,3 +76,12 @@ class Path:
             if type(step) is int and step < 0:
                 return Path(self.text, self._steps[: at + 1]).find(document) is not MISSING
         return False
+
+
+def is_path(text: str) -> bool:
+    """Return True if `text` is written as a path is."""
+    try:
+        Path.parse(text)
+    except DefinitionError:
+        return False
+    return True

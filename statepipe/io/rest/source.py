@@ -25,6 +25,7 @@ from statepipe.effects import Auth
 from statepipe.errors import DataError, Fatal, TaskCancelled
 from statepipe.io.jsontext import Document, MalformedError, parse_document, text_of
 from statepipe.io.rest.answers import next_link, no_page, quoted
+from statepipe.io.rest.asking import check_way
 from statepipe.io.rest.limits import HttpLimits
 from statepipe.io.rest.pages import (
     AllAtOnce,
@@ -121,8 +122,10 @@ def read_rest(  # noqa: PLR0913  (an API differs in all of these, and each has i
         TimeoutError: If it is silent, or too slow.
         Fatal: If no retry can mend it: another 4xx, a credential that is missing, pages in a
             circle or always the same, a link to another host, or a cursor of another read.
+        DefinitionError: If `pages` is no way of paging, or a path is none.
         DataError: If httpx2 is not installed.
     """
+    check_way(pages)
     http = _http()
     address = with_params(url, params or {})
     read = _Read(address, pages, Path.parse(records), total, decimals, repeats)
