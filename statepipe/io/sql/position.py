@@ -22,7 +22,7 @@ from statepipe.io.changed import changed
 
 Key = tuple[Any, ...]
 
-#: Of each column of a key: how its values are compared, as `order` has it.
+#: Of each of `Asked.compared`: how its values are compared, as `order` has it.
 Order = tuple[str, ...]
 
 _KEPT: Final = {"of", "after", "until"}
@@ -51,6 +51,12 @@ class Asked:
     assume_utc: bool
 
     @property
+    def compared(self) -> list[tuple[str, str]]:
+        """Setting and name of each column whose values are compared with a position's."""
+        names = [("key", name) for name in self.key]
+        return names if self.watermark is None else [*names, ("watermark", self.watermark)]
+
+    @property
     def identity(self) -> str:
         """A digest of everything that a position is a position in."""
         params = sorted((name, repr(value)) for name, value in self.params.items())
@@ -68,7 +74,7 @@ class Position:
         after: The key of the last row that was read; None before the first.
         until: The highest value of the watermark's column when the read began; None if
             there was none, or there is no watermark.
-        order: How the key's columns were compared; None if that is not known, as in cursors
+        order: How `Asked.compared` were compared; None if that is not known, as in cursors
             of versions that did not keep it.
     """
 

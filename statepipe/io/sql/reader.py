@@ -186,7 +186,7 @@ class Reader:
         return ask()
 
     def _in_order(self, at: Position) -> Position:
-        """Return `at` with how the key is compared; refuse it where that was otherwise."""
+        """Return `at` with how its values are compared; refuse it where that was otherwise."""
         connection = self._database.begin()
         schema = schema_of(connection)
         if schema is not None and schema == self._schema:
@@ -197,7 +197,7 @@ class Reader:
         order = order_of(connection, self._statements)
         self._schema = schema
         if order is not None and at.order is not None:
-            refuse_reordered(self._asked.key, at.order, order)
+            refuse_reordered(self._asked, at.order, order)
         return replace(at, order=order)
 
     def _learn(self, names: list[str], at: Position) -> None:

@@ -4,7 +4,7 @@ Rows as records, column by column: what a checkpoint can hold, and what a key ca
     check_names    every column has a name of its own; the key and the watermark are among them
     records_of     rows as dicts
     keys_of        their keys, none of which is doubtful
-    reordered      the error that a key has another order than before
+    reordered      the error that values have another order than before
     Unreadable     a value that Python has none for, by its text
 
     comes as                                     goes on
@@ -83,9 +83,7 @@ def check_names(
             f"two columns are called {twice[0]!r}; {read}. Name one of them otherwise"
             " in the query: SELECT … AS another_name"
         )
-    settings = [("key", name) for name in asked.key]
-    settings += [("watermark", asked.watermark)] if asked.watermark is not None else []
-    for setting, name in settings:
+    for setting, name in asked.compared:
         if name not in known:
             remedy = "Name one that is read; a query must select it"
             if has_begun:
@@ -141,7 +139,7 @@ def keys_of(
         if problem := _key_problem(values):
             raise Fatal(f"key: column {name!r} {problem}")
         if after is not None and not mixes_types and type(after[number]) is not type(values[0]):
-            raise reordered(name, type(after[number]).__name__, type(values[0]).__name__)
+            raise reordered("key", name, type(after[number]).__name__, type(values[0]).__name__)
         columns.append(values)
     keys = list(zip(*columns, strict=True))
     following = keys if after is None else [after, *keys]
@@ -152,12 +150,12 @@ def keys_of(
     return keys
 
 
-def reordered(name: str, was: str, now: str) -> Fatal:
-    """Return the error that a column of the key is compared otherwise than before."""
+def reordered(setting: str, name: str, was: str, now: str) -> Fatal:
+    """Return the error that the column of a setting is compared otherwise than before."""
     return Fatal(
-        f"key: column {name!r} was {was} and is {now}; batches read before are safe. In another"
-        " order, rows behind the last one would be lost. Restore it and resume, or rewind to the"
-        " state that reads it, to read it from the start"
+        f"{setting}: column {name!r} was {was} and is {now}; batches read before are safe. As it is"
+        " compared now, rows that were not read would be passed over. Restore it and resume, or"
+        " rewind to the state that reads it, to read it from the start"
     )
 
 

@@ -2,7 +2,7 @@
 What is asked of a database, as SQLAlchemy builds it: names quoted, values bound.
 
     Statements.columns     no row, to learn the columns
-    Statements.keys        no row of the key's columns
+    Statements.compared    no row of the columns that are compared with a position
     Statements.collations  how many words each of them tells apart, in SQLite
     Statements.types       type and collation of each, in PostgreSQL
     Statements.highest     how far the watermark's column has come
@@ -83,7 +83,7 @@ class Statements:
 
     def __init__(self, asked: Asked, since: Any) -> None:  # noqa: ANN401  (any plain value)
         self._source = _source(asked).alias("q")
-        self._names = asked.key
+        self._compared = [name for _, name in asked.compared]
         self._key = [_column(name) for name in asked.key]
         self._watermark = None if asked.watermark is None else _column(asked.watermark)
         self._since = since
@@ -92,35 +92,35 @@ class Statements:
         """Return what gives no row."""
         return select(text("*")).select_from(self._source).where(false())
 
-    def keys(self) -> Select[Any]:
-        """Return what gives no row, and the columns of the key."""
-        return select(*self._keys()).select_from(self._source).where(false())
+    def compared(self) -> Select[Any]:
+        """Return what gives no row, and the columns that are compared with a position."""
+        return select(*self._columns()).select_from(self._source).where(false())
 
     def collations(self) -> list[Select[Any]]:
-        """Return, for each column of the key, what counts the words that SQLite tells apart."""
-        none = [select(part).select_from(self._source).where(false()) for part in self._keys()]
+        """Return, for each of them, what counts the words that SQLite tells apart."""
+        none = [select(part).select_from(self._source).where(false()) for part in self._columns()]
         words: list[Select[Any]] = [select(literal_column(f"'{word}'")) for word in _WORDS]
         # A compound select compares in the collation of its first one's column.
         return [select(func.count()).select_from(one.union(*words).subquery()) for one in none]
 
     def types(self) -> Select[Any]:
-        """Return what gives, for each column of the key, its type and collation in PostgreSQL."""
+        """Return what gives, for each of them, its type and collation in PostgreSQL."""
         # A row without one: types are known where there is no value.
         one = select(literal_column("1")).subquery("one")
         asked: list[ColumnElement[Any]] = []
-        for number in range(len(self._key)):
+        for number in range(len(self._compared)):
             of = f"k.k{number}"
             asked += [
                 literal_column(f"pg_typeof({of})::text"),
                 literal_column(_COLLATED.format(of)),
             ]
-        return select(*asked).select_from(one.outerjoin(self.keys().subquery("k"), true()))
+        return select(*asked).select_from(one.outerjoin(self.compared().subquery("k"), true()))
 
-    def _keys(self) -> list[ColumnElement[Any]]:
+    def _columns(self) -> list[ColumnElement[Any]]:
         # With its table: SQLite takes a quoted name that is no column for text.
         return [
             literal_column(f"q.{quote(name)}").label(f"k{number}")
-            for number, name in enumerate(self._names)
+            for number, name in enumerate(self._compared)
         ]
 
     def highest(self) -> Select[Any]:

@@ -91,3 +91,18 @@ def test_a_key_that_is_renamed_keeps_what_was_read(warehouse: Warehouse) -> None
 
     with pytest.raises(Fatal, match="there is no column 'id'; batches read before are safe"):
         next(reader_of(warehouse)(task(cursor=cursor)))
+
+
+def test_a_watermark_whose_type_changes_is_refused(warehouse: Warehouse) -> None:
+    """How far the read goes is compared as well: 9 as text is above 12."""
+    warehouse.script("CREATE TABLE t (id INTEGER PRIMARY KEY, moved INTEGER)")
+    warehouse.script("INSERT INTO t VALUES (1, 1), (2, 2), (3, 9), (4, 12)")
+    reader = reader_of(warehouse, watermark="moved")
+    cursor = next(reader(task())).cursor
+
+    warehouse.script("ALTER TABLE t RENAME TO o")
+    warehouse.script("CREATE TABLE t (id INTEGER PRIMARY KEY, moved TEXT)")
+    warehouse.script("INSERT INTO t SELECT * FROM o")
+
+    with pytest.raises(Fatal, match="watermark: column 'moved' was INTEGER and is TEXT"):
+        next(reader(task(cursor=cursor)))
