@@ -13,7 +13,13 @@ import click
 from statepipe.cli.shared.changes import refuse_changed_rewind
 from statepipe.cli.shared.groups import unfinished_of
 from statepipe.cli.shared.intervening import intervening
-from statepipe.cli.shared.options import DEFINITION, command, confirm, instance_id
+from statepipe.cli.shared.options import (
+    DEFINITION,
+    command,
+    confirm,
+    instance_id,
+    instance_or_group,
+)
 from statepipe.cli.shared.places import config_here, open_reader
 from statepipe.cli.shared.render import shown_id
 from statepipe.cli.shared.session import Session
@@ -43,13 +49,7 @@ _YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
         "statepipe cancel --group ID --yes",
     ],
 )
-@click.argument("instance", metavar="[ID]", required=False, callback=instance_id)
-@click.option(
-    "--group",
-    metavar="ID",
-    callback=instance_id,
-    help="All partitions of this group that have not ended; not those that failed.",
-)
+@instance_or_group("All partitions of this group that have not ended; not those that failed.")
 @_REASON
 @_DRY_RUN
 @_YES
@@ -57,8 +57,6 @@ def cancel(
     *, instance: str | None, group: str | None, reason: str | None, dry_run: bool, yes: bool
 ) -> None:
     """End an instance, also one that has failed; what it has staged is kept for a `resume`."""
-    if (instance is None) == (group is None):
-        raise click.UsageError("name an instance, or a group with --group")
     if instance is None:
         assert group is not None
         _cancel_group(group, reason=reason, dry_run=dry_run, yes=yes)
@@ -177,13 +175,7 @@ def kill(*, instance: str, reason: str | None, dry_run: bool, yes: bool) -> None
     ],
     changes=True,
 )
-@click.argument("instance", metavar="[ID]", required=False, callback=instance_id)
-@click.option(
-    "--group",
-    metavar="ID",
-    callback=instance_id,
-    help="All partitions of this group that have not ended.",
-)
+@instance_or_group("All partitions of this group that have not ended.")
 @_REASON
 @_DRY_RUN
 @click.option("-y", "--yes", is_flag=True, help="With --group: do not ask.")
@@ -191,8 +183,6 @@ def pause(
     *, instance: str | None, group: str | None, reason: str | None, dry_run: bool, yes: bool
 ) -> None:
     """Let an instance rest at its next boundary; `resume` goes on with it."""
-    if (instance is None) == (group is None):
-        raise click.UsageError("name an instance, or a group with --group")
     if instance is None:
         assert group is not None
         _pause_group(group, reason=reason, dry_run=dry_run, yes=yes)

@@ -7,7 +7,7 @@ import click
 from statepipe.cli.shared.changes import change_of, first_change
 from statepipe.cli.shared.intervening import intervening
 from statepipe.cli.shared.lateness import late_of
-from statepipe.cli.shared.options import command, instance_id
+from statepipe.cli.shared.options import command, instance_or_group
 from statepipe.cli.shared.places import config_here, open_reader
 from statepipe.cli.shared.render import shown_id
 from statepipe.cli.shared.session import Session
@@ -25,19 +25,11 @@ from statepipe.units import plural
     ],
     changes=True,
 )
-@click.argument("instance", metavar="[ID]", required=False, callback=instance_id)
-@click.option(
-    "--group",
-    metavar="ID",
-    callback=instance_id,
-    help="All partitions of this group that are paused.",
-)
+@instance_or_group("All partitions of this group that are paused.")
 @click.option("--reason", metavar="TEXT", help="Why, for the journal.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
 def unpause(*, instance: str | None, group: str | None, reason: str | None, dry_run: bool) -> None:
     """Let a paused instance go on; a worker drives it. `resume` drives it itself."""
-    if (instance is None) == (group is None):
-        raise click.UsageError("name an instance, or a group with --group")
     if instance is None:
         assert group is not None
         _unpause_group(group, reason=reason, dry_run=dry_run)

@@ -5,6 +5,7 @@ Options that commands share, and how their values are read.
     common_options      --store, --env, --config, --output, --quiet, --no-color, --debug
     log_options         --log-format, --log-file, --log-level, of commands that drive
     instance_id         the argument ID, checked
+    instance_or_group   an argument ID, or the option --group
     parsed_params       `-p key=value` and `-p key:=json` as a mapping
     duration_ms         "2h", "90d" as an option's value
     confirm             ask before something is changed
@@ -17,7 +18,7 @@ The common options are accepted before and after the name of the command.
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import partial, wraps
 from typing import Any, Final
 
 import click
@@ -32,6 +33,8 @@ ID_CHARS_MAX: Final = 200
 #: What goes back further than this would leave the calendar; no store is as old.
 DURATION_MS_MAX: Final = 100 * 366 * 86_400_000
 
+#: What a command is made of.
+Function = Callable[..., Any]
 
 DEFINITION: Final = click.option(
     "--definition",
@@ -136,6 +139,23 @@ def instance_id(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any
                 next_step=f"an id is 1..{ID_CHARS_MAX} printable characters, the first no dash",
             )
     return value
+
+
+def instance_or_group(which: str) -> Callable[[Function], Function]:
+    """Let a command have an ID or a --group, not both; `which` says what of a group it takes."""
+    argument = click.argument("instance", metavar="[ID]", required=False, callback=instance_id)
+    option = click.option("--group", metavar="ID", callback=instance_id, help=which)
+
+    def given(function: Function) -> Function:
+        @wraps(function)
+        def one(**options: Any) -> Any:  # noqa: ANN401  (what the command takes and returns)
+            if (options["instance"] is None) == (options["group"] is None):
+                raise click.UsageError("name an instance, or a group with --group")
+            return function(**options)
+
+        return argument(option(one))
+
+    return given
 
 
 def is_id(text: str) -> bool:
