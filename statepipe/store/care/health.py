@@ -253,7 +253,8 @@ def _drivers(connection: sqlite3.Connection, *, clock: Clock) -> Iterator[Check]
         elif held:
             left = plural(held, "instance")
             said = f"process {worker.pid} on {worker.host} is dead and left {left}"
-            yield Check("driver", "warning", said, "statepipe resume --all   # or: worker")
+            fix = "statepipe resume --all   # or: statepipe worker"
+            yield Check("driver", "warning", said, fix)
     if not alive:
         yield Check("driver", "ok", "no process drives instances right now")
     for old in outdated_ones(connection, liveness.workers(connection), clock=clock):
