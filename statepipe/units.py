@@ -5,12 +5,13 @@ Quantities as people write and read them.
     shares      "5%", "0.5%"; exact fractions inside
     rates       "10/s", "100/min"; how many in how long
     sizes       "500MB", "2GiB"; integer bytes inside
+    moments     "2013-02-04T10:00:00.25Z"; nothing that is said of one is cut off
     counts      "1 batch", "7 batches"; "once", "3 times"
 """
 
 import re
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _PLAIN = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
@@ -22,7 +23,13 @@ _ISO = re.compile(
 _RATE = re.compile(r"([1-9][0-9]{0,5})/(s|m|min|h|d)", re.ASCII)
 _SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([kMGT]i?B)", re.ASCII)
 _PREFIXES = "kMGT"
+#: What Python would cut off: digits behind those of microseconds that are not zero.
+_TOO_FINE = re.compile(r"[.,]\d{6}\d*[1-9]")
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,9})?) ?%", re.ASCII)
+
+
+class TooFineError(ValueError):
+    """A moment that could only be kept with less of its second."""
 
 
 def parse_duration_ms(text: str) -> int:
@@ -129,3 +136,16 @@ def format_size(size: int) -> str:
         return f"{size} bytes"
     power = min(len(_PREFIXES), (len(str(size)) - 1) // 3)
     return f"{size / 1_000**power:.1f} {_PREFIXES[power - 1]}B"
+
+
+def exactly(text: str, kind: Any) -> Any:  # noqa: ANN401  (datetime or time)
+    """
+    Return the `kind` that `text` means in ISO 8601, a datetime or a time.
+
+    Raises:
+        TooFineError: If something of it would be cut off.
+        ValueError: If it is none.
+    """
+    if _TOO_FINE.search(text):
+        raise TooFineError(f"{text[:80]!r} has finer parts of a second than can be kept")
+    return kind.fromisoformat(text)

@@ -26,6 +26,7 @@ from statepipe.machine.loading.loader import machine_named
 from statepipe.machine.states.tasks import Run
 from statepipe.store.walk import watermarks
 from statepipe.store.walk.watermarks import Move
+from statepipe.units import exactly
 
 _LIMIT: Final = 20
 
@@ -36,7 +37,7 @@ _YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
 def _datetime(text: str) -> dt.datetime:
-    value = dt.datetime.fromisoformat(text)
+    value: dt.datetime = exactly(text, dt.datetime)
     if value.utcoffset() is None:
         raise ValueError("it has no offset from UTC")
     return value

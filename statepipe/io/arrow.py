@@ -23,8 +23,8 @@ from typing import Any, Final, NamedTuple
 
 from statepipe.errors import DataError, StagedDataDamaged, ValueRefused
 from statepipe.io import rows
-from statepipe.io.moments import TooFineError, exactly
 from statepipe.model import Record
+from statepipe.units import TooFineError, exactly
 
 #: Microseconds in one of what a column counts; Arrow cuts what is finer without a word.
 _UNITS_US: Final = {"s": 1_000_000, "ms": 1_000}

@@ -2,7 +2,6 @@
 Dates, times and moments that come as ISO 8601 text.
 
     parsed    the moment that a text means, for columns of moments
-    exactly   the same of a text that a person typed, or the reason why it is none
 """
 
 import re
@@ -15,9 +14,6 @@ _DATE: Final = r"\d{4}-\d\d-\d\d"
 _TIME: Final = r"\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?"
 _OFFSET: Final = r"(?:Z|[+-]\d\d:\d\d)"
 
-#: What Python would cut off: digits behind those of microseconds that are not zero.
-_TOO_FINE: Final = re.compile(r"[.,]\d{6}\d*[1-9]")
-
 #: By type, and whether it has an offset.
 _SHAPES: Final = {
     (date, None): re.compile(_DATE),
@@ -26,10 +22,6 @@ _SHAPES: Final = {
     (datetime, False): re.compile(f"{_DATE}[T ]{_TIME}"),
     (datetime, True): re.compile(f"{_DATE}[T ]{_TIME}{_OFFSET}"),
 }
-
-
-class TooFineError(ValueError):
-    """A moment that could only be kept with less of its second."""
 
 
 def parsed(value: Value, kind: Any, *, aware: bool | None) -> Value:  # noqa: ANN401  (date, time or datetime)
@@ -47,16 +39,3 @@ def parsed(value: Value, kind: Any, *, aware: bool | None) -> Value:  # noqa: AN
         except ValueError:  # the 31st of February
             return value
     return value
-
-
-def exactly(text: str, kind: Any) -> Any:  # noqa: ANN401  (datetime or time)
-    """
-    Return the `kind` that `text` means, a datetime or a time.
-
-    Raises:
-        TooFineError: If something of it would be cut off.
-        ValueError: If it is none.
-    """
-    if _TOO_FINE.search(text):
-        raise TooFineError(f"{text[:80]!r} has finer parts of a second than can be kept")
-    return kind.fromisoformat(text)

@@ -17,8 +17,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from uuid import UUID
 
-from statepipe.io.moments import TooFineError, exactly
 from statepipe.io.rejects import pointer
+from statepipe.units import TooFineError, exactly
 
 
 class UnreadableError(ValueError):

@@ -14,6 +14,8 @@ import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
+from statepipe.units import TooFineError, exactly
+
 ParamType = Literal["text", "int", "float", "bool", "date", "datetime", "json"]
 
 #: As a default of a `date`: the day the instance was created.
@@ -104,7 +106,9 @@ def _datetime(value: object) -> dt.datetime:
     moment = value
     if isinstance(value, str):
         try:
-            moment = dt.datetime.fromisoformat(value)
+            moment = exactly(value, dt.datetime)
+        except TooFineError:
+            raise _unfit(value, "a moment with at most six digits of a second") from None
         except ValueError:
             raise _unfit(value, wanted) from None
     if not isinstance(moment, dt.datetime) or moment.tzinfo is None:

@@ -69,6 +69,7 @@ def test_a_person_puts_it_with_a_reason_and_after_a_yes(grows: Project) -> None:
     ("argv", "code", "said"),
     [
         (["set", "grows", "soon", "--reason", "x"], 2, "'soon' is not of type datetime"),
+        (["set", "grows", "2013-02-04T00:00:00.1234567Z", "--reason", "x"], 2, "finer parts"),
         (["set", "grows", "2013-02-04", "--reason", "x"], 2, "it has no offset from UTC"),
         (["set", "grows", "NaN", "--type", "decimal", "--reason", "x"], 2, "it has no order"),
         (["set", "numbers", "1", "--reason", "x"], 2, "no state with a watermark"),

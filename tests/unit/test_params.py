@@ -77,6 +77,7 @@ def test_a_value_is_bound_as_its_declared_type(kind: ParamType, given: object, b
         ("date", "yesterday"),
         ("date", dt.datetime(2013, 2, 4, tzinfo=dt.UTC)),
         ("datetime", "2013-02-04T10:00:00"),
+        ("datetime", "2013-02-04T10:00:00.1234567Z"),
         ("datetime", "2013-02-04"),
         ("datetime", dt.date(2013, 2, 4)),
         ("json", Unread("{")),
