@@ -4,8 +4,8 @@ One batch into one table, exactly once: step 4 of the protocol in docs/reliabili
     load, publish              what every database with transactions does with a batch
         look, fit              values are judged before anything is locked
         turn                   batches before it are loaded by now
-        the ledger             made if it is not there, but not once it had batches of the stay
         begin                  a bounded wait, then Busy
+        the ledger             made if it is not there, but not once it had batches of the stay
         the fence row          our epoch, where the stored one is not higher; else Fenced
         the ledger row         there already: the same batch is answered from it, another
                                one is a LedgerMismatch; so is one that appends where an
@@ -176,14 +176,17 @@ def _once(database: Database, batch: LoadBatch, write: Write) -> Landed:
     there = database.has_ledger() and ledger.find(database.execute, batch, table=database.table)
     fitted = None if there else database.fit(batch.records)
     batch.turn()
-    if batch.begun and not database.has_ledger():
-        _refuse_removed(database, batch)
     try:
         database.begin(batch)
-        landed = _inside(database, batch, fitted, write)
+        # Behind the lock: nobody removes it between this look and the making of a new one.
+        is_removed = batch.begun and not database.has_ledger()
+        landed = None if is_removed else _inside(database, batch, fitted, write)
     except BaseException:
         database.rollback()
         raise
+    if is_removed:
+        database.rollback()
+        _refuse_removed(database, batch)
     if landed is not None:
         database.rollback()
         return landed
