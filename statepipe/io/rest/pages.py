@@ -21,7 +21,7 @@ as stable as the API makes them.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, ClassVar, Final, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from statepipe.io.jsontext import Odd
@@ -59,6 +59,7 @@ class Page(NamedTuple):
     ]  # a link of this answer -> its whole address, if it may be followed
 
 
+@runtime_checkable
 class Pages(Protocol):
     """A way of paging."""
 

@@ -42,7 +42,7 @@ class Path:
             at = step.end()
         if not is_rooted or at != len(text):
             hint = ""
-            if type(text) is str and not is_rooted and is_path(f"$.{text}"):
+            if type(text) is str and not is_rooted and _is_path(f"$.{text}"):
                 hint = f'; did you mean "$.{text}"?'
             raise DefinitionError(
                 f"{text!r} is no path into a JSON document{hint}",
@@ -78,7 +78,7 @@ class Path:
         return False
 
 
-def is_path(text: str) -> bool:
+def _is_path(text: str) -> bool:
     """Return True if `text` is written as a path is."""
     try:
         Path.parse(text)

@@ -25,7 +25,7 @@ from statepipe.effects import Auth
 from statepipe.errors import DataError, Fatal, TaskCancelled
 from statepipe.io.jsontext import Document, MalformedError, parse_document, text_of
 from statepipe.io.rest.answers import next_link, no_page, quoted
-from statepipe.io.rest.asking import check_way
+from statepipe.io.rest.asking import refused
 from statepipe.io.rest.limits import HttpLimits
 from statepipe.io.rest.pages import (
     AllAtOnce,
@@ -125,7 +125,7 @@ def read_rest(  # noqa: PLR0913  (an API differs in all of these, and each has i
         DefinitionError: If `pages` is no way of paging, or a path is none.
         DataError: If httpx2 is not installed.
     """
-    check_way(pages)
+    _check_way(pages)
     http = _http()
     address = with_params(url, params or {})
     read = _Read(address, pages, Path.parse(records), total, decimals, repeats)
@@ -265,3 +265,13 @@ def _http() -> Any:  # noqa: ANN401  (a module)
             next_step='pip install "statepipe[http]"',
         ) from error
     return http
+
+
+def _check_way(pages: object) -> None:
+    """Refuse what is no way of paging, a class of one included."""
+    if isinstance(pages, type) or not isinstance(pages, Pages):
+        given = pages.__name__ if isinstance(pages, type) else repr(pages)
+        raise refused(
+            f"pages is {given}, no way of paging",
+            "pages=ByPage(), ByOffset(), ByCursor() or ByLink()",
+        )
