@@ -67,7 +67,7 @@ def show(*, instance: str, state: str, limit: int | None) -> None:
     if limit is None and not out.is_json:
         limit = _SHOWN
     with open_reader() as reader:
-        found = reader.each_staged(instance, state)
+        found = reader.staged_records(instance, state)
         if all(each.state != state for each in reader.staged(instance)):
             raise NotFound(
                 f"nothing that {state!r} has staged for {instance!r} is there",

@@ -303,17 +303,7 @@ class Reader:
         with self.moment() as connection:
             return lying.held(connection, subject)
 
-    def staged_records(self, instance_id: str, state: str, *, limit: int = 20) -> list[Lying]:
-        """
-        Return up to `limit` records that `state` has staged, in the order of its batches.
-
-        Raises:
-            NotFound: There is no such instance.
-            StagedDataDamaged: A staged batch is missing or not what was committed.
-        """
-        return list(islice(self.each_staged(instance_id, state), limit))
-
-    def each_staged(self, instance_id: str, state: str) -> Iterator[Lying]:
+    def staged_records(self, instance_id: str, state: str) -> Iterator[Lying]:
         """
         Yield the records that `state` has staged, in the order of its batches.
 

@@ -6,6 +6,7 @@ without asking the source.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +138,8 @@ def test_raw_data_is_kept_and_read_back_and_no_sweep_takes_it(project: Project) 
 
     with Reader(project.store) as reader:
         (held,) = reader.staged()
-        records = reader.staged_records("a", "extracting", limit=100)
-        some = reader.staged_records("a", "extracting", limit=5)
+        records = list(reader.staged_records("a", "extracting"))
+        some = list(islice(reader.staged_records("a", "extracting"), 5))
     assert (held.id, held.state, held.batches, held.records) == ("a", "extracting", 2, 8)
     assert [each.record["id"] for each in records] == list(range(8))
     assert len(some) == 5
@@ -210,7 +211,7 @@ def test_raw_data_of_a_part_stays_when_the_whole_is_done(project: Project) -> No
         assert engine.run(["b"]) == {"b": "done"}
     with Reader(project.store) as reader:
         lying = {(each.id, each.state, each.batches) for each in reader.staged()}
-        records = reader.staged_records("b/work", "extracting", limit=100)
+        records = list(reader.staged_records("b/work", "extracting"))
     assert lying == {("a", "extracting", 2), ("b/work", "extracting", 2)}
     assert [each.record["id"] for each in records] == list(range(8))
     assert len(project.files()) == 4
