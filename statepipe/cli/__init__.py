@@ -89,9 +89,6 @@ COMMANDS: Final = {
     "workers": ("workers", "Who drives instances, and whether each lives."),
 }
 
-#: Commands that need a worker process nearly always.
-_DRIVING: Final = frozenset({"run"})
-
 _HELP: Final = ["-h", "--help"]
 
 #: Other names that people's fingers know.
@@ -119,8 +116,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command of `args`; an unknown one gets the nearest name offered."""
         is_alone = ctx.ensure_object(Session).is_alone
-        if is_alone and args and args[0] in _DRIVING and not set(_HELP) & set(args):
-            _start_worker(ctx)
+        if is_alone and args[:1] == ["run"] and not set(_HELP) & set(args):
+            _start_worker(ctx)  # it needs one nearly always
         known = not args or args[0].startswith("-") or self.get_command(ctx, args[0]) is not None
         if not known and not ctx.resilient_parsing:  # a shell that completes wants no errors
             hint = did_you_mean(args[0], [*COMMANDS, *_ALIASES])

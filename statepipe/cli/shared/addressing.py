@@ -17,11 +17,9 @@ from typing import Final
 Address = tuple[tuple[str, str], ...]
 
 #: A command as far as it goes: up to its comment, to a full stop of a kind, or to the next one.
-_CALL: Final = re.compile(
-    r"(?<![\w./-])statepipe(?= (?:--|(?!as )[a-z]))((?:(?! #|;| statepipe ).)*)"
-)
+_CALL: Final = r"(?<![\w./-])statepipe(?= (?:--|(?!as )[a-z]))((?:(?! #|;| statepipe ).)*)"
 #: Where a line says what leads on; the rest of it may be anybody's words.
-_LEADS_ON: Final = re.compile(r"(^ *(?:next|fix):? +|   next: )(.*)$", re.MULTILINE)
+_LEADS_ON: Final = r"(?m)(^ *(?:next|fix):? +|   next: )(.*)$"
 
 
 def addressed(text: str, address: Address) -> str:
@@ -38,11 +36,11 @@ def addressed(text: str, address: Address) -> str:
         ]
         return f"statepipe{''.join(given)}{call[1]}"
 
-    return _CALL.sub(typed, text)
+    return re.sub(_CALL, typed, text)
 
 
 def addressed_lines(text: str, address: Address) -> str:
     """Return `text` with `address` in the commands that follow a `next` or a `fix`."""
     if not address:
         return text
-    return _LEADS_ON.sub(lambda found: found[1] + addressed(found[2], address), text)
+    return re.sub(_LEADS_ON, lambda found: found[1] + addressed(found[2], address), text)
